@@ -1,0 +1,1 @@
+"""The lifecycle of virtual machines on VMware vSphere."""
