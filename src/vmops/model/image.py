@@ -1,0 +1,188 @@
+"""What an image is, and what its properties ask for.
+
+The property names and values are Glance's: the old ones of the vSphere driver (``vmware_ostype``)
+and the present ones (``os_distro``) both count; see the table in `ImageProperties.from_mapping`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from vmops.errors import ImageNotAcceptable, UnsupportedDevice
+
+
+class DiskType(StrEnum):
+    """How an image's disk is laid out; the values are those of ``vmware_disktype``."""
+
+    SPARSE = "sparse"
+    THIN = "thin"
+    PREALLOCATED = "preallocated"
+    THICK = "thick"
+    EAGER_ZEROED_THICK = "eagerZeroedThick"
+    STREAM_OPTIMIZED = "streamOptimized"
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the image file is the bytes of the disk themselves."""
+        return self not in {DiskType.SPARSE, DiskType.STREAM_OPTIMIZED}
+
+
+class AdapterType(StrEnum):
+    """Disk adapters; the values are those of ``vmware_adaptertype``."""
+
+    IDE = "ide"
+    LSI_LOGIC = "lsiLogic"
+    LSI_LOGIC_SAS = "lsiLogicsas"
+    BUS_LOGIC = "busLogic"
+    PARA_VIRTUAL = "paraVirtual"
+
+
+class VifModel(StrEnum):
+    """NIC models; the values are vSphere's device classes."""
+
+    E1000 = "VirtualE1000"
+    E1000E = "VirtualE1000e"
+    PCNET32 = "VirtualPCNet32"
+    VMXNET = "VirtualVmxnet"
+    VMXNET3 = "VirtualVmxnet3"
+
+
+class Firmware(StrEnum):
+    """What starts the guest."""
+
+    BIOS = "bios"
+    EFI = "efi"
+
+
+# Glance's and the older driver's words for NIC models; compared in lower case.
+VIF_MODELS: dict[str, VifModel] = {
+    "e1000": VifModel.E1000,
+    "virtuale1000": VifModel.E1000,
+    "e1000e": VifModel.E1000E,
+    "virtuale1000e": VifModel.E1000E,
+    "pcnet": VifModel.PCNET32,
+    "virtualpcnet32": VifModel.PCNET32,
+    "vmxnet": VifModel.VMXNET,
+    "virtualvmxnet": VifModel.VMXNET,
+    "vmxnet3": VifModel.VMXNET3,
+    "virtualvmxnet3": VifModel.VMXNET3,
+}
+
+# hw_scsi_model's words; compared in lower case.
+SCSI_MODELS: dict[str, AdapterType] = {
+    "lsilogic": AdapterType.LSI_LOGIC,
+    "lsisas1068": AdapterType.LSI_LOGIC_SAS,
+    "buslogic": AdapterType.BUS_LOGIC,
+    "vmpvscsi": AdapterType.PARA_VIRTUAL,
+}
+
+FIRMWARES: dict[str, Firmware] = {
+    "bios": Firmware.BIOS,
+    "uefi": Firmware.EFI,
+    "efi": Firmware.EFI,
+}
+
+
+def vif_model(name: str) -> VifModel:
+    """The NIC model that ``name`` means, in Glance's or vSphere's word.
+
+    Raises:
+        UnsupportedDevice: no NIC of vSphere has this name.
+    """
+    try:
+        return VIF_MODELS[name.lower()]
+    except KeyError:
+        known = ", ".join(sorted({*VIF_MODELS}))
+        raise UnsupportedDevice(f"There is no NIC model {name!r}. Known: {known}.") from None
+
+
+def _flag(name: str, text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in {"true", "yes", "on", "1"}:
+        return True
+    if lowered in {"false", "no", "off", "0"}:
+        return False
+    raise ImageNotAcceptable(f"Image property {name} is {text!r}; it takes true or false.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageProperties:
+    """What an image's properties ask of the virtual machine."""
+
+    guest_id: str = "otherGuest"
+    disk_type: DiskType = DiskType.PREALLOCATED
+    adapter_type: AdapterType = AdapterType.LSI_LOGIC
+    vif_model: VifModel = VifModel.E1000
+    firmware: Firmware = Firmware.BIOS
+    linked_clone: bool | None = None
+    """None: the engine's setting decides."""
+
+    @classmethod
+    def from_mapping(cls, properties: Mapping[str, object]) -> Self:
+        """Read Glance's properties; those that do not concern us are passed over.
+
+        Raises:
+            ImageNotAcceptable: a property that concerns us has a value that means nothing.
+            UnsupportedDevice: the NIC model does not exist on vSphere.
+        """
+        texts = {key: str(value) for key, value in properties.items() if value is not None}
+
+        def first(*names: str) -> str | None:
+            return next((texts[name] for name in names if texts.get(name)), None)
+
+        wanted: dict[str, object] = {}
+        if guest_id := first("vmware_ostype", "os_distro"):
+            wanted["guest_id"] = guest_id
+        if disk_type := first("vmware_disktype", "hw_disk_type"):
+            wanted["disk_type"] = _choice(DiskType, "vmware_disktype", disk_type)
+        if adapter := first("vmware_adaptertype"):
+            wanted["adapter_type"] = _choice(AdapterType, "vmware_adaptertype", adapter)
+        elif (texts.get("hw_disk_bus") or "").lower() == "ide":
+            wanted["adapter_type"] = AdapterType.IDE
+        elif scsi := first("hw_scsi_model"):
+            if scsi.lower() not in SCSI_MODELS:
+                raise ImageNotAcceptable(
+                    f"Image property hw_scsi_model is {scsi!r};"
+                    f" it takes one of {', '.join(SCSI_MODELS)}."
+                )
+            wanted["adapter_type"] = SCSI_MODELS[scsi.lower()]
+        if model := first("hw_vif_model"):
+            wanted["vif_model"] = vif_model(model)
+        if firmware := first("hw_firmware_type"):
+            if firmware.lower() not in FIRMWARES:
+                raise ImageNotAcceptable(
+                    f"Image property hw_firmware_type is {firmware!r}; it takes bios or uefi."
+                )
+            wanted["firmware"] = FIRMWARES[firmware.lower()]
+        if linked := first("vmware_linked_clone", "img_linked_clone"):
+            wanted["linked_clone"] = _flag("vmware_linked_clone", linked)
+        return cls(**wanted)  # type: ignore[arg-type]
+
+
+def _choice(kind: type[DiskType] | type[AdapterType], name: str, text: str) -> StrEnum:
+    for member in kind:
+        if member.value.lower() == text.lower():
+            return member
+    known = ", ".join(member.value for member in kind)
+    raise ImageNotAcceptable(f"Image property {name} is {text!r}; it takes one of {known}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image in a store.
+
+    ``size_bytes`` is that of its file, ``capacity_bytes`` that of the disk in it (None where the
+    store does not know); ``checksum`` is "sha256:<hex>" of the file, None where unknown.
+    """
+
+    id: str
+    name: str
+    size_bytes: int
+    disk_format: str = "vmdk"
+    container_format: str = "bare"
+    capacity_bytes: int | None = None
+    checksum: str | None = None
+    properties: ImageProperties = ImageProperties()

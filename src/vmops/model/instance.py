@@ -1,0 +1,92 @@
+"""An instance: what Nova calls a server, and what becomes a virtual machine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from vmops.errors import InstanceUnacceptable, InvalidName
+from vmops.model.datastore_path import check_file_name
+from vmops.model.image import VifModel
+from vmops.model.power import InstanceState
+
+_UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+_MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flavor:
+    """The size of an instance. ``root_gib`` 0 means: as big as the image's disk."""
+
+    vcpus: int = 1
+    memory_mib: int = 128
+    root_gib: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.vcpus < 1:
+            raise InstanceUnacceptable(f"{self.vcpus} vCPUs: an instance needs at least one.")
+        if self.memory_mib < 4 or self.memory_mib % 4:
+            raise InstanceUnacceptable(
+                f"{self.memory_mib} MiB of memory: vSphere takes a multiple of 4."
+            )
+        if self.root_gib < 0:
+            raise InstanceUnacceptable(f"A root disk of {self.root_gib} GiB makes no sense.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vif:
+    """A virtual interface: a NIC and the port group it is plugged into.
+
+    ``mac_address`` "" lets the server choose one; ``model`` None takes the image's.
+    """
+
+    network: str
+    id: str = ""
+    mac_address: str = ""
+    model: VifModel | None = None
+
+    def __post_init__(self) -> None:
+        if not self.network:
+            raise InvalidName("An interface names no network.")
+        object.__setattr__(self, "mac_address", self.mac_address.lower())
+        if self.mac_address and not _MAC.match(self.mac_address):
+            raise InvalidName(f"{self.mac_address!r} is not a MAC address.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """The identity and size of an instance. ``uuid`` is the VM's ``config.instanceUuid``."""
+
+    uuid: str
+    name: str
+    flavor: Flavor = field(default_factory=Flavor)
+    project_id: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "uuid", self.uuid.lower())
+        if not _UUID.match(self.uuid):
+            raise InvalidName(f"{self.uuid!r} is not an instance UUID.")
+        if len(check_file_name(self.name)) > 80:
+            raise InvalidName(f"{self.name!r} is too long: vSphere's names have 80 characters.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceInfo:
+    """What `get_info` tells. Sizes are KiB; ``cpu_time_ns`` is 0 where vSphere keeps no count."""
+
+    state: InstanceState
+    max_mem_kib: int = 0
+    mem_kib: int = 0
+    num_cpu: int = 0
+    cpu_time_ns: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The same under the keys that Nova's callers of old know."""
+        return {
+            "state": int(self.state),
+            "max_mem": self.max_mem_kib,
+            "mem": self.mem_kib,
+            "num_cpu": self.num_cpu,
+            "cpu_time": self.cpu_time_ns,
+        }
