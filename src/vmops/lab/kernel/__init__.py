@@ -1,0 +1,1 @@
+"""What every managed object stands on: registry, change notification, tasks, sessions, reads."""

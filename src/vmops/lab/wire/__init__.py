@@ -1,0 +1,1 @@
+"""The lab's protocols: SOAP over HTTPS, datastore files, NFC leases, screens."""
