@@ -1,0 +1,40 @@
+# A fresh clone needs Python 3.11, pip and apt: every target sets up what it uses.
+PYTHON ?= python3
+JOBS ?= 2
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo setup test check static bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: ## boot a real guest through the vSphere API and show it
+	@$(PYTHON) scripts/prepare.py demo
+	@scripts/demo.sh
+
+setup: ## install what the tests and checks need, into .venv and through apt
+	@$(PYTHON) scripts/prepare.py test
+
+test: setup static ## everything: the checks, and all tests with guests and simulators
+	$(PYTEST) --durations 10
+
+check: setup static ## what to run before each commit: no guests, no simulators
+	$(PYTEST) -m "not guest and not vcsim"
+
+static: setup
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: ## measure, and write docs/benchmarks.md
+	@$(PYTHON) scripts/prepare.py bench
+	.venv-bench/bin/python benchmarks/run.py
+
+clean: ## remove what the targets made, the virtual environments left out
+	rm -rf .build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

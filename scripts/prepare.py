@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""Prepares this folder and this machine for one of `make demo`, `make test`, `make bench`.
+
+System packages come from apt when this runs as root; otherwise it says which ones to install and
+goes on with what works without them.
+Python packages go into a virtual environment in this folder, pip's cache and its log into `.build`:
+nothing is written outside.
+What is in place already is not touched, so that a second run takes no time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if sys.version_info < (3, 11):
+    sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ...")
+
+import tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT = Path(__file__).resolve().parents[1]
+BUILD = PROJECT / ".build"
+LOG = BUILD / "prepare.log"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPackage:
+    """A Debian package, how to see that what it brings is there, and what lacks without it."""
+
+    name: str
+    provides: str
+    without: str
+
+    def is_present(self) -> bool:
+        """Look for the program on PATH, the absolute path, or the Python module it provides."""
+        if self.provides.startswith("/"):
+            return Path(self.provides).exists()
+        if self.provides.startswith("python:"):
+            return importlib.util.find_spec(self.provides.removeprefix("python:")) is not None
+        # mke2fs and its like are not on the PATH of ordinary users.
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+        return shutil.which(self.provides, path=path) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What one make target needs."""
+
+    extras: str
+    venv: str
+    packages: tuple[SystemPackage, ...]
+
+
+GUESTS = (
+    SystemPackage("python3-venv", "python:ensurepip", "pip of another folder fills the venv"),
+    SystemPackage("qemu-system-x86", "qemu-system-x86_64", "no guest boots"),
+    SystemPackage("qemu-utils", "qemu-img", "disk images are not converted"),
+    SystemPackage("e2fsprogs", "mke2fs", "the guest image cannot be built"),
+)
+SIMULATOR = (
+    SystemPackage("golang-go", "go", "the tests against vcsim are skipped"),
+    SystemPackage(
+        "golang-github-vmware-govmomi-dev",
+        "/usr/share/gocode/src/github.com/vmware/govmomi/simulator",
+        "the tests against vcsim are skipped",
+    ),
+)
+PURPOSES = {
+    "demo": Purpose("lab", ".venv", GUESTS),
+    "test": Purpose("dev", ".venv", GUESTS + SIMULATOR),
+    # Nova pins much that the project does not, so it gets an environment of its own.
+    "bench": Purpose("bench,dev", ".venv-bench", GUESTS),
+}
+
+
+def main() -> None:
+    """Prepare for the purpose named on the command line."""
+    parser = argparse.ArgumentParser(description="Prepare this folder for a make target.")
+    parser.add_argument("purpose", choices=PURPOSES)
+    purpose = PURPOSES[parser.parse_args().purpose]
+    with locked():
+        install_system_packages([p for p in purpose.packages if not p.is_present()])
+        install_python_packages(purpose)
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Let one preparation of this folder run at a time."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "prepare.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def install_system_packages(packages: list[SystemPackage]) -> None:
+    """Install with apt, or say what to install and what will not work until then."""
+    if not packages:
+        return
+    names = " ".join(package.name for package in packages)
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        apt = ["apt-get", "-y", "-o", "DPkg::Lock::Timeout=300"]
+        install = [*apt, "install", "--no-install-recommends", *names.split()]
+        with timed(f"installing {names}"):
+            # Package lists that are missing or out of date make the first attempt fail at once.
+            installed = run(install) or (run([*apt, "update"]) and run(install))
+        if installed:
+            return
+        say(f"apt-get could not install them; {LOG.relative_to(PROJECT)} says why")
+    say(f"missing on this machine: {names}")
+    for package in packages:
+        say(f"  without {package.name}: {package.without}")
+    say(f"to install: sudo apt-get install --no-install-recommends {names}")
+
+
+def install_python_packages(purpose: Purpose) -> None:
+    """Fill the virtual environment, unless a stamp says that it holds what is asked for."""
+    venv = PROJECT / purpose.venv
+    stamp = venv / f"prepared-{purpose.extras}"
+    wanted = fingerprint()
+    # The developers' environment holds what the demo needs.
+    for holder in {stamp, venv / "prepared-dev"}:
+        if holder.is_file() and holder.read_text() == wanted:
+            return
+    python = venv / "bin/python"
+    with timed(f"installing Python packages into {purpose.venv}"):
+        pip = [*make_venv(venv, python), "install", "--no-input", "--disable-pip-version-check"]
+        if not run([*pip, "--editable", f"{PROJECT}[{purpose.extras}]"]):
+            sys.exit(f"pip failed:\n{tail(LOG)}")
+    stamp.write_text(wanted)
+
+
+def make_venv(venv: Path, python: Path) -> list[str]:
+    """Create the environment if there is none that runs; return the pip that installs into it.
+
+    Debian's Python has no ensurepip without python3-venv: then the pip of the running Python
+    installs into the environment from outside.
+    """
+    has_ensurepip = importlib.util.find_spec("ensurepip") is not None
+    if not (python.exists() and run([str(python), "-c", "pass"])):
+        options = [] if has_ensurepip else ["--without-pip"]
+        if not run([sys.executable, "-m", "venv", "--clear", *options, str(venv)]):
+            sys.exit(f"no virtual environment could be made:\n{tail(LOG)}")
+    if run([str(python), "-m", "pip", "--version"]):
+        return [str(python), "-m", "pip"]
+    if run([sys.executable, "-m", "pip", "--version"]):
+        return [sys.executable, "-m", "pip", "--python", str(python)]
+    sys.exit("pip is missing: sudo apt-get install python3-venv")
+
+
+def fingerprint() -> str:
+    """Return what the content of an environment depends on."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    parts = [project["build-system"], project["project"], sys.version, str(PROJECT)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def run(command: list[str]) -> bool:
+    """Run a command with its output in the log; return whether it succeeded."""
+    environment = os.environ | {
+        "DEBIAN_FRONTEND": "noninteractive",
+        "PIP_CACHE_DIR": str(BUILD / "pip-cache"),
+    }
+    with LOG.open("ab") as log:
+        log.write(f"$ {' '.join(command)}\n".encode())
+        log.flush()
+        done = subprocess.run(
+            command,
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    return done.returncode == 0
+
+
+def tail(log: Path) -> str:
+    """Return the last lines of the log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+
+
+@contextmanager
+def timed(action: str) -> Iterator[None]:
+    """Say what begins, and how long it took."""
+    say(f"{action} ...")
+    begin = time.monotonic()
+    yield
+    say(f"  done in {time.monotonic() - begin:.0f} s")
+
+
+def say(line: str) -> None:
+    """Print to stderr: stdout belongs to what is being prepared for."""
+    print(f"prepare: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
