@@ -1,0 +1,216 @@
+"""An image store that is a directory.
+
+Each image is a manifest that a person can read and write, and the file that it names beside it::
+
+    # tiny.yaml
+    name: tiny
+    file: tiny.vmdk
+    disk_type: streamOptimized      # or sparse, preallocated, thin, thick, eagerZeroedThick
+    properties:                     # as in Glance
+      vmware_ostype: otherLinux64Guest
+      vmware_adaptertype: paraVirtual
+      hw_vif_model: vmxnet3
+
+``id`` and ``checksum`` ("sha256:<hex>") may be there too. Without an id the name makes one, so that
+a manifest written by hand is complete with the three first lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import yaml
+
+from vmops.errors import AlreadyExists, ImageNotAcceptable, ImageNotFound
+from vmops.images.inspection import inspect
+from vmops.model.datastore_path import check_file_name
+from vmops.model.image import DiskType, Image, ImageProperties
+
+_SUFFIX = ".yaml"
+_BLOCK = 1024 * 1024
+_KEYS = {"id", "name", "file", "disk_type", "checksum", "properties"}
+
+
+class DirectoryImageStore:
+    """The images of one directory. The directory need not exist until an image is added."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def list(self) -> tuple[Image, ...]:
+        """All images whose manifest and file are sound, by name."""
+        found = []
+        for manifest in sorted(self.directory.glob(f"*{_SUFFIX}")):
+            with contextlib.suppress(ImageNotAcceptable, FileNotFoundError):
+                found.append(self._read(manifest)[0])
+        return tuple(found)
+
+    def get(self, name_or_id: str) -> Image:
+        """See `ImageStore.get`."""
+        return self._read(self._manifest_of(name_or_id))[0]
+
+    @contextlib.contextmanager
+    def open(self, image: Image) -> Iterator[BinaryIO]:
+        """See `ImageStore.open`."""
+        known, file = self._read(self._manifest_of(image.id))
+        facts = inspect(file, known.properties.disk_type)
+        if facts.size_bytes != image.size_bytes:
+            raise ImageNotAcceptable(
+                f"{file.name} has {facts.size_bytes} bytes now, but {image.size_bytes} were"
+                " expected: it was changed."
+            )
+        with file.open("rb", buffering=0) as stream:
+            yield stream
+
+    def add(
+        self,
+        source: Path,
+        name: str,
+        *,
+        disk_type: DiskType | None = None,
+        properties: Mapping[str, str] | None = None,
+        observe_bytes: Callable[[int, int], None] | None = None,
+    ) -> Image:
+        """Inspect ``source``, copy it into the store and write its manifest.
+
+        ``disk_type`` is needed for a flat image only. ``observe_bytes(done, total)`` follows the
+        copy. A failure leaves the store as it was.
+
+        Raises:
+            AlreadyExists: an image of this name is there.
+            ImageNotAcceptable: the file or a property cannot be used.
+            InvalidName: the name has characters that file names cannot have.
+        """
+        check_file_name(name)
+        manifest = self.directory / f"{name}{_SUFFIX}"
+        if manifest.exists():
+            raise AlreadyExists(f"There is an image {name!r} already; remove it first.")
+        facts = inspect(source, disk_type)
+        wanted = {**(properties or {}), "vmware_disktype": facts.disk_type.value}
+        ImageProperties.from_mapping(wanted)
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        suffix = ".img" if facts.disk_type.is_flat else ".vmdk"
+        target = self.directory / f"{name}{suffix}"
+        temporary = self.directory / f".{uuid.uuid4().hex}.part"
+        try:
+            checksum = _copy(source, temporary, facts.size_bytes, observe_bytes)
+            entry: dict[str, Any] = {
+                "id": str(uuid.uuid4()),
+                "name": name,
+                "file": target.name,
+                "disk_type": facts.disk_type.value,
+                "checksum": f"sha256:{checksum}",
+                "properties": {k: v for k, v in wanted.items() if k != "vmware_disktype"},
+            }
+            temporary.replace(target)
+            _write_whole(manifest, yaml.safe_dump(entry, sort_keys=False))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            if not manifest.exists():
+                target.unlink(missing_ok=True)
+            raise
+        return self.get(name)
+
+    def remove(self, name_or_id: str) -> None:
+        """Take an image out of the store; what was spawned from it is not touched.
+
+        Raises:
+            ImageNotFound: there is no such image.
+        """
+        manifest = self._manifest_of(name_or_id)
+        file = _file_named(manifest, _load(manifest))
+        manifest.unlink()
+        file.unlink(missing_ok=True)
+
+    def _manifest_of(self, name_or_id: str) -> Path:
+        manifests = sorted(self.directory.glob(f"*{_SUFFIX}"))
+        for manifest in manifests:
+            with contextlib.suppress(ImageNotAcceptable):
+                entry = _load(manifest)
+                if name_or_id in {entry["name"], _id_of(entry)}:
+                    return manifest
+            if manifest.stem == name_or_id:
+                return manifest
+        raise ImageNotFound(name_or_id, [manifest.stem for manifest in manifests[:10]])
+
+    def _read(self, manifest: Path) -> tuple[Image, Path]:
+        entry = _load(manifest)
+        file = _file_named(manifest, entry)
+        claimed = {**entry.get("properties", {}), "vmware_disktype": entry["disk_type"]}
+        properties = ImageProperties.from_mapping(claimed)
+        facts = inspect(file, properties.disk_type)
+        image = Image(
+            id=_id_of(entry),
+            name=str(entry["name"]),
+            size_bytes=facts.size_bytes,
+            capacity_bytes=facts.capacity_bytes,
+            checksum=entry.get("checksum"),
+            properties=properties,
+        )
+        return image, file
+
+
+def _load(manifest: Path) -> dict[str, Any]:
+    """A manifest's entries, checked for form."""
+    try:
+        entry = yaml.safe_load(manifest.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as failure:
+        raise ImageNotAcceptable(f"{manifest} is not readable YAML: {failure}") from None
+    if not isinstance(entry, dict):
+        raise ImageNotAcceptable(f"{manifest} is not a mapping with name, file and disk_type.")
+    missing = {"name", "file", "disk_type"} - entry.keys()
+    if missing:
+        raise ImageNotAcceptable(f"{manifest} has no {', '.join(sorted(missing))}.")
+    unknown = entry.keys() - _KEYS
+    if unknown:
+        raise ImageNotAcceptable(
+            f"{manifest} has unknown keys: {', '.join(sorted(map(str, unknown)))}."
+        )
+    if not isinstance(entry.get("properties", {}), dict):
+        raise ImageNotAcceptable(f"{manifest}: properties must be a mapping.")
+    return entry
+
+
+def _id_of(entry: Mapping[str, Any]) -> str:
+    given = entry.get("id")
+    return str(given) if given else str(uuid.uuid5(uuid.NAMESPACE_URL, f"vmops:{entry['name']}"))
+
+
+def _file_named(manifest: Path, entry: Mapping[str, Any]) -> Path:
+    """The image file, which lies beside its manifest and is no link out of the store."""
+    file = manifest.parent / check_file_name(str(entry["file"]))
+    if file.is_symlink():
+        raise ImageNotAcceptable(f"{file} is a symbolic link; images are files of the store.")
+    return file
+
+
+def _copy(
+    source: Path, target: Path, total: int, observe: Callable[[int, int], None] | None
+) -> str:
+    """Copy and hash in one pass; the file is on disk when this returns."""
+    digest = hashlib.sha256()
+    done = 0
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while block := reader.read(_BLOCK):
+            digest.update(block)
+            writer.write(block)
+            done += len(block)
+            if observe is not None:
+                observe(done, total)
+        writer.flush()
+        os.fsync(writer.fileno())
+    if done != total:
+        raise ImageNotAcceptable(f"{source.name} changed while it was read.")
+    return digest.hexdigest()
+
+
+def _write_whole(file: Path, text: str) -> None:
+    temporary = file.with_name(f".{uuid.uuid4().hex}.part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)

@@ -1,0 +1,30 @@
+"""What an image store is to the engine."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol
+
+from vmops.model.image import Image
+
+
+class ImageStore(Protocol):
+    """Where images come from: a directory here; HTTP and Glance are other stores."""
+
+    def list(self) -> tuple[Image, ...]:
+        """All images, by name."""
+
+    def get(self, name_or_id: str) -> Image:
+        """The image of this name or id.
+
+        Raises:
+            ImageNotFound: there is none; the error names some that there are.
+            ImageNotAcceptable: its manifest or its file is broken.
+        """
+
+    def open(self, image: Image) -> AbstractContextManager[BinaryIO]:
+        """The image's bytes, ``image.size_bytes`` of them, inspected before they are given out.
+
+        Raises:
+            ImageNotAcceptable: the file is not (any more) what the store says of it.
+        """

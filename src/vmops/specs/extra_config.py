@@ -1,0 +1,24 @@
+"""The keys of a virtual machine's ``extraConfig`` that carry what vSphere has no field for.
+
+``nvp.*`` are those of Nova's driver, so that tools which know its virtual machines know ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyVmomi import vim
+
+INSTANCE_UUID = "nvp.vm-uuid"
+INTERFACE_ID = "nvp.iface-id.{index}"
+OPERATION = "vmops.operation"
+"""The operation that is under way; "" or absent at rest. See `vmops.ops.in_flight`."""
+IMAGE_ID = "vmops.image-id"
+VOLUME_PREFIX = "volume-"
+"""``volume-<volume id>`` = UUID of an attached volume's disk."""
+
+
+def option_values(values: Mapping[str, str]) -> list[Any]:
+    """``extraConfig`` for a spec; a value of "" removes its key."""
+    return [vim.option.OptionValue(key=key, value=value) for key, value in values.items()]

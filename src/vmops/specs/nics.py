@@ -1,0 +1,63 @@
+"""NICs on standard, distributed and opaque networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pyVmomi import vim
+
+from vmops.model.image import VifModel
+
+# Temporary keys of devices to be added; vSphere wants them negative and different (since 7.0).
+FIRST_NIC_KEY = -47
+
+_CARDS: dict[VifModel, Any] = {
+    VifModel.E1000: vim.vm.device.VirtualE1000,
+    VifModel.E1000E: vim.vm.device.VirtualE1000e,
+    VifModel.PCNET32: vim.vm.device.VirtualPCNet32,
+    VifModel.VMXNET: vim.vm.device.VirtualVmxnet,
+    VifModel.VMXNET3: vim.vm.device.VirtualVmxnet3,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NicBacking:
+    """The port group a NIC is plugged into, as the server knows it."""
+
+    kind: Literal["standard", "distributed", "opaque"]
+    name: str
+    portgroup_key: str = ""
+    switch_uuid: str = ""
+
+
+def nic_backing(backing: NicBacking) -> Any:
+    """The device backing that plugs a NIC into a port group."""
+    card = vim.vm.device.VirtualEthernetCard
+    if backing.kind == "distributed":
+        return card.DistributedVirtualPortBackingInfo(
+            port=vim.dvs.PortConnection(
+                switchUuid=backing.switch_uuid, portgroupKey=backing.portgroup_key
+            )
+        )
+    if backing.kind == "opaque":
+        return card.OpaqueNetworkBackingInfo(
+            opaqueNetworkId=backing.portgroup_key, opaqueNetworkType="nsx.LogicalSwitch"
+        )
+    return card.NetworkBackingInfo(deviceName=backing.name)
+
+
+def add_nic(index: int, model: VifModel, mac_address: str, backing: NicBacking) -> Any:
+    """The change that adds NIC number ``index``; MAC "" lets the server choose."""
+    nic = _CARDS[model](
+        key=FIRST_NIC_KEY - index,
+        backing=nic_backing(backing),
+        addressType="manual" if mac_address else "generated",
+        wakeOnLanEnabled=True,
+        connectable=vim.vm.device.VirtualDevice.ConnectInfo(
+            startConnected=True, allowGuestControl=True, connected=True
+        ),
+    )
+    if mac_address:
+        nic.macAddress = mac_address
+    return vim.vm.device.VirtualDeviceSpec(operation="add", device=nic)

@@ -1,0 +1,131 @@
+"""The spec of a new virtual machine, built by one small configurator per subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyVmomi import vim
+
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.image import AdapterType, Firmware, VifModel
+from vmops.model.instance import Instance
+from vmops.specs import disks, extra_config, nics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewNic:
+    """A NIC of a new VM; ``interface_id`` is the network service's name for it."""
+
+    backing: nics.NicBacking
+    model: VifModel
+    mac_address: str = ""
+    interface_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMachine:
+    """All that a new VM's spec is made of."""
+
+    instance: Instance
+    vmx: DatastorePath
+    guest_id: str
+    firmware: Firmware = Firmware.BIOS
+    nics: tuple[NewNic, ...] = ()
+    extra_config: dict[str, str] = field(default_factory=dict)
+    serial_log: DatastorePath | None = None
+
+
+Configurator = Callable[[NewMachine, Any], None]
+
+
+def _identity(machine: NewMachine, spec: Any) -> None:
+    spec.name = machine.instance.name
+    spec.instanceUuid = machine.instance.uuid
+    spec.uuid = machine.instance.uuid
+    spec.guestId = machine.guest_id
+    spec.files = vim.vm.FileInfo(vmPathName=str(machine.vmx))
+
+
+def _size(machine: NewMachine, spec: Any) -> None:
+    spec.numCPUs = machine.instance.flavor.vcpus
+    spec.memoryMB = machine.instance.flavor.memory_mib
+
+
+def _boot(machine: NewMachine, spec: Any) -> None:
+    if machine.firmware is not Firmware.BIOS:
+        spec.firmware = machine.firmware.value
+
+
+def _tools(machine: NewMachine, spec: Any) -> None:
+    spec.tools = vim.vm.ToolsConfigInfo(
+        afterPowerOn=True, afterResume=True, beforeGuestStandby=True, beforeGuestShutdown=True
+    )
+
+
+def _nics(machine: NewMachine, spec: Any) -> None:
+    for index, nic in enumerate(machine.nics):
+        spec.deviceChange.append(nics.add_nic(index, nic.model, nic.mac_address, nic.backing))
+
+
+def _serial_port(machine: NewMachine, spec: Any) -> None:
+    if machine.serial_log is None:
+        return
+    port = vim.vm.device.VirtualSerialPort(
+        key=-200,
+        yieldOnPoll=True,
+        backing=vim.vm.device.VirtualSerialPort.FileBackingInfo(fileName=str(machine.serial_log)),
+        connectable=vim.vm.device.VirtualDevice.ConnectInfo(
+            startConnected=True, allowGuestControl=False, connected=True
+        ),
+    )
+    spec.deviceChange.append(vim.vm.device.VirtualDeviceSpec(operation="add", device=port))
+
+
+def _extra_config(machine: NewMachine, spec: Any) -> None:
+    values = {extra_config.INSTANCE_UUID: machine.instance.uuid, "disk.EnableUUID": "TRUE"}
+    for index, nic in enumerate(machine.nics):
+        if nic.interface_id:
+            values[extra_config.INTERFACE_ID.format(index=index)] = nic.interface_id
+    spec.extraConfig = extra_config.option_values({**values, **machine.extra_config})
+
+
+CONFIGURATORS: tuple[Configurator, ...] = (
+    _identity,
+    _size,
+    _boot,
+    _tools,
+    _nics,
+    _serial_port,
+    _extra_config,
+)
+
+
+def new_machine(machine: NewMachine) -> Any:
+    """The `vim.vm.ConfigSpec` of a VM without disks."""
+    spec = vim.vm.ConfigSpec(deviceChange=[])
+    for configure in CONFIGURATORS:
+        configure(machine, spec)
+    return spec
+
+
+def attach(disk: disks.RootDisk, settings: dict[str, str]) -> Any:
+    """The `vim.vm.ConfigSpec` that attaches a root disk and sets extraConfig keys with it."""
+    return vim.vm.ConfigSpec(
+        deviceChange=disks.attach_root_disk(disk), extraConfig=extra_config.option_values(settings)
+    )
+
+
+def import_shell(name: str, datastore: str, capacity_bytes: int, adapter: AdapterType) -> Any:
+    """The `vim.vm.VmImportSpec` of the smallest VM that can carry an imported disk."""
+    return vim.vm.VmImportSpec(
+        configSpec=vim.vm.ConfigSpec(
+            name=name,
+            guestId="otherGuest",
+            numCPUs=1,
+            memoryMB=4,
+            files=vim.vm.FileInfo(vmPathName=f"[{datastore}]"),
+            deviceChange=disks.new_disk(capacity_bytes, adapter),
+        )
+    )
