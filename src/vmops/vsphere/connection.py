@@ -1,0 +1,59 @@
+"""`connect`: the way in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmops.errors import InvalidArgument
+from vmops.vsphere.address import ServerAddress
+from vmops.vsphere.trust import Trust, parse_thumbprint
+
+if TYPE_CHECKING:
+    from vmops.vsphere.session import Session
+
+DEFAULT_TIMEOUT_S = 60.0
+
+
+def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
+    url: str,
+    username: str | None = None,
+    password: str = "",
+    *,
+    ca_file: str | Path | None = None,
+    thumbprint: str | None = None,
+    insecure: bool = False,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> Session:
+    """Log in at a vCenter or an ESXi; use the session in a ``with``, or call its ``close``.
+
+    Args:
+        url: "https://host[:port][/sdk]" or "host", optionally with a user name ("user@host").
+        username: who logs in; None takes the URL's.
+        password: is kept in memory for the one login again after an expired session.
+        ca_file: PEM file of the authorities that may have signed the server's certificate.
+        thumbprint: SHA-256 thumbprint of the one certificate that is accepted instead.
+        insecure: accept any certificate.
+        timeout_s: how long an answer may take, in seconds. Waiting for tasks is not limited by it.
+
+    Raises:
+        InvalidArgument: the URL or the thumbprint is malformed, or there is no user name.
+        CertificateRefused: the certificate is not trusted; the message says how to trust it.
+        ConnectionLost: the server cannot be reached.
+        InvalidLogin: user name or password is wrong.
+        Unavailable: something answers, but not as vSphere does.
+    """
+    address = ServerAddress.parse(url)
+    user = username or address.username
+    if not user:
+        raise InvalidArgument("There is no user name to log in with.")
+    trust = Trust(
+        ca_file=Path(ca_file) if ca_file else None,
+        thumbprint=parse_thumbprint(thumbprint) if thumbprint else "",
+        insecure=insecure,
+    )
+    # pyVmomi takes a tenth of a second to import: not before somebody connects.
+    from vmops.vsphere.secret import Secret  # noqa: PLC0415
+    from vmops.vsphere.session import Session  # noqa: PLC0415
+
+    return Session.open(address, trust, user, Secret(password), timeout_s=timeout_s)

@@ -1,0 +1,100 @@
+"""What is tried again, and why that is safe.
+
+A call that may change something is never repeated on a lost connection: it may have taken effect,
+and a second CloneVM makes a second VM. Such a loss is raised as `ConnectionLost`, so that the
+operation can look first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vmops.errors import Busy, ConnectionLost, NotAuthenticated, SessionOverload, VMOpsError
+
+# How long reads are repeated, in seconds: a restarting endpoint is back within that.
+WINDOW_S = 15.0
+_FIRST_DELAY_S = 0.1
+_LONGEST_DELAY_S = 2.0
+
+_READ_PREFIXES = ("Find", "Query", "Retrieve")
+_READS = frozenset({"CurrentTime", "SessionIsActive", "HttpNfcLeaseGetManifest"})
+_SESSION = frozenset({"Login", "Logout"})
+_REPEATABLE = frozenset({"CancelTask", "HttpNfcLeaseProgress"})
+
+
+def is_read(method: str) -> bool:
+    """Whether the method changes nothing and may be asked twice.
+
+    Continue... is none: the token it takes is used up by an answer that got lost.
+    """
+    return method in _READS or method.startswith(_READ_PREFIXES)
+
+
+def is_idempotent(method: str) -> bool:
+    """Whether doing it twice is the same as doing it once."""
+    return is_read(method) or method in _REPEATABLE
+
+
+class Deed(StrEnum):
+    """What to do about an error."""
+
+    RAISE = "raise"
+    LOGIN_AGAIN = "log in again, once, and repeat"
+    BACK_OFF = "wait and repeat"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    error: type[VMOpsError]
+    applies_to: Callable[[str], bool]
+    deed: Deed
+    why: str
+
+
+TABLE: tuple[Row, ...] = (
+    Row(
+        NotAuthenticated,
+        lambda method: method not in _SESSION,
+        Deed.LOGIN_AGAIN,
+        "The session expired or the server restarted; it refused before it did anything.",
+    ),
+    Row(
+        ConnectionLost,
+        is_read,
+        Deed.BACK_OFF,
+        "A read leaves nothing behind, so asking again is safe whatever became of the first.",
+    ),
+    Row(
+        SessionOverload,
+        is_idempotent,
+        Deed.BACK_OFF,
+        "The server asks to come later; a proxy in front of it may have passed the call on.",
+    ),
+    Row(
+        Busy,
+        is_idempotent,
+        Deed.BACK_OFF,
+        "Another task holds the object for a moment.",
+    ),
+)
+
+
+def deed_for(error: VMOpsError, method: str) -> Deed:
+    """The table's answer."""
+    for row in TABLE:
+        if isinstance(error, row.error) and row.applies_to(method):
+            return row.deed
+    return Deed.RAISE
+
+
+def delays(window_s: float = WINDOW_S) -> Iterator[float]:
+    """Seconds to wait before each repetition; their sum is ``window_s``."""
+    delay, left = _FIRST_DELAY_S, window_s
+    while left > 0:
+        yield min(delay, left)
+        left -= delay
+        delay = min(delay * 2, _LONGEST_DELAY_S)

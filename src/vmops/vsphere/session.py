@@ -1,0 +1,92 @@
+"""A logged-in session and everything that can be done through it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import TracebackType
+from typing import Any, Self
+
+from vmops.vsphere.address import ServerAddress
+from vmops.vsphere.client import Client
+from vmops.vsphere.connections import ConnectionPool
+from vmops.vsphere.endpoint import Endpoint
+from vmops.vsphere.moref import Moref
+from vmops.vsphere.secret import Secret
+from vmops.vsphere.trust import Trust
+
+
+class Session:
+    """One login at a vCenter or an ESXi, for any number of threads. `vmops.connect` makes it.
+
+    Close it when done: servers allow a limited number of sessions.
+    """
+
+    def __init__(self, client: Client, address: ServerAddress) -> None:
+        self.client = client
+        about = client.content.about
+        self.endpoint = Endpoint(
+            url=address.url,
+            host=address.host,
+            port=address.port,
+            api_type=about.apiType or "",
+            api_version=about.apiVersion or "",
+            product_name=about.fullName or about.name or "",
+            instance_uuid=about.instanceUuid or "",
+        )
+
+    @classmethod
+    def open(
+        cls,
+        address: ServerAddress,
+        trust: Trust,
+        username: str,
+        password: Secret,
+        *,
+        timeout_s: float,
+    ) -> Self:
+        """Connect and log in; see `vmops.connect`."""
+        pool = ConnectionPool(address, trust, timeout_s=timeout_s)
+        client = Client(pool, address.path, username, password)
+        try:
+            client.open()
+            return cls(client, address)
+        except BaseException:
+            client.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Session at {self.endpoint.url} as {self.client.username}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def is_vcenter(self) -> bool:
+        """Whether the endpoint is a vCenter; else it is a single ESXi."""
+        return self.endpoint.is_vcenter
+
+    @property
+    def content(self) -> Any:
+        """The server's ServiceContent: references to its singletons."""
+        return self.client.content
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many calls of each method were sent so far."""
+        return Counter(self.client.counts)
+
+    def call(self, moref: Moref, method: str, /, **arguments: Any) -> Any:
+        """Call a method by its name on the wire; see `Client.call`."""
+        return self.client.call(moref, method, **arguments)
+
+    def close(self) -> None:
+        """Log out and end everything that runs for the session. Never raises."""
+        self.client.close()
