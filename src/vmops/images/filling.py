@@ -1,0 +1,184 @@
+"""The steps that put an image into a datastore's cache, for the three kinds of VMDK images.
+
+Flat: a disk's metadata is created, its flat file deleted, the image uploaded in its place.
+Sparse: the image is uploaded beside, copied to a thin disk, and deleted.
+streamOptimized: the image is imported through an NFC lease, as the disk of a VM without use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmops import in_flight
+from vmops.errors import FileNotFound
+from vmops.images.store import ImageStore
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.image import Image
+from vmops.progress import Observer
+from vmops.specs import virtual_machine as vm_specs
+from vmops.specs.disks import DESCRIPTOR_ADAPTERS, provisioning
+from vmops.steps import Reversible, step
+from vmops.vsphere.moref import Moref
+from vmops.vsphere.resource_pool import ResourcePool
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """An image, and what brings it to the datastore."""
+
+    session: Session
+    store: ImageStore
+    image: Image
+
+    @property
+    def capacity_bytes(self) -> int:
+        """The size of the image's disk."""
+        return self.image.capacity_bytes or self.image.size_bytes
+
+    @property
+    def descriptor_adapter(self) -> str:
+        """The adapter's word in a VMDK descriptor."""
+        return DESCRIPTOR_ADAPTERS[self.image.properties.adapter_type]
+
+
+@step("Make a temporary folder")
+def make_temporary_folder(
+    session: Session, folder: DatastorePath, *, keep: bool = True
+) -> Reversible[DatastorePath]:
+    """Make ``folder``; without ``keep`` it is deleted at the operation's end in any case."""
+    session.file_manager.make_directory(folder, parents=True)
+    try:
+        yield folder
+        keep = False
+    finally:
+        if not keep:
+            session.file_manager.delete(folder, missing_ok=True)
+
+
+@step("Create the disk's metadata")
+def create_metadata(source: Source, disk: DatastorePath, observe: Observer) -> Reversible[None]:
+    """Create a disk of the image's size, of which only the descriptor will be kept."""
+    source.session.virtual_disk_manager.create(
+        disk,
+        source.capacity_bytes,
+        disk_type=provisioning(source.image.properties.disk_type),
+        adapter_type=source.descriptor_adapter,
+        observe=observe,
+    )
+    yield
+
+
+@step("Delete its flat file")
+def delete_flat(source: Source, disk: DatastorePath) -> Reversible[None]:
+    """Make room for the image's bytes."""
+    source.session.file_manager.delete(disk.flat)
+    yield
+
+
+@step("Upload the image in its place")
+def upload_flat(source: Source, disk: DatastorePath, observe: Observer) -> Reversible[None]:
+    """Put the image's bytes where the flat file was."""
+    _upload(source, disk.flat, observe)
+    yield
+
+
+@step("Upload the sparse image")
+def upload_sparse(source: Source, disk: DatastorePath, observe: Observer) -> Reversible[None]:
+    """Put the image beside the disk that will be made of it."""
+    _upload(source, disk.sparse, observe)
+    yield
+
+
+@step("Copy it to a thin disk")
+def copy_to_thin(source: Source, disk: DatastorePath, observe: Observer) -> Reversible[None]:
+    """Convert the sparse image to a disk that a VM can use."""
+    source.session.virtual_disk_manager.copy(
+        disk.sparse,
+        disk,
+        disk_type="thin",
+        adapter_type=source.descriptor_adapter,
+        observe=observe,
+    )
+    yield
+
+
+@step("Delete the sparse file")
+def delete_sparse(source: Source, disk: DatastorePath) -> Reversible[None]:
+    """Delete what was uploaded."""
+    source.session.file_manager.delete(disk.sparse)
+    yield
+
+
+@step("Import the image through a lease")
+def import_image(
+    source: Source, folder: Moref, pool: Moref, datastore: str, observe: Observer
+) -> Reversible[VirtualMachine]:
+    """Import the image as the disk of a VM that is never started.
+
+    A lease that is not completed is aborted, and its VM goes with it.
+    """
+    image = source.image
+    name = in_flight.unique_name("vmops-import")
+    spec = vm_specs.import_shell(
+        name, datastore, source.capacity_bytes, image.properties.adapter_type
+    )
+    with ResourcePool(source.session, pool).import_vapp(spec, folder) as lease:
+        with source.store.open(image) as stream:
+            lease.upload(stream, image.size_bytes, observe=observe, name=image.name)
+        vm = lease.complete()
+    yield vm
+    vm.destroy(missing_ok=True)
+
+
+@step("Move its disk out of the imported VM")
+def take_imported_disk(
+    session: Session, vm: VirtualMachine, target: DatastorePath
+) -> Reversible[None]:
+    """Take the disk, then remove the VM that carried it."""
+    disks = vm.disk_paths()
+    if not disks:
+        raise FileNotFound(f"disk of {vm.moid}")
+    session.virtual_disk_manager.move(disks[0], target)
+    vm.destroy(missing_ok=True)
+    yield
+
+
+@step("Make a copy of the flavor's size")
+def make_sized_copy(
+    session: Session,
+    base: DatastorePath,
+    sized: DatastorePath,
+    capacity_bytes: int,
+    observe: Observer,
+) -> Reversible[None]:
+    """Copy the disk and extend the copy."""
+    session.virtual_disk_manager.copy(base, sized, observe=observe)
+    session.virtual_disk_manager.extend(sized, capacity_bytes, observe=observe)
+    yield
+
+
+@step("Move it into the cache")
+def move_into_cache(
+    session: Session, temporary: DatastorePath, entry: DatastorePath
+) -> Reversible[None]:
+    """Make the temporary folder the cache's entry, in one rename."""
+    session.file_manager.move(temporary, entry)
+    yield
+
+
+@step("Move it into the cache")
+def move_disk_into_cache(
+    session: Session, made: DatastorePath, sized: DatastorePath
+) -> Reversible[None]:
+    """Add one disk to the cache's entry."""
+    session.virtual_disk_manager.move(made, sized)
+    yield
+
+
+def _upload(source: Source, target: DatastorePath, observe: Observer) -> None:
+    with source.store.open(source.image) as stream:
+        source.session.datastore_files.upload(
+            stream, source.image.size_bytes, target, observe=observe, name=source.image.name
+        )

@@ -1,0 +1,1 @@
+"""The engine: what is done to instances, one file per operation."""

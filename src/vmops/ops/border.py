@@ -1,0 +1,210 @@
+"""The engine's border: objects and mappings of Nova's shapes become typed requests here.
+
+Nova is not imported: what is read is what its objects and the older mappings have in common. Our
+own dataclasses pass unchanged. Inside, nothing else reads a foreign shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from vmops.errors import Invalid, InvalidName, NotSupported
+from vmops.images.store import ImageStore
+from vmops.model.image import Image, ImageProperties, VifModel, vif_model
+from vmops.model.instance import Flavor, Instance, Vif
+
+Shape: TypeAlias = Any
+"""An object with attributes, or a mapping: what Nova passes."""
+
+_MISSING = object()
+
+
+def field(shape: Shape, *names: str, default: Any = None) -> Any:
+    """The first of ``names`` that the mapping or object has with a value."""
+    for name in names:
+        value = (
+            shape.get(name, _MISSING)
+            if isinstance(shape, Mapping)
+            else getattr(shape, name, _MISSING)
+        )
+        if value is not _MISSING and value is not None:
+            return value
+    return default
+
+
+def instance_uuid(instance: Shape) -> str:
+    """The UUID of an instance of any shape, or given as text.
+
+    Raises:
+        InvalidName: there is none.
+    """
+    found = instance if isinstance(instance, str) else field(instance, "uuid")
+    if not isinstance(found, str) or not found:
+        raise InvalidName(f"{instance!r} has no instance UUID.")
+    return found.lower()
+
+
+def parse_instance(instance: Shape) -> Instance:
+    """An instance with its size, from ours or Nova's shape.
+
+    The VM's name is the instance's name if it is ours. Nova's display names need not be unique, so
+    theirs becomes "<display name> (<uuid>)".
+
+    Raises:
+        InvalidName: it has no UUID or a name that vSphere cannot have.
+        InstanceUnacceptable: its flavor cannot be built.
+    """
+    if isinstance(instance, Instance):
+        return instance
+    uuid = instance_uuid(instance)
+    flavor = field(instance, "flavor", default=instance)
+    shown = field(instance, "display_name")
+    name = (
+        f"{_printable(str(shown))[:41]} ({uuid})"
+        if shown
+        else field(instance, "name", default=uuid)
+    )
+    return Instance(
+        uuid=uuid,
+        name=str(name),
+        flavor=Flavor(
+            vcpus=int(field(flavor, "vcpus", default=1)),
+            memory_mib=int(field(flavor, "memory_mb", default=512)),
+            root_gib=int(field(flavor, "root_gb", default=0)),
+            name=str(field(flavor, "name", default="")) if flavor is not instance else "",
+        ),
+        project_id=str(field(instance, "project_id", default="")),
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() and c not in "/\\[]%" else "_" for c in text)
+
+
+def parse_image(image_meta: Shape, store: ImageStore) -> Image:
+    """The image to spawn from: ours, or the one in the store that Nova's image names.
+
+    Properties given with the call win over those of the store.
+
+    Raises:
+        ImageNotFound: the store does not have it.
+        ImageNotAcceptable: a property makes no sense.
+    """
+    if isinstance(image_meta, Image):
+        return image_meta
+    if isinstance(image_meta, str):
+        return store.get(image_meta)
+    name = field(image_meta, "id", "name")
+    if not name:
+        raise Invalid("The image has neither an id nor a name.")
+    stored = store.get(str(name))
+    given = _properties(field(image_meta, "properties", default={}))
+    if not given:
+        return stored
+    merged = ImageProperties.from_mapping(
+        {
+            "vmware_ostype": stored.properties.guest_id,
+            "vmware_disktype": stored.properties.disk_type.value,
+            "vmware_adaptertype": stored.properties.adapter_type.value,
+            "hw_vif_model": stored.properties.vif_model.value,
+            "hw_firmware_type": stored.properties.firmware.value,
+            "vmware_linked_clone": stored.properties.linked_clone,
+            **given,
+        }
+    )
+    return Image(
+        id=stored.id,
+        name=stored.name,
+        size_bytes=stored.size_bytes,
+        disk_format=str(field(image_meta, "disk_format", default=stored.disk_format)),
+        container_format=stored.container_format,
+        capacity_bytes=stored.capacity_bytes,
+        checksum=stored.checksum,
+        properties=merged,
+    )
+
+
+# Nova's ImageMetaProps has present names only; these are what concerns us.
+_PROPERTY_NAMES = (
+    "vmware_ostype",
+    "os_distro",
+    "vmware_disktype",
+    "hw_disk_type",
+    "vmware_adaptertype",
+    "hw_disk_bus",
+    "hw_scsi_model",
+    "hw_vif_model",
+    "hw_firmware_type",
+    "vmware_linked_clone",
+    "img_linked_clone",
+)
+
+
+def _properties(shape: Shape) -> dict[str, object]:
+    if isinstance(shape, Mapping):
+        return {str(key): value for key, value in shape.items()}
+    found = {}
+    for name in _PROPERTY_NAMES:
+        try:
+            value = field(shape, name)
+        except NotImplementedError:  # Nova's objects load nothing lazily that was not set
+            continue
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def parse_vifs(
+    network_info: Iterable[Shape] | None, default_network: str | None
+) -> tuple[Vif, ...]:
+    """The interfaces, in order.
+
+    The port group's name is, in this order: the VIF details' ``dvs_port_group_name``, the network's
+    ``bridge``, its ``label``, the engine's default network.
+
+    Raises:
+        InvalidName: an interface names no network, or has no proper MAC address.
+        UnsupportedDevice: its model does not exist.
+    """
+    return tuple(_parse_vif(vif, default_network) for vif in network_info or ())
+
+
+def _parse_vif(vif: Shape, default_network: str | None) -> Vif:
+    if isinstance(vif, Vif):
+        return vif
+    network = field(vif, "network", default={})
+    details = field(vif, "details", default={})
+    name = (
+        field(details, "dvs_port_group_name")
+        or (network if isinstance(network, str) else field(network, "bridge", "label"))
+        or default_network
+    )
+    model = field(vif, "vnic_model", "model")
+    return Vif(
+        network=str(name or ""),
+        id=str(field(vif, "id", default="")),
+        mac_address=str(field(vif, "address", default="")),
+        model=model if model is None or isinstance(model, VifModel) else vif_model(str(model)),
+    )
+
+
+def refuse_volumes(block_device_info: Shape) -> None:
+    """Volumes are not attached by this version: refuse them rather than boot without them.
+
+    Raises:
+        NotSupported: the mapping has volumes, ephemeral disks or a swap disk.
+    """
+    info = block_device_info or {}
+    swap = field(info, "swap", default={})
+    wanted = [
+        text
+        for text, there in (
+            ("volumes", field(info, "block_device_mapping", default=[])),
+            ("ephemeral disks", field(info, "ephemerals", default=[])),
+            ("a swap disk", field(swap, "swap_size", default=0)),
+        )
+        if there
+    ]
+    if wanted:
+        raise NotSupported(f"The instance asks for {' and '.join(wanted)}, which is not supported.")

@@ -1,0 +1,198 @@
+"""Destroy: remove a virtual machine with what is its own, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from vmops.errors import (
+    FileNotFound,
+    InstanceNotFound,
+    InvalidName,
+    InvalidPowerState,
+    LeftBehind,
+    ManagedObjectNotFound,
+    VMOpsError,
+)
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.power import PowerState
+from vmops.progress import Observer, log_event
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.lookup import find_vm
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine, VmFiles
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belongings:
+    """A VM's files, sorted into what goes with it and what stays."""
+
+    power_state: PowerState | None
+    folder: DatastorePath | None
+    foreign_disk_keys: tuple[int, ...]
+    """Device keys of disks that are not the VM's own: volumes, and disks elsewhere."""
+    serial_logs: tuple[DatastorePath, ...]
+
+
+def destroy(
+    session: Session, instance_uuid: str, *, destroy_disks: bool, observe: Observer
+) -> None:
+    """Destroy an instance. That it is not there (any more) is success.
+
+    1. Find the VM and what belongs to it
+    2. Power off
+    3. Detach what is not its own
+    4. Remove the VM and its files
+
+    Without ``destroy_disks`` the VM is unregistered in step 4 and all files stay. A linked clone's
+    parent lies in the cache's folder, and a volume's disk is detached before: neither is touched.
+
+    Raises:
+        LeftBehind: something of the VM could not be removed; the error names each thing. The cause
+            is the server's error.
+    """
+    try:
+        vm = find_vm(session, instance_uuid)
+        remove(session, vm, destroy_disks=destroy_disks, observe=observe, uuid=instance_uuid)
+    except (InstanceNotFound, ManagedObjectNotFound):
+        log.info("instance %s does not exist: nothing to destroy", instance_uuid)
+
+
+def remove(
+    session: Session,
+    vm: VirtualMachine,
+    *,
+    destroy_disks: bool,
+    observe: Observer = log_event,
+    uuid: str = "",
+) -> None:
+    """Destroy a VM that was found. See `destroy` for the steps.
+
+    ``uuid`` guards against a reference that another VM has got meanwhile.
+
+    Raises:
+        InstanceNotFound: the VM is not the instance ``uuid``.
+        LeftBehind: see `destroy`.
+    """
+    with Operation("destroy", observe) as do:
+        own = do(find_belongings(vm, uuid))
+        try:
+            if own.power_state is PowerState.POWERED_ON:
+                do(power_off(vm, observe))
+            if own.foreign_disk_keys:
+                do(detach_foreign_disks(vm, own, observe))
+            if destroy_disks:
+                do(remove_with_files(session, vm, own, observe))
+            else:
+                do(unregister(vm))
+        except LeftBehind:
+            raise
+        except VMOpsError as failure:
+            raise LeftBehind(
+                f"Instance {uuid or vm.moid} could not be destroyed: {failure}",
+                [f"VM {vm.moid}", *([str(own.folder)] if own.folder else [])],
+            ) from failure
+
+
+@step("Find the VM and what belongs to it")
+def find_belongings(vm: VirtualMachine, uuid: str) -> Reversible[Belongings]:
+    """Read what the VM has now, in one read."""
+    files = vm.files()
+    if uuid and files.instance_uuid and files.instance_uuid.lower() != uuid.lower():
+        raise InstanceNotFound(uuid)
+    yield sort_files(files)
+
+
+def sort_files(files: VmFiles) -> Belongings:
+    """Tell the VM's own files from those of others.
+
+    A disk is its own if it lies in the VM's folder and is not marked as a volume's.
+    """
+    folder = _folder(files.vmx)
+    foreign = tuple(
+        disk.key
+        for disk in files.disks
+        if disk.uuid in files.volume_disk_uuids or not _is_below(disk.file_name, folder)
+    )
+    logs = tuple(
+        DatastorePath.parse(name) for name in files.serial_files if _is_below(name, folder)
+    )
+    return Belongings(
+        power_state=files.power_state, folder=folder, foreign_disk_keys=foreign, serial_logs=logs
+    )
+
+
+def _folder(vmx: str) -> DatastorePath | None:
+    """The VM's folder; None where there is none of its own (a .vmx in the datastore's root)."""
+    try:
+        folder = DatastorePath.parse(vmx).parent
+    except InvalidName:
+        return None
+    return folder if folder.path else None
+
+
+def _is_below(file_name: str, folder: DatastorePath | None) -> bool:
+    try:
+        return folder is not None and DatastorePath.parse(file_name).is_below(folder)
+    except InvalidName:
+        return False
+
+
+@step("Power off")
+def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Pull the plug; a guest that went off by itself meanwhile is off, too."""
+    try:
+        vm.power_off(observe=observe)
+    except InvalidPowerState:
+        log.debug("%s is off already", vm.moid)
+    yield
+
+
+@step("Detach what is not its own")
+def detach_foreign_disks(
+    vm: VirtualMachine, own: Belongings, observe: Observer
+) -> Reversible[None]:
+    """Take volumes and disks of others off, so that removing the VM cannot touch them."""
+    vm.detach_devices(own.foreign_disk_keys, observe=observe)
+    yield
+
+
+@step("Remove the VM and its files")
+def remove_with_files(
+    session: Session, vm: VirtualMachine, own: Belongings, observe: Observer
+) -> Reversible[None]:
+    """Remove the VM, then look whether its folder is gone.
+
+    vSphere removes the files it knows. A serial log is not one of them, so it goes first; it is
+    deleted by HTTP, as are the looks, which costs no call of the API.
+    """
+    for serial_log in own.serial_logs:
+        session.datastore_files.delete(serial_log, missing_ok=True)
+    vm.destroy(missing_ok=True, observe=observe)
+    if own.folder is not None and session.datastore_files.exists(own.folder):
+        _clear(session, own.folder)
+    yield
+
+
+def _clear(session: Session, folder: DatastorePath) -> None:
+    """Delete a removed VM's folder, unless there are disks in it that are not the VM's."""
+    try:
+        names = [file.name for file in session.browse(folder)]
+        disks = [name for name in names if name.endswith(".vmdk")]
+        if disks:
+            raise LeftBehind(
+                "The VM was removed, but its folder has disks that were not its own.",
+                [str(folder.joined(name)) for name in disks],
+            )
+        session.file_manager.delete(folder, missing_ok=True)
+    except FileNotFound:
+        return
+
+
+@step("Unregister the VM")
+def unregister(vm: VirtualMachine) -> Reversible[None]:
+    """Make vSphere forget the VM; its files stay."""
+    vm.unregister(missing_ok=True)
+    yield

@@ -1,0 +1,30 @@
+"""The engine's settings. Nothing below the entry points reads configuration."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How instances are built and waited for. Times are seconds."""
+
+    linked_clone: bool = True
+    """Root disks are linked clones of the cached image, unless the image says otherwise."""
+    cache_folder: str = "vmops_base"
+    """The folder on each datastore that holds cached images."""
+    cache_lock_dir: Path | None = None
+    """Where processes on this machine agree who fills a cache entry; None: threads only."""
+    datastore: str | None = None
+    """The one datastore to use; None: the suitable one with most free space."""
+    datastore_regex: re.Pattern[str] | None = None
+    """Only datastores whose whole name matches may be used."""
+    default_network: str | None = None
+    task_deadline_s: float = 3600.0
+    """A server task that takes longer is cancelled."""
+    serial_log: bool = True
+    """New instances write their serial port to ``serial.log`` in their folder."""
+    extra_config: dict[str, str] = field(default_factory=dict)
+    """Keys that every new instance gets in its extraConfig."""

@@ -1,0 +1,203 @@
+"""The engine's face: `VMwareVMOps`, with the methods and signatures of Nova's class."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from vmops.errors import ImageNotFound
+from vmops.images.cache import ImageCache
+from vmops.images.store import ImageStore
+from vmops.model.image import Image
+from vmops.model.instance import InstanceInfo
+from vmops.ops import border, info, power
+from vmops.ops.border import Shape
+from vmops.ops.destroy import destroy
+from vmops.ops.locks import InstanceLocks
+from vmops.ops.placement import Reservations
+from vmops.ops.settings import EngineSettings
+from vmops.ops.spawn import Engine, SpawnRequest, spawn
+from vmops.progress import Observer, log_event
+from vmops.vsphere.operation_id import operation
+from vmops.vsphere.session import Session
+
+T = TypeVar("T")
+
+
+class _NoImages:
+    """The store of an engine that was given none."""
+
+    def list(self) -> tuple[Image, ...]:
+        return ()
+
+    def get(self, name_or_id: str) -> Image:
+        raise ImageNotFound(name_or_id)
+
+    def open(self, image: Image) -> Any:
+        raise ImageNotFound(image.name)
+
+
+class VirtApi(Protocol):
+    """What the engine tells Nova's compute manager while it works."""
+
+    def instance_update(self, context: Any, instance_uuid: str, updates: dict[str, Any]) -> None:
+        """Take over ``updates``, such as {"progress": 50}."""
+
+
+class VMwareVMOps:
+    """The lifecycle of virtual machines on a vCenter's cluster or a single ESXi.
+
+    Every method may be called from any thread; two operations on one instance at once raise `Busy`
+    for the second. ``context``, ``network_info`` and the like are of Nova's shapes or ours (see
+    `vmops.ops.border`); an instance may also be given by its UUID where nothing else of it is
+    needed. Errors are those of `vmops.errors`; besides those named, every method may raise
+    `Unavailable` and `Refused` when the server cannot be reached or does not let us in.
+    """
+
+    def __init__(  # noqa: PLR0913 - the signature is Nova's
+        self,
+        session: Session,
+        virtapi: VirtApi | None = None,
+        volumeops: Any = None,
+        cluster_name: str | None = None,
+        *,
+        images: ImageStore | None = None,
+        config: EngineSettings | None = None,
+        observe: Observer = log_event,
+    ) -> None:
+        """Keep what is given; nothing is read or called yet.
+
+        ``cluster_name`` None means the only cluster, or the ESXi itself. An unknown one raises
+        `ClusterNotFound` when it is first needed.
+        """
+        self._session = session
+        self._virtapi = virtapi
+        self._volumeops = volumeops
+        self._settings = config or EngineSettings()
+        self._observe = observe
+        self._images: ImageStore = images or _NoImages()
+        self._locks = InstanceLocks()
+        self._engine = Engine(
+            session=session,
+            cache=ImageCache(
+                session,
+                self._images,
+                self._settings.cache_folder,
+                self._settings.cache_lock_dir,
+            ),
+            settings=self._settings,
+            reservations=Reservations(),
+            cluster_name=cluster_name,
+        )
+
+    def list_instances(self) -> list[str]:
+        """The UUIDs of all instances; see `vmops.ops.info.list_instances`."""
+        with operation("list_instances"):
+            return info.list_instances(self._session)
+
+    def get_info(self, instance: Shape) -> InstanceInfo:
+        """State and size of an instance; see `vmops.ops.info.get_info`."""
+        with operation("get_info"):
+            return info.get_info(self._session, border.instance_uuid(instance))
+
+    def spawn(  # noqa: PLR0913 - the signature is Nova's
+        self,
+        context: Any,
+        instance: Shape,
+        image_meta: Shape,
+        network_info: Iterable[Shape] | None,
+        block_device_info: Shape = None,
+        *,
+        linked_clone: bool | None = None,
+        power_on: bool = True,
+        extra_config: dict[str, str] | None = None,
+    ) -> None:
+        """Create a VM from an image and power it on; see `vmops.ops.spawn.spawn` for the steps.
+
+        ``linked_clone``, if given, wins over the image's property and the engine's setting;
+        ``extra_config`` is added to the VM's.
+        """
+        border.refuse_volumes(block_device_info)
+        request = SpawnRequest(
+            instance=border.parse_instance(instance),
+            image=border.parse_image(image_meta, self._images),
+            vifs=border.parse_vifs(network_info, self._settings.default_network),
+            linked_clone=linked_clone,
+            power_on=power_on,
+            extra_config=tuple((extra_config or {}).items()),
+        )
+        with self._alone(request.instance.uuid, "spawn"):
+            spawn(self._engine, request, self._observe)
+
+    def destroy(
+        self, instance: Shape, network_info: Iterable[Shape] | None, destroy_disks: bool = True
+    ) -> None:
+        """Destroy an instance; see `vmops.ops.destroy.destroy` for the steps."""
+        self._on(
+            instance,
+            "destroy",
+            lambda uuid: destroy(
+                self._session, uuid, destroy_disks=destroy_disks, observe=self._observe
+            ),
+        )
+
+    def power_on(
+        self,
+        context: Any,
+        instance: Shape,
+        network_info: Iterable[Shape] | None = None,
+        block_device_info: Shape = None,
+    ) -> None:
+        """Power on, or resume if suspended; see `vmops.ops.power.power_on`."""
+        self._on(
+            instance,
+            "power on",
+            lambda uuid: power.power_on(self._session, uuid, self._observe),
+        )
+
+    def power_off(self, instance: Shape) -> None:
+        """Pull the plug; see `vmops.ops.power.power_off`."""
+        self._on(
+            instance,
+            "power off",
+            lambda uuid: power.power_off(self._session, uuid, self._observe),
+        )
+
+    def reboot(
+        self,
+        instance: Shape,
+        network_info: Iterable[Shape] | None = None,
+        reboot_type: str = "SOFT",
+    ) -> None:
+        """Reboot, by the guest's Tools if they run and the type is SOFT, by a reset otherwise.
+
+        See `vmops.ops.power.reboot`.
+        """
+        hard = reboot_type.upper() == "HARD"
+        self._on(
+            instance,
+            "reboot",
+            lambda uuid: power.reboot(self._session, uuid, hard=hard, observe=self._observe),
+        )
+
+    def suspend(self, instance: Shape) -> None:
+        """Suspend to disk; see `vmops.ops.power.suspend`."""
+        self._on(
+            instance, "suspend", lambda uuid: power.suspend(self._session, uuid, self._observe)
+        )
+
+    def resume(self, instance: Shape) -> None:
+        """Go on where `suspend` stopped; see `vmops.ops.power.resume`."""
+        self._on(instance, "resume", lambda uuid: power.resume(self._session, uuid, self._observe))
+
+    def _on(self, instance: Shape, purpose: str, do: Callable[[str], T]) -> T:
+        uuid = border.instance_uuid(instance)
+        with self._alone(uuid, purpose):
+            return do(uuid)
+
+    @contextlib.contextmanager
+    def _alone(self, uuid: str, purpose: str) -> Iterator[None]:
+        """One operation on one instance, its name on every call to the server."""
+        with self._locks.exclusive(uuid, purpose), operation(purpose.replace(" ", "_")):
+            yield
