@@ -81,8 +81,11 @@ class Descriptor:
 
     @property
     def uuid(self) -> str:
-        """The disk's identity, ``60 00 C2 9x ...``; "" where the descriptor has none."""
-        return self.ddb.get("uuid", "")
+        """The disk's identity, ``60 00 C2 9x ...``; "" where the descriptor has no valid one."""
+        try:
+            return normal_uuid(self.ddb.get("uuid", ""))
+        except DescriptorError:
+            return ""
 
     @classmethod
     def parse(cls, content: bytes) -> Self:
@@ -142,6 +145,9 @@ class Descriptor:
 
 
 def _lines(content: bytes) -> list[str]:
+    start = content[:LARGEST_DESCRIPTOR].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not start.lower().startswith(SIGNATURE.lower().encode()):
+        raise DescriptorError("it is not a VMDK file")
     if len(content) > LARGEST_DESCRIPTOR:
         raise DescriptorError("its descriptor is longer than 64 KiB")
     content = content.rstrip(b"\0")
@@ -151,8 +157,6 @@ def _lines(content: bytes) -> list[str]:
         text = content.decode()
     except UnicodeDecodeError:
         raise DescriptorError("its descriptor is not UTF-8 text") from None
-    if not text.lstrip("\ufeff \t\r\n").lower().startswith(SIGNATURE.lower()):
-        raise DescriptorError("it is not a VMDK file")
     # Not splitlines(): that also breaks at characters which may stand in a name.
     lines = (line.strip() for line in re.split(r"\r\n|\r|\n", text))
     return [line for line in lines if line and not line.startswith("#")]
@@ -179,7 +183,7 @@ def _parse_cid(text: str) -> str:
 
 def is_plain_name(name: str) -> bool:
     """Whether ``name`` can only mean a file in the same folder."""
-    return name not in {"", ".", ".."} and not set(name) & set('/\\"\0') and name.isprintable()
+    return name not in {"", ".", ".."} and not set(name) & set("/\\\0")
 
 
 def fresh_cid() -> str:
@@ -232,15 +236,15 @@ def geometry(capacity_bytes: int, adapter: Adapter) -> Geometry:
     return Geometry(cylinders=cylinders, heads=heads, sectors=per_track)
 
 
-def disk_database(capacity_bytes: int, adapter: Adapter, uuid: str) -> dict[str, str]:
-    """The ``ddb`` entries of a new disk."""
+def disk_database(capacity_bytes: int, adapter: Adapter, uuid: str, cid: str) -> dict[str, str]:
+    """The ``ddb`` entries of a new disk; its long content id ends in the short one."""
     shape = geometry(capacity_bytes, adapter)
     return {
         "adapterType": adapter.lower(),
         "geometry.cylinders": str(shape.cylinders),
         "geometry.heads": str(shape.heads),
         "geometry.sectors": str(shape.sectors),
-        "longContentID": secrets.token_hex(16),
+        "longContentID": secrets.token_hex(12) + cid,
         "uuid": uuid,
         "virtualHWVersion": "21",
     }
