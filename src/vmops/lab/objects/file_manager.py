@@ -1,0 +1,161 @@
+"""FileManager: files and folders of datastores by name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.objects import datastore_files
+from vmops.lab.objects.datastore_paths import datastore_path, datastores_of
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.files_in_use import files_in_use
+from vmops.lab.storage.errors import CopyCancelled
+from vmops.lab.storage.volumes import Volumes
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.task import TaskRun
+    from vmops.lab.storage.paths import DatastorePath
+
+
+class FileManager(ManagedObject):
+    """The service's one FileManager.
+
+    Names are resolved by `datastore_path`, in the tasks' methods before the task starts, so that
+    a missing datacenter is the method's own fault as in vCenter.
+    """
+
+    wire_type = vim.FileManager
+
+    async def MakeDirectory(
+        self, name: str, datacenter: Any = None, createParentDirectories: bool | None = None
+    ) -> Any:
+        """Create a folder.
+
+        Raises:
+            vim.fault.FileAlreadyExists: something of this name is there.
+            vim.fault.FileNotFound: the folder above is missing and is not to be created.
+        """
+        path = datastore_path(self.kernel, name, datacenter)
+        with storage_faults(path):
+            make = partial(datastore_files.make_directory, parents=bool(createParentDirectories))
+            await self.kernel.blocking(make, self._volumes, path)
+
+    def DeleteDatastoreFile_Task(self, name: str, datacenter: Any = None) -> Any:
+        """Delete a file, or a folder with its content; of a disk only the file named.
+
+        Raises (in the task):
+            vim.fault.FileNotFound: there is nothing of this name.
+            vim.fault.FileLocked: a running virtual machine holds it, or a file in it.
+            vim.fault.CannotDeleteFile: it is a datastore.
+        """
+        path = datastore_path(self.kernel, name, datacenter)
+
+        async def run(_: TaskRun) -> None:
+            with storage_faults(path):
+                files_in_use(self.kernel).check_changeable(path)
+                await self.kernel.blocking(datastore_files.delete, self._volumes, path)
+            self._changed(path)
+
+        return self.kernel.start_task(self, "FileManager.deleteFile", run, cancelable=False)
+
+    def MoveDatastoreFile_Task(
+        self,
+        sourceName: str,
+        sourceDatacenter: Any = None,
+        destinationName: str = "",
+        destinationDatacenter: Any = None,
+        force: bool | None = None,
+    ) -> Any:
+        """Move a file or folder; the destination is its full new name.
+
+        Without a destination datacenter it is the source's.
+
+        Raises (in the task):
+            vim.fault.FileNotFound: the source, or the destination's folder, is missing.
+            vim.fault.FileAlreadyExists: the destination is there and is not to be replaced;
+                folders never are.
+            vim.fault.FileLocked: a running virtual machine holds one of them.
+            vim.fault.NoDiskSpace: it does not fit.
+        """
+        source, target = self._paths(
+            sourceName, sourceDatacenter, destinationName, destinationDatacenter
+        )
+
+        async def run(_: TaskRun) -> None:
+            with storage_faults(target):
+                in_use = files_in_use(self.kernel)
+                in_use.check_changeable(source)
+                in_use.check_changeable(target)
+                move = partial(datastore_files.move, force=bool(force))
+                await self.kernel.blocking(move, self._volumes, source, target)
+            self._changed(source, target)
+
+        return self.kernel.start_task(self, "FileManager.move", run, cancelable=False)
+
+    def CopyDatastoreFile_Task(
+        self,
+        sourceName: str,
+        sourceDatacenter: Any = None,
+        destinationName: str = "",
+        destinationDatacenter: Any = None,
+        force: bool | None = None,
+    ) -> Any:
+        """Copy a file or folder; faults as those of moving.
+
+        A replaced file is the old one until the copy is whole; a cancelled or failed copy leaves
+        nothing.
+        """
+        source, target = self._paths(
+            sourceName, sourceDatacenter, destinationName, destinationDatacenter
+        )
+
+        async def run(run: TaskRun) -> None:
+            with storage_faults(target):
+                in_use = files_in_use(self.kernel)
+                in_use.check_readable(source)
+                in_use.check_changeable(target)
+                copy = partial(
+                    datastore_files.copy, force=bool(force), progress=thread_progress(run)
+                )
+                await self.kernel.blocking(copy, self._volumes, source, target)
+            self._changed(target)
+
+        return self.kernel.start_task(self, "FileManager.copy", run)
+
+    @property
+    def _volumes(self) -> Volumes:
+        return self.kernel.service(Volumes)
+
+    def _paths(
+        self, source: str, source_datacenter: Any, target: str, target_datacenter: Any
+    ) -> tuple[DatastorePath, DatastorePath]:
+        if target_datacenter is None:
+            target_datacenter = source_datacenter
+        return (
+            datastore_path(self.kernel, source, source_datacenter, "sourceDatacenter"),
+            datastore_path(self.kernel, target, target_datacenter, "destinationDatacenter"),
+        )
+
+    def _changed(self, *paths: DatastorePath) -> None:
+        for datastore in datastores_of(self.kernel, *paths):
+            datastore.storage_changed()
+
+
+def thread_progress(run: TaskRun) -> Callable[[float], None]:
+    """Return a function for a worker thread: it publishes percent and stops a cancelled task.
+
+    The function raises CopyCancelled once a client has cancelled the task.
+    """
+    loop = asyncio.get_running_loop()
+
+    def report(percent: float) -> None:
+        if run.cancelled:
+            raise CopyCancelled
+        loop.call_soon_threadsafe(run.progress, int(percent))
+
+    return report

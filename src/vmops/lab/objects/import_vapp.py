@@ -1,0 +1,75 @@
+"""ResourcePool.ImportVApp: a new virtual machine whose disks the client sends over a lease."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim, vmodl
+
+from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.objects.folder import Folder
+from vmops.lab.objects.lab_address import lab_address
+from vmops.lab.objects.nfc_disks import lease_disks
+from vmops.lab.objects.nfc_lease import HttpNfcLease
+from vmops.lab.objects.virtual_machine_create import (
+    create_virtual_machine,
+    destroy_virtual_machine,
+)
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.objects.resource_pool import ResourcePool
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+
+def import_vapp(kernel: Kernel, pool: ResourcePool, spec: Any, folder: Any, host: Any) -> Any:
+    """Start creating the virtual machine of a VirtualMachineImportSpec; return the lease.
+
+    What goes wrong on the way is the lease's error, as on vCenter. The machine is destroyed unless
+    the lease is completed.
+
+    Raises:
+        vmodl.fault.NotSupported: the spec is that of a vApp.
+        vmodl.fault.InvalidArgument: the folder is missing or cannot hold virtual machines.
+        vmodl.fault.ManagedObjectNotFound: there is no such folder, pool or host.
+    """
+    if not isinstance(spec, vim.vm.VmImportSpec):
+        raise vmodl.fault.NotSupported(msg="Only single virtual machines can be imported.")
+    if folder is None:
+        raise invalid_argument("folder", "It is needed outside of a vApp.")
+    place = kernel.registry.find(folder, Folder)
+    if not place.holds(vim.VirtualMachine):
+        raise invalid_argument("folder", "It cannot hold virtual machines.")
+    pool_ref = pool.ref
+    if spec.resPoolEntity is not None:
+        pool_ref = kernel.registry.get(spec.resPoolEntity).ref
+    if host is not None:
+        kernel.registry.get(host)
+    work = _Import(kernel)
+    lease = HttpNfcLease(kernel, "push", work.undo)
+    kernel.add(lease)
+    lease.start(work.create(lease, place, spec.configSpec, pool_ref, host))
+    return lease.ref
+
+
+class _Import:
+    """The virtual machine of one lease, while it is only half there."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._vm: VirtualMachine | None = None
+
+    async def create(
+        self, lease: HttpNfcLease, folder: Folder, config: Any, pool: Any, host: Any
+    ) -> None:
+        """Create the virtual machine with empty disks, then make the lease ready."""
+        vm = await create_virtual_machine(self._kernel, folder, config, pool, host, run=None)
+        self._vm = vm
+        address = await self._kernel.blocking(lab_address, self._kernel.settings)
+        lease.make_ready(vm.ref, lease_disks(vm), address)
+
+    async def undo(self) -> None:
+        """Destroy the virtual machine, if it is there."""
+        if self._vm is not None and self._vm.moid in self._kernel.registry:
+            await destroy_virtual_machine(self._kernel, self._vm)
+        self._vm = None

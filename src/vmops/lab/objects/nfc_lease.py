@@ -1,0 +1,294 @@
+"""HttpNfcLease: the time-limited right to send a virtual machine's disks, or to fetch them.
+
+A lease that is not kept alive by HttpNfcLeaseProgress expires as on vSphere: it ends in an error,
+and what an import had made so far is destroyed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from uuid import uuid4
+
+from pyVmomi import vim, vmodl
+
+from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.objects.lab_address import LabAddress
+    from vmops.lab.storage.paths import DatastorePath
+
+log = logging.getLogger(__name__)
+
+KEPT_S = 300.0
+"""How long a lease that has ended can still be read."""
+
+_State = vim.HttpNfcLease.State
+_CHECKSUMS = ("sha1", "sha256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """What went over the wire for one disk: its length and checksums, and the disk's capacity."""
+
+    size_bytes: int
+    sha1: str
+    checksum_type: str
+    checksum: str
+    capacity_bytes: int
+
+
+@dataclass(slots=True, kw_only=True)
+class LeaseDisk:
+    """One disk of a lease; ``file_name`` is the last part of its URL."""
+
+    key: str
+    import_key: str
+    device_key: int
+    file_name: str
+    path: DatastorePath
+    capacity_bytes: int
+    checksum_type: str = "sha1"
+    transfer: Transfer | None = None
+    is_busy: bool = False
+
+
+class HttpNfcLease(ManagedObject):
+    """A lease, in state ``initializing`` until `make_ready` or `fail` is called."""
+
+    wire_type = vim.HttpNfcLease
+    timeout_s: ClassVar[int] = 300
+    """Seconds after which a lease without a word from its client expires."""
+
+    def __init__(
+        self, kernel: Kernel, mode: Literal["push", "pull"], undo: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Prepare a lease; ``push``: the client sends. ``undo`` takes back what was made for it."""
+        self.token = str(uuid4())
+        super().__init__(kernel, f"session[{uuid4()}]{self.token}")
+        self.mode = mode
+        self.disks: list[LeaseDisk] = []
+        self.vm: Any = None
+        """The virtual machine's reference, once ready."""
+        self._undo = undo
+        self._timer: asyncio.TimerHandle | None = None
+        self._work: set[asyncio.Task[None]] = set()
+        self._transfers: set[asyncio.Task[Any]] = set()
+        self.properties.update(
+            state=_State.initializing,
+            initializeProgress=0,
+            transferProgress=0,
+            mode="pushOrGet",
+            capabilities=vim.HttpNfcLease.Capabilities(
+                pullModeSupported=False, corsSupported=False
+            ),
+        )
+
+    @property
+    def state(self) -> str:
+        """``initializing``, ``ready``, ``done`` or ``error``."""
+        return str(self.properties["state"])
+
+    def start(self, prepare: Coroutine[Any, Any, None]) -> None:
+        """Run ``prepare`` in the background; a fault it raises ends the lease."""
+
+        async def run() -> None:
+            try:
+                await prepare
+            except vmodl.MethodFault as fault:
+                await self.fail(fault)
+            except Exception as error:  # a lease must end in a state, whatever its code does
+                log.exception("lease %s", self.moid)
+                reason = f"A general system error occurred: {type(error).__name__}"
+                await self.fail(vmodl.fault.SystemError(reason=reason, msg=reason))
+
+        self._spawn(run())
+
+    def make_ready(self, vm: Any, disks: list[LeaseDisk], address: LabAddress) -> None:
+        """Publish the URLs of a virtual machine's disks and start the clock."""
+        self.vm = vm
+        self.disks = disks
+        base, thumbprint = f"{address.base_url}/nfc/{self.token}/", address.thumbprint
+        urls = [
+            vim.HttpNfcLease.DeviceUrl(
+                key=disk.key,
+                importKey=disk.import_key,
+                url=f"{base}{disk.file_name}",
+                sslThumbprint=thumbprint,
+                disk=True,
+                targetId=disk.file_name,
+                datastoreKey=base,
+            )
+            for disk in disks
+        ]
+        host = vim.HttpNfcLease.HostInfo(url=base, sslThumbprint=thumbprint)
+        info = vim.HttpNfcLease.Info(
+            lease=self.ref,
+            entity=vm,
+            deviceUrl=urls,
+            totalDiskCapacityInKB=sum(disk.capacity_bytes for disk in disks) // 1024,
+            leaseTimeout=self.timeout_s,
+            hostMap=[vim.HttpNfcLease.DatastoreLeaseInfo(datastoreKey=host.url, hosts=[host])],
+        )
+        self.kernel.update(self, {"info": info, "initializeProgress": 100, "state": _State.ready})
+        self._restart_clock()
+
+    async def fail(self, fault: Any) -> None:
+        """End the lease with an error and take back what was made; nothing if it has ended."""
+        if self.state in (_State.done, _State.error):
+            return
+        self._end(_State.error, fault)
+        running = self._transfers - {asyncio.current_task()}
+        for transfer in running:
+            transfer.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        try:
+            await self._undo()
+        except vmodl.MethodFault:
+            log.exception("lease %s: what was made for it stays", self.moid)
+
+    @contextmanager
+    def transferring(self, disk: LeaseDisk) -> Iterator[None]:
+        """Mark the disk as being transferred by the current task; it ends with the lease.
+
+        Raises:
+            vim.fault.InvalidState: the lease is not ready, or the disk is being transferred.
+        """
+        if self.state != _State.ready:
+            raise invalid_state(f"The lease is not ready but {self.state}.")
+        if disk.is_busy:
+            raise invalid_state(f"{disk.file_name} is being transferred.")
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        disk.is_busy = True
+        self._transfers.add(task)
+        try:
+            yield
+        finally:
+            disk.is_busy = False
+            self._transfers.discard(task)
+
+    def HttpNfcLeaseGetManifest(self) -> list[Any]:
+        """List what went over the wire, for each disk that was transferred as a whole.
+
+        Raises:
+            vim.fault.InvalidState: the lease was never ready.
+            vim.fault.Timedout: it expired.
+        """
+        if self.state != _State.done:
+            self._check_ready()
+        entries = []
+        for disk in self.disks:
+            if disk.transfer is None:
+                continue
+            done = disk.transfer
+            entries.append(
+                vim.HttpNfcLease.ManifestEntry(
+                    key=disk.key,
+                    sha1=done.sha1,
+                    checksum=done.checksum,
+                    checksumType=done.checksum_type,
+                    size=done.size_bytes,
+                    disk=True,
+                    capacity=done.capacity_bytes,
+                    populatedSize=done.size_bytes,
+                )
+            )
+        return entries
+
+    def HttpNfcLeaseSetManifestChecksumType(self, deviceUrlsToChecksumTypes: Any = None) -> None:
+        """Choose sha1 or sha256 for disks, by the keys of their URLs."""
+        self._check_ready()
+        by_key = {disk.key: disk for disk in self.disks}
+        for pair in deviceUrlsToChecksumTypes or ():
+            if pair.key not in by_key or pair.value not in _CHECKSUMS:
+                raise invalid_argument(
+                    "deviceUrlsToChecksumTypes", f"Not a disk or not a checksum: {pair.key!a}."
+                )
+        for pair in deviceUrlsToChecksumTypes or ():
+            by_key[pair.key].checksum_type = pair.value
+
+    def HttpNfcLeaseProgress(self, percent: int) -> None:
+        """Show how far the client is, 0 to 100, and keep the lease alive.
+
+        Raises:
+            vim.fault.Timedout: it has expired.
+            vim.fault.InvalidState: it is not ready.
+            vmodl.fault.InvalidArgument: no percentage.
+        """
+        self._check_ready()
+        if not 0 <= percent <= 100:
+            raise invalid_argument("percent", "It must be from 0 to 100.")
+        self.kernel.update(self, {"transferProgress": percent})
+        self._restart_clock()
+
+    def HttpNfcLeaseComplete(self) -> None:
+        """End the lease and keep what was made.
+
+        Raises:
+            vim.fault.Timedout: it has expired.
+            vim.fault.InvalidState: it is not ready, or a disk is still being transferred.
+        """
+        self._check_ready()
+        if self._transfers:
+            raise invalid_state("A disk is still being transferred.")
+        self._end(_State.done, None)
+
+    async def HttpNfcLeaseAbort(self, fault: Any = None) -> None:
+        """End the lease and take back what was made for it.
+
+        Raises:
+            vim.fault.Timedout: it has expired.
+            vim.fault.InvalidState: it has ended.
+        """
+        if self.state != _State.initializing:
+            self._check_ready()
+        elif self._work:
+            for work in self._work:
+                work.cancel()
+            await asyncio.gather(*self._work, return_exceptions=True)
+        await self.fail(fault or vmodl.fault.RequestCanceled(msg="The lease was aborted."))
+
+    def _check_ready(self) -> None:
+        error = self.properties.get("error")
+        if isinstance(error, vim.fault.Timedout):
+            raise vim.fault.Timedout(msg="The lease has expired.")
+        if self.state != _State.ready:
+            raise invalid_state(f"The lease is not ready but {self.state}.")
+
+    def _restart_clock(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self.timeout_s, self._expire)
+
+    def _expire(self) -> None:
+        self._spawn(self.fail(vim.fault.Timedout(msg="The lease has expired.")))
+
+    def _end(self, state: Any, fault: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.kernel.update(self, {"error": fault, "state": state})
+        asyncio.get_running_loop().call_later(KEPT_S, self.kernel.remove, self)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=self.moid)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+
+def find_lease(kernel: Kernel, token: str) -> HttpNfcLease | None:
+    """Return the lease whose URLs hold this token, None if there is none.
+
+    The token is all a client of ``/nfc`` needs, so the search tells nothing by its duration.
+    """
+    wanted = sha256(token.encode()).digest()
+    for lease in kernel.registry.all(HttpNfcLease):
+        if sha256(lease.token.encode()).digest() == wanted:
+            return lease
+    return None

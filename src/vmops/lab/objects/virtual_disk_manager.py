@@ -1,0 +1,342 @@
+"""VirtualDiskManager: virtual disks of datastores by name.
+
+What it does not have (fragmentation, raw devices, encryption) answers NotSupported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from pyVmomi import vim, vmodl
+
+from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.objects.datastore_files import find
+from vmops.lab.objects.datastore_paths import datastore_path, datastores_of
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.file_manager import thread_progress
+from vmops.lab.objects.files_in_use import files_in_use
+from vmops.lab.storage.descriptor import geometry
+from vmops.lab.storage.disks import Adapter, DiskInfo, DiskStore, Provisioning
+from vmops.lab.storage.errors import FileExists, InvalidDisk
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.task import TaskRun
+    from vmops.lab.storage.paths import DatastorePath
+
+_PROVISIONING: dict[str, Provisioning] = {
+    "thin": "thin",
+    "preallocated": "thick",
+    "thick": "eagerZeroedThick",
+    "eagerZeroedThick": "eagerZeroedThick",
+}
+"""vim.VirtualDiskManager.VirtualDiskType; ``thick`` is "allocated and zeroed" in the reference."""
+_OTHER_TYPES = frozenset(vim.VirtualDiskManager.VirtualDiskType.values) - frozenset(_PROVISIONING)
+_ADAPTERS = ("busLogic", "lsiLogic", "ide")
+
+_Change = Callable[[DiskStore, Callable[[float], None]], None]
+_Held = Literal["read", "change"]
+
+
+class VirtualDiskManager(ManagedObject):
+    """The service's one VirtualDiskManager. Names are resolved as in FileManager."""
+
+    wire_type = vim.VirtualDiskManager
+
+    def CreateVirtualDisk_Task(self, name: str, datacenter: Any = None, spec: Any = None) -> Any:
+        """Create a disk of a FileBackedVirtualDiskSpec; the result is its name.
+
+        Raises:
+            vmodl.fault.NotSupported: the spec is of another kind, or of a disk type that is
+                none of a flat disk's.
+            vmodl.fault.InvalidArgument: unknown adapter or disk type, or no capacity.
+            vim.fault.FileAlreadyExists, FileNotFound, NoDiskSpace (in the task).
+        """
+        path = datastore_path(self.kernel, name, datacenter)
+        if not isinstance(spec, vim.VirtualDiskManager.FileBackedVirtualDiskSpec):
+            raise vmodl.fault.NotSupported(msg="Only disks backed by files can be created.")
+        if spec.capacityKb <= 0:
+            raise invalid_argument("spec.capacityKb", "It must be above zero.")
+        provisioning, adapter = _disk_kind(spec, "spec")
+
+        def create(store: DiskStore, progress: Callable[[float], None]) -> None:
+            store.create(
+                path,
+                spec.capacityKb * 1024,
+                provisioning=provisioning,
+                adapter=adapter,
+                progress=progress,
+            )
+
+        return self._start("createVirtualDisk", create, {path: "change"}, result=name)
+
+    def CopyVirtualDisk_Task(
+        self,
+        sourceName: str,
+        sourceDatacenter: Any = None,
+        destName: str = "",
+        destDatacenter: Any = None,
+        destSpec: Any = None,
+        force: bool | None = None,
+    ) -> Any:
+        """Copy a disk, converting it; a delta is flattened.
+
+        Without a spec the copy is preallocated with a BusLogic adapter, as the reference says.
+        Copying a disk to itself does nothing.
+
+        Raises:
+            vim.fault.FileAlreadyExists, FileNotFound, FileLocked, NoDiskSpace,
+            vim.fault.InvalidDiskFormat (in the task).
+        """
+        source, target = self._paths(sourceName, sourceDatacenter, destName, destDatacenter)
+        provisioning: Provisioning = "thick"
+        adapter: Adapter = "busLogic"
+        if destSpec is not None:
+            provisioning, adapter = _disk_kind(destSpec, "destSpec")
+
+        def copy(store: DiskStore, progress: Callable[[float], None]) -> None:
+            if source == target:
+                return
+            store.copy(
+                source,
+                target,
+                provisioning=provisioning,
+                adapter=adapter,
+                force=bool(force),
+                progress=progress,
+            )
+
+        held: dict[DatastorePath, _Held] = {target: "change", source: "read"}
+        return self._start("copyVirtualDisk", copy, held)
+
+    def MoveVirtualDisk_Task(
+        self,
+        sourceName: str,
+        sourceDatacenter: Any = None,
+        destName: str = "",
+        destDatacenter: Any = None,
+        force: bool | None = None,
+        profile: Any = None,
+    ) -> Any:
+        """Move a disk with its data, also to another datastore. ``profile`` has no effect here.
+
+        Raises:
+            vim.fault.FileAlreadyExists, FileNotFound, FileLocked, NoDiskSpace (in the task).
+        """
+        source, target = self._paths(sourceName, sourceDatacenter, destName, destDatacenter)
+
+        def move(store: DiskStore, progress: Callable[[float], None]) -> None:
+            if source != target:
+                store.move(source, target, force=bool(force), progress=progress)
+
+        held: dict[DatastorePath, _Held] = {target: "change", source: "change"}
+        return self._start("moveVirtualDisk", move, held)
+
+    def DeleteVirtualDisk_Task(self, name: str, datacenter: Any = None) -> Any:
+        """Delete a disk: descriptor and data, not its parents.
+
+        Raises:
+            vim.fault.FileNotFound, FileLocked, InvalidDiskFormat (in the task).
+        """
+        path = datastore_path(self.kernel, name, datacenter)
+
+        def delete(store: DiskStore, _: Callable[[float], None]) -> None:
+            store.delete(path)
+
+        return self._start("deleteVirtualDisk", delete, {path: "change"}, cancelable=False)
+
+    def ExtendVirtualDisk_Task(
+        self,
+        name: str,
+        datacenter: Any = None,
+        newCapacityKb: int = 0,
+        eagerZero: bool | None = None,
+    ) -> Any:
+        """Grow a disk.
+
+        Raises:
+            vim.fault.FileFault: it would shrink (in the task, as the others).
+            vim.fault.FileNotFound, FileLocked, NoDiskSpace, InvalidDiskFormat.
+        """
+        path = datastore_path(self.kernel, name, datacenter)
+
+        def extend(store: DiskStore, _: Callable[[float], None]) -> None:
+            capacity = newCapacityKb * 1024
+            if capacity < store.inspect(path).capacity_bytes:
+                raise vim.fault.FileFault(file=str(path), msg=f"{path} cannot be made smaller.")
+            store.extend(path, capacity, eager=bool(eagerZero))
+
+        return self._start("extendVirtualDisk", extend, {path: "change"}, cancelable=False)
+
+    def InflateVirtualDisk_Task(self, name: str, datacenter: Any = None) -> Any:
+        """Give a thin disk all its space, filled with zeros."""
+        path = datastore_path(self.kernel, name, datacenter)
+        return self._start("inflateVirtualDisk", partial(_inflate, path), {path: "change"})
+
+    def EagerZeroVirtualDisk_Task(self, name: str, datacenter: Any = None) -> Any:
+        """Zero what was never written of a disk that is not thin.
+
+        Raises:
+            vim.fault.InvalidDiskFormat: it is thin (in the task).
+        """
+        path = datastore_path(self.kernel, name, datacenter)
+
+        def zero(store: DiskStore, progress: Callable[[float], None]) -> None:
+            if store.inspect(path).provisioning == "thin":
+                raise InvalidDisk(path, "a thin disk is inflated, not zeroed")
+            _inflate(path, store, progress)
+
+        return self._start("eagerZeroVirtualDisk", zero, {path: "change"})
+
+    def ZeroFillVirtualDisk_Task(self, name: str, datacenter: Any = None) -> Any:
+        """Overwrite all of a disk with zeros; what was on it is lost."""
+        path = datastore_path(self.kernel, name, datacenter)
+
+        def wipe(store: DiskStore, progress: Callable[[float], None]) -> None:
+            disk = _flat(store, path)
+            store.create(
+                path,
+                disk.capacity_bytes,
+                provisioning=disk.provisioning,
+                adapter=disk.adapter,
+                force=True,
+                progress=progress,
+            )
+            if disk.uuid:
+                store.set_uuid(path, disk.uuid)
+
+        return self._start("zeroFillVirtualDisk", wipe, {path: "change"})
+
+    def ShrinkVirtualDisk_Task(
+        self, name: str, datacenter: Any = None, copy: bool | None = None
+    ) -> Any:
+        """Give back the space of a thin disk's zeros; with ``copy`` or without, it is the same.
+
+        Raises:
+            vim.fault.InvalidDiskFormat: it is not thin (in the task).
+        """
+        path = datastore_path(self.kernel, name, datacenter)
+
+        def shrink(store: DiskStore, progress: Callable[[float], None]) -> None:
+            if _flat(store, path).provisioning != "thin":
+                raise InvalidDisk(path, "only a thin disk can be shrunk")
+            _rewrite(path, "thin", store, progress)
+
+        return self._start("shrinkVirtualDisk", shrink, {path: "change"})
+
+    async def QueryVirtualDiskUuid(self, name: str, datacenter: Any = None) -> str:
+        """Return a disk's UUID as its descriptor has it: ``60 00 C2 9a .. ..-.. ..``."""
+        return (await self._inspect(name, datacenter)).uuid
+
+    async def SetVirtualDiskUuid(self, name: str, datacenter: Any = None, uuid: str = "") -> None:
+        """Give a disk another UUID.
+
+        Raises:
+            vmodl.fault.InvalidArgument: ``uuid`` has not 32 hexadecimal digits.
+            vim.fault.FileNotFound, FileLocked, InvalidDiskFormat.
+        """
+        path = datastore_path(self.kernel, name, datacenter)
+        digits = uuid.replace(" ", "").replace("-", "")
+        if len(digits) != 32 or set(digits.lower()) - set("0123456789abcdef"):
+            raise invalid_argument("uuid", "It has 32 hexadecimal digits.")
+        with storage_faults(path):
+            files_in_use(self.kernel).check_changeable(path)
+            await self.kernel.blocking(self.kernel.service(DiskStore).set_uuid, path, uuid)
+
+    async def QueryVirtualDiskGeometry(self, name: str, datacenter: Any = None) -> Any:
+        """Return the geometry the BIOS is told."""
+        disk = await self._inspect(name, datacenter)
+        shape = geometry(disk.capacity_bytes, disk.adapter)
+        return vim.host.DiskDimensions.Chs(
+            cylinder=shape.cylinders, head=shape.heads, sector=shape.sectors
+        )
+
+    async def _inspect(self, name: str, datacenter: Any) -> DiskInfo:
+        path = datastore_path(self.kernel, name, datacenter)
+        with storage_faults(path):
+            return await self.kernel.blocking(self.kernel.service(DiskStore).inspect, path)
+
+    def _paths(
+        self, source: str, source_datacenter: Any, target: str, target_datacenter: Any
+    ) -> tuple[DatastorePath, DatastorePath]:
+        if target_datacenter is None:
+            target_datacenter = source_datacenter
+        return (
+            datastore_path(self.kernel, source, source_datacenter, "sourceDatacenter"),
+            datastore_path(self.kernel, target, target_datacenter, "destDatacenter"),
+        )
+
+    def _start(
+        self,
+        description: str,
+        change: _Change,
+        held: dict[DatastorePath, _Held],
+        *,
+        result: str | None = None,
+        cancelable: bool = True,
+    ) -> Any:
+        """Run a change on a thread, in a task; ``held`` says what it does to which disk."""
+        store = self.kernel.service(DiskStore)
+
+        async def run(run: TaskRun) -> Any:
+            with storage_faults(next(iter(held))):
+                in_use = files_in_use(self.kernel)
+                for path, use in held.items():
+                    find(store.volumes, path)
+                    check = in_use.check_readable if use == "read" else in_use.check_changeable
+                    check(path)
+                await self.kernel.blocking(change, store, thread_progress(run))
+            for datastore in datastores_of(self.kernel, *held):
+                datastore.storage_changed()
+            return result
+
+        return self.kernel.start_task(
+            self, f"VirtualDiskManager.{description}", run, cancelable=cancelable
+        )
+
+
+def _disk_kind(spec: Any, parameter: str) -> tuple[Provisioning, Adapter]:
+    if spec.diskType in _OTHER_TYPES:
+        raise vmodl.fault.NotSupported(msg=f"Disks of type {spec.diskType} are not supported.")
+    if spec.diskType not in _PROVISIONING:
+        raise invalid_argument(f"{parameter}.diskType", "There is no such type.")
+    if spec.adapterType not in _ADAPTERS:
+        raise invalid_argument(f"{parameter}.adapterType", f"It is one of {', '.join(_ADAPTERS)}.")
+    return _PROVISIONING[spec.diskType], cast("Adapter", spec.adapterType)
+
+
+def _flat(store: DiskStore, path: DatastorePath) -> DiskInfo:
+    disk = store.inspect(path)
+    if disk.kind != "flat":
+        raise InvalidDisk(path, f"it is not flat but {disk.kind}")
+    return disk
+
+
+def _inflate(path: DatastorePath, store: DiskStore, progress: Callable[[float], None]) -> None:
+    if _flat(store, path).provisioning != "eagerZeroedThick":
+        _rewrite(path, "eagerZeroedThick", store, progress)
+
+
+def _rewrite(
+    path: DatastorePath,
+    provisioning: Provisioning,
+    store: DiskStore,
+    progress: Callable[[float], None],
+) -> None:
+    """Put a copy of a disk in its place that differs only in how its space is allocated."""
+    disk = store.inspect(path)
+    beside = path.sibling(f"{token_hex(8)}.vmdk")
+    try:
+        store.copy(path, beside, provisioning=provisioning, progress=progress)
+        if disk.uuid:
+            store.set_uuid(beside, disk.uuid)
+        store.move(beside, path, force=True)
+    except FileExists as error:
+        raise InvalidDisk(path, "its space cannot be changed now") from error
+    except BaseException:
+        if find(store.volumes, beside).exists():
+            store.delete(beside)
+        raise

@@ -1,0 +1,198 @@
+"""``/nfc/<token>/disk-0.vmdk``: the bytes of a lease's disks.
+
+The token in the URL is the permission, as on ESXi; nothing else is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Coroutine
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiohttp import web
+from pyVmomi import vim
+
+from vmops.lab.objects.file_faults import fault_of
+from vmops.lab.objects.nfc_disks import fill_disk, show_disk
+from vmops.lab.objects.nfc_lease import HttpNfcLease, LeaseDisk, Transfer, find_lease
+from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.errors import CopyCancelled, StorageError
+from vmops.lab.storage.writing import partial_beside
+from vmops.lab.wire.http_refusals import refused
+from vmops.lab.wire.upload import receive, wait_for_handler
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+
+_TYPE = "application/x-vnd.vmware-streamVmdk"
+_BLOCKS_AHEAD = 2
+_LOOK_S = 0.5  # how often a thread that waits for a slow client looks whether it is gone
+
+T = TypeVar("T")
+
+
+def routes(kernel: Kernel) -> list[web.RouteDef]:
+    """Return the routes of ``/nfc``."""
+    handlers = _Nfc(kernel)
+    path = "/nfc/{token}/{file}"
+    return [
+        web.put(path, handlers.send, expect_handler=wait_for_handler),
+        web.post(path, handlers.send, expect_handler=wait_for_handler),
+        web.get(path, handlers.fetch, allow_head=False),
+    ]
+
+
+class _Nfc:
+    """The handlers."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._store = kernel.service(DiskStore)
+
+    async def send(self, request: web.Request) -> web.Response:
+        """Take a disk in; what is not a disk ends the lease."""
+        lease, disk = self._find(request, "push")
+        try:
+            with lease.transferring(disk):
+                disk.transfer = await self._receive(request, lease, disk)
+        except vim.fault.InvalidState as error:
+            raise web.HTTPConflict(text=str(error.msg)) from error
+        except (StorageError, OSError) as error:
+            await lease.fail(fault_of(error, str(disk.path)))
+            raise refused(error) from error
+        return web.Response(status=HTTPStatus.OK)
+
+    async def fetch(self, request: web.Request) -> web.StreamResponse:
+        """Send a disk as a stream-optimized VMDK."""
+        lease, disk = self._find(request, "pull")
+        try:
+            with lease.transferring(disk):
+                return await self._send(request, disk)
+        except vim.fault.InvalidState as error:
+            raise web.HTTPConflict(text=str(error.msg)) from error
+        except (StorageError, OSError) as error:
+            raise refused(error) from error
+
+    def _find(self, request: web.Request, mode: str) -> tuple[HttpNfcLease, LeaseDisk]:
+        lease = find_lease(self._kernel, request.match_info["token"])
+        if lease is None:
+            raise web.HTTPNotFound(text="There is no such lease.")
+        if lease.state != "ready":
+            raise web.HTTPConflict(text=f"The lease is not ready but {lease.state}.")
+        for disk in lease.disks:
+            if disk.file_name == request.match_info["file"]:
+                if lease.mode != mode:
+                    raise web.HTTPMethodNotAllowed(
+                        request.method, ["PUT", "POST"] if lease.mode == "push" else ["GET"]
+                    )
+                return lease, disk
+        raise web.HTTPNotFound(text="The lease has no such file.")
+
+    async def _receive(
+        self, request: web.Request, lease: HttpNfcLease, disk: LeaseDisk
+    ) -> Transfer:
+        volumes = self._store.volumes
+        beside = disk.path.sibling(partial_beside(volumes.resolve(disk.path)).name)
+        content = volumes.resolve(beside)
+        volumes.require(disk.path.datastore, request.content_length or 0)
+        digests = _digests(disk)
+        writer = await self._kernel.blocking(
+            lambda: volumes.open_for_write(beside, atomic=False, replace=False)
+        )
+
+        def write(block: bytes) -> None:
+            for digest in digests.values():
+                digest.update(block)
+            writer.write(block)
+
+        try:
+            try:
+                size = await receive(request, write)
+                await self._kernel.blocking(writer.commit)
+            except BaseException:
+                writer.abort()
+                raise
+            capacity = await _to_its_end(self._fill(lease, disk, content))
+        finally:
+            content.unlink(missing_ok=True)
+        return _transfer(disk, digests, size, capacity)
+
+    async def _fill(self, lease: HttpNfcLease, disk: LeaseDisk, content: Path) -> int:
+        await self._kernel.blocking(fill_disk, self._store, disk.path, content)
+        vm = self._kernel.registry.find(lease.vm, VirtualMachine)
+        return await show_disk(self._kernel, vm, disk)
+
+    async def _send(self, request: web.Request, disk: LeaseDisk) -> web.StreamResponse:
+        capacity = (await self._kernel.blocking(self._store.inspect, disk.path)).capacity_bytes
+        digests = _digests(disk)
+        response = web.StreamResponse(headers={"Content-Type": _TYPE})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        blocks: asyncio.Queue[bytes | None] = asyncio.Queue(_BLOCKS_AHEAD)
+        loop = asyncio.get_running_loop()
+        stopped = threading.Event()
+
+        def write(block: bytes) -> None:
+            for digest in digests.values():
+                digest.update(block)
+            put = asyncio.run_coroutine_threadsafe(blocks.put(block), loop)
+            while not stopped.is_set():
+                with suppress(TimeoutError):
+                    return put.result(_LOOK_S)
+            put.cancel()
+            raise CopyCancelled
+
+        async def export() -> int:
+            try:
+                return await asyncio.to_thread(self._store.export_stream, disk.path, write)
+            finally:
+                if not stopped.is_set():
+                    await blocks.put(None)
+
+        exporting = asyncio.create_task(export())
+        try:
+            while (block := await blocks.get()) is not None:
+                await response.write(block)
+            size = await exporting
+        except BaseException:
+            # The client must not take what it has for the whole.
+            if request.transport is not None:
+                request.transport.abort()
+            raise
+        finally:
+            stopped.set()
+            await asyncio.wait([exporting])
+        await response.write_eof()
+        disk.transfer = _transfer(disk, digests, size, capacity)
+        return response
+
+
+def _digests(disk: LeaseDisk) -> dict[str, Any]:
+    # Both names are those of the API; SHA-1 is in every manifest.
+    return {kind: hashlib.new(kind, usedforsecurity=False) for kind in ("sha1", disk.checksum_type)}
+
+
+def _transfer(disk: LeaseDisk, digests: dict[str, Any], size: int, capacity: int) -> Transfer:
+    return Transfer(
+        size_bytes=size,
+        sha1=digests["sha1"].hexdigest(),
+        checksum_type=disk.checksum_type,
+        checksum=digests[disk.checksum_type].hexdigest(),
+        capacity_bytes=capacity,
+    )
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await something that must not be left half done, even by a task that is cancelled."""
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
