@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests import network, processes
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 LEFT_OVER = pytest.StashKey[list[processes.Process]]()
 HOME = pytest.StashKey[Path]()
+
+# Guests without hardware virtualisation take the cores for seconds: how long an example took
+# says nothing about the code.
+hypothesis.settings.register_profile("vmops", deadline=None)
+hypothesis.settings.load_profile("vmops")
 
 
 def pytest_configure(config: pytest.Config) -> None:
