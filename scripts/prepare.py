@@ -40,21 +40,18 @@ LOG = BUILD / "prepare.log"
 
 @dataclass(frozen=True, slots=True)
 class SystemPackage:
-    """A Debian package, how to see that what it brings is there, and what lacks without it."""
+    """A Debian package, a program or an absolute path of it, and what lacks without it."""
 
     name: str
     provides: str
     without: str
 
     def is_present(self) -> bool:
-        """Look for the program on PATH, the absolute path, or the Python module it provides."""
-        if self.provides.startswith("/"):
-            return Path(self.provides).exists()
-        if self.provides.startswith("python:"):
-            return importlib.util.find_spec(self.provides.removeprefix("python:")) is not None
+        """Look for what the package provides, wherever it came from."""
         # mke2fs and its like are not on the PATH of ordinary users.
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-        return shutil.which(self.provides, path=path) is not None
+        is_file = self.provides.startswith("/") and Path(self.provides).exists()
+        return is_file or shutil.which(self.provides, path=path) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,6 @@ class Purpose:
 
 
 GUESTS = (
-    SystemPackage("python3-venv", "python:ensurepip", "pip of another folder fills the venv"),
     SystemPackage("qemu-system-x86", "qemu-system-x86_64", "no guest boots"),
     SystemPackage("qemu-utils", "qemu-img", "disk images are not converted"),
     SystemPackage("e2fsprogs", "mke2fs", "the guest image cannot be built"),
@@ -95,6 +91,7 @@ def main() -> None:
     purpose = PURPOSES[parser.parse_args().purpose]
     with locked():
         install_system_packages([p for p in purpose.packages if not p.is_present()])
+        fetch_package_lists()
         install_python_packages(purpose)
 
 
@@ -125,6 +122,16 @@ def install_system_packages(packages: list[SystemPackage]) -> None:
     for package in packages:
         say(f"  without {package.name}: {package.without}")
     say(f"to install: sudo apt-get install --no-install-recommends {names}")
+
+
+def fetch_package_lists() -> None:
+    """Let apt know what it could fetch: the guest is built from packages that are not installed."""
+    known = any(Path("/var/lib/apt/lists").glob("*_Packages*"))
+    if known or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    with timed("fetching apt's package lists"):
+        if not run(["apt-get", "update"]):
+            say("without them no guest image can be built")
 
 
 def install_python_packages(purpose: Purpose) -> None:
@@ -159,7 +166,7 @@ def make_venv(venv: Path, python: Path) -> list[str]:
         return [str(python), "-m", "pip"]
     if run([sys.executable, "-m", "pip", "--version"]):
         return [sys.executable, "-m", "pip", "--python", str(python)]
-    sys.exit("pip is missing: sudo apt-get install python3-venv")
+    sys.exit("pip is missing: sudo apt-get install python3-pip")
 
 
 def fingerprint() -> str:
