@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 INTERNET = {socket.AF_INET, socket.AF_INET6}
 
 
-class NetworkDeniedError(RuntimeError):
+class NetworkDenied(RuntimeError):
     """A test tried to leave this machine.
 
     Not an `OSError`, so that no code under test takes it for an endpoint that cannot be reached.
@@ -39,7 +39,7 @@ def loopback_only() -> Iterator[None]:
 def guarded(original: Any) -> Any:
     def call(self: socket.socket, *args: Any) -> Any:
         if self.family in INTERNET and args and not is_loopback(args[-1][0]):
-            raise NetworkDeniedError(f"{original.__name__} {args[-1]}: tests stay on loopback")
+            raise NetworkDenied(f"{original.__name__} {args[-1]}: tests stay on loopback")
         return original(self, *args)
 
     return call

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.network import NetworkDeniedError
+from tests.network import NetworkDenied
 
 # TEST-NET-1 of RFC 5737: routed nowhere, should the guard ever fail.
 OUTSIDE = ("192.0.2.1", 443)
@@ -14,19 +14,19 @@ OUTSIDE = ("192.0.2.1", 443)
 
 @pytest.mark.parametrize("method", ["connect", "connect_ex", "bind"])
 def test_a_socket_does_not_leave_loopback(method: str) -> None:
-    with socket.socket() as stream, pytest.raises(NetworkDeniedError):
+    with socket.socket() as stream, pytest.raises(NetworkDenied):
         getattr(stream, method)(OUTSIDE)
 
 
 def test_a_listening_socket_is_not_open_to_others() -> None:
-    with socket.socket() as stream, pytest.raises(NetworkDeniedError):
+    with socket.socket() as stream, pytest.raises(NetworkDenied):
         stream.bind(("0.0.0.0", 0))  # noqa: S104  the refusal is what is tested
 
 
 def test_a_datagram_does_not_leave_loopback() -> None:
     with (
         socket.socket(type=socket.SOCK_DGRAM) as datagram,
-        pytest.raises(NetworkDeniedError),
+        pytest.raises(NetworkDenied),
     ):
         datagram.sendto(b"x", OUTSIDE)
 
