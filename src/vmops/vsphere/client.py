@@ -99,7 +99,8 @@ class Client:
         self, moref: Moref, method: str, timeout_s: float | None, /, **arguments: Any
     ) -> Any:
         """`call` with a time limit of its own for the answer, in seconds."""
-        info = wire_method(type(moref), method)
+        kind: Any = type(moref)
+        info = wire_method(kind, method)
         ordered = _ordered(info, arguments)
         delays = retry.delays()
         logged_in_again = False

@@ -198,6 +198,8 @@ def _no_space(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
 def _power_state(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
     existing = str(getattr(fault, "existingState", "") or "in another state")
     requested = str(getattr(fault, "requestedState", "") or "")
+    if requested == existing:
+        return error(f"The virtual machine is {existing} already.")
     needs = f"; this needs it to be {requested}" if requested else ""
     return error(f"The virtual machine is {existing}{needs}.")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from pyVmomi import VmomiSupport
+
 Moref: TypeAlias = Any
 
 
@@ -15,3 +17,13 @@ def moid(moref: Moref) -> str:
 def describe(moref: Moref) -> str:
     """Type and name of the object: "VirtualMachine:vm-12"."""
     return f"{type(moref)._wsdlName}:{moid(moref)}"
+
+
+def wire_type(name: str) -> Any:
+    """The type of this name on the wire: "VirtualMachine"."""
+    return VmomiSupport.GetWsdlType("urn:vim25", name)
+
+
+def reference(kind: str, name: str) -> Moref:
+    """The reference to an object whose type and moid are known."""
+    return wire_type(kind)(name)

@@ -6,12 +6,17 @@ from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 
+from vmops.progress import Observer
 from vmops.vsphere.address import ServerAddress
 from vmops.vsphere.client import Client
 from vmops.vsphere.connections import ConnectionPool
 from vmops.vsphere.endpoint import Endpoint
+from vmops.vsphere.inventory import Inventory
 from vmops.vsphere.moref import Moref
+from vmops.vsphere.properties import Properties
 from vmops.vsphere.secret import Secret
+from vmops.vsphere.stream import Stream
+from vmops.vsphere.tasks import Tasks
 from vmops.vsphere.trust import Trust
 
 
@@ -23,6 +28,10 @@ class Session:
 
     def __init__(self, client: Client, address: ServerAddress) -> None:
         self.client = client
+        self.stream = Stream(client)
+        self.properties = Properties(client)
+        self.inventory = Inventory(self.stream)
+        self.tasks = Tasks(client, self.stream, self.properties)
         about = client.content.about
         self.endpoint = Endpoint(
             url=address.url,
@@ -87,6 +96,21 @@ class Session:
         """Call a method by its name on the wire; see `Client.call`."""
         return self.client.call(moref, method, **arguments)
 
+    def run_task(
+        self,
+        moref: Moref,
+        method: str,
+        /,
+        *,
+        observe: Observer | None = None,
+        deadline_s: float | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """Call a method that starts a task, and return the task's result; see `Tasks.run`."""
+        return self.tasks.run(moref, method, observe=observe, deadline_s=deadline_s, **arguments)
+
     def close(self) -> None:
         """Log out and end everything that runs for the session. Never raises."""
+        self.stream.close()
         self.client.close()
+        self.stream.join()

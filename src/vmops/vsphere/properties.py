@@ -1,0 +1,141 @@
+"""Bulk reads through the property collector: never one object at a time, never a lazy attribute.
+
+Only leaf paths should be asked for ("runtime.powerState", not "runtime"): less is sent, and one odd
+value cannot spoil its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from pyVmomi import vmodl
+
+from vmops.errors import ConnectionLost, InvalidArgument, ManagedObjectNotFound, NotAuthenticated
+from vmops.vsphere.client import Client
+from vmops.vsphere.moref import Moref, describe, moid, wire_type
+
+PAGE_SIZE = 500
+_RESTARTS = 2
+
+Values = dict[str, Any]
+
+_collector = vmodl.query.PropertyCollector
+
+
+def through_view(view: Moref) -> Any:
+    """The selection of everything that a view holds."""
+    return _collector.ObjectSpec(
+        obj=view,
+        skip=True,
+        selectSet=[_collector.TraversalSpec(name="view", type=type(view), path="view", skip=False)],
+    )
+
+
+def property_spec(kind: str, paths: Iterable[str]) -> Any:
+    """The properties wanted of objects of this wire type."""
+    return _collector.PropertySpec(type=wire_type(kind), all=False, pathSet=list(paths))
+
+
+class Properties:
+    """Reads properties. A property that is unset or may not be seen is absent from the answer."""
+
+    def __init__(self, client: Client, *, page_size: int = PAGE_SIZE) -> None:
+        self._client = client
+        self._page_size = page_size
+
+    def read(self, morefs: Iterable[Moref], kind: str, paths: Sequence[str]) -> dict[str, Values]:
+        """Values by path, by moid, of many objects in as few calls as possible.
+
+        An object without any of the properties has an empty dict; one that is gone is absent.
+
+        Raises:
+            InvalidArgument: the type has no such property.
+        """
+        left = {moid(moref): moref for moref in morefs}
+        while left:
+            selected = [_collector.ObjectSpec(obj=moref, skip=False) for moref in left.values()]
+            try:
+                return {moid(moref): values for moref, values in self._all(selected, kind, paths)}
+            except ManagedObjectNotFound as error:
+                # One object that is gone fails the call for all: ask again without it.
+                gone = [name for name, moref in left.items() if describe(moref) == error.moref]
+                if not gone:
+                    raise
+                for name in gone:
+                    del left[name]
+        return {}
+
+    def read_one(self, moref: Moref, *paths: str) -> Values:
+        """Values by path of one object.
+
+        Raises:
+            ManagedObjectNotFound: it is gone.
+            InvalidArgument: its type has no such property.
+        """
+        kind = type(moref)._wsdlName
+        selected = [_collector.ObjectSpec(obj=moref, skip=False)]
+        for _, values in self._all(selected, kind, paths):
+            return values
+        raise ManagedObjectNotFound(describe(moref))
+
+    def read_container(
+        self, kind: str, paths: Sequence[str], root: Moref | None = None
+    ) -> dict[str, Values]:
+        """Values of every object of a type below ``root`` (None: of the whole inventory), by moid.
+
+        Each has its reference under the path "".
+        """
+        content = self._client.content
+        view = self._client.call(
+            content.viewManager,
+            "CreateContainerView",
+            container=root if root is not None else content.rootFolder,
+            type=[wire_type(kind)],
+            recursive=True,
+        )
+        try:
+            found = self._all([through_view(view)], kind, paths)
+            return {moid(moref): {"": moref, **values} for moref, values in found}
+        finally:
+            self._client.call(view, "DestroyView")
+
+    def _all(
+        self, selected: list[Any], kind: str, paths: Sequence[str]
+    ) -> list[tuple[Moref, Values]]:
+        spec = _collector.FilterSpec(
+            objectSet=selected,
+            propSet=[property_spec(kind, dict.fromkeys(paths))],
+            reportMissingObjectsInResults=False,
+        )
+        for _ in range(_RESTARTS):
+            try:
+                return list(self._pages(spec))
+            except _PageLost:
+                continue
+        return list(self._pages(spec))
+
+    def _pages(self, spec: Any) -> Iterator[tuple[Moref, Values]]:
+        collector = self._client.content.propertyCollector
+        page = self._client.call(
+            collector,
+            "RetrievePropertiesEx",
+            specSet=[spec],
+            options=_collector.RetrieveOptions(maxObjects=self._page_size),
+        )
+        while page is not None:
+            for found in page.objects:
+                yield found.obj, {change.name: change.val for change in found.propSet}
+            if not page.token:
+                return
+            try:
+                page = self._client.call(
+                    collector, "ContinueRetrievePropertiesEx", token=page.token
+                )
+            except (ConnectionLost, InvalidArgument, NotAuthenticated) as error:
+                # The token is used up, or ended with the session it belonged to.
+                raise _PageLost from error
+
+
+class _PageLost(Exception):
+    """A page in the middle did not come; the read has to begin anew."""
