@@ -16,7 +16,7 @@ class LabSettings:
     esx: bool = False
     """A single ESXi host (``about.apiType`` HostAgent) instead of a vCenter."""
     hypervisor: Literal["auto", "qemu", "none"] = "auto"
-    """none: power states change without a guest; auto: QEMU, and power-on says so if it is missing."""
+    """none: power states change without a guest; qemu: it must be there; auto: it need not."""
     port: int = 0
     """TCP port on 127.0.0.1; 0 chooses one, which a later start of the same state takes again."""
     datastore_capacity_bytes: int | None = None

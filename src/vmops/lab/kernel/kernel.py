@@ -34,6 +34,7 @@ class Kernel:
         self._services: dict[type, Any] = {}
         self._change_listeners: list[ChangeListener] = []
         self._watchers: list[ChangeListener] = []
+        self._stop_hooks: list[Callable[[], Awaitable[None]]] = []
 
     def provide(self, service: object) -> None:
         """Make a lab-wide object, such as the disk store, known by its class."""
@@ -120,6 +121,16 @@ class Kernel:
         and any other exception becomes vmodl.fault.SystemError.
         """
         return self.tasks.start(entity, description_id, run, cancelable=cancelable)
+
+    def on_stop(self, hook: Callable[[], Awaitable[None]]) -> None:
+        """Call this when the lab stops in order: no request and no task runs any more."""
+        self._stop_hooks.append(hook)
+
+    async def stop(self) -> None:
+        """End all tasks and call the stop hooks, the last one first."""
+        await self.tasks.stop()
+        for hook in reversed(self._stop_hooks):
+            await hook()
 
     async def blocking(self, function: Callable[..., T], *args: Any) -> T:
         """Run a blocking function on a thread; the current session is known there too."""

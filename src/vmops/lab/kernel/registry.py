@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pyVmomi import vim, vmodl
@@ -25,6 +27,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._objects: dict[str, ManagedObject] = {}
+        self._by_wire_type: defaultdict[type, dict[str, ManagedObject]] = defaultdict(dict)
 
     def get(self, ref_or_moid: Any) -> ManagedObject:
         """The object with this id; a reference must also name its type or one above it.
@@ -57,6 +60,10 @@ class Registry:
         """Every object that is a `cls`, in the order they were added."""
         return [each for each in self._objects.values() if isinstance(each, cls)]
 
+    def of_wire_type(self, wire_type: type) -> Iterator[ManagedObject]:
+        """Every object that is exactly this on the wire, in the order they were added."""
+        yield from self._by_wire_type[wire_type].values()
+
     def __contains__(self, moid: object) -> bool:
         return moid in self._objects
 
@@ -64,6 +71,8 @@ class Registry:
         if obj.moid in self._objects:
             raise ValueError(f"there is already an object {obj.moid}")
         self._objects[obj.moid] = obj
+        self._by_wire_type[obj.wire_type][obj.moid] = obj
 
     def _remove(self, obj: ManagedObject) -> bool:
+        self._by_wire_type[obj.wire_type].pop(obj.moid, None)
         return self._objects.pop(obj.moid, None) is not None

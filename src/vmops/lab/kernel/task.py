@@ -164,8 +164,8 @@ class Tasks:
     def _touch(self, entity: ManagedObject) -> None:
         if "recentTask" in entity.computed and entity.moid in self._kernel.registry:
             self._kernel.touch(entity, "recentTask")
-        if "TaskManager" in self._kernel.registry:
-            self._kernel.touch(self._kernel.registry.get("TaskManager"), "recentTask")
+        for manager in self._kernel.registry.of_wire_type(vim.TaskManager):
+            self._kernel.touch(manager, "recentTask")
 
     def _forget_old(self) -> None:
         oldest = datetime.now(UTC) - KEPT_FINISHED

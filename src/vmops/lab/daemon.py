@@ -1,0 +1,206 @@
+"""The lab as a background process: one for a state folder, found again by the next command."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vmops.lab import state
+from vmops.lab.settings import LabSettings
+from vmops.lab.state import StateError
+from vmops.lab.wire.tls import thumbprint
+
+START_S = 60.0
+STOP_S = 60.0
+LOG_TAIL_LINES = 20
+EXIT_RUNS_ALREADY = 75
+"""Exit status of a lab whose state folder another one has."""
+KEEP_GUESTS_SIGNAL = signal.SIGUSR1
+"""Like SIGTERM, but the guests run on."""
+
+_started: list[subprocess.Popen[bytes]] = []
+"""Kept so that they are waited for when they end, while this process lasts."""
+
+
+class LabDied(StateError):
+    """The background process ended, or did not answer in time; the text has its log's end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """What a client needs to connect."""
+
+    url: str
+    user_name: str
+    password: str = field(repr=False)
+    certificate_file: Path
+    thumbprint: str
+    """SHA-256 of the certificate."""
+    pid: int
+
+
+def start(settings: LabSettings) -> Endpoint:
+    """Start the lab unless it runs, and wait until it answers.
+
+    Raises:
+        StateError: the state folder cannot be used.
+        LabDied: it did not come up; the text says why, as far as its log knows.
+    """
+    state.prepare(settings)
+    state.load_identity(settings)
+    log_start = settings.log_file.stat().st_size if settings.log_file.exists() else 0
+    process: subprocess.Popen[bytes] | None = None
+    deadline = time.monotonic() + START_S
+    while (endpoint := status(settings)) is None:
+        if process is None and state.running_pid(settings) is None:
+            process = _spawn(settings)
+        if process is not None and process.poll() not in (None, EXIT_RUNS_ALREADY):
+            raise LabDied(f"the lab did not start:\n{_tail(settings, log_start)}")
+        if time.monotonic() > deadline:
+            if process is not None:
+                process.kill()
+                process.wait()
+            raise LabDied(
+                f"the lab did not answer within {START_S:.0f} s:\n{_tail(settings, log_start)}"
+            )
+        time.sleep(0.02)
+    return endpoint
+
+
+def status(settings: LabSettings) -> Endpoint | None:
+    """Where the lab answers; None if it does not run, or not yet."""
+    pid = state.running_pid(settings)
+    if pid is None:
+        return None
+    try:
+        port = state.load_identity(settings).port
+        if not _answers(port, settings.certificate_file):
+            return None
+        return Endpoint(
+            url=f"https://127.0.0.1:{port}/sdk",
+            user_name=settings.user_name,
+            password=settings.password_file.read_text(),
+            certificate_file=settings.certificate_file,
+            thumbprint=thumbprint(settings.certificate_file),
+            pid=pid,
+        )
+    except FileNotFoundError:
+        return None
+
+
+def stop(settings: LabSettings, *, keep_guests: bool = False) -> bool:
+    """Stop the lab in order; guests end unless they are kept. Whether one ran.
+
+    Raises:
+        StateError: it belongs to this very process, or does not end within a minute.
+    """
+    pid = state.running_pid(settings)
+    if pid is None:
+        return False
+    if pid == os.getpid():
+        raise StateError("the lab runs in this process")
+    _send(settings, pid, KEEP_GUESTS_SIGNAL if keep_guests else signal.SIGTERM)
+    deadline = time.monotonic() + STOP_S
+    while state.running_pid(settings) == pid:
+        if time.monotonic() > deadline:
+            raise StateError(f"the lab (process {pid}) does not end; see {settings.log_file}")
+        time.sleep(0.02)
+    _reap()
+    return True
+
+
+def reset(settings: LabSettings) -> None:
+    """Stop the lab, end guests that were kept, and delete everything in its state folder.
+
+    Raises:
+        StateError: the folder is no lab's, or the lab does not end.
+    """
+    if not settings.state_dir.exists():
+        return
+    if not settings.identity_file.exists() and any(settings.state_dir.iterdir()):
+        raise StateError(f"{settings.state_dir} is no lab's state folder")
+    if not stop(settings) and settings.inventory_file.exists():
+        # A lab that comes up finds the guests it once left running, and ends them as it stops.
+        start(settings)
+        stop(settings)
+    shutil.rmtree(settings.state_dir)
+
+
+def arguments(settings: LabSettings) -> list[str]:
+    """The command line that gives these settings to ``python -m vmops.lab``."""
+    words = ["--state-dir", str(settings.state_dir.absolute())]
+    words += ["--hypervisor", settings.hypervisor, "--port", str(settings.port)]
+    words += ["--task-delay", str(settings.task_delay_s)]
+    if settings.datastore_capacity_bytes is not None:
+        words += ["--datastore-capacity", str(settings.datastore_capacity_bytes)]
+    return [*words, "--esx"] if settings.esx else words
+
+
+def _spawn(settings: LabSettings) -> subprocess.Popen[bytes]:
+    # The child must find this very package, wherever it was imported from.
+    package_root = str(Path(__file__).parents[2])
+    path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    descriptor = os.open(settings.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vmops.lab", *arguments(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    finally:
+        os.close(descriptor)
+    _reap()
+    _started.append(process)
+    return process
+
+
+def _reap() -> None:
+    for process in [each for each in _started if each.poll() is not None]:
+        _started.remove(process)
+
+
+def _send(settings: LabSettings, pid: int, number: signal.Signals) -> None:
+    """Send a signal to the lab's process, and never to one that was given its number since."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        # Whoever holds the lock while we hold the handle is the process behind the handle.
+        if state.running_pid(settings) == pid:
+            signal.pidfd_send_signal(handle, number)
+    finally:
+        os.close(handle)
+
+
+def _answers(port: int, certificate_file: Path) -> bool:
+    context = ssl.create_default_context(cafile=str(certificate_file))
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+    try:
+        connection.request("GET", "/sdk/vimServiceVersions.xml")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _tail(settings: LabSettings, start: int) -> str:
+    try:
+        with settings.log_file.open("rb") as log:
+            log.seek(start)
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError as error:
+        return f"(no log: {error})"
+    return "\n".join(lines[-LOG_TAIL_LINES:]) or "(it wrote nothing to its log)"

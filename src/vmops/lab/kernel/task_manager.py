@@ -1,0 +1,23 @@
+"""The task manager: which tasks run or have lately ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyVmomi import vim
+
+from vmops.lab.kernel.managed_object import ManagedObject
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+
+
+class TaskManager(ManagedObject):
+    """Lists recent tasks."""
+
+    wire_type = vim.TaskManager
+
+    def __init__(self, kernel: Kernel, moid: str) -> None:
+        super().__init__(kernel, moid)
+        self.properties["maxCollector"] = 1
+        self.computed["recentTask"] = kernel.tasks.recent

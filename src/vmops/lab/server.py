@@ -1,0 +1,213 @@
+"""The lab as a whole: assembled, started, stopped."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from vmops.lab import state
+from vmops.lab.hypervisors import hypervisor_for
+from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.service import add_service
+from vmops.lab.kernel.service_instance import WIRE_VERSION
+from vmops.lab.loop_thread import LoopThread
+from vmops.lab.objects.inventory import build_inventory
+from vmops.lab.settings import LabSettings
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.volumes import Volumes
+from vmops.lab.wire import folder, nfc, screen, tls
+from vmops.lab.wire.app import application
+from vmops.lab.wire.codec import encoder
+from vmops.lab.wire.wire_log import WireLog
+
+T = TypeVar("T")
+
+HOST = "127.0.0.1"
+STOP_S = 5.0
+"""How long requests under way may take to end when the lab stops."""
+
+
+class Lab:
+    """One lab. Start and stop it on an event loop, or use `run`, which brings its own."""
+
+    def __init__(self, settings: LabSettings) -> None:
+        self.settings = settings
+        self.wire_log = WireLog()
+        """SOAP calls that came in, by method and operationID header."""
+        self._keep_guests = False
+        self._started: AsyncExitStack | None = None
+        self._kernel: Kernel | None = None
+        self._thread: LoopThread | None = None
+        self._runner: web.AppRunner | None = None
+        self._lock: state.StateLock | None = None
+        self._socket: socket.socket | None = None
+
+    @classmethod
+    @contextmanager
+    def run(cls, settings: LabSettings) -> Iterator[Lab]:
+        """Run a lab on a thread for the length of a ``with`` block.
+
+        Raises:
+            StateError: as `start` does.
+        """
+        lab = cls(settings)
+        lab._thread = LoopThread("vmops-lab")
+        try:
+            lab._thread.call(lab.start())
+            yield lab
+        finally:
+            lab._close_thread()
+
+    async def start(self) -> None:
+        """Start to serve.
+
+        Raises:
+            StateError: the state folder cannot be used, or another process uses it.
+            HypervisorMissing: QEMU is asked for by name and is not installed.
+        """
+        async with AsyncExitStack() as undo:
+            await self._start(undo)
+            self._started = undo.pop_all()
+
+    async def stop(self, *, keep_guests: bool = False) -> None:
+        """Stop to serve, save everything, and end the guests unless they are to run on."""
+        if self._started is not None:
+            self._keep_guests = keep_guests
+            started, self._started = self._started, None
+            await started.aclose()
+
+    def kill(self) -> None:
+        """Stop dead, as if the process had been killed: nothing is saved and guests run on.
+
+        Only for a lab from `run`. Blocking work that a thread has begun runs to its end.
+        """
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        thread.abandon()
+        if self._socket is not None:
+            self._socket.close()
+        server = self._runner.server if self._runner is not None else None
+        for connection in server.connections if server is not None else ():
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                with suppress(OSError):
+                    transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        if self._lock is not None:
+            self._lock.release()
+
+    def on_loop(self, work: Callable[[Kernel], Awaitable[T]]) -> T:
+        """Run something on the loop of a lab from `run`, with its kernel, and wait for it."""
+        if self._thread is None:
+            raise RuntimeError("this lab has no loop of its own")
+
+        async def call() -> T:
+            return await work(self.kernel)
+
+        return self._thread.call(call())
+
+    @property
+    def kernel(self) -> Kernel:
+        """The managed objects; for the lab's loop only."""
+        if self._kernel is None:
+            raise RuntimeError("the lab has not been started")
+        return self._kernel
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"https://{HOST}:{state.load_identity(self.settings).port}/sdk"
+
+    @property
+    def username(self) -> str:
+        """The one account."""
+        return self.settings.user_name
+
+    @property
+    def password(self) -> str:
+        """The account's password."""
+        return self.settings.password_file.read_text()
+
+    @property
+    def certificate_file(self) -> Path:
+        """The certificate, for clients that verify; it is its own authority."""
+        return self.settings.certificate_file
+
+    @property
+    def thumbprint(self) -> str:
+        """The certificate's SHA-256, as ``AB:CD:...``."""
+        return tls.thumbprint(self.certificate_file)
+
+    def datastore_root(self, name: str) -> Path:
+        """The directory that is a datastore.
+
+        Raises:
+            UnknownDatastore: there is none of that name.
+        """
+        return self.kernel.service(Volumes).root(name)
+
+    async def _start(self, undo: AsyncExitStack) -> None:
+        settings = self.settings
+        state.prepare(settings)
+        self._lock = state.StateLock(settings)
+        undo.callback(self._lock.release)
+        identity = state.load_identity(settings)
+        tls.ensure_certificate(settings.certificate_file, settings.key_file)
+        self._socket = undo.enter_context(closing(_bind(identity.port)))
+        identity = replace(identity, port=self._socket.getsockname()[1])
+        state.save_identity(settings, identity)
+
+        kernel = self._kernel = Kernel(settings, hypervisor_for(settings))
+        volumes = Volumes({}, settings.datastore_capacity_bytes)
+        kernel.provide(volumes)
+        kernel.provide(DiskStore(volumes))
+        sessions = add_service(
+            kernel,
+            password=self.password,
+            instance_uuid=identity.instance_uuid,
+            fingerprint=_fingerprint,
+        )
+        undo.push_async_callback(self._stop_guests, kernel)
+        undo.push_async_callback(kernel.stop)
+        await build_inventory(kernel)
+
+        routes = [route for part in (folder, nfc, screen) for route in part.routes(kernel)]
+        app = application(kernel, sessions, self.wire_log, routes)
+        runner = self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
+        undo.push_async_callback(runner.cleanup)
+        undo.callback(sessions.end_all)
+        await runner.setup()
+        context = tls.server_context(settings.certificate_file, settings.key_file)
+        site = web.SockSite(runner, self._socket, ssl_context=context, backlog=512)
+        await site.start()
+
+    async def _stop_guests(self, kernel: Kernel) -> None:
+        await kernel.hypervisor.stop(keep_guests=self._keep_guests)
+
+    def _close_thread(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            try:
+                thread.call(self.stop())
+            finally:
+                thread.close()
+
+
+def _bind(port: int) -> socket.socket:
+    """Listen on the port, or on one that is free if another program has taken it since."""
+    try:
+        return socket.create_server((HOST, port), backlog=512)
+    except OSError:
+        if port == 0:
+            raise
+        return socket.create_server((HOST, 0), backlog=512)
+
+
+def _fingerprint(value: Any) -> int:
+    return hash(encoder(WIRE_VERSION).text("v", object, value))

@@ -1,0 +1,137 @@
+"""A lab's state folder: who uses it, and what in it outlives a restart."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import uuid
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from vmops.lab.settings import LabSettings
+
+
+class StateError(Exception):
+    """The state folder cannot be used; the text is fit for a user."""
+
+
+class LabRunsAlready(StateError):
+    """Another process has the state folder."""
+
+    def __init__(self, state_dir: Path, pid: int | None) -> None:
+        self.pid = pid
+        super().__init__(f"a lab runs already on {state_dir} (process {pid or 'unknown'})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a client knows a lab by."""
+
+    port: int
+    esx: bool
+    instance_uuid: str
+
+
+class StateLock:
+    """Holds a state folder for this process until it ends or lets go."""
+
+    def __init__(self, settings: LabSettings) -> None:
+        """Take the folder.
+
+        Raises:
+            LabRunsAlready: another process, or another lab of this one, has it.
+        """
+        descriptor = os.open(settings.pid_file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise LabRunsAlready(settings.state_dir, _pid(settings)) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        """Let go; the file stays, so that nobody locks one that is about to vanish."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def running_pid(settings: LabSettings) -> int | None:
+    """The process that has the folder; None if none has.
+
+    The lock tells, not the number: a number left by a process that died may since have been
+    given to another.
+    """
+    try:
+        descriptor = os.open(settings.pid_file, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid(settings)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def prepare(settings: LabSettings) -> None:
+    """Make the folder and the password, unless they are there.
+
+    Raises:
+        StateError: the folder cannot be made, or is not this user's own.
+    """
+    folder = settings.state_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(f"cannot make the state folder {folder}: {error.strerror}") from error
+    if folder.stat().st_uid != os.geteuid():
+        raise StateError(f"the state folder {folder} belongs to another user")
+    if not settings.password_file.exists():
+        write_private(settings.password_file, secrets.token_urlsafe(24))
+
+
+def load_identity(settings: LabSettings) -> Identity:
+    """What the folder says the lab is; a new identity in a new folder.
+
+    Raises:
+        StateError: the folder's file is damaged, or it holds the other kind of lab.
+    """
+    try:
+        saved = Identity(**json.loads(settings.identity_file.read_text()))
+    except FileNotFoundError:
+        return Identity(port=settings.port, esx=settings.esx, instance_uuid=str(uuid.uuid4()))
+    except (ValueError, TypeError) as error:
+        raise StateError(f"{settings.identity_file} is damaged: {error}") from error
+    if saved.esx != settings.esx:
+        kind = "an ESXi host" if saved.esx else "a vCenter"
+        raise StateError(f"{settings.state_dir} holds {kind}; reset it or choose another folder")
+    return replace(saved, port=settings.port) if settings.port else saved
+
+
+def save_identity(settings: LabSettings, identity: Identity) -> None:
+    """Keep the identity for the next start."""
+    write_private(settings.identity_file, json.dumps(asdict(identity)))
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file only its owner can read, whole or not at all."""
+    temporary = file.with_name(file.name + ".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(text)
+    temporary.rename(file)
+
+
+def _pid(settings: LabSettings) -> int | None:
+    try:
+        return int(settings.pid_file.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,156 @@
+"""From a SOAP request to the method of a managed object, and back with what it gave."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import IsChildVersion, versionMap
+
+from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.property_path import compile_path, evaluate
+from vmops.lab.kernel.registry import not_found
+from vmops.lab.kernel.service_instance import WIRE_VERSION
+from vmops.lab.kernel.session_manager import (
+    Exchange,
+    current_exchange,
+    current_session,
+    not_authenticated,
+)
+from vmops.lab.wire.soap import Call, fault_response, invalid_request, parse, response
+from vmops.lab.wire.wire_log import WireLog
+
+log = logging.getLogger(__name__)
+
+WITHOUT_SESSION = frozenset(
+    {
+        (vim.ServiceInstance, "RetrieveServiceContent"),
+        (vim.ServiceInstance, "Fetch"),
+        (vim.SessionManager, "Login"),
+    }
+)
+WAITING = frozenset({"WaitForUpdatesEx", "WaitForUpdates"})
+"""Methods that end when their client goes away; others run to their end."""
+LOOK_FOR_CLIENT_S = 1.0
+"""How often it is looked whether the client of a waiting method is still there."""
+
+
+class Dispatcher:
+    """Answers SOAP requests."""
+
+    def __init__(self, kernel: Kernel, wire_log: WireLog) -> None:
+        self._kernel = kernel
+        self._wire_log = wire_log
+
+    async def answer(self, body: bytes, soap_action: str, exchange: Exchange) -> tuple[int, bytes]:
+        """HTTP status and body for a request. Every failure becomes a fault."""
+        version = WIRE_VERSION
+        try:
+            version = _version(soap_action)
+            call = parse(body, version)
+            result_type, result = await self._called(call, exchange)
+            return 200, response(call, result_type, result, version)
+        except vmodl.MethodFault as fault:
+            return 500, _fault(fault, version)
+        except Exception as error:  # a client must get an answer whatever happened here
+            log.exception("a request failed")
+            return 500, _fault(system_error(error), version)
+
+    async def _called(self, call: Call, exchange: Exchange) -> tuple[Any, Any]:
+        self._wire_log.count(call.method, call.headers.get("operationID", ""))
+        session = exchange.session
+        opens = (type(call.this), call.method) in WITHOUT_SESSION
+        if session is None and not opens:
+            raise not_authenticated(call.this)
+        obj = self._kernel.registry.get(call.this)
+        if obj.owner is not None and obj.owner is not session:
+            raise not_found(call.this)
+        exchange_token = current_exchange.set(exchange)
+        session_token = None if session is None else current_session.set(session)
+        if session is not None:
+            session.calls += 1
+            session.calls_now += 1
+            session.last_active = datetime.now(UTC)
+        try:
+            if call.info is None:
+                return self._fetched(obj, call)
+            return call.info.result, await self._invoked(obj, call)
+        finally:
+            current_exchange.reset(exchange_token)
+            if session is not None and session_token is not None:
+                current_session.reset(session_token)
+                session.calls_now -= 1
+                session.last_active = datetime.now(UTC)
+
+    def _fetched(self, obj: ManagedObject, call: Call) -> tuple[Any, Any]:
+        """Read one property, as pyVmomi does by a method that no type declares."""
+        name = call.arguments.get("prop")
+        if not name:
+            raise invalid_request("Fetch needs the name of a property")
+        value, declared = evaluate(obj, compile_path(obj.wire_type, name))
+        return declared, value
+
+    async def _invoked(self, obj: ManagedObject, call: Call) -> Any:
+        method = getattr(obj, call.method, None)
+        if method is None:
+            raise vmodl.fault.NotSupported()
+        cls: Any = type(obj)
+        accepted = _accepted(cls, call.method)
+        beyond = [name for name in call.arguments if name not in accepted]
+        if beyond:
+            raise vmodl.fault.NotSupported(msg=f"{call.method} takes no {', '.join(beyond)} here")
+        given = {each.name: call.arguments.get(each.name) for each in call.info.params}
+        result = method(**{name: given[name] for name in given if name in accepted})
+        if not inspect.isawaitable(result):
+            return result
+        if call.method in WAITING:
+            return await _while_connected(result, current_exchange.get())
+        return await result
+
+
+def system_error(error: BaseException) -> Any:
+    """The fault for a failure nobody foresaw; its details stay in the log."""
+    return vmodl.fault.SystemError(reason=f"{type(error).__name__} in the lab, see its log")
+
+
+async def _while_connected(result: Awaitable[Any], exchange: Exchange) -> Any:
+    """Wait for what may never come, but not longer than the client does."""
+    waiting = asyncio.ensure_future(result)
+    try:
+        while not (await asyncio.wait([waiting], timeout=LOOK_FOR_CLIENT_S))[0]:
+            if not exchange.is_connected():
+                raise vmodl.fault.RequestCanceled()
+        return waiting.result()
+    finally:
+        waiting.cancel()
+
+
+@lru_cache(maxsize=4096)
+def _accepted(cls: Any, method: str) -> frozenset[str]:
+    return frozenset(inspect.signature(getattr(cls, method)).parameters) - {"self"}
+
+
+def _fault(fault: Any, version: str) -> bytes:
+    try:
+        return fault_response(fault, version)
+    except TypeError as error:  # a field that the fault must have is not set
+        log.exception("a fault could not be written")
+        return fault_response(system_error(error), version)
+
+
+def _version(soap_action: str) -> str:
+    """The version, as pyVmomi calls it, that a SOAPAction header asks for."""
+    uri = soap_action.strip().strip('"').removeprefix("urn:")
+    if uri in {"", "vim25"}:
+        return WIRE_VERSION
+    version: str | None = versionMap.get(uri)
+    if version is None or not uri.startswith("vim25/") or not IsChildVersion(WIRE_VERSION, version):
+        raise invalid_request(f'Unsupported version URI "urn:{uri}"')
+    return version

@@ -1,0 +1,251 @@
+"""SOAP 1.1 as vSphere speaks it: from a request's bytes to a call, from a result to bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from xml.parsers.expat import ExpatError, ParserCreate
+
+from pyVmomi import vmodl
+from pyVmomi.SoapAdapter import NS_SEP, XMLNS_SOAPENV, SoapDeserializer
+from pyVmomi.VmomiSupport import F_OPTIONAL, XMLNS_VMODL_BASE, GetWsdlMethod, GuessWsdlType
+
+from vmops.lab.wire.codec import encoder, escape
+from vmops.lab.wire.fault_messages import message_of
+
+MAX_DEPTH = 100
+"""Elements inside elements; the deepest real request has about 20."""
+
+_ENVELOPE = XMLNS_SOAPENV + NS_SEP + "Envelope"
+_HEADER = XMLNS_SOAPENV + NS_SEP + "Header"
+_BODY = XMLNS_SOAPENV + NS_SEP + "Body"
+
+_START = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n'
+    f'<soapenv:Envelope xmlns:soapenv="{XMLNS_SOAPENV}"'
+    ' xmlns:xsd="http://www.w3.org/2001/XMLSchema"'
+    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">\n<soapenv:Body>\n'
+)
+_END = "\n</soapenv:Body>\n</soapenv:Envelope>"
+
+
+@dataclass(slots=True)
+class Call:
+    """One method call off the wire."""
+
+    method: str
+    this: Any
+    """Reference of the object called."""
+    arguments: dict[str, Any]
+    """Those that were sent, by wire name."""
+    info: Any
+    """pyVmomi's description of the method; None for the pseudo method Fetch."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Plain text SOAP headers, such as operationID."""
+
+
+def parse(body: bytes, version: str) -> Call:
+    """Read a request.
+
+    Raises:
+        vmodl.fault.InvalidRequest: it is no XML, has a DOCTYPE, or does not fit the types.
+        vmodl.fault.InvalidType: it names a type that there is not.
+        vmodl.fault.MethodNotFound: the object's type has no such method.
+    """
+    reader = _Reader(version)
+    try:
+        call = reader.read(body)
+    except vmodl.MethodFault:
+        raise
+    except ExpatError as error:
+        raise invalid_request(f"XML document is not well-formed: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, AssertionError) as error:
+        # pyVmomi's deserialiser reports what does not fit its types by any of these.
+        raise invalid_request(f"Unable to deserialize the request: {error}") from error
+    for parameter in call.info.params if call.info is not None else ():
+        if not parameter.flags & F_OPTIONAL and parameter.name not in call.arguments:
+            if issubclass(parameter.type, list):
+                continue
+            raise invalid_request(
+                f"Required parameter {parameter.name} is missing while parsing call information"
+                f" for method {call.method}"
+            )
+    return call
+
+
+def response(call: Call, result_type: type, result: Any, version: str) -> bytes:
+    """The answer of a method that returned.
+
+    Raises:
+        TypeError: the result does not fit its type.
+    """
+    value = encoder(version).text("returnval", result_type, result)
+    name = call.method
+    return f'{_START}<{name}Response xmlns="urn:vim25">{value}</{name}Response>{_END}'.encode()
+
+
+def fault_response(fault: Any, version: str) -> bytes:
+    """The answer of a method that raised; goes out with HTTP status 500."""
+    detail = encoder(version).fault_detail(fault)
+    return (
+        f"{_START}<soapenv:Fault><faultcode>ServerFaultCode</faultcode>"
+        f"<faultstring>{escape(message_of(fault))}</faultstring>"
+        f"<detail>{detail}</detail></soapenv:Fault>{_END}"
+    ).encode()
+
+
+def invalid_request(message: str) -> Exception:
+    """The fault for a request that cannot be understood."""
+    fault: Exception = vmodl.fault.InvalidRequest(msg=message)
+    return fault
+
+
+@lru_cache(maxsize=1024)
+def method_info(wire_type: Any, name: str) -> Any:
+    """PyVmomi's description of a method by its wire name.
+
+    Raises:
+        KeyError: the type has no such method.
+    """
+    for info in wire_type._GetMethodList():
+        if info.wsdlName == name:
+            return info
+    # An older client may name an object's base type only; then the method tells its own type.
+    info = GetWsdlMethod(XMLNS_VMODL_BASE, name).info
+    if not issubclass(info.type, wire_type):
+        raise KeyError(name)
+    return info
+
+
+class _StrictDeserializer(SoapDeserializer):  # type: ignore[misc]
+    """pyVmomi's deserialiser, naming the type that is not there."""
+
+    def LookupWsdlType(self, ns: str, name: str, allowManagedObjectReference: bool = False) -> Any:
+        try:
+            return super().LookupWsdlType(ns, name, allowManagedObjectReference)
+        except KeyError:
+            raise vmodl.fault.InvalidType(
+                argument=name, msg=f"The type {name} is not known"
+            ) from None
+
+
+class _Reader:
+    """Walks the envelope and hands each parameter to pyVmomi's deserialiser."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        # Shared with the deserialisers, which copy an empty one.
+        self._namespaces: dict[str | None, list[str]] = {"xml": ["xml"]}
+        self._depth = 0
+        self._section = ""
+        self._header = ""
+        self._headers: dict[str, str] = {}
+        self._text: list[str] = []
+        self._method = ""
+        self._this: Any = None
+        self._reading_this: Any = None
+        self._info: Any = None
+        self._parameters: dict[str, Any] = {}
+        self._arguments: dict[str, Any] = {}
+        self._pending: tuple[str, bool, _StrictDeserializer] | None = None
+
+    def read(self, body: bytes) -> Call:
+        parser = self._parser = ParserCreate(namespace_separator=NS_SEP)
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text.append
+        parser.StartNamespaceDeclHandler = self._start_namespace
+        parser.EndNamespaceDeclHandler = self._end_namespace
+        parser.StartDoctypeDeclHandler = _refuse_doctype
+        parser.Parse(body, True)
+        if not self._method or self._this is None:
+            raise invalid_request("The request calls no method of an object")
+        return Call(self._method, self._this, self._arguments, self._info, self._headers)
+
+    def _start_namespace(self, prefix: str | None, uri: str) -> None:
+        self._namespaces.setdefault(prefix, []).append(uri)
+
+    def _end_namespace(self, prefix: str | None) -> None:
+        self._namespaces[prefix].pop()
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._finish_parameter()
+        self._depth += 1
+        self._text.clear()
+        if self._depth > MAX_DEPTH:
+            raise invalid_request("The request is nested too deeply")
+        name = tag.rpartition(NS_SEP)[2]
+        if self._depth == 1:
+            if tag != _ENVELOPE:
+                raise invalid_request("The request is no SOAP 1.1 envelope")
+        elif self._depth == 2:
+            self._section = tag
+        elif self._section == _HEADER:
+            self._header = name
+        elif self._section == _BODY:
+            self._start_in_body(name, tag, attributes)
+
+    def _start_in_body(self, name: str, tag: str, attributes: dict[str, str]) -> None:
+        if self._depth == 3:
+            if self._method:
+                raise invalid_request("The request calls more than one method")
+            self._method = name
+        elif self._this is None:
+            if name != "_this":
+                raise invalid_request("The first element of a method must be _this")
+            self._reading_this = GuessWsdlType(attributes["type"].rpartition(":")[2])
+        elif self._depth == 4:
+            self._start_parameter(name, tag, attributes)
+
+    def _start_parameter(self, name: str, tag: str, attributes: dict[str, str]) -> None:
+        declared = self._parameters.get(name)
+        if declared is None:
+            raise invalid_request(f"Unexpected element {name} in a call of {self._method}")
+        is_list = issubclass(declared, list)
+        if name in self._arguments and not is_list:
+            raise invalid_request(f"Parameter {name} is given twice")
+        reader = _StrictDeserializer(version=self._version)
+        reader.Deserialize(
+            self._parser, declared.Item if is_list else declared, False, self._namespaces
+        )
+        self._pending = (name, is_list, reader)
+        self._depth -= 1  # its end tag goes to the deserialiser
+        reader.StartElementHandler(tag, attributes)
+
+    def _finish_parameter(self) -> None:
+        if self._pending is None:
+            return
+        name, is_list, reader = self._pending
+        self._pending = None
+        value = reader.GetResult()
+        if is_list:
+            self._arguments.setdefault(name, []).append(value)
+        else:
+            self._arguments[name] = value
+
+    def _end(self, _tag: str) -> None:
+        self._finish_parameter()
+        if self._section == _HEADER and self._depth == 3:
+            self._headers[self._header] = "".join(self._text).strip()
+        elif self._reading_this is not None:
+            self._end_this("".join(self._text).strip())
+        self._text.clear()
+        self._depth -= 1
+
+    def _end_this(self, moid: str) -> None:
+        cls, self._reading_this = self._reading_this, None
+        self._this = cls(moid)
+        if self._method == "Fetch":
+            self._parameters = {"prop": str}
+            return
+        try:
+            self._info = method_info(cls, self._method)
+        except KeyError:
+            raise vmodl.fault.MethodNotFound(receiver=self._this, method=self._method) from None
+        self._parameters = {each.name: each.type for each in self._info.params}
+
+
+def _refuse_doctype(*_: Any) -> None:
+    raise invalid_request("A document type declaration is not allowed")

@@ -1,0 +1,37 @@
+"""What came over the wire, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from threading import Lock
+
+
+class WireLog:
+    """Counts SOAP calls by method and by the operationID header. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._lock = Lock()
+
+    def count(self, method: str, operation_id: str) -> None:
+        """Note one call; the operation id is empty where the client sent none."""
+        with self._lock:
+            self._calls[method, operation_id] += 1
+
+    def calls(self) -> Counter[tuple[str, str]]:
+        """(method, operation id) to the number of calls since the last `clear`."""
+        with self._lock:
+            return Counter(self._calls)
+
+    def methods(self, operation_id: str | None = None) -> Counter[str]:
+        """Method to number of calls, of one operation or of all."""
+        counted: Counter[str] = Counter()
+        for (method, operation), number in self.calls().items():
+            if operation_id in (None, operation):
+                counted[method] += number
+        return counted
+
+    def clear(self) -> None:
+        """Begin at nothing again."""
+        with self._lock:
+            self._calls.clear()
