@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vmops.errors import FileNotFound, NotSupported
 from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 MAX_LOG_BYTES = 100 * 1024
 
@@ -28,16 +29,47 @@ def serial_log(session: Session, instance_uuid: str, max_bytes: int = MAX_LOG_BY
         InstanceNotFound: there is no such instance.
         NotSupported: it has no serial port that writes to a file.
     """
+    log = serial_log_path(session, instance_uuid)
+    try:
+        return session.datastore_files.tail(log, max_bytes)
+    except FileNotFound:
+        return b""
 
-    def read(vm: VirtualMachine) -> bytes:
-        files = vm.files().serial_files
-        if not files:
-            raise NotSupported(
-                f"Instance {instance_uuid} has no serial port that writes to a file."
-            )
+
+def follow_serial_log(session: Session, instance_uuid: str, max_bytes: int) -> Iterator[bytes]:
+    """The log's tail, then what is added to it; b"" when there is nothing new.
+
+    A log that became shorter was begun anew and is given from its start.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        NotSupported: it has no serial port that writes to a file.
+    """
+    log = serial_log_path(session, instance_uuid)
+    at: int | None = None
+    while True:
         try:
-            return session.datastore_files.tail(DatastorePath.parse(files[0]), max_bytes)
+            size = session.datastore_files.size(log)
         except FileNotFound:
-            return b""
+            size = 0
+        if at is None:
+            at = max(0, size - max_bytes)
+        if size < at:
+            at = 0
+        if size > at:
+            yield b"".join(session.datastore_files.download(log, start=at, end=size))
+            at = size
+        yield b""
 
-    return with_vm(session, instance_uuid, read)
+
+def serial_log_path(session: Session, instance_uuid: str) -> DatastorePath:
+    """Where the instance's first serial port writes to.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        NotSupported: it has no serial port that writes to a file.
+    """
+    files = with_vm(session, instance_uuid, lambda vm: vm.files().serial_files)
+    if not files:
+        raise NotSupported(f"Instance {instance_uuid} has no serial port that writes to a file.")
+    return DatastorePath.parse(files[0])

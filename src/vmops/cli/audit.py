@@ -1,0 +1,35 @@
+"""``vmops audit``."""
+
+from __future__ import annotations
+
+import click
+
+from vmops.cli.context import CommandContext, pass_context
+from vmops.cli.output import output_options, print_rows, take_output_options
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Remove what is found.")
+@output_options
+@pass_context
+def audit(context: CommandContext, /, fix: bool, **options: object) -> None:
+    """Find what interrupted operations left behind, and remove it with --fix.
+
+    Only leftovers of processes that are known to be dead are listed: what belongs to a running
+    vmops, or to one on another machine, is left alone.
+    """
+    from vmops.ops.recovery import find_leftovers, remove_leftover  # noqa: PLC0415
+    from vmops.ops.settings import EngineSettings  # noqa: PLC0415
+
+    how = take_output_options(options)
+    found = find_leftovers(context.session, context.engine_settings(EngineSettings))
+    rows = [{"name": one.name, "kind": one.kind} for one in found]
+    if not rows and how.style == "table":
+        click.echo("Nothing is left behind.", err=True)
+        return
+    print_rows(rows, how, narrow=("name", "kind"))
+    if not fix:
+        return
+    for one in found:
+        remove_leftover(context.session, one, context.observer)
+    click.echo(f"Removed {len(found)}.", err=True)

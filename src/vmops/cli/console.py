@@ -1,0 +1,74 @@
+"""``vmops screenshot`` and ``vmops log``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from vmops.cli.context import CommandContext, pass_context
+from vmops.cli.instances import instance_argument, resolve
+
+_FOLLOW_S = 0.5
+
+
+@click.command()
+@instance_argument
+@click.option(
+    "-O", "--output-file", type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to put the PNG; NAME.png without it, '-' for stdout.",
+)  # fmt: skip
+@pass_context
+def screenshot(context: CommandContext, name: str, output_file: Path | None) -> None:
+    """Save a picture of the guest's screen."""
+    from vmops.ops.console import screenshot as take  # noqa: PLC0415
+
+    found = resolve(context, name)
+    png = take(context.session, found.uuid)
+    if str(output_file) == "-":
+        sys.stdout.buffer.write(png)
+        return
+    file = output_file or Path(f"{found.name}.png")
+    _write_whole(file, png)
+    click.echo(str(file))
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    """Write beside and rename: an old picture is never half replaced."""
+    number, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(number, "wb") as stream:
+            stream.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@click.command()
+@instance_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on printing what comes, until Ctrl-C.")
+@click.option(
+    "--bytes", "max_bytes", type=click.IntRange(1), default=100 * 1024, show_default=True,
+    help="How much of the log's end.",
+)  # fmt: skip
+@pass_context
+def log(context: CommandContext, name: str, follow: bool, max_bytes: int) -> None:
+    """Print what the guest wrote to its serial port."""
+    from vmops.ops.console import follow_serial_log, serial_log  # noqa: PLC0415
+
+    uuid = resolve(context, name).uuid
+    if not follow:
+        sys.stdout.buffer.write(serial_log(context.session, uuid, max_bytes))
+        sys.stdout.buffer.flush()
+        return
+    for block in follow_serial_log(context.session, uuid, max_bytes):
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+        if not block:
+            time.sleep(_FOLLOW_S)

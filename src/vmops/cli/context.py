@@ -1,0 +1,142 @@
+"""What every command has at hand: settings, a session, the engine, an observer."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vmops.cli import endpoint
+from vmops.cli.endpoint import Setting
+
+if TYPE_CHECKING:
+    from vmops.images.directory_store import DirectoryImageStore
+    from vmops.ops.vmops import VMwareVMOps
+    from vmops.vsphere.session import Session
+
+
+_TRUE = {"1", "true", "yes", "on"}
+
+
+class CommandContext:
+    """Made once for a command; everything in it is made when it is first used."""
+
+    def __init__(self, options: Mapping[str, object]) -> None:
+        self.options = dict(options)
+        self._closers: list[Callable[[], None]] = []
+        set_up_logging(int(str(options.get("verbose") or 0)))
+
+    @cached_property
+    def settings(self) -> dict[str, Setting]:
+        """The settings and where each was found."""
+        return endpoint.find_settings(self.options)
+
+    def setting(self, name: str) -> str | None:
+        """One setting's value."""
+        found = self.settings.get(name)
+        return found.value if found else None
+
+    @cached_property
+    def state_dir(self) -> Path:
+        """The user's state folder."""
+        return endpoint.state_dir()
+
+    @property
+    def uses_lab(self) -> bool:
+        """Whether no URL was given, so that the lab is meant."""
+        return "url" not in self.settings
+
+    @cached_property
+    def session(self) -> Session:
+        """A session with the endpoint; the lab is started first if it is meant and does not run."""
+        from vmops.vsphere.connection import connect  # noqa: PLC0415
+
+        if self.uses_lab:
+            from vmops.cli.lab_endpoint import running_lab  # noqa: PLC0415
+
+            lab = running_lab(self.state_dir)
+            session = connect(lab.url, lab.user_name, lab.password, thumbprint=lab.thumbprint)
+        else:
+            session = connect(
+                self.settings["url"].value,
+                self.setting("username") or click.prompt("User name", err=True),
+                self.setting("password") or click.prompt("Password", hide_input=True, err=True),
+                ca_file=self.setting("ca_file"),
+                thumbprint=self.setting("thumbprint"),
+                insecure=(self.setting("insecure") or "").lower() in _TRUE,
+            )
+        self._closers.append(session.close)
+        return session
+
+    @cached_property
+    def images(self) -> DirectoryImageStore:
+        """The image store: VMOPS_IMAGES, or "images" in the state folder."""
+        from vmops.images.directory_store import DirectoryImageStore  # noqa: PLC0415
+
+        own = self.setting("images")
+        return DirectoryImageStore(Path(own).expanduser() if own else self.state_dir / "images")
+
+    @cached_property
+    def observer(self) -> Any:
+        """What shows an operation's progress on stderr."""
+        from vmops.cli.progress_view import make_observer  # noqa: PLC0415
+
+        observer = make_observer(str(self.options.get("progress") or "auto"))
+        self._closers.append(observer.close)
+        return observer
+
+    def default_network(self) -> str | None:
+        """The port group of an instance that names none: the one set, or the only one that is.
+
+        The lab's are known: its network with a way out.
+        """
+        if own := self.setting("network"):
+            return own.rsplit("/", 1)[-1]
+        there = {n.name for n in self.session.inventory.networks() if not n.is_uplink}
+        if self.uses_lab:
+            from vmops.cli.lab_endpoint import NAT_NETWORKS  # noqa: PLC0415
+
+            there &= set(NAT_NETWORKS)
+        return there.pop() if len(there) == 1 else None
+
+    def engine(self, **settings: Any) -> VMwareVMOps:
+        """The engine on the session; ``settings`` are those of `EngineSettings`."""
+        from vmops.ops.settings import EngineSettings  # noqa: PLC0415
+        from vmops.ops.vmops import VMwareVMOps  # noqa: PLC0415
+
+        return VMwareVMOps(
+            self.session,
+            cluster_name=self.setting("cluster"),
+            images=self.images,
+            config=self.engine_settings(EngineSettings, **settings),
+            observe=self.observer,
+        )
+
+    def engine_settings(self, kind: type[Any], **settings: Any) -> Any:
+        """The engine's settings with those of the environment filled in."""
+        given = {name: value for name, value in settings.items() if value is not None}
+        given.setdefault("datastore", self.setting("datastore"))
+        return kind(cache_lock_dir=self.state_dir / "locks", **given)
+
+    def close(self) -> None:
+        """Log out and stop drawing, last-first."""
+        while self._closers:
+            self._closers.pop()()
+
+
+def set_up_logging(verbose: int) -> None:
+    """Warnings always; steps with -v; every call to the server with -vv."""
+    level = {0: logging.ERROR, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger("vmops")
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+pass_context = click.make_pass_decorator(CommandContext)

@@ -1,0 +1,153 @@
+"""``vmops image add | build | list | show | remove``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vmops import units
+from vmops.cli.context import CommandContext, pass_context
+from vmops.cli.instances import complete_images
+from vmops.cli.output import output_options, print_record, print_rows, take_output_options
+from vmops.model.image import AdapterType, DiskType, Image
+from vmops.progress import TransferProgress
+
+
+@click.group()
+def image() -> None:
+    """Add, list and remove images."""
+
+
+@image.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="The image's name; the file's without it.")
+@click.option("--os", "guest_id", help="vSphere's guest id, such as otherLinux64Guest.")
+@click.option("--adapter", type=click.Choice([a.value for a in AdapterType]), help="Disk adapter.")
+@click.option("--nic-model", help="NIC model, such as vmxnet3 or e1000.")
+@click.option("--firmware", type=click.Choice(["bios", "uefi"]))
+@click.option(
+    "--disk-type", type=click.Choice([d.value for d in DiskType]),
+    help="Only for a file that is the bytes of a disk: what it shall become.",
+)  # fmt: skip
+@click.option("--linked-clone/--full-clone", "linked", default=None, help="For its root disks.")
+@click.option("--property", "properties", multiple=True, metavar="KEY=VALUE", help="As in Glance.")
+@pass_context
+def add(context: CommandContext, /, file: Path, name: str | None, **options: Any) -> None:
+    """Inspect a disk image and copy it into the store."""
+    properties = {
+        "vmware_ostype": options["guest_id"],
+        "vmware_adaptertype": options["adapter"],
+        "hw_vif_model": options["nic_model"],
+        "hw_firmware_type": options["firmware"],
+        "vmware_linked_clone": None
+        if options["linked"] is None
+        else str(options["linked"]).lower(),
+    }
+    wanted = {key: value for key, value in properties.items() if value is not None}
+    for text in options["properties"]:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"--property {text!r} is not KEY=VALUE.")
+        wanted[key] = value
+    called = name or file.stem
+    disk_type = DiskType(options["disk_type"]) if options["disk_type"] else None
+    _add(context, file, called, disk_type, wanted)
+
+
+def _add(
+    context: CommandContext,
+    file: Path,
+    name: str,
+    disk_type: DiskType | None,
+    properties: dict[str, str],
+) -> None:
+    added = context.images.add(
+        file,
+        name,
+        disk_type=disk_type,
+        properties=properties,
+        observe_bytes=lambda done, total: context.observer(
+            TransferProgress(name=name, done_bytes=done, total_bytes=total)
+        ),
+    )
+    context.close()
+    click.echo(
+        f"{added.name}: {added.properties.disk_type},"
+        f" a disk of {units.human_bytes(added.capacity_bytes or 0)}"
+        f" in a file of {units.human_bytes(added.size_bytes)}",
+        err=True,
+    )
+    click.echo(added.id)
+
+
+@image.command()
+@click.option("--name", default="tiny", show_default=True, help="The image's name.")
+@click.option(
+    "--kind", type=click.Choice(["linux", "boot-sector"]), default="linux", show_default=True,
+    help="A small Linux with a login, or a guest of one sector.",
+)  # fmt: skip
+@pass_context
+def build(context: CommandContext, name: str, kind: str) -> None:
+    """Build a guest for the lab from Debian packages and add it as an image."""
+    from vmops.cli.guest_image import guest_image  # noqa: PLC0415
+
+    with guest_image(context.state_dir, kind) as (file, properties):
+        _add(context, file, name, None, properties)
+
+
+@image.command("list")
+@output_options
+@pass_context
+def list_images(context: CommandContext, /, **options: Any) -> None:
+    """List the images."""
+    how = take_output_options(options)
+    rows = [_row(one) for one in context.images.list()]
+    if not rows and how.style == "table":
+        click.echo(
+            "There are no images. Add one with: vmops image add FILE, or make one for the lab"
+            " with: vmops image build",
+            err=True,
+        )
+        return
+    print_rows(rows, how, narrow=("name", "disk_type", "disk", "file", "guest_id", "id"))
+
+
+@image.command()
+@click.argument("name", shell_complete=complete_images)
+@output_options
+@pass_context
+def show(context: CommandContext, /, name: str, **options: Any) -> None:
+    """Show one image in full."""
+    how = take_output_options(options)
+    print_record(_row(context.images.get(name)), how)
+
+
+@image.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_images)
+@pass_context
+def remove(context: CommandContext, names: tuple[str, ...]) -> None:
+    """Take images out of the store; instances made from them stay."""
+    for name in names:
+        context.images.remove(name)
+        click.echo(f"{name}: removed", err=True)
+
+
+def _row(one: Image) -> dict[str, Any]:
+    properties = one.properties
+    return {
+        "name": one.name,
+        "disk_type": properties.disk_type.value,
+        "disk": units.human_bytes(one.capacity_bytes or 0),
+        "file": units.human_bytes(one.size_bytes),
+        "guest_id": properties.guest_id,
+        "id": one.id,
+        "capacity_bytes": one.capacity_bytes,
+        "size_bytes": one.size_bytes,
+        "adapter": properties.adapter_type.value,
+        "nic_model": properties.vif_model.value,
+        "firmware": properties.firmware.value,
+        "linked_clone": properties.linked_clone,
+        "checksum": one.checksum,
+    }

@@ -1,0 +1,89 @@
+"""From the name that a person types to the instance that is meant, and completion of names."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from vmops.errors import Conflict, InstanceNotFound
+
+if TYPE_CHECKING:
+    from vmops.cli.context import CommandContext
+
+_UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+NAMES_FILE = "instance-names.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An instance that a name stands for."""
+
+    uuid: str
+    name: str
+
+
+def managed(context: CommandContext) -> list[Any]:
+    """The instances of the endpoint, from the session's live inventory."""
+    uuids = set(context.engine().list_instances())
+    return [vm for vm in context.session.inventory.virtual_machines() if vm.instance_uuid in uuids]
+
+
+def resolve(context: CommandContext, name: str) -> Found:
+    """The one instance of this name or UUID.
+
+    Raises:
+        InstanceNotFound: there is none.
+        Conflict: several have this name; the message gives their UUIDs.
+    """
+    if _UUID.match(name.lower()):
+        return Found(uuid=name.lower(), name=name)
+    there = managed(context)
+    remember(context, [vm.name for vm in there])
+    matching = [vm for vm in there if vm.name == name]
+    if not matching:
+        raise InstanceNotFound(repr(name))
+    if len(matching) > 1:
+        uuids = ", ".join(sorted(vm.instance_uuid for vm in matching))
+        raise Conflict(f"Several instances are called {name!r}: {uuids}. Use a UUID.")
+    return Found(uuid=matching[0].instance_uuid, name=name)
+
+
+def remember(context: CommandContext, names: list[str]) -> None:
+    """Keep the names for the shell's completion, which must not wait for a server."""
+    try:
+        context.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (context.state_dir / NAMES_FILE).write_text(json.dumps(sorted(names)), encoding="utf-8")
+    except OSError:
+        return  # completion is a convenience; a full disk must not fail the command
+
+
+def complete_instances(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The names that were seen last and begin like this."""
+    from vmops.cli.endpoint import state_dir  # noqa: PLC0415
+
+    try:
+        names = json.loads((state_dir() / NAMES_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_images(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The images of the store that begin like this."""
+    from vmops.cli.context import CommandContext  # noqa: PLC0415
+
+    names = [file.stem for file in CommandContext({}).images.directory.glob("*.yaml")]
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+
+instance_argument = click.argument("name", shell_complete=complete_instances)
+"""The argument NAME of a command on one instance; a UUID may be given, too."""

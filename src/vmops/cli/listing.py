@@ -1,0 +1,79 @@
+"""``vmops list`` and ``vmops show``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vmops.cli.context import CommandContext, pass_context
+from vmops.cli.instances import instance_argument, remember, resolve
+from vmops.cli.output import (
+    output_options,
+    print_record,
+    print_rows,
+    take_output_options,
+)
+
+if TYPE_CHECKING:
+    from vmops.ops.inventory import InstanceRecord
+
+
+@click.command("list")
+@click.option(
+    "--status", type=click.Choice(["running", "off", "suspended"]), help="Only those in this state."
+)
+@output_options
+@pass_context
+def list_instances(context: CommandContext, /, status: str | None, **options: Any) -> None:
+    """List the instances."""
+    from vmops.ops.inventory import list_records  # noqa: PLC0415
+
+    how = take_output_options(options)
+    records = list_records(context.session)
+    remember(context, [record.name for record in records])
+    rows = [_row(record) for record in records if status in {None, record.status}]
+    if not rows and how.style == "table":
+        click.echo("There are no instances. Create one with: vmops spawn", err=True)
+        return
+    print_rows(
+        rows, how, narrow=("name", "status", "cpus", "memory_mib", "addresses", "host", "uuid")
+    )
+
+
+def _row(record: InstanceRecord) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "status": record.status,
+        "cpus": record.cpus,
+        "memory_mib": record.memory_mib,
+        "addresses": list(record.addresses),
+        "host": record.host,
+        "uuid": record.uuid,
+        "moid": record.moid,
+        "folder": record.folder,
+        "guest_id": record.guest_id,
+    }
+
+
+@click.command()
+@instance_argument
+@output_options
+@pass_context
+def show(context: CommandContext, /, name: str, **options: Any) -> None:
+    """Show one instance in full."""
+    from vmops.ops.inventory import get_record  # noqa: PLC0415
+
+    how = take_output_options(options)
+    record = get_record(context.session, resolve(context, name).uuid)
+    print_record(
+        {
+            **_row(record),
+            "booted": record.boot_time,
+            "image": record.image_id,
+            "nics": list(record.nics),
+            "disks": list(record.disks),
+            "tools": record.tools,
+        },
+        how,
+    )

@@ -1,0 +1,140 @@
+"""The command's root: a group whose commands are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+# name -> (module, attribute, one line of help). The help stands here so that `--help` imports none.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "spawn": ("spawn", "spawn", "Create an instance from an image and start it."),
+    "list": ("listing", "list_instances", "List the instances."),
+    "show": ("listing", "show", "Show one instance in full."),
+    "start": ("power", "start", "Power on, or resume if suspended."),
+    "stop": ("power", "stop", "Power off."),
+    "reboot": ("power", "reboot", "Reboot, by the guest if it can, by a reset otherwise."),
+    "suspend": ("power", "suspend", "Suspend to disk."),
+    "resume": ("power", "resume", "Go on where suspend stopped."),
+    "destroy": ("destroy", "destroy", "Destroy instances and their disks."),
+    "screenshot": ("console", "screenshot", "Save a picture of the guest's screen."),
+    "log": ("console", "log", "Print what the guest wrote to its serial port."),
+    "image": ("image", "image", "Add, list and remove images."),
+    "lab": ("lab", "lab", "Run a vSphere endpoint on this machine, with real guests."),
+    "audit": ("audit", "audit", "Find what interrupted operations left behind."),
+    "env": ("env", "env", "Show which endpoint and settings would be used, and why."),
+    "doctor": ("doctor", "doctor", "Check what this machine lacks, and how to get it."),
+    "completion": ("completion", "completion", "Print the shell code that completes names."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(f"vmops.cli.{module}"), attribute)
+        assert isinstance(command, click.Command)  # noqa: S101 - tells the type checker
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the nearest name for one that is unknown."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as unknown:
+            import difflib  # noqa: PLC0415 - only for a typing error
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                raise click.UsageError(f"{unknown.message} Did you mean {near[0]!r}?") from None
+            raise
+
+
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from vmops import __version__  # noqa: PLC0415
+
+        click.echo(f"vmops {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Without VMOPS_URL or GOVC_URL the lab on this machine is used, and started if need be.",
+)
+@click.option("--url", metavar="URL", help="The vCenter or ESXi, such as https://vcenter/sdk.")
+@click.option("--username", metavar="NAME", help="Who logs in. The password is never an option.")
+@click.option("--ca-file", metavar="FILE", help="Certificates that the server's is checked by.")
+@click.option("--thumbprint", metavar="SHA256", help="The server's certificate, pinned.")
+@click.option("--insecure", is_flag=True, default=None, help="Do not check the certificate.")
+@click.option("--cluster", metavar="NAME", help="The cluster to work in, if there are several.")
+@click.option(
+    "-v", "--verbose", count=True, help="Say more on stderr; twice: every call to the server."
+)
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "plain", "json", "none"]),
+    default="auto",
+    show_default=True,
+    help="How operations tell what they do, on stderr.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print it.",
+)
+@click.pass_context
+def cli(ctx: click.Context, /, **options: Any) -> None:
+    """Run virtual machines on VMware vSphere, or in a lab on this machine."""
+    from vmops.cli.context import CommandContext  # noqa: PLC0415
+
+    ctx.obj = CommandContext(options)
+    ctx.call_on_close(ctx.obj.close)
+
+
+def main() -> None:
+    """Run the command; errors become one message and an exit code (see `vmops.cli.errors`)."""
+    try:
+        cli.main(standalone_mode=False, prog_name="vmops")
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except (click.Abort, KeyboardInterrupt) as interrupt:
+        from vmops.cli.errors import report_interrupt  # noqa: PLC0415
+
+        sys.exit(report_interrupt(interrupt))
+    except BrokenPipeError:
+        # The reader of our output went away; leave without a traceback at interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:  # noqa: BLE001 - the last frame: what is known becomes a message
+        from vmops.cli.errors import report  # noqa: PLC0415
+
+        sys.exit(report(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""``vmops spawn``."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid as uuids
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vmops.cli.context import CommandContext, pass_context
+from vmops.cli.instances import complete_images
+from vmops.errors import TimedOut
+
+if TYPE_CHECKING:
+    from vmops.model.instance import Vif
+
+READY = r"login:"
+_POLL_S = 0.25
+_SIZE = re.compile(r"^(\d+)\s*(?:([KMGT])i?B?)?$", re.IGNORECASE)
+_MIB = {None: 1, "M": 1, "G": 1024, "T": 1024 * 1024}
+_GIB = {None: 1, "G": 1, "T": 1024}
+
+
+def size(unit: dict[str | None, int], default: str) -> Any:
+    """A callback that reads a size such as 512, 512M or 2G in whole units."""
+
+    def read(_ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+        if value is None:
+            return None
+        found = _SIZE.match(value)
+        suffix = found[2].upper() if found and found[2] else None
+        if found is None or suffix not in unit:
+            raise click.BadParameter(f"{value!r} is not a size; try {default}.", param=param)
+        return int(found[1]) * unit[suffix]
+
+    return read
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--image", "-i", required=True, shell_complete=complete_images, help="Name or id of the image."
+)
+@click.option("--cpus", type=click.IntRange(1), default=1, show_default=True, help="vCPUs.")
+@click.option(
+    "--memory", default="128M", show_default=True, callback=size(_MIB, "512M"), help="Memory."
+)
+@click.option(
+    "--disk", default="0", callback=size(_GIB, "10G"),
+    help="Root disk in GiB; as big as the image's without it.",
+)  # fmt: skip
+@click.option(
+    "--network", "networks", multiple=True, metavar="PORTGROUP[,mac=MAC][,model=MODEL]",
+    help="A NIC on this port group; once for each. 'none' for no NIC.",
+)  # fmt: skip
+@click.option("--datastore", help="The datastore; otherwise the one with most free space.")
+@click.option("--linked-clone/--full-clone", "linked", default=None, help="The root disk.")
+@click.option(
+    "--extra-config", multiple=True, metavar="KEY=VALUE", help="For the VM's extraConfig."
+)
+@click.option("--uuid", help="The instance's UUID; a new one without it.")
+@click.option("--no-power-on", is_flag=True, help="Leave it off.")
+@click.option("--wait", is_flag=True, help="Wait until the guest's serial port shows --wait-for.")
+@click.option("--wait-for", metavar="REGEX", default=READY, show_default=True)
+@click.option("--timeout", type=float, default=300, show_default=True, help="Seconds to --wait.")
+@pass_context
+def spawn(context: CommandContext, /, name: str, image: str, **options: Any) -> None:
+    """Create an instance from an image and start it.
+
+    Whatever fails, nothing of it is left.
+    """
+    from vmops.model.instance import Flavor, Instance  # noqa: PLC0415
+
+    try:
+        ready = re.compile(options["wait_for"])
+    except re.error as wrong:
+        raise click.BadParameter(f"--wait-for: {wrong}") from None
+    instance = Instance(
+        uuid=options["uuid"] or str(uuids.uuid4()),
+        name=name,
+        flavor=Flavor(
+            vcpus=options["cpus"], memory_mib=options["memory"], root_gib=options["disk"]
+        ),
+    )
+    chosen = context.images.get(image)
+    vifs = _vifs(context, options["networks"])
+    begin = time.monotonic()
+    context.engine(datastore=options["datastore"]).spawn(
+        None,
+        instance,
+        chosen,
+        vifs,
+        linked_clone=options["linked"],
+        power_on=not options["no_power_on"],
+        extra_config=_pairs(options["extra_config"]),
+    )
+    if options["wait"] and not options["no_power_on"]:
+        _wait(context, instance.uuid, ready, options["timeout"])
+    seconds = time.monotonic() - begin
+    state = "created" if options["no_power_on"] else "ready" if options["wait"] else "running"
+    click.echo(f"{name}: {state} after {seconds:.1f} s", err=True)
+    click.echo(instance.uuid)
+
+
+def _vifs(context: CommandContext, networks: tuple[str, ...]) -> list[Vif]:
+    """The interfaces asked for; without any, one on the default network if there is one."""
+    from vmops.model.image import vif_model  # noqa: PLC0415
+    from vmops.model.instance import Vif  # noqa: PLC0415
+
+    if networks == ("none",):
+        return []
+    if not networks:
+        return [Vif(network=default)] if (default := context.default_network()) else []
+    vifs = []
+    for text in networks:
+        network, *rest = text.split(",")
+        more = _pairs(tuple(rest))
+        if unknown := more.keys() - {"mac", "model"}:
+            raise click.BadParameter(f"--network: {', '.join(unknown)} is unknown.")
+        vifs.append(
+            Vif(
+                network=network,
+                mac_address=more.get("mac", ""),
+                model=vif_model(more["model"]) if "model" in more else None,
+            )
+        )
+    return vifs
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE.")
+        pairs[key] = value
+    return pairs
+
+
+def _wait(context: CommandContext, uuid: str, ready: re.Pattern[str], timeout_s: float) -> None:
+    """Follow the serial log until it shows that the guest is ready.
+
+    Raises:
+        TimedOut: it did not in time; the instance runs on.
+    """
+    from vmops.ops.console import serial_log  # noqa: PLC0415
+
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if ready.search(serial_log(context.session, uuid).decode("utf-8", "replace")):
+            return
+        time.sleep(_POLL_S)
+    raise TimedOut(
+        f"The guest did not show {ready.pattern!r} on its serial port within {timeout_s:.0f} s."
+        " The instance runs on; see: vmops log"
+    )

@@ -1,0 +1,135 @@
+"""Instances as people list them: state, size, addresses, place, in one bulk read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vmops.errors import InstanceNotFound
+from vmops.model.power import PowerState
+from vmops.specs import extra_config
+from vmops.vsphere.session import Session
+
+_PATHS = (
+    "name",
+    "runtime.powerState",
+    "runtime.connectionState",
+    "runtime.host",
+    "runtime.bootTime",
+    "config.instanceUuid",
+    "config.template",
+    "config.guestId",
+    "config.files.vmPathName",
+    "config.hardware.numCPU",
+    "config.hardware.memoryMB",
+    "config.hardware.device",
+    "config.extraConfig",
+    "guest.net",
+    "guest.ipAddress",
+    "guest.toolsRunningStatus",
+)
+_STATUS = {
+    PowerState.POWERED_ON: "running",
+    PowerState.POWERED_OFF: "off",
+    PowerState.SUSPENDED: "suspended",
+}
+_UNREACHABLE = {"orphaned", "inaccessible"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRecord:
+    """One instance. ``addresses`` are those that the guest's Tools report."""
+
+    uuid: str
+    name: str
+    moid: str
+    status: str
+    cpus: int
+    memory_mib: int
+    host: str
+    folder: str
+    guest_id: str
+    boot_time: str | None
+    image_id: str | None
+    tools: str
+    addresses: tuple[str, ...] = ()
+    nics: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()
+
+
+def list_records(session: Session) -> list[InstanceRecord]:
+    """All instances that `list_instances` has, by name."""
+    found = session.properties.read_container("VirtualMachine", _PATHS)
+    hosts = {host.moid: host.name for host in session.inventory.hosts()}
+    records = [_record(moid, properties, hosts) for moid, properties in found.items()]
+    return sorted((r for r in records if r is not None), key=lambda record: record.name)
+
+
+def get_record(session: Session, instance_uuid: str) -> InstanceRecord:
+    """One instance.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+    """
+    for record in list_records(session):
+        if record.uuid == instance_uuid:
+            return record
+    raise InstanceNotFound(instance_uuid)
+
+
+def _record(moid: str, found: dict[str, Any], hosts: dict[str, str]) -> InstanceRecord | None:
+    options = {o.key: o.value for o in found.get("config.extraConfig") or ()}
+    uuid = options.get(extra_config.INSTANCE_UUID)
+    unreachable = found.get("runtime.connectionState") in _UNREACHABLE
+    if not uuid or found.get("config.template") or unreachable:
+        return None
+    host = found.get("runtime.host")
+    boot_time = found.get("runtime.bootTime")
+    devices = found.get("config.hardware.device") or ()
+    return InstanceRecord(
+        uuid=str(uuid),
+        name=str(found.get("name", "")),
+        moid=moid.rpartition(":")[2],
+        status=_status(found, options),
+        cpus=int(found.get("config.hardware.numCPU") or 0),
+        memory_mib=int(found.get("config.hardware.memoryMB") or 0),
+        host=hosts.get(str(getattr(host, "_moId", "")), ""),
+        folder=str(found.get("config.files.vmPathName", "")).rpartition("/")[0],
+        guest_id=str(found.get("config.guestId") or ""),
+        boot_time=boot_time.isoformat() if boot_time else None,
+        image_id=options.get(extra_config.IMAGE_ID),
+        tools=str(found.get("guest.toolsRunningStatus") or ""),
+        addresses=_addresses(found),
+        nics=tuple(filter(None, map(_nic, devices))),
+        disks=tuple(filter(None, map(_disk, devices))),
+    )
+
+
+def _status(found: dict[str, Any], options: dict[str, Any]) -> str:
+    if options.get(extra_config.OPERATION):
+        return "building"
+    power = found.get("runtime.powerState")
+    return _STATUS[PowerState(str(power))] if power in set(PowerState) else "unknown"
+
+
+def _addresses(found: dict[str, Any]) -> tuple[str, ...]:
+    seen = [str(a) for nic in found.get("guest.net") or () for a in nic.ipAddress or ()]
+    one = found.get("guest.ipAddress")
+    return tuple(dict.fromkeys([*seen, *([str(one)] if one else [])]))
+
+
+def _nic(device: Any) -> str | None:
+    mac = getattr(device, "macAddress", None)
+    if mac is None:
+        return None
+    summary = getattr(getattr(device, "deviceInfo", None), "summary", "") or ""
+    backing = getattr(device, "backing", None)
+    network = getattr(backing, "deviceName", None) or summary
+    return f"{mac} {type(device).__name__.rpartition('.')[2]} {network}".strip()
+
+
+def _disk(device: Any) -> str | None:
+    capacity = getattr(device, "capacityInKB", None)
+    if capacity is None:
+        return None
+    return f"{device.backing.fileName} ({capacity // 1024} MiB)"
