@@ -1,0 +1,50 @@
+"""What a command line takes from this host, and how values are written into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vmops.lab.qemu.accelerator import Accelerator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """EFI firmware: its code, shared and read-only, and the machine's own variables."""
+
+    code: Path
+    variables: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The host's part of a command line. Descriptors are numbers in the new process."""
+
+    program: Path
+    accelerator: Accelerator
+    sandbox: str | None
+    machine_type: str = "pc"
+    qmp_descriptor: int = 3
+    memory_descriptor: int | None = None
+    nic_descriptors: Mapping[int, int] = field(default_factory=dict)
+    """Device key of each network card to the socket that leads to its segment."""
+    guestinfo_files: Mapping[str, Path] = field(default_factory=dict)
+    """Key of each value for the guest to the file that holds it."""
+    efi: Firmware | None = None
+
+
+def option(value: str | Path) -> str:
+    """Return a value as it is written inside a comma-separated option."""
+    return str(value).replace(",", ",,")
+
+
+def structured(flag: str, **members: Any) -> tuple[str, str]:
+    """Return an option in its JSON form, where no value can end the option early.
+
+    Underscores of the names become the dashes QEMU writes.
+    """
+    named = {name.replace("_", "-"): value for name, value in members.items()}
+    return flag, json.dumps(named)

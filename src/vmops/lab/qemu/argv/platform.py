@@ -1,0 +1,100 @@
+"""The machine itself: board, processor, memory, identity, firmware, screen."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from vmops.lab.hypervisor import HypervisorError, Machine
+from vmops.lab.qemu.argv.host import Host, option, structured
+from vmops.lab.qemu.argv.slots import DISPLAY_SLOT
+
+_MOST_CPUS = 255  # of QEMU's board "pc"
+
+
+def safety(_machine: Machine, host: Host) -> Sequence[str]:
+    """No devices or settings but those asked for, and no way out of the process."""
+    sandbox = ("-sandbox", host.sandbox) if host.sandbox else ()
+    return ("-no-user-config", "-nodefaults", *sandbox)
+
+
+def chipset(_machine: Machine, host: Host) -> Sequence[str]:
+    """Intel's 440, the board VMware presents too; and a clock that keeps UTC."""
+    return ("-machine", host.machine_type, "-rtc", "base=utc")
+
+
+def processor_and_memory(machine: Machine, host: Host) -> Sequence[str]:
+    """Sockets, cores and memory."""
+    cores = machine.cores_per_socket
+    if not 0 < machine.cpus <= _MOST_CPUS:
+        raise HypervisorError(f"the lab runs guests with 1 to {_MOST_CPUS} processors")
+    if cores < 1 or machine.cpus % cores:
+        raise HypervisorError(
+            f"{machine.cpus} processors cannot be divided into sockets of {cores} cores"
+        )
+    accelerators = [part for name in host.accelerator.options for part in ("-accel", name)]
+    topology = f"{machine.cpus},sockets={machine.cpus // cores},cores={cores},threads=1"
+    return (
+        *accelerators,
+        *("-cpu", host.accelerator.cpu_model),
+        *("-smp", topology),
+        *("-m", f"size={machine.memory_mib}M"),
+    )
+
+
+def identity(machine: Machine, _host: Host) -> Sequence[str]:
+    """Name, and the SMBIOS strings by which guests know that VMware is under them."""
+    raw = uuid.UUID(machine.bios_uuid).bytes.hex(" ")
+    serial = f"VMware-{raw[:23]}-{raw[24:]}"
+    smbios = (
+        f"type=1,manufacturer={option('VMware, Inc.')},product=VMware Virtual Platform,"
+        f"version=None,serial={serial},uuid={uuid.UUID(machine.bios_uuid)}"
+    )
+    return (
+        *("-name", f"guest={option(machine.name)}"),
+        *("-uuid", str(uuid.UUID(machine.bios_uuid))),
+        *("-smbios", smbios),
+    )
+
+
+def firmware(machine: Machine, host: Host) -> Sequence[str]:
+    """EFI in two flash chips; BIOS is the board's own."""
+    if machine.firmware == "bios":
+        return ()
+    if host.efi is None:
+        raise HypervisorError("EFI firmware is not installed: apt-get install ovmf")
+    chips = (("code", host.efi.code, True), ("variables", host.efi.variables, False))
+    arguments: list[str] = []
+    for name, file, read_only in chips:
+        arguments += structured(
+            "-blockdev",
+            node_name=f"efi-{name}",
+            driver="raw",
+            read_only=read_only,
+            file={"driver": "file", "filename": str(file)},
+        )
+    return (*arguments, "-machine", "pflash0=efi-code,pflash1=efi-variables")
+
+
+def boot(_machine: Machine, _host: Host) -> Sequence[str]:
+    """Only from devices that have a place in the boot order."""
+    return ("-boot", "strict=on")
+
+
+def display(_machine: Machine, _host: Host) -> Sequence[str]:
+    """VMware's graphics card, shown to nobody until asked for a picture."""
+    card = structured("-device", driver="vmware-svga", id="display", addr=hex(DISPLAY_SLOT))
+    return ("-display", "none", *card)
+
+
+def incoming(_machine: Machine, host: Host) -> Sequence[str]:
+    """Memory from a file, if the guest was suspended."""
+    if host.memory_descriptor is None:
+        return ()
+    return ("-incoming", f"fd:{host.memory_descriptor}")
+
+
+def monitor(_machine: Machine, host: Host) -> Sequence[str]:
+    """The lab's own line to QEMU; the guest waits for its word."""
+    socket = f"socket,id=qmp,fd={host.qmp_descriptor},server=on,wait=off"
+    return ("-chardev", socket, "-mon", "chardev=qmp,mode=control", "-S")

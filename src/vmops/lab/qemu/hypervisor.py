@@ -1,0 +1,188 @@
+"""Guests on QEMU, which outlive the lab and are found again by the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from vmops.lab.hypervisor import HypervisorError, Machine
+from vmops.lab.qemu.guest import Guest
+from vmops.lab.qemu.launch import clean, launch
+from vmops.lab.qemu.network import Segments
+from vmops.lab.qemu.process import HeldProcess, ProcessIdentity
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+# Translating guests keep a processor each busy while they start; more at once only start later.
+_STARTING_AT_ONCE = 2 * (os.cpu_count() or 1)
+
+
+class QemuHypervisor:
+    """`vmops.lab.hypervisor.Hypervisor` on QEMU.
+
+    ``run_dir`` holds a directory for each guest (``guests/<key>``: process record, monitor socket,
+    log) and ``segments``. One event loop; one hypervisor for a ``run_dir`` at a time.
+    """
+
+    def __init__(self, run_dir: Path, *, log: logging.Logger | None = None) -> None:
+        self._guests_dir = run_dir.absolute() / "guests"
+        self._segments = Segments(run_dir.absolute() / "segments")
+        self._log = log or logging.getLogger(__name__)
+        self._guests: dict[str, Guest] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._starting: collections.defaultdict[str, asyncio.Lock] = collections.defaultdict(
+            asyncio.Lock
+        )
+        self._start_slots = asyncio.Semaphore(_STARTING_AT_ONCE)
+        self._is_stopping = False
+        self._on_stopped: Callable[[str], None] = lambda _key: None
+
+    async def start(self, on_stopped: Callable[[str], None]) -> None:
+        """Re-attach the guests that still run."""
+        self._on_stopped = on_stopped
+        self._is_stopping = False
+        records = await asyncio.to_thread(lambda: sorted(self._guests_dir.glob("*/process")))
+        await asyncio.gather(*(self._attach(record) for record in records))
+
+    async def stop(self, *, keep_guests: bool) -> None:
+        """Let go of all guests and segments, or end them."""
+        self._is_stopping = True
+        for starting in list(self._starting.values()):
+            async with starting:
+                pass  # a guest that is being started is one to let go of, too
+        guests = list(self._guests.values())
+        for watcher in self._watchers.values():
+            watcher.cancel()
+        await asyncio.gather(*self._watchers.values(), return_exceptions=True)
+        self._watchers.clear()
+        self._guests.clear()
+        if keep_guests:
+            for guest in guests:
+                await guest.release()
+            self._segments.release()
+            return
+        outcomes = await asyncio.gather(*map(self._end, guests), return_exceptions=True)
+        await self._segments.end_all()
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def running(self) -> frozenset[str]:
+        """Return the keys of the guests whose process runs."""
+        return frozenset(key for key, guest in self._guests.items() if not guest.process.has_ended)
+
+    async def power_on(self, machine: Machine) -> None:
+        """Start the guest; returns once its processor runs."""
+        await self._launch(machine, None)
+
+    async def resume(self, machine: Machine, memory: Path) -> None:
+        """Start the guest from memory; the file stays, for the caller to remove."""
+        await self._launch(machine, memory.absolute())
+
+    async def suspend(self, key: str, memory: Path) -> None:
+        """Write the guest's memory to a file that must not exist yet, then end the guest."""
+        guest = self._guest(key)
+        await guest.suspend(memory.absolute())
+        async with self._starting[key]:
+            await self._forget(guest)
+
+    async def power_off(self, key: str) -> None:
+        """End the guest; if it is just being started, as soon as it has."""
+        _check(key)
+        async with self._starting[key]:
+            guest = self._guests.get(key)
+            if guest is not None:
+                await guest.end()
+                await self._forget(guest)
+
+    async def reset(self, key: str) -> None:
+        """Pull the reset line."""
+        await self._guest(key).reset()
+
+    async def press_power_button(self, key: str) -> None:
+        """Ask the guest by ACPI to power off; whether it listens is its own affair."""
+        await self._guest(key).press_power_button()
+
+    async def screenshot(self, key: str) -> bytes:
+        """Return the guest's screen as PNG."""
+        return await self._guest(key).screenshot()
+
+    def leases(self, segment_name: str) -> Mapping[str, str]:
+        """Return the IPv4 address of each card by MAC address, on a segment with NAT. Blocks."""
+        return self._segments.leases(segment_name)
+
+    async def _launch(self, machine: Machine, memory: Path | None) -> None:
+        _check(machine.key)
+        async with self._starting[machine.key], self._start_slots:
+            running = self._guests.get(machine.key)
+            if self._is_stopping:
+                raise HypervisorError("the lab is being stopped")
+            if running is not None:
+                if not running.process.has_ended:
+                    raise HypervisorError(f"{machine.name} runs already")
+                await self._forget(running)
+            guest = await launch(machine, self._guests_dir / machine.key, self._segments, memory)
+            self._watch(guest)
+
+    async def _attach(self, record: Path) -> None:
+        key = record.parent.name
+        identity = await asyncio.to_thread(ProcessIdentity.load, record)
+        process = HeldProcess.hold(identity) if identity and _KEY.fullmatch(key) else None
+        if process is None:
+            await asyncio.to_thread(clean, record.parent)
+            return
+        guest = Guest(key, record.parent, process)
+        try:
+            is_whole = await guest.resume_after_loss()
+        except HypervisorError as error:
+            # It is somebody's guest: kept, and asked again with the next command.
+            self._log.warning("guest %s runs and does not answer: %s", key, error)
+            is_whole = True
+        if is_whole:
+            self._watch(guest)
+            self._log.info("guest %s found again as process %d", key, process.identity.pid)
+        else:
+            await self._end(guest)
+
+    def _watch(self, guest: Guest) -> None:
+        self._guests[guest.key] = guest
+        self._watchers[guest.key] = asyncio.create_task(self._see_end(guest))
+
+    async def _see_end(self, guest: Guest) -> None:
+        await guest.process.wait_ended(None)
+        if guest.is_ending:
+            return
+        self._log.info("guest %s ended with %s", guest.key, guest.process.exit_code)
+        async with self._starting[guest.key]:
+            del self._guests[guest.key], self._watchers[guest.key]
+            await guest.release()
+            await asyncio.to_thread(clean, guest.directory)
+        self._on_stopped(guest.key)
+
+    async def _end(self, guest: Guest) -> None:
+        await guest.end()
+        await asyncio.to_thread(clean, guest.directory)
+
+    async def _forget(self, guest: Guest) -> None:
+        if self._guests.get(guest.key) is guest:
+            del self._guests[guest.key]
+            watcher = self._watchers.pop(guest.key)
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+            await asyncio.to_thread(clean, guest.directory)
+
+    def _guest(self, key: str) -> Guest:
+        guest = self._guests.get(key)
+        if guest is None or guest.process.has_ended:
+            raise HypervisorError(f"{key} does not run")
+        return guest
+
+
+def _check(key: str) -> None:
+    """Refuse a key that could name another directory."""
+    if not _KEY.fullmatch(key):
+        raise HypervisorError(f"{key!r} cannot be a machine's key")

@@ -1,0 +1,225 @@
+"""Starting one guest: its directory, its QEMU, and its first instruction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vmops.lab.hypervisor import HypervisorError, Machine, Segment
+from vmops.lab.qemu import memory_file, sockets
+from vmops.lab.qemu.accelerator import accelerator
+from vmops.lab.qemu.argv import command_line
+from vmops.lab.qemu.argv.host import Firmware, Host
+from vmops.lab.qemu.argv.ports import guestinfo_keys
+from vmops.lab.qemu.capabilities import SANDBOX, Capabilities, capabilities
+from vmops.lab.qemu.guest import Guest, wait_for_migration
+from vmops.lab.qemu.layer_check import check_layer
+from vmops.lab.qemu.network import Segments
+from vmops.lab.qemu.process import HeldProcess, ProcessIdentity, start_detached
+from vmops.lab.qemu.qmp import QmpClosed
+
+log = logging.getLogger(__name__)
+
+_QMP_DESCRIPTOR = 3
+_MEMORY_DESCRIPTOR = 4
+_FIRST_NIC_DESCRIPTOR = 5
+_LOG_TAIL_CHARACTERS = 2000
+_LAST_WORDS_S = 5.0
+_READING_S = 600.0  # QEMU tells no progress while it reads a guest's memory
+# Debian, Fedora and Arch, in that order.
+_EFI_FIRMWARE = (
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+)
+
+
+async def launch(
+    machine: Machine, directory: Path, segments: Segments, memory: Path | None = None
+) -> Guest:
+    """Start a guest, from its suspended ``memory`` if given, and return once it runs.
+
+    Everything is undone on failure: no process is left, and no file but QEMU's log.
+
+    Raises:
+        HypervisorMissing: QEMU is not installed.
+        HypervisorError: a file is missing or refused, a device cannot be provided, or QEMU failed;
+            the text then has its exit code, its command line and the end of its log.
+    """
+    qemu = await capabilities()
+    async with contextlib.AsyncExitStack() as undo, contextlib.AsyncExitStack() as descriptors:
+        await asyncio.to_thread(_check_files, machine)
+        host, passed = await _prepare(machine, directory, memory, qemu, descriptors, segments)
+        undo.callback(clean, directory)
+        argv = command_line(machine, host)
+        process = await _start(argv, directory, passed)
+        guest = Guest(machine.key, directory, process)
+        undo.push_async_callback(guest.end)
+        # QEMU alone holds its ends from here on, so that its death is seen at the others.
+        await descriptors.aclose()
+        try:
+            await _set_going(guest, machine, resuming=memory is not None)
+        except QmpClosed as error:
+            await process.wait_ended(_LAST_WORDS_S)
+            raise _failure(machine, argv, guest) from error
+        undo.pop_all()
+        log.info("guest %s runs as process %d", machine.key, process.identity.pid)
+        return guest
+
+
+def clean(directory: Path) -> None:
+    """Remove what a guest that ended leaves, but its log and its EFI variables."""
+    for file in directory.glob("*"):
+        if file.name not in ("qemu.log", "nvram"):
+            file.unlink(missing_ok=True)
+
+
+def _check_files(machine: Machine) -> None:
+    for disk in machine.disks:
+        for layer in disk.layers:
+            check_layer(layer)
+    for cdrom in machine.cdroms:
+        if cdrom.image is not None and not cdrom.image.is_file():
+            raise HypervisorError(f"the CD-ROM image {cdrom.image.name} is not there")
+    for port in machine.serial_ports:
+        if not port.file.parent.is_dir():
+            raise HypervisorError(f"the folder of the serial port's file {port.file} is not there")
+
+
+async def _prepare(
+    machine: Machine,
+    directory: Path,
+    memory: Path | None,
+    qemu: Capabilities,
+    descriptors: contextlib.AsyncExitStack,
+    segments: Segments,
+) -> tuple[Host, tuple[int, ...]]:
+    """Return the host's part of the command line, and the descriptors to pass as 3, 4, ..."""
+    files = await asyncio.to_thread(_write_files, machine, directory)
+    listener = descriptors.enter_context(
+        await asyncio.to_thread(sockets.listen, directory / "qmp", backlog=8)
+    )
+    machine_type = "pc"
+    memory_descriptor = None
+    # Something has to be passed as 4 for the network cards to come out at 5 and up.
+    placeholder = listener.fileno()
+    if memory is not None:
+        memory_descriptor, header = memory_file.open_stream(memory)
+        descriptors.callback(os.close, memory_descriptor)
+        machine_type = header.machine_type
+    connections = await _connect_nics(machine, segments, qemu, descriptors)
+    host = Host(
+        program=qemu.program,
+        accelerator=accelerator(),
+        sandbox=SANDBOX if qemu.sandbox else None,
+        machine_type=machine_type,
+        qmp_descriptor=_QMP_DESCRIPTOR,
+        memory_descriptor=_MEMORY_DESCRIPTOR if memory is not None else None,
+        nic_descriptors={
+            key: _FIRST_NIC_DESCRIPTOR + index for index, key in enumerate(connections)
+        },
+        guestinfo_files=files,
+        efi=await asyncio.to_thread(_efi, directory) if machine.firmware == "efi" else None,
+    )
+    passed = (
+        listener.fileno(),
+        memory_descriptor if memory_descriptor is not None else placeholder,
+        *(connection.fileno() for connection in connections.values()),
+    )
+    return host, passed
+
+
+async def _connect_nics(
+    machine: Machine,
+    segments: Segments,
+    qemu: Capabilities,
+    descriptors: contextlib.AsyncExitStack,
+) -> dict[int, socket.socket]:
+    known = {segment.name: segment for segment in machine.segments}
+    connections = {}
+    for nic in machine.nics:
+        segment = known.get(nic.segment, Segment(name=nic.segment, nat=False))
+        connections[nic.key] = descriptors.enter_context(await segments.connect(segment, qemu))
+    return connections
+
+
+def _write_files(machine: Machine, directory: Path) -> Mapping[str, Path]:
+    """Make the guest's directory and write the values it is told; return those by key."""
+    files = {}
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        clean(directory)
+        for index, key in enumerate(guestinfo_keys(machine)):
+            file = directory / f"guestinfo-{index}"
+            file.touch(mode=0o600)
+            file.write_text(machine.extra_config[key])
+            files[key] = file
+    except OSError as error:
+        raise HypervisorError(f"the guest's run folder cannot be written: {error}") from error
+    return files
+
+
+def _efi(directory: Path) -> Firmware | None:
+    for code, variables in _EFI_FIRMWARE:
+        if Path(code).is_file() and Path(variables).is_file():
+            own = directory / "nvram"
+            if not own.exists():
+                shutil.copyfile(variables, own)
+            return Firmware(code=Path(code), variables=own)
+    return None
+
+
+async def _start(argv: Sequence[str], directory: Path, passed: Sequence[int]) -> HeldProcess:
+    def start() -> ProcessIdentity:
+        identity = start_detached(argv, log_file=directory / "qemu.log", descriptors=passed)
+        identity.save(directory / "process")
+        return identity
+
+    starting = asyncio.create_task(asyncio.to_thread(start))
+    try:
+        identity = await asyncio.shield(starting)
+    except OSError as error:
+        raise HypervisorError(f"QEMU cannot be started: {error}") from error
+    except asyncio.CancelledError:
+        # The thread cannot be stopped; what it has started must not stay.
+        orphan = HeldProcess.of_child(await starting)
+        orphan.kill()
+        await orphan.wait_ended(_LAST_WORDS_S)
+        raise
+    return HeldProcess.of_child(identity)
+
+
+async def _set_going(guest: Guest, machine: Machine, *, resuming: bool) -> None:
+    qmp = await guest.qmp()
+    if resuming:
+        await wait_for_migration(qmp, "read", stalled_s=_READING_S)
+    for nic in machine.nics:
+        if not nic.connected:
+            await qmp.execute("set_link", {"name": f"nic-{nic.key}", "up": False})
+    await qmp.execute("cont")
+
+
+def _failure(machine: Machine, argv: Sequence[str], guest: Guest) -> HypervisorError:
+    code = guest.process.exit_code
+    ended = "did not end" if code is None else f"ended with exit code {code}"
+    tail = _log_tail(guest.directory)
+    log.error("guest %s: %s", machine.key, shlex.join(argv))
+    return HypervisorError(
+        f"QEMU {ended} while starting {machine.name}: {tail}\ncommand line: {shlex.join(argv)}"
+    )
+
+
+def _log_tail(directory: Path) -> str:
+    try:
+        text = (directory / "qemu.log").read_text(errors="replace").strip()
+    except OSError as error:
+        return f"(its log cannot be read: {error})"
+    return text[-_LOG_TAIL_CHARACTERS:] or "(its log is empty)"

@@ -1,0 +1,58 @@
+"""Which of the programs the lab's guests need are not on this machine, and how to get them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmops.lab.hypervisor import HypervisorMissing
+
+_DEBIAN_PACKAGES = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+}
+_PURPOSES = {
+    "qemu-system-x86_64": "QEMU is not installed, so no guest can run",
+    "qemu-img": "qemu-img is not installed, so disk images cannot be converted",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingProgram:
+    """A program that is not there."""
+
+    program: str
+    text: str
+    """One line for a user: what does not work, and the command that installs it."""
+
+
+def missing_programs() -> tuple[MissingProgram, ...]:
+    """Return what is not installed; empty if guests can run."""
+    return tuple(
+        MissingProgram(program=program, text=_text(program))
+        for program in _DEBIAN_PACKAGES
+        if _find(program) is None
+    )
+
+
+def find_program(program: str) -> Path:
+    """Return where a program of QEMU is.
+
+    Raises:
+        HypervisorMissing: it is not installed; the text says what to install.
+    """
+    found = _find(program)
+    if found is None:
+        raise HypervisorMissing(_text(program))
+    return found
+
+
+def _find(program: str) -> Path | None:
+    found = shutil.which(program, path=os.environ.get("PATH", os.defpath))
+    return Path(found).absolute() if found else None
+
+
+def _text(program: str) -> str:
+    return f"{_PURPOSES[program]}: apt-get install {_DEBIAN_PACKAGES[program]}"

@@ -1,0 +1,208 @@
+"""A client of QMP, the JSON protocol by which a running QEMU is asked and told.
+
+One object is one connection. It lives on one event loop; commands may be sent from any number of
+tasks at once, for answers are matched by id. Whatever happens to QEMU, every call ends: with the
+answer, with QEMU's refusal, with the deadline, or with the connection.
+
+See: docs/interop/qmp-spec.txt in QEMU's source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vmops.lab.hypervisor import HypervisorError
+
+log = logging.getLogger(__name__)
+
+# One answer is one line; query-qmp-schema, the longest, has 200 KB.
+_LONGEST_LINE_BYTES = 16 * 1024 * 1024
+
+
+class QmpRefused(HypervisorError):
+    """QEMU understood the command and refused it. ``error_class`` is QEMU's own."""
+
+    def __init__(self, command: str, error_class: str, description: str) -> None:
+        super().__init__(f"QEMU refused {command}: {description}")
+        self.error_class = error_class
+
+
+class QmpClosed(HypervisorError):
+    """There is no connection (any more); the command may or may not have been carried out."""
+
+
+class Qmp:
+    """A connection to one QEMU. Made by `open`."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_event: Callable[[str, Mapping[str, Any]], None],
+    ) -> None:
+        self._connection = connection
+        self._reader = reader
+        self._writer = writer
+        self._on_event = on_event
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._sending = asyncio.Lock()
+        self._closed = False
+        self._listener: asyncio.Task[None] | None = None
+        self.qemu_version: tuple[int, int, int] = (0, 0, 0)
+
+    @classmethod
+    async def open(
+        cls,
+        connection: socket.socket,
+        *,
+        timeout_s: float,
+        on_event: Callable[[str, Mapping[str, Any]], None] = lambda _name, _data: None,
+    ) -> Qmp:
+        """Take over a connected socket and do the handshake; the socket is closed on failure.
+
+        ``on_event(name, data)`` is called on the event loop for every event.
+
+        Raises:
+            QmpClosed: QEMU ended, or something else than QEMU answered.
+            HypervisorError: there was no greeting within ``timeout_s``: QEMU hangs, or another
+                client holds the socket (QEMU serves one at a time).
+        """
+        reader, writer = await asyncio.open_unix_connection(
+            sock=connection, limit=_LONGEST_LINE_BYTES
+        )
+        # drain() then waits until everything is sent, which execute() needs to pass descriptors.
+        writer.transport.set_write_buffer_limits(high=0)
+        qmp = cls(connection, reader, writer, on_event)
+        try:
+            async with asyncio.timeout(timeout_s):
+                greeting = await qmp._receive()
+                qmp.qemu_version = _version_in(greeting)
+                qmp._listener = asyncio.create_task(qmp._listen())
+                await qmp.execute("qmp_capabilities", timeout_s=timeout_s)
+        except TimeoutError:
+            await qmp.close()
+            raise HypervisorError(f"QEMU did not answer within {timeout_s:g} seconds") from None
+        except BaseException:
+            await qmp.close()
+            raise
+        return qmp
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is gone for good."""
+        return self._closed
+
+    async def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = 15.0,
+        descriptor: int | None = None,
+    ) -> Any:
+        """Run a command and return what it returns.
+
+        ``descriptor`` is an open file handed to QEMU together with the command (``getfd``).
+
+        Raises:
+            QmpRefused: QEMU answered with an error.
+            QmpClosed: the connection was or went down.
+            HypervisorError: there was no answer within ``timeout_s``; a late one is dropped.
+        """
+        if self._closed:
+            raise QmpClosed(f"QEMU is not connected ({command})")
+        ident = next(self._ids)
+        request: dict[str, Any] = {"execute": command, "id": ident}
+        if arguments is not None:
+            request["arguments"] = dict(arguments)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[ident] = answer
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._send(json.dumps(request).encode() + b"\r\n", descriptor)
+                message = await answer
+        except TimeoutError:
+            raise HypervisorError(
+                f"QEMU did not answer {command} within {timeout_s:g} seconds"
+            ) from None
+        except OSError as error:
+            raise QmpClosed(f"QEMU ended before it answered {command}") from error
+        finally:
+            del self._waiting[ident]
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # seen, also when sending failed before anyone awaited it
+        if "error" in message:
+            error_text = message["error"]
+            raise QmpRefused(command, str(error_text["class"]), str(error_text["desc"]))
+        return message["return"]
+
+    async def close(self) -> None:
+        """Let go of the connection; QEMU runs on. May be called again."""
+        self._closed = True
+        if self._listener is not None and self._listener is not asyncio.current_task():
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except OSError as error:
+            log.debug("QMP connection ended with %s", error)
+        self._fail_all()
+
+    async def _send(self, line: bytes, descriptor: int | None) -> None:
+        async with self._sending:
+            await self._writer.drain()
+            if descriptor is None:
+                self._writer.write(line)
+                await self._writer.drain()
+            else:
+                # asyncio cannot pass descriptors. Nothing is buffered at this point and a line
+                # this short fits the socket's buffer, so sending past the stream keeps the order.
+                socket.send_fds(self._connection, [line], [descriptor])
+
+    async def _receive(self) -> dict[str, Any]:
+        try:
+            line = await self._reader.readline()
+            message = json.loads(line) if line else None
+        except (OSError, ValueError) as error:
+            raise QmpClosed(f"the connection to QEMU broke: {error}") from error
+        if not isinstance(message, dict):
+            raise QmpClosed("QEMU ended the connection")
+        return message
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                message = await self._receive()
+                if "event" in message:
+                    self._on_event(str(message["event"]), message.get("data", {}))
+                    continue
+                waiting = self._waiting.get(message.get("id", 0))
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
+        except QmpClosed as error:
+            log.debug("%s", error)
+        finally:
+            self._closed = True
+            self._fail_all()
+
+    def _fail_all(self) -> None:
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(QmpClosed("QEMU ended before it answered"))
+
+
+def _version_in(greeting: Mapping[str, Any]) -> tuple[int, int, int]:
+    try:
+        version = greeting["QMP"]["version"]["qemu"]
+        return int(version["major"]), int(version["minor"]), int(version["micro"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise QmpClosed("what listens there is not QEMU") from error
