@@ -18,13 +18,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from vmops.lab.storage.errors import FileInUse
+from vmops.lab.storage.errors import FileInUse, FileMissing, host_errors
 
 _PERMISSIONS_FROM = 100
 _UNSHARED_FROM = 200
 _LAST = 299
 _CONSISTENT_READ, _WRITE, _RESIZE = 0, 1, 3
 _FLOCK = "hhqqi0q"  # struct flock: type, whence, start, length, pid
+_QUICKLY = os.O_CLOEXEC | os.O_NONBLOCK  # a named pipe would make the opening wait
 _HELD = {errno.EAGAIN, errno.EACCES}
 
 
@@ -50,8 +51,9 @@ def _is_locked(descriptor: int, first: int, length: int = 1) -> bool:
 def is_in_use(file: Path) -> bool:
     """Whether anyone, reading or writing, has the image open under QEMU's locks."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        with host_errors(file.name, ""):
+            descriptor = os.open(file, os.O_RDONLY | _QUICKLY)
+    except FileMissing:
         return False
     try:
         return _is_locked(descriptor, _PERMISSIONS_FROM, _LAST - _PERMISSIONS_FROM + 1)
@@ -104,8 +106,9 @@ def exclusive(files: Iterable[tuple[Path, object]]) -> Iterator[None]:
     with ExitStack() as stack:
         for file, name in files:
             try:
-                descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-            except FileNotFoundError:
+                with host_errors(name, ""):
+                    descriptor = os.open(file, os.O_RDWR | _QUICKLY)
+            except FileMissing:
                 continue
             stack.callback(os.close, descriptor)
             if not _lock(

@@ -34,7 +34,7 @@ from vmops.lab.storage.layers import (
     Watch,
     flattened,
 )
-from vmops.lab.storage.locks import exclusive
+from vmops.lab.storage.locks import exclusive, refuse_if_in_use
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 from vmops.lab.storage.writing import partial_beside, publish, write_sparsely
@@ -78,6 +78,7 @@ class NewDisk:
         Raises:
             FileExists: one is taken, by a folder or, without ``force``, by a file.
             FileMissing: their folder is not there.
+            FileInUse: the disk to be replaced is in use.
         """
         self.path = path
         self.data = data
@@ -91,6 +92,7 @@ class NewDisk:
         for name, file in ((path, self._file), (data, self._data_file)):
             if file.is_dir() or (not force and file.exists()):
                 raise FileExists(name)
+            refuse_if_in_use(file, name)
         self.partial = partial_beside(self._data_file)
 
     @property
@@ -111,7 +113,7 @@ class NewDisk:
 
         Raises:
             FileExists: a name was taken meanwhile.
-            FileInUse: the disk to be replaced is in use.
+            FileInUse: a guest was started on the disk to be replaced.
         """
         stale = self._replaced_files() if self._force else []
         with exclusive(stale), host_errors(self.data, self.data.datastore):
