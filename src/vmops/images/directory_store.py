@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from vmops.errors import AlreadyExists, ImageNotAcceptable, ImageNotFound
+from vmops.errors import AlreadyExists, ImageNotAcceptable, ImageNotFound, VMOpsError
 from vmops.images.inspection import inspect
 from vmops.model.datastore_path import check_file_name
 from vmops.model.image import DiskType, Image, ImageProperties
@@ -47,7 +47,7 @@ class DirectoryImageStore:
         """All images whose manifest and file are sound, by name."""
         found = []
         for manifest in sorted(self.directory.glob(f"*{_SUFFIX}")):
-            with contextlib.suppress(ImageNotAcceptable, FileNotFoundError):
+            with contextlib.suppress(VMOpsError):
                 found.append(self._read(manifest)[0])
         return tuple(found)
 

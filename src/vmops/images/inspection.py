@@ -72,9 +72,10 @@ def _detect(file: Path) -> str:
     from oslo_utils.imageutils import format_inspector  # noqa: PLC0415 - slow to import
 
     with file.open("rb") as stream:
-        head = stream.read(64).lstrip().lower()
-    if head.startswith(b"# disk descriptorfile"):
-        # A bare descriptor names other files; our own reading says what to do instead.
+        head = stream.read(64)
+    if head.startswith(vmdk.MAGIC) or head.lstrip().lower().startswith(vmdk.DESCRIPTOR_START):
+        # Our own reading first: it says best what is wrong with a broken one, and what to do about
+        # a bare descriptor, which names other files.
         vmdk.read_header(file)
     try:
         found = format_inspector.detect_file_format(str(file))

@@ -17,6 +17,8 @@ from vmops.errors import ImageNotAcceptable
 from vmops.model.image import DiskType
 
 MAGIC = b"KDMV"
+DESCRIPTOR_START = b"# disk descriptorfile"
+"""Compared in lower case."""
 SECTOR = 512
 _HEADER = struct.Struct("<4sIIQQQQIQQQ")
 _GRAIN_MARKER = struct.Struct("<QI")
@@ -88,7 +90,7 @@ def read_header(file: Path) -> SparseHeader:
 def _parse(head: bytes) -> SparseHeader:
     if not head:
         raise _Broken("the file is empty")
-    if head.lstrip().lower().startswith(b"# disk descriptorfile"):
+    if head.lstrip().lower().startswith(DESCRIPTOR_START):
         raise _Broken(
             "it is only a descriptor, which names other files;"
             " give one that holds its data (qemu-img's subformat=streamOptimized)"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vmops import units
 from vmops.errors import FileNotFound, NotSupported
 from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
 
-MAX_LOG_BYTES = 100 * 1024
+MAX_LOG_BYTES = 100 * units.KIB
 
 
 def screenshot(session: Session, instance_uuid: str) -> bytes:

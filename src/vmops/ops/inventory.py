@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vmops import units
 from vmops.errors import InstanceNotFound
 from vmops.model.power import PowerState
 from vmops.specs import extra_config
@@ -132,4 +133,4 @@ def _disk(device: Any) -> str | None:
     capacity = getattr(device, "capacityInKB", None)
     if capacity is None:
         return None
-    return f"{device.backing.fileName} ({capacity // 1024} MiB)"
+    return f"{device.backing.fileName} ({units.human_bytes(units.kib_to_bytes(capacity))})"

@@ -1,0 +1,152 @@
+"""The image store that is a directory: what a person writes there, and what is never half there."""
+
+import shutil
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from vmops.errors import AlreadyExists, ImageNotAcceptable, ImageNotFound, InvalidName
+from vmops.images.directory_store import DirectoryImageStore
+from vmops.model.image import AdapterType, DiskType, VifModel
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    file = tmp_path / "disk.raw"
+    file.write_bytes(bytes(range(256)) * 4096)
+    return file
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryImageStore:
+    return DirectoryImageStore(tmp_path / "images")
+
+
+def add(store, disk, name="tiny", **more):
+    return store.add(disk, name, disk_type=DiskType.PREALLOCATED, **more)
+
+
+def test_an_added_image_is_found_by_name_and_by_id(store, disk):
+    added = add(store, disk, properties={"hw_vif_model": "vmxnet3"})
+    assert store.get("tiny") == store.get(added.id) == added
+    assert added.capacity_bytes == added.size_bytes == MIB
+    assert added.properties.vif_model is VifModel.VMXNET3
+    assert [image.name for image in store.list()] == ["tiny"]
+
+
+def test_its_bytes_are_those_of_the_file(store, disk):
+    added = add(store, disk)
+    with store.open(added) as stream:
+        assert stream.read() == disk.read_bytes()
+    assert added.checksum is not None
+    assert added.checksum.startswith("sha256:")
+
+
+def test_the_store_is_private(store, disk):
+    add(store, disk)
+    assert stat.S_IMODE(store.directory.stat().st_mode) == 0o700
+
+
+def test_a_manifest_written_by_hand_is_an_image(store, disk):
+    store.directory.mkdir()
+    shutil.copy(disk, store.directory / "mine.img")
+    (store.directory / "mine.yaml").write_text(
+        "name: mine\nfile: mine.img\ndisk_type: thin\nproperties: {hw_disk_bus: ide}\n"
+    )
+    image = store.get("mine")
+    assert image.properties.adapter_type is AdapterType.IDE
+    assert image.properties.disk_type is DiskType.THIN
+    assert store.get(image.id) == image
+
+
+def test_an_unknown_image_is_named_with_those_there_are(store, disk):
+    add(store, disk)
+    with pytest.raises(ImageNotFound, match=r"'huge'.*tiny"):
+        store.get("huge")
+
+
+def test_a_name_is_taken_once(store, disk):
+    added = add(store, disk)
+    with pytest.raises(AlreadyExists):
+        add(store, disk)
+    assert store.get("tiny") == added
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "..", ""])
+def test_a_name_never_leaves_the_store(store, disk, name):
+    with pytest.raises(InvalidName):
+        add(store, disk, name)
+    assert not store.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("manifest", "text"),
+    [
+        ("name: x\nfile: ../disk.raw\ndisk_type: thin\n", "cannot be used as a name"),
+        ("name: x\nfile: /etc/passwd\ndisk_type: thin\n", "cannot be used as a name"),
+        ("name: x\nfile: x.img\n", "disk_type"),
+        ("name: x\nfile: x.img\ndisk_type: qcow2\n", "takes one of"),
+        ("name: x\nfile: x.img\ndisk_type: thin\ncolour: red\n", "colour"),
+        ("- a list\n", "mapping"),
+        ("name: [\n", "YAML"),
+        ("name: x\nfile: gone.img\ndisk_type: thin\n", "no image file"),
+    ],
+)
+def test_a_broken_manifest_says_what_is_wrong_and_hides_no_other_image(store, disk, manifest, text):
+    add(store, disk)
+    (store.directory / "x.yaml").write_text(manifest)
+    with pytest.raises((ImageNotAcceptable, InvalidName), match=text):
+        store.get("x")
+    assert "tiny" in [image.name for image in store.list()]
+
+
+def test_a_link_out_of_the_store_is_refused(store, disk):
+    store.directory.mkdir()
+    (store.directory / "x.img").symlink_to(disk)
+    (store.directory / "x.yaml").write_text("name: x\nfile: x.img\ndisk_type: thin\n")
+    with pytest.raises(ImageNotAcceptable, match="link"):
+        store.get("x")
+
+
+def test_a_failed_add_leaves_nothing(store, disk):
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        add(store, disk, observe_bytes=interrupt)
+    assert list(store.directory.iterdir()) == []
+
+
+def test_a_file_that_changed_since_is_not_given_out(store, disk):
+    added = add(store, disk)
+    (store.directory / "tiny.img").write_bytes(bytes(512))
+    with pytest.raises(ImageNotAcceptable, match="changed"), store.open(added):
+        pass
+
+
+def test_remove_takes_manifest_and_file(store, disk):
+    add(store, disk)
+    store.remove("tiny")
+    assert list(store.directory.iterdir()) == []
+    with pytest.raises(ImageNotFound):
+        store.remove("tiny")
+
+
+def test_many_may_read_at_once(store, disk):
+    added = add(store, disk)
+    read: list[bytes] = []
+
+    def work() -> None:
+        with store.open(added) as stream:
+            read.append(stream.read())
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read == [disk.read_bytes()] * 8
