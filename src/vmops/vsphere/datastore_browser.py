@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from pyVmomi import vim
 
 from vmops.model.datastore_path import DatastorePath
-from vmops.vsphere.datacenters import Datacenters
+from vmops.vsphere.inventory import Inventory
+from vmops.vsphere.moref import Moref, moid
 from vmops.vsphere.tasks import Tasks
 
 _browser = vim.host.DatastoreBrowser
@@ -24,33 +26,40 @@ class FileEntry:
     modified: datetime | None
 
 
+class Browsing(Protocol):
+    """What of a session a browser uses."""
+
+    @property
+    def inventory(self) -> Inventory:
+        """Names the datastores' own browsers."""
+
+    @property
+    def tasks(self) -> Tasks:
+        """Runs the search."""
+
+
 class DatastoreBrowser:
-    """Lists folders of datastores."""
+    """Lists the folders of one datastore."""
 
-    def __init__(self, tasks: Tasks, datacenters: Datacenters, datacenter: str = "") -> None:
-        self._tasks = tasks
-        self._datacenters = datacenters
-        self._only = datacenter
-
-    def within(self, datacenter: str) -> DatastoreBrowser:
-        """The same for datastores of one datacenter, given by its moid."""
-        return DatastoreBrowser(self._tasks, self._datacenters, datacenter)
+    def __init__(self, session: Browsing, datastore: Moref) -> None:
+        self._session = session
+        self._datastore = datastore
 
     def search(self, folder: DatastorePath, pattern: str = "*") -> tuple[FileEntry, ...]:
         """The entries of a folder whose names match the pattern (``*`` and ``?``).
 
         Raises:
             FileNotFound: there is no such folder.
-            DatastoreNotFound: there is no such datastore.
+            ManagedObjectNotFound: the datastore is gone.
         """
-        datastore = self._datacenters.inventory.datastore(folder.datastore, self._only)
+        datastore = self._session.inventory.datastore_of(moid(self._datastore))
         spec = _browser.SearchSpec(
             matchPattern=[pattern],
             details=_browser.FileInfo.Details(
                 fileType=True, fileSize=True, modification=True, fileOwner=False
             ),
         )
-        found = self._tasks.run(
+        found = self._session.tasks.run(
             datastore.browser,
             "SearchDatastore_Task",
             datastorePath=f"[{folder.datastore}] {folder.path}",

@@ -124,6 +124,24 @@ class Inventory:
             )
         return matching[0]
 
+    def datastore_of(self, name: str) -> DatastoreInfo:
+        """The datastore of this moid.
+
+        Raises:
+            ManagedObjectNotFound: there is none (any more).
+        """
+        found: DatastoreInfo = self._one("Datastore", name)
+        return found
+
+    def datacenter(self, name: str) -> DatacenterInfo:
+        """The datacenter of this moid.
+
+        Raises:
+            ManagedObjectNotFound: there is none (any more).
+        """
+        found: DatacenterInfo = self._one("Datacenter", name)
+        return found
+
     def vm(self, name: str) -> VmInfo | None:
         """The virtual machine of this moid, None if there is none."""
         self.wait_fresh()
@@ -150,10 +168,7 @@ class Inventory:
             above = self.datacenter_above(self.values_of(name))
             if not above:
                 raise ManagedObjectNotFound(name)
-            found: DatacenterInfo = self._record(
-                "Datacenter", self._tables["Datacenter"].morefs[above]
-            )
-            return found
+            return self.datacenter(above)
 
     # What records ask
 
@@ -278,6 +293,14 @@ class Inventory:
         self.wait_fresh()
         with self._lock:
             return tuple(self._record(kind, moref) for moref in self._tables[kind].morefs.values())
+
+    def _one(self, kind: str, name: str) -> Any:
+        self.wait_fresh()
+        with self._lock:
+            moref = self._tables[kind].morefs.get(name)
+            if moref is None:
+                raise ManagedObjectNotFound(f"{kind}:{name}")
+            return self._record(kind, moref)
 
     def _record(self, kind: str, moref: Moref) -> Any:
         records = self._tables[kind].records

@@ -13,6 +13,7 @@ from vmops.vsphere.inventory_types import (
     DatastoreInfo,
     HostInfo,
     NetworkInfo,
+    NetworkKind,
     VmInfo,
 )
 from vmops.vsphere.moref import Moref, moid
@@ -152,7 +153,10 @@ def build_datastore(moref: Moref, values: Values, tree: Tree) -> DatastoreInfo:
 
 def build_network(moref: Moref, values: Values, tree: Tree) -> NetworkInfo:
     """A network's record."""
-    kinds = {"DistributedVirtualPortgroup": "distributed", "OpaqueNetwork": "opaque"}
+    kinds: dict[str, NetworkKind] = {
+        "DistributedVirtualPortgroup": "distributed",
+        "OpaqueNetwork": "opaque",
+    }
     switch = values.get("config.distributedVirtualSwitch")
     return NetworkInfo(
         moref=moref,

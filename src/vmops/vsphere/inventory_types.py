@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from vmops.model.power import PowerState
 from vmops.vsphere.moref import Moref
+
+NetworkKind: TypeAlias = Literal["standard", "distributed", "opaque"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ class NetworkInfo:
     moref: Moref = field(compare=False)
     moid: str
     name: str
-    kind: str
+    kind: NetworkKind
     portgroup_key: str
     switch_uuid: str
     hosts: frozenset[str]

@@ -6,18 +6,26 @@ from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 
+from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Observer
 from vmops.vsphere.address import ServerAddress
 from vmops.vsphere.client import Client
 from vmops.vsphere.connections import ConnectionPool
+from vmops.vsphere.datacenters import Datacenters
+from vmops.vsphere.datastore_browser import DatastoreBrowser, FileEntry
+from vmops.vsphere.datastore_files import DatastoreFiles
 from vmops.vsphere.endpoint import Endpoint
+from vmops.vsphere.file_manager import FileManager
+from vmops.vsphere.http_access import HttpAccess
 from vmops.vsphere.inventory import Inventory
 from vmops.vsphere.moref import Moref
 from vmops.vsphere.properties import Properties
+from vmops.vsphere.search_index import SearchIndex
 from vmops.vsphere.secret import Secret
 from vmops.vsphere.stream import Stream
 from vmops.vsphere.tasks import Tasks
 from vmops.vsphere.trust import Trust
+from vmops.vsphere.virtual_disk_manager import VirtualDiskManager
 
 
 class Session:
@@ -32,6 +40,12 @@ class Session:
         self.properties = Properties(client)
         self.inventory = Inventory(self.stream)
         self.tasks = Tasks(client, self.stream, self.properties)
+        self.search_index = SearchIndex(client)
+        self.http = HttpAccess(client)
+        datacenters = Datacenters(self.inventory)
+        self.file_manager = FileManager(self.tasks, datacenters)
+        self.virtual_disk_manager = VirtualDiskManager(self.tasks, datacenters)
+        self.datastore_files = DatastoreFiles(self.http, datacenters)
         about = client.content.about
         self.endpoint = Endpoint(
             url=address.url,
@@ -108,6 +122,16 @@ class Session:
     ) -> Any:
         """Call a method that starts a task, and return the task's result; see `Tasks.run`."""
         return self.tasks.run(moref, method, observe=observe, deadline_s=deadline_s, **arguments)
+
+    def browse(self, folder: DatastorePath, pattern: str = "*") -> tuple[FileEntry, ...]:
+        """The entries of a folder on a datastore; see `DatastoreBrowser.search`.
+
+        Raises:
+            DatastoreNotFound: there is no such datastore.
+            FileNotFound: there is no such folder.
+        """
+        datastore = self.inventory.datastore(folder.datastore)
+        return DatastoreBrowser(self, datastore.moref).search(folder, pattern)
 
     def close(self) -> None:
         """Log out and end everything that runs for the session. Never raises."""

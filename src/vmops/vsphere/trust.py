@@ -77,12 +77,33 @@ class Trust:
         """
         if not self.thumbprint:
             return
-        shown = thumbprint_of(connected.getpeercert(binary_form=True) or b"")
-        if not hmac.compare_digest(shown.replace(":", "").lower(), self.thumbprint):
+        certificate = connected.getpeercert(binary_form=True) or b""
+        kind = "sha1" if len(self.thumbprint) == _SHA1_DIGITS else "sha256"
+        if not hmac.compare_digest(hashlib.new(kind, certificate).hexdigest(), self.thumbprint):
+            shown = thumbprint_of(certificate)
             raise CertificateRefused(
                 f"The certificate of {host} is not the pinned one: its SHA-256 thumbprint is"
                 f" {shown}. Somebody may be in between, or the certificate was renewed."
             )
+
+    def of_host(self, certificate: str, thumbprint: str) -> Trust:
+        """How to trust another host that a trusted server names with its certificate or thumbprint.
+
+        Such a thumbprint may be SHA-1, which is all that older vSphere tells: it came over a
+        trusted connection, and nobody can make a certificate for a given SHA-1. With neither, the
+        host is trusted as the server itself is, but for its pin.
+        """
+        if certificate:
+            try:
+                der = ssl.PEM_cert_to_DER_cert(certificate)
+            except ValueError:
+                der = b""
+            if der:
+                return Trust(thumbprint=hashlib.sha256(der).hexdigest())
+        digits = re.sub(r"[:\s]", "", thumbprint).lower()
+        if len(digits) in {_SHA1_DIGITS, _SHA256_DIGITS} and re.fullmatch("[0-9a-f]+", digits):
+            return Trust(thumbprint=digits)
+        return Trust(ca_file=self.ca_file, insecure=self.insecure)
 
     def refusal(self, host: str, port: int, error: ssl.SSLError) -> CertificateRefused:
         """What to tell when verification failed; looks at the certificate once more for that."""

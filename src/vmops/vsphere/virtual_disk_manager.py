@@ -14,7 +14,7 @@ from vmops.units import bytes_to_kib
 from vmops.vsphere.datacenters import Datacenters
 from vmops.vsphere.tasks import Tasks
 
-# A descriptor knows three adapters (VirtualDiskAdapterType); the newer SCSI ones count as LSI Logic.
+# A descriptor knows three adapters (VirtualDiskAdapterType); newer SCSI ones count as LSI Logic.
 _DESCRIPTOR_ADAPTERS = {
     AdapterType.PARA_VIRTUAL: AdapterType.LSI_LOGIC,
     AdapterType.LSI_LOGIC_SAS: AdapterType.LSI_LOGIC,

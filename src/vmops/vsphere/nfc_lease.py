@@ -1,0 +1,221 @@
+"""A lease on the disks of a virtual machine that is being imported."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+from urllib.parse import urlsplit
+
+from vmops.errors import Conflict, TimedOut, TransferFailed, VMOpsError
+from vmops.progress import Observer, log_event
+from vmops.vsphere import faults
+from vmops.vsphere.connections import ConnectionPool
+from vmops.vsphere.http_access import refusal
+from vmops.vsphere.moref import Moref, describe
+from vmops.vsphere.session import Session
+from vmops.vsphere.transfer import Progress, Upload, send
+from vmops.vsphere.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
+
+READY_TIMEOUT_S = 600.0
+_FIRST_LOOK_S = 0.02
+_LONGEST_LOOK_S = 1.0
+_DEFAULT_LEASE_S = 300
+_STREAM_TYPE = "application/x-vnd.vmware-streamVmdk"
+_PATHS = ("state", "error", "info.deviceUrl", "info.leaseTimeout", "info.entity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceUrl:
+    """Where the bytes of one disk go. ``size_bytes`` is 0 where the server does not tell."""
+
+    key: str
+    host: str
+    port: int
+    target: str
+    is_disk: bool
+    size_bytes: int
+    certificate: str
+    thumbprint: str
+
+
+class NfcLease:
+    """Takes the disks' bytes. Use in a ``with``: what was not completed is aborted at its end.
+
+    An aborted lease takes the half-made virtual machine with it. While the lease is held, a thread
+    tells the server so, because a lease that is not heard of expires.
+    """
+
+    def __init__(self, session: Session, moref: Moref) -> None:
+        self._session = session
+        self.moref = moref
+        self._values: dict[str, Any] = {}
+        self._percent = 0
+        self._ended = threading.Event()
+        self._keeper: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._ended.is_set():
+            self.abort()
+
+    def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> tuple[DeviceUrl, ...]:
+        """Wait until bytes can be sent, and return where to.
+
+        Raises:
+            TimedOut: the server did not get ready within ``timeout_s`` seconds.
+            VMOpsError: it could not; its fault, translated.
+        """
+        end, delay = time.monotonic() + timeout_s, _FIRST_LOOK_S
+        while not self._values:
+            found = self._session.properties.read_one(self.moref, *_PATHS)
+            state = str(found.get("state") or "")
+            if state == "ready":
+                self._values = found
+                self._keep()
+            elif state == "error":
+                fault = found.get("error")
+                raise (
+                    faults.translate(fault, method="ImportVApp")
+                    if fault is not None
+                    else TransferFailed("The import failed, and the server does not say why.")
+                )
+            elif state == "done":
+                raise Conflict(f"{describe(self.moref)} has ended.")
+            elif time.monotonic() > end:
+                raise TimedOut(f"The import did not get ready within {timeout_s:g} seconds.")
+            else:
+                time.sleep(delay)
+                delay = min(delay * 2, _LONGEST_LOOK_S)
+        return tuple(self._device_url(url) for url in self._values.get("info.deviceUrl") or ())
+
+    def upload(
+        self,
+        source: BinaryIO,
+        size_bytes: int,
+        *,
+        observe: Observer = log_event,
+        name: str = "",
+        device: DeviceUrl | None = None,
+    ) -> None:
+        """Send a streamOptimized disk: exactly ``size_bytes`` from ``source``.
+
+        ``device`` None is the first disk.
+
+        Raises:
+            TransferFailed: the source is shorter or longer, or the server refuses; with the status.
+            NoDiskSpace: the datastore is full.
+            ConnectionLost: the host cannot be reached or went away.
+            CertificateRefused: the host is not the one that the lease names.
+        """
+        devices = self.wait_ready()
+        if device is None:
+            disks = [each for each in devices if each.is_disk]
+            if not disks:
+                raise TransferFailed("The lease has no disk to send bytes to.")
+            device = disks[0]
+        progress = Progress(self._watch(observe, size_bytes), name or device.key, size_bytes)
+        headers = {"Content-Type": _STREAM_TYPE, "Overwrite": "t"}
+        pool = self._pool(device)
+        is_own = pool is self._session.client.pool
+        if is_own:  # the cookie goes to nobody but the server that gave it
+            headers["Cookie"] = self._session.client.cookie
+        post = Upload(
+            method="POST",
+            target=device.target,
+            headers=headers,
+            source=source,
+            size_bytes=size_bytes,
+        )
+        try:
+            with pool.borrow() as connection:
+                response = send(connection, post, progress)
+        finally:
+            if not is_own:
+                pool.close()
+        if response.status >= 400 or response.status < 200:
+            raise refusal(response.status, name or device.key, "importing")
+
+    def complete(self) -> VirtualMachine:
+        """Say that all bytes are there, and return the virtual machine.
+
+        Raises:
+            VMOpsError: the server's fault; the lease is then still to be aborted.
+        """
+        self.wait_ready()
+        self._session.call(self.moref, "HttpNfcLeaseComplete")
+        self._stop()
+        return VirtualMachine(self._session, self._values["info.entity"])
+
+    def abort(self) -> None:
+        """Give the import up; the server removes what there is of it. Never raises."""
+        self._stop()
+        try:
+            self._session.call(self.moref, "HttpNfcLeaseAbort")
+        except VMOpsError as error:
+            log.warning("Could not abort %s: %s", describe(self.moref), error)
+
+    def _watch(self, observe: Observer, size_bytes: int) -> Observer:
+        def watch(event: Any) -> None:
+            self._percent = min(event.done_bytes * 100 // max(size_bytes, 1), 99)
+            observe(event)
+
+        return watch
+
+    def _device_url(self, url: Any) -> DeviceUrl:
+        parts = urlsplit(str(url.url))
+        address = self._session.client.pool.address
+        host, port = parts.hostname or "*", parts.port
+        if host == "*":
+            # "The host you are talking to": an ESXi says so, and vcsim forgets the port.
+            host, port = address.host, port or address.port
+        return DeviceUrl(
+            key=str(url.key or ""),
+            host=host,
+            port=port or 443,
+            target=parts.path + (f"?{parts.query}" if parts.query else ""),
+            is_disk=bool(url.disk),
+            size_bytes=int(url.fileSize or 0),
+            certificate=str(getattr(url, "sslCertificate", None) or ""),
+            thumbprint=str(url.sslThumbprint or ""),
+        )
+
+    def _pool(self, device: DeviceUrl) -> ConnectionPool:
+        own = self._session.client.pool
+        if (device.host, device.port) == (own.address.host, own.address.port):
+            return own
+        trust = own.trust.of_host(device.certificate, device.thumbprint)
+        return ConnectionPool(
+            own.address.at(device.host, device.port), trust, timeout_s=own.timeout_s
+        )
+
+    def _keep(self) -> None:
+        lease_s = int(self._values.get("info.leaseTimeout") or _DEFAULT_LEASE_S)
+        self._keeper = threading.Thread(
+            target=self._keep_alive, args=(max(lease_s / 4, 0.1),), name="vmops-lease", daemon=True
+        )
+        self._keeper.start()
+
+    def _keep_alive(self, every_s: float) -> None:
+        while not self._ended.wait(every_s):
+            try:
+                self._session.call(self.moref, "HttpNfcLeaseProgress", percent=self._percent)
+            except VMOpsError as error:
+                log.warning("Could not keep %s alive: %s", describe(self.moref), error)
+
+    def _stop(self) -> None:
+        self._ended.set()
+        if self._keeper is not None:
+            self._keeper.join(5.0)

@@ -1,0 +1,251 @@
+"""One virtual machine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from pyVmomi import vim
+
+from vmops.errors import (
+    InvalidPowerState,
+    ManagedObjectNotFound,
+    NotSupported,
+    VMOpsError,
+)
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.power import PowerState
+from vmops.progress import Observer
+from vmops.vsphere import vm_files
+from vmops.vsphere.http_access import refusal
+from vmops.vsphere.inventory_kinds import power_state
+from vmops.vsphere.moref import Moref, moid
+from vmops.vsphere.session import Session
+from vmops.vsphere.vm_files import VmDisk, VmFiles
+
+__all__ = ["VirtualMachine", "VmDisk", "VmFiles"]
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class VirtualMachine:
+    """What can be done with a virtual machine. Each method is one call, and waits for its task.
+
+    All raise ManagedObjectNotFound once it is gone; those that take a deadline raise TimedOut.
+    """
+
+    def __init__(self, session: Session, moref: Moref) -> None:
+        self._session = session
+        self.moref = moref
+
+    @classmethod
+    def of(cls, session: Session, name: str) -> VirtualMachine:
+        """The virtual machine of this moid; whether it exists shows at the first call."""
+        return cls(session, vim.VirtualMachine(name))
+
+    def __repr__(self) -> str:
+        return f"<VirtualMachine {self.moid}>"
+
+    @property
+    def moid(self) -> str:
+        """The server's name of it: "vm-12"."""
+        return moid(self.moref)
+
+    # Looking
+
+    def read(self, *paths: str) -> dict[str, Any]:
+        """The values of these properties now, by path; what is unset is absent.
+
+        Raises:
+            InvalidArgument: there is no such property.
+        """
+        return self._session.properties.read_one(self.moref, *paths)
+
+    def power_state(self) -> PowerState | None:
+        """The power state now, None where the server does not tell."""
+        return power_state(self.read("runtime.powerState").get("runtime.powerState"))
+
+    def known_power_state(self) -> PowerState | None:
+        """The power state that the live inventory last heard of; costs no call.
+
+        None if the inventory is not loaded or does not know the VM.
+        """
+        inventory = self._session.inventory
+        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        return None if known is None else known.power_state
+
+    def files(self) -> VmFiles:
+        """What it consists of on its datastores, in one read."""
+        return vm_files.files_from(self.read(*vm_files.PATHS))
+
+    def disk_paths(self) -> tuple[DatastorePath, ...]:
+        """Where its virtual disks are."""
+        return tuple(DatastorePath.parse(disk.file_name) for disk in self.files().disks)
+
+    # Power
+
+    def power_on(self, *, observe: Observer | None = None, deadline_s: float | None = None) -> None:
+        """Power on, or resume a suspended VM.
+
+        Raises:
+            InvalidPowerState: it is on already.
+            Exhausted: no host has the CPU or memory for it.
+        """
+        self._run("PowerOnVM_Task", observe, deadline_s)
+
+    def power_off(
+        self, *, observe: Observer | None = None, deadline_s: float | None = None
+    ) -> None:
+        """Power off without asking the guest.
+
+        Raises:
+            InvalidPowerState: it is off already.
+        """
+        self._run("PowerOffVM_Task", observe, deadline_s)
+
+    def suspend(self, *, observe: Observer | None = None, deadline_s: float | None = None) -> None:
+        """Write the memory to a file and stop.
+
+        Raises:
+            InvalidPowerState: it is not on.
+        """
+        self._run("SuspendVM_Task", observe, deadline_s)
+
+    def reset(self, *, observe: Observer | None = None, deadline_s: float | None = None) -> None:
+        """Press the reset button.
+
+        Raises:
+            InvalidPowerState: it is not on.
+        """
+        self._run("ResetVM_Task", observe, deadline_s)
+
+    def shutdown_guest(self) -> None:
+        """Ask the guest to shut down, and do not wait for it.
+
+        Raises:
+            ToolsUnavailable: the guest runs no VMware Tools.
+            InvalidPowerState: it is not on.
+        """
+        self._session.call(self.moref, "ShutdownGuest")
+
+    def reboot_guest(self) -> None:
+        """Ask the guest to reboot, and do not wait for it; raises as `shutdown_guest`."""
+        self._session.call(self.moref, "RebootGuest")
+
+    def standby_guest(self) -> None:
+        """Ask the guest to go to sleep, and do not wait for it; raises as `shutdown_guest`."""
+        self._session.call(self.moref, "StandbyGuest")
+
+    # Changing
+
+    def reconfigure(
+        self, spec: Any, *, observe: Observer | None = None, deadline_s: float | None = None
+    ) -> None:
+        """Change what a ``ConfigSpec`` names.
+
+        Raises:
+            Busy: another operation changed it meanwhile (``changeVersion``), or works on it.
+            UnsupportedDevice: a device of the spec cannot be.
+            FileNotFound, FileLocked: a disk's file is missing or in use.
+        """
+        self._run("ReconfigVM_Task", observe, deadline_s, spec=spec)
+
+    def detach_devices(
+        self,
+        keys: Collection[int],
+        *,
+        observe: Observer | None = None,
+        deadline_s: float | None = None,
+    ) -> None:
+        """Take devices off, leaving their files; keys that are not there are passed over."""
+        devices = self.read("config.hardware.device").get("config.hardware.device") or ()
+        changes = [
+            vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
+            for device in devices
+            if device.key in keys
+        ]
+        if changes:
+            spec = vim.vm.ConfigSpec(deviceChange=changes)
+            self.reconfigure(spec, observe=observe, deadline_s=deadline_s)
+
+    def rename(self, name: str, *, observe: Observer | None = None) -> None:
+        """Rename it in the inventory; its files keep their names.
+
+        Raises:
+            DuplicateName: the folder has one of this name.
+            InvalidName: the name is not allowed.
+        """
+        self._run("Rename_Task", observe, newName=name)
+
+    def relocate(
+        self, spec: Any, *, observe: Observer | None = None, deadline_s: float | None = None
+    ) -> None:
+        """Move it to another host, pool or datastore, as a ``RelocateSpec`` says."""
+        self._run("RelocateVM_Task", observe, deadline_s, spec=spec)
+
+    def destroy(self, *, missing_ok: bool = False, observe: Observer | None = None) -> None:
+        """Remove it with all its files.
+
+        Raises:
+            InvalidPowerState: it is on.
+        """
+        try:
+            self._run("Destroy_Task", observe)
+        except ManagedObjectNotFound:
+            if not missing_ok:
+                raise
+
+    def unregister(self, *, missing_ok: bool = False) -> None:
+        """Make the server forget it; its files stay.
+
+        Raises:
+            InvalidPowerState: it is on.
+        """
+        try:
+            self._session.call(self.moref, "UnregisterVM")
+        except ManagedObjectNotFound:
+            if not missing_ok:
+                raise
+
+    # The screen
+
+    def create_screenshot(self, *, observe: Observer | None = None) -> DatastorePath:
+        """Write a picture of the screen into its folder, and return where.
+
+        Raises:
+            InvalidPowerState: it is not on.
+        """
+        return DatastorePath.parse(str(self._run("CreateScreenshot_Task", observe)))
+
+    def screen(self) -> bytes:
+        """A picture of the screen now, as PNG.
+
+        Raises:
+            InvalidPowerState: it is not on.
+            NotSupported: the endpoint gives no pictures.
+        """
+        with self._session.http.exchange("GET", f"/screen?id={self.moid}") as response:
+            status, picture = response.status, response.read()
+        if status == 200 and picture.startswith(_PNG):
+            return picture
+        raise self._no_screen(status)
+
+    def _no_screen(self, status: int) -> VMOpsError:
+        state = self.power_state()
+        if state is not PowerState.POWERED_ON:
+            word = state or "in no known state"
+            return InvalidPowerState(f"The virtual machine is {word}: it has no screen.")
+        if status in {200, 404}:
+            return NotSupported("The endpoint gives no pictures of screens.")
+        return refusal(status, f"the screen of {self.moid}", "reading")
+
+    def _run(
+        self,
+        method: str,
+        observe: Observer | None = None,
+        deadline_s: float | None = None,
+        **arguments: Any,
+    ) -> Any:
+        return self._session.run_task(
+            self.moref, method, observe=observe, deadline_s=deadline_s, **arguments
+        )

@@ -1,0 +1,80 @@
+"""What a virtual machine consists of on its datastores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyVmomi import vim
+
+from vmops.model.power import PowerState
+from vmops.units import kib_to_bytes
+from vmops.vsphere.inventory_kinds import power_state
+
+# ``volume-<volume id>`` in extraConfig names the disk UUID of an attached volume, as Nova does it.
+VOLUME_PREFIX = "volume-"
+
+PATHS = (
+    "config.instanceUuid",
+    "config.files.vmPathName",
+    "config.hardware.device",
+    "config.extraConfig",
+    "runtime.powerState",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmDisk:
+    """A virtual disk with a file. ``uuid`` is "" where the server does not tell."""
+
+    key: int
+    file_name: str
+    uuid: str
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmFiles:
+    """The files of a virtual machine as its configuration names them, and what they are for."""
+
+    instance_uuid: str
+    vmx: str
+    power_state: PowerState | None
+    disks: tuple[VmDisk, ...]
+    volume_disk_uuids: frozenset[str]
+    serial_files: tuple[str, ...]
+    extra_config: dict[str, str] = field(default_factory=dict)
+
+
+def files_from(values: dict[str, Any]) -> VmFiles:
+    """From the values of `PATHS`, any of which may be missing."""
+    devices = values.get("config.hardware.device") or ()
+    extra = {str(o.key): str(o.value) for o in values.get("config.extraConfig") or ()}
+    return VmFiles(
+        instance_uuid=str(values.get("config.instanceUuid") or ""),
+        vmx=str(values.get("config.files.vmPathName") or ""),
+        power_state=power_state(values.get("runtime.powerState")),
+        disks=tuple(_disk(d) for d in devices if _has_file(d, vim.vm.device.VirtualDisk)),
+        volume_disk_uuids=frozenset(
+            value for key, value in extra.items() if key.startswith(VOLUME_PREFIX) and value
+        ),
+        serial_files=tuple(
+            str(d.backing.fileName)
+            for d in devices
+            if _has_file(d, vim.vm.device.VirtualSerialPort)
+        ),
+        extra_config=extra,
+    )
+
+
+def _has_file(device: Any, kind: Any) -> bool:
+    return isinstance(device, kind) and bool(getattr(device.backing, "fileName", None))
+
+
+def _disk(device: Any) -> VmDisk:
+    return VmDisk(
+        key=int(device.key),
+        file_name=str(device.backing.fileName),
+        uuid=str(getattr(device.backing, "uuid", None) or ""),
+        capacity_bytes=int(device.capacityInBytes or kib_to_bytes(device.capacityInKB or 0)),
+    )
