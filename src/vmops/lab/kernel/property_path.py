@@ -56,14 +56,15 @@ def compile_path(wire_type: Any, text: str) -> PropertyPath:
     steps = _split(text)
     first, key = steps[0]
     declared = _declared(wire_type, first, key, text)
+    if declared is None:
+        raise invalid_property(text)
     following = tuple(steps[1:])
     for name, element in following:
         if not issubclass(declared, DataObject):
             raise invalid_property(text)
-        try:
-            declared = _declared(declared, name, element, text)
-        except vmodl.query.InvalidProperty:
-            # A field of a derived type, such as the file of a disk's backing: the value decides.
+        declared = _declared(declared, name, element, text)
+        if declared is None:
+            # Perhaps a field of a derived type, such as a disk backing's file: the value decides.
             return PropertyPath(text, first, key, following, None)
     return PropertyPath(text, first, key, following, declared)
 
@@ -76,7 +77,7 @@ def evaluate(obj: ManagedObject, path: PropertyPath) -> tuple[Any, Any]:
     """
     value = obj.read(path.first)
     if path.key is not None:
-        value = _element(value, path.key)
+        value = _element(value, path.key, path)
     declared = path.declared
     for name, key in path.steps:
         if value is None:
@@ -88,7 +89,7 @@ def evaluate(obj: ManagedObject, path: PropertyPath) -> tuple[Any, Any]:
         if path.declared is None:
             declared = parent._GetPropertyInfo(name).type
         if key is not None:
-            value = _element(value, key)
+            value = _element(value, key, path)
             declared = getattr(declared, "Item", declared)
     if value is None or (value.__class__ is not str and isinstance(value, list) and not value):
         return None, None
@@ -141,10 +142,11 @@ def _split(text: str) -> list[Step]:
 
 
 def _declared(owner: Any, name: str, key: str | None, text: str) -> Any:
+    """The type of a field, or of its elements if one is asked for; None if there is no field."""
     try:
         declared = owner._GetPropertyInfo(name).type
     except AttributeError:
-        raise invalid_property(text) from None
+        return None
     if key is None:
         return declared
     if not issubclass(declared, list):
@@ -152,8 +154,12 @@ def _declared(owner: Any, name: str, key: str | None, text: str) -> Any:
     return declared.Item
 
 
-def _element(values: Any, key: str) -> Any:
-    for each in values or ():
+def _element(values: Any, key: str, path: PropertyPath) -> Any:
+    if values is None:
+        return None
+    if not isinstance(values, list):
+        raise invalid_property(path.text)
+    for each in values:
         own = getattr(each, "key", None) if isinstance(each, DataObject) else None
         if own is not None and str(own) == key:
             return each
