@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import struct
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -124,6 +127,34 @@ def test_no_guest_starts_on_a_disk_that_is_being_read(disk: DatastorePath, root:
     finally:
         reading.close()
     qemu_io("-f", "raw", "-c", "length", root / "a-flat.vmdk")
+
+
+@pytest.mark.parametrize(
+    ("byte", "is_free"), [(100, False), (101, True), (201, False), (203, False)]
+)
+def test_a_reader_says_so_in_qemus_terms(
+    disk: DatastorePath, root: Path, byte: int, is_free: bool
+) -> None:
+    """It reads, and lets nobody write or resize."""
+    reading = DiskFile(root / disk.sibling("a-flat.vmdk").name, "a")
+    other = os.open(root / "a-flat.vmdk", os.O_RDWR)
+    try:
+        lock = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+        answer = fcntl.fcntl(other, fcntl.F_OFD_GETLK, lock)
+        assert (struct.unpack("hhqqi0q", answer)[0] == fcntl.F_UNLCK) == is_free
+    finally:
+        os.close(other)
+        reading.close()
+
+
+def test_a_disk_in_use_is_refused_before_any_work(
+    store: DiskStore, disk: DatastorePath, root: Path
+) -> None:
+    store.create(one("other.vmdk"), MIB)
+    told: list[int] = []
+    with held(root / "a-flat.vmdk", 100), pytest.raises(FileInUse):
+        store.copy(one("other.vmdk"), disk, force=True, progress=told.append)
+    assert told == []
 
 
 def test_two_copies_of_a_disk_go_at_once_but_no_deletion_between(

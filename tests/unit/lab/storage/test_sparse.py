@@ -67,7 +67,7 @@ def test_what_is_written_is_read_back(
     capacity_bytes = capacity_sectors * SECTOR
     source = bytearray(capacity_bytes)
     pieces: dict[int, bytes] = {}
-    noise = random.Random(seed)  # noqa: S311
+    noise = random.Random(seed)
     position = 0
     for gap_sectors, length_sectors, compressible in pattern:
         start = position + gap_sectors * SECTOR
@@ -116,7 +116,7 @@ def disk_of_noise(folder: Path, mib: int = 8) -> Path:
     file = folder / "disk.raw"
     with file.open("wb") as opened:
         opened.truncate(mib * MIB)
-    noise = random.Random(1)  # noqa: S311
+    noise = random.Random(1)
     write_at(file, {0: noise.randbytes(100_000), 3 * MIB + 512: noise.randbytes(700_000)})
     return file
 
@@ -261,6 +261,14 @@ def test_a_grain_with_an_absurd_length_is_refused(tmp_path: Path) -> None:
     raw = sample()
     put(raw, "<I", 128 * SECTOR + 8, 0xFFFFFFFF)
     with pytest.raises(InvalidDisk):
+        read(tmp_path, bytes(raw))
+
+
+def test_a_grain_that_lost_its_checksum_is_noticed(tmp_path: Path) -> None:
+    raw = sample()
+    length = struct.unpack_from("<I", raw, 128 * SECTOR + 8)[0]
+    put(raw, "<I", 128 * SECTOR + 8, length - 4)
+    with pytest.raises(InvalidDisk, match="wrong size"):
         read(tmp_path, bytes(raw))
 
 
