@@ -166,7 +166,11 @@ class Encoder:
         # `msg` is pyVmomi's own; on the wire the text stands beside the fault, not in it.
         is_fault = issubclass(cls, vmodl.MethodFault) and cls is not vmodl.LocalizedMethodFault
         return tuple(
-            (info.name, str if info.flags & F_LINK else info.type, bool(info.flags & F_OPTIONAL))
+            (
+                info.name,
+                str if info.flags & F_LINK and not issubclass(info.type, list) else info.type,
+                bool(info.flags & F_OPTIONAL),
+            )
             for info in cls._GetPropertyList()
             if IsChildVersion(self.version, info.version) and not (is_fault and info.name == "msg")
         )
