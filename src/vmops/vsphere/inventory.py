@@ -16,7 +16,7 @@ from vmops.errors import (
     InvalidArgument,
     ManagedObjectNotFound,
 )
-from vmops.vsphere.inventory_kinds import BUILDERS, EXTRA_CONFIG, KINDS, MARK_PATH, Kind
+from vmops.vsphere.inventory_kinds import BUILDERS, KINDS, Kind
 from vmops.vsphere.inventory_types import (
     ClusterInfo,
     DatacenterInfo,
@@ -46,7 +46,6 @@ class Inventory:
         self._lock = threading.RLock()
         self._loaded = threading.Event()
         self._reset()
-        self._wide: set[str] = set()
 
     # Questions
 
@@ -205,10 +204,11 @@ class Inventory:
         self._values[moid(content.rootFolder)] = {}
 
     def _filter(self, build: Builder, view: Moref, kind: Kind) -> str:
-        optional = tuple(EXTRA_CONFIG if path in self._wide else path for path in kind.optional)
         selected = [through_view(view)]
         try:
-            return build.filter(selected, [property_spec(kind.wire_type, kind.paths + optional)])
+            return build.filter(
+                selected, [property_spec(kind.wire_type, kind.paths + kind.optional)]
+            )
         except InvalidArgument:
             return build.filter(selected, [property_spec(kind.wire_type, kind.paths)])
 
@@ -253,9 +253,6 @@ class Inventory:
             self._tables["VirtualMachine"].records.pop(name, None)
         else:
             self._forget_records()
-        refused = {missing.path for missing in update.missingSet or ()}
-        if MARK_PATH in refused and MARK_PATH not in self._wide:
-            self._widen()
 
     def _leave(self, kind: Kind, name: str) -> None:
         values = self._values.pop(name, {})
@@ -267,11 +264,6 @@ class Inventory:
             self._tables["VirtualMachine"].records.pop(name, None)
         else:
             self._forget_records()
-
-    def _widen(self) -> None:
-        """Follow all of extraConfig on a server that takes no key in a path."""
-        self._wide.add(MARK_PATH)
-        self._stream.rebuild()
 
     def _index(self, name: str, before: str | None, after: str | None) -> None:
         if before == after:

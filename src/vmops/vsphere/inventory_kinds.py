@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,9 +20,7 @@ from vmops.vsphere.moref import Moref, moid
 
 Values = dict[str, Any]
 
-MARK_KEY = "nvp.vm-uuid"
-MARK_PATH = f'config.extraConfig["{MARK_KEY}"]'
-EXTRA_CONFIG = "config.extraConfig"
+MARK_PATH = 'config.extraConfig["nvp.vm-uuid"]'
 _UPLINK_TAG = "SYSTEM/DVS.UPLINKPG"
 
 
@@ -229,7 +227,5 @@ def _is_writable(mount: Any) -> bool:
 
 
 def _is_managed(values: Values) -> bool:
-    if values.get("config.managedBy.extensionKey") or values.get(MARK_PATH) is not None:
-        return True
-    options: Iterable[Any] = values.get(EXTRA_CONFIG) or ()
-    return any(option.key == MARK_KEY for option in options)
+    mark = values.get(MARK_PATH)
+    return bool(values.get("config.managedBy.extensionKey") or (mark is not None and mark.value))

@@ -96,6 +96,7 @@ class VmInfo:
 
     ``power_state`` is None where the server does not tell, ``instance_uuid`` "" likewise.
     ``managed``: its ``extraConfig`` has ``nvp.vm-uuid``, or it names an extension that manages it.
+    vSphere tells; vcsim, which takes no key of a list in a path, does not.
     ``memory_mib`` and ``num_cpu`` are 0 where the server does not tell.
     """
 

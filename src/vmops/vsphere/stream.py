@@ -88,14 +88,6 @@ class Subscriber(Protocol):
         """The stream is down; `subscribe` is called when it is up again."""
 
 
-class _Rebuild(VMOpsError):
-    """Somebody joined, or wants other filters."""
-
-    def __init__(self, collector: Moref) -> None:
-        super().__init__("The stream of changes is built anew.")
-        self.collector = collector
-
-
 class Stream:
     """Feeds the subscribers."""
 
@@ -130,10 +122,6 @@ class Stream:
                 self._thread.start()
         if running:
             self._abandon()
-
-    def rebuild(self) -> None:
-        """Build anew, for a subscriber that wants other filters; may be called from its `apply`."""
-        self._has_joined.set()
 
     def wait_for(self, event: threading.Event) -> None:
         """Wait until a subscriber's event is set.
@@ -193,9 +181,6 @@ class Stream:
                     subscriber.lost()
                 if time.monotonic() - built > _LONGEST_DELAY_S:
                     delay = _FIRST_DELAY_S
-                if isinstance(error, _Rebuild):
-                    with suppress(VMOpsError):
-                        self._client.call(error.collector, "DestroyPropertyCollector")
                 if self._has_joined.is_set():
                     continue
                 self._closing.wait(delay)
@@ -233,8 +218,6 @@ class Stream:
                         owner.apply(moid(changed.filter), changed.objectSet)
             if not is_loaded and not (update is not None and update.truncated):
                 is_loaded = True
-                if self._has_joined.is_set():
-                    raise _Rebuild(collector)
                 for subscriber in subscribers:
                     subscriber.loaded()
 
