@@ -1,0 +1,25 @@
+"""The inventory of a lab at its start: what every lab has, and what was saved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmops.lab.objects.default_inventory import add_default_inventory
+from vmops.lab.objects.persistence import SavedInventory
+from vmops.lab.objects.virtual_machine_power import guest_stopped
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+
+
+async def build_inventory(kernel: Kernel) -> None:
+    """Start the hypervisor, add all objects, and keep the saved inventory up to date from then on.
+
+    Virtual machines are on if their guests run now. Guests of machines that are in no inventory
+    are ended.
+    """
+    await kernel.hypervisor.start(lambda key: guest_stopped(kernel, key))
+    add_default_inventory(kernel)
+    saved = SavedInventory(kernel)
+    await saved.restore()
+    saved.keep()

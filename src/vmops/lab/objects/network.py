@@ -1,0 +1,60 @@
+"""A network: the port groups of one name on the hosts' standard switches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.hypervisor import Segment
+from vmops.lab.objects.container import Container, datacenter_of
+from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.objects.references import unlink
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+
+
+class Network(ManagedEntity):
+    """A network of virtual machines; ``nat`` gives its segment DHCP and a way out."""
+
+    wire_type = vim.Network
+
+    def __init__(
+        self, kernel: Kernel, moid: str, *, name: str, parent: Any, nat: bool = False
+    ) -> None:
+        super().__init__(kernel, moid, name=name, parent=parent)
+        self.nat = nat
+        self.properties.update(
+            host=[],
+            vm=[],
+            summary=vim.Network.Summary(
+                network=self.ref, name=name, accessible=True, ipPoolName=""
+            ),
+        )
+
+    @property
+    def segment(self) -> Segment:
+        """The layer-2 segment; machines on any host share it."""
+        return Segment(name=self.moid, nat=self.nat)
+
+    def renamed(self, name: str) -> dict[str, Any]:
+        """Return the changes of a new name, which the summary repeats."""
+        return {"name": name, "summary.name": name}
+
+    def DestroyNetwork(self) -> None:
+        """Remove a network that no host and no virtual machine has any more."""
+        if self.properties["vm"] or self.properties["host"]:
+            raise vim.fault.ResourceInUse(
+                type=self.wire_type, name=self.name, msg=f"The network '{self.name}' is in use."
+            )
+        drop_network(self)
+
+
+def drop_network(network: Network) -> None:
+    """Take a network out of its folder, its datacenter and the registry."""
+    unlink(network.kernel, datacenter_of(network), "network", network.ref)
+    folder = network.parent
+    if isinstance(folder, Container):
+        folder.remove_child(network)
+    network.kernel.remove(network)

@@ -1,0 +1,338 @@
+"""The saved inventory: what is not in the datastores' files and must survive a restart.
+
+That is where virtual machines stand, with their power states, and the folders, pools, port groups
+and names that clients made. What the machines are is in their .vmx files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Collection
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pyVmomi import vim, vmodl
+
+from vmops.lab.objects import virtual_machine_properties
+from vmops.lab.objects.allocations import unlimited
+from vmops.lab.objects.folder import VM_CHILDREN, Folder
+from vmops.lab.objects.host_system import HostSystem
+from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.objects.network import Network
+from vmops.lab.objects.placement import environment_browser_of
+from vmops.lab.objects.references import link
+from vmops.lab.objects.resource_pool import ResourcePool
+from vmops.lab.objects.virtual_machine import Place, VirtualMachine
+from vmops.lab.objects.virtual_machine_load import load
+from vmops.lab.objects.virtual_machine_place import join
+from vmops.lab.objects.virtual_machine_power import settle_running
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.kernel.managed_object import ManagedObject
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_SAVED = (Folder, ResourcePool, HostSystem, Network, VirtualMachine, ManagedEntity)
+_UNSAVED = frozenset({"vm", "layoutEx", "storage", "guest", "datastore", "network", "recentTask"})
+"""Properties whose change alone means nothing to save."""
+
+
+class SavedInventory:
+    """Reads the inventory file at the start of a lab, and rewrites it at every change."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._file = kernel.settings.inventory_file
+        self._default = {each.moid for each in kernel.registry.all(ManagedEntity)}
+        self._names = {each.moid: each.name for each in kernel.registry.all(ManagedEntity)}
+        self._written = ""
+        self._last_number = 0
+        self._is_due = False
+
+    async def restore(self) -> None:
+        """Bring back what was saved. A file that cannot be used is put aside, not lost."""
+        saved = self._read()
+        if saved is None:
+            return
+        self._last_number = int(saved.get("lastNumber", 0))
+        self._skip_used_numbers()
+        for step in (self._folders, self._pools, self._hosts, self._renames):
+            step(saved)
+        running = await self._kernel.hypervisor.running()
+        for entry in saved.get("machines", []):
+            await self._machine(entry, running)
+        for key in running:
+            if key not in self._kernel.registry:
+                log.warning("ending the guest of %s, which is in no inventory", key)
+                await self._kernel.hypervisor.power_off(key)
+
+    def keep(self) -> None:
+        """Write the file now, and from now on after every change."""
+        self._kernel.on_change(self._changed)
+        self._kernel.on_stop(self._write_last)
+        self.write()
+
+    async def _write_last(self) -> None:
+        self.write()
+
+    def write(self) -> None:
+        """Write the file, as a whole or not at all, if there is anything new."""
+        self._is_due = False
+        text = json.dumps(self._document(), indent=1)
+        if text == self._written:
+            return
+        temporary = self._file.with_name(f".{self._file.name}.{uuid4().hex[:8]}~")
+        try:
+            temporary.write_text(text)
+            temporary.replace(self._file)
+        except OSError:
+            log.exception("the inventory could not be saved")
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            return
+        self._written = text
+
+    def _changed(self, obj: ManagedObject, paths: Collection[str]) -> None:
+        if not isinstance(obj, _SAVED) or (paths and _UNSAVED.issuperset(paths)):
+            return
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self.write)
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            saved = json.loads(self._file.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            return self._put_aside(str(error))
+        if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+            return self._put_aside("its format is another one")
+        return saved
+
+    def _put_aside(self, reason: str) -> None:
+        aside = self._file.with_name(f"{self._file.name}.unusable")
+        log.error("the saved inventory cannot be used (%s); it is now %s", reason, aside.name)
+        with suppress(OSError):
+            self._file.replace(aside)
+
+    def _document(self) -> dict[str, Any]:
+        registry = self._kernel.registry
+        made = [each for each in registry.all(ManagedEntity) if each.moid not in self._default]
+        machines = registry.all(VirtualMachine)
+        numbers = [int(vm.moid.rpartition("-")[2]) for vm in machines]
+        self._last_number = max([self._last_number, *numbers])
+        return {
+            "format": _FORMAT,
+            "lastNumber": self._last_number,
+            "folders": [_below(each) for each in made if isinstance(each, Folder)],
+            "pools": [
+                {**_below(each), "allocations": _allocations(each.properties["config"])}
+                for each in made
+                if isinstance(each, ResourcePool)
+            ],
+            "hosts": {host.moid: _host(host) for host in registry.all(HostSystem)},
+            "names": {
+                each.moid: each.name
+                for each in registry.all(ManagedEntity)
+                if each.moid in self._default and each.name != self._names[each.moid]
+            },
+            "machines": [_machine(vm) for vm in machines],
+        }
+
+    def _skip_used_numbers(self) -> None:
+        """Never give the id of a machine that is gone to another one."""
+        while self._last_number and int(self._kernel.new_moid("vm")[3:]) < self._last_number:
+            pass
+
+    def _folders(self, saved: dict[str, Any]) -> None:
+        left = list(saved.get("folders", []))
+        while left:
+            ready = [entry for entry in left if entry["parent"] in self._kernel.registry]
+            if not ready:
+                log.error("%d saved folders have no parent", len(left))
+                return
+            for entry in ready:
+                parent = self._kernel.registry.find(entry["parent"], Folder)
+                folder = Folder(
+                    self._kernel,
+                    entry["moid"],
+                    name=entry["name"],
+                    parent=parent.ref,
+                    child_type=parent.properties["childType"],
+                )
+                self._kernel.add(folder)
+                parent.add_child(folder)
+                left.remove(entry)
+
+    def _pools(self, saved: dict[str, Any]) -> None:
+        left = list(saved.get("pools", []))
+        while left:
+            ready = [entry for entry in left if entry["parent"] in self._kernel.registry]
+            if not ready:
+                log.error("%d saved resource pools have no parent", len(left))
+                return
+            for entry in ready:
+                parent = self._kernel.registry.find(entry["parent"], ResourcePool)
+                pool = ResourcePool(
+                    self._kernel,
+                    entry["moid"],
+                    name=entry["name"],
+                    parent=parent.ref,
+                    owner=parent.properties["owner"],
+                    config=_pool_spec(entry["allocations"]),
+                )
+                self._kernel.add(pool)
+                link(self._kernel, parent, "resourcePool", pool.ref)
+                left.remove(entry)
+
+    def _hosts(self, saved: dict[str, Any]) -> None:
+        for moid, entry in saved.get("hosts", {}).items():
+            if moid not in self._kernel.registry:
+                continue
+            host = self._kernel.registry.find(moid, HostSystem)
+            system = host.network_system
+            known = {switch.name for switch in system.properties["networkInfo"].vswitch}
+            for name in entry["switches"]:
+                if name not in known:
+                    system.AddVirtualSwitch(name)
+            for group in system.portgroups():
+                if group.spec.name not in {each["name"] for each in entry["portgroups"]}:
+                    system.RemovePortGroup(group.spec.name)
+            present = {group.spec.name for group in system.portgroups()}
+            for each in entry["portgroups"]:
+                spec = vim.host.PortGroup.Specification(
+                    name=each["name"],
+                    vlanId=each["vlan"],
+                    vswitchName=each["switch"],
+                    policy=vim.host.NetworkPolicy(),
+                )
+                if each["name"] in present:
+                    system.UpdatePortGroup(each["name"], spec)
+                else:
+                    system.AddPortGroup(spec)
+            self._kernel.update(host, {"runtime.inMaintenanceMode": entry["maintenance"]})
+
+    def _renames(self, saved: dict[str, Any]) -> None:
+        for moid, name in saved.get("names", {}).items():
+            if moid in self._kernel.registry:
+                entity = self._kernel.registry.find(moid, ManagedEntity)
+                self._kernel.update(entity, entity.renamed(name))
+
+    async def _machine(self, entry: dict[str, Any], running: frozenset[str]) -> None:
+        kernel = self._kernel
+        vmx = DatastorePath.parse(entry["vmx"])
+        folder = self._entity(entry["folder"], Folder) or self._machine_folder()
+        host = self._entity(entry["host"], HostSystem) or kernel.registry.all(HostSystem)[0]
+        pool = None if entry["pool"] is None else self._entity(entry["pool"], ResourcePool)
+        root = next(each for each in kernel.registry.all(ResourcePool) if each.is_root)
+        try:
+            config = await load(kernel, vmx, host)
+        except vmodl.MethodFault as fault:
+            log.error("%s is not accessible: %s", entry["name"], fault.msg)  # noqa: TRY400 - told
+            config = None
+        else:
+            config.name, config.template = entry["name"], bool(entry["template"])
+        if pool is None and not entry["template"]:
+            pool = root
+        vm = VirtualMachine(
+            kernel,
+            entry["moid"],
+            name=entry["name"],
+            vmx=vmx,
+            config=config,
+            place=Place(
+                folder=folder.ref,
+                host=host.ref,
+                pool=None if pool is None else pool.ref,
+                browser=environment_browser_of(kernel, (pool or root).ref),
+            ),
+        )
+        join(vm)
+        settle_running(vm, entry["power"], running)
+        await virtual_machine_properties.refresh_files(vm)
+
+    def _entity(self, moid: str, cls: Any) -> Any:
+        if moid not in self._kernel.registry:
+            return None
+        found = self._kernel.registry.get(moid)
+        return found if isinstance(found, cls) else None
+
+    def _machine_folder(self) -> Folder:
+        """Return the folder for machines whose own is gone."""
+        for folder in self._kernel.registry.all(Folder):
+            if folder.moid in self._default and list(folder.properties["childType"]) == list(
+                VM_CHILDREN
+            ):
+                return folder
+        raise LookupError("the inventory has no folder for virtual machines")
+
+
+def _below(entity: ManagedEntity) -> dict[str, Any]:
+    parent = entity.parent
+    return {
+        "moid": entity.moid,
+        "name": entity.name,
+        "parent": "" if parent is None else parent.moid,
+    }
+
+
+def _allocations(config: Any) -> dict[str, list[Any]]:
+    return {
+        name: [
+            allocation.reservation,
+            allocation.limit,
+            str(allocation.shares.level),
+            allocation.shares.shares,
+        ]
+        for name in ("cpuAllocation", "memoryAllocation")
+        if (allocation := getattr(config, name)) is not None and allocation.shares is not None
+    }
+
+
+def _pool_spec(saved: dict[str, list[Any]]) -> Any:
+    spec = vim.ResourceConfigSpec(
+        cpuAllocation=unlimited("normal", 4000), memoryAllocation=unlimited("normal", 163840)
+    )
+    for name, (reservation, limit, level, shares) in saved.items():
+        allocation = unlimited(level, shares)
+        allocation.reservation, allocation.limit = reservation, limit
+        setattr(spec, name, allocation)
+    return spec
+
+
+def _host(host: HostSystem) -> dict[str, Any]:
+    info = host.network_system.properties["networkInfo"]
+    return {
+        "maintenance": host.in_maintenance,
+        "switches": [switch.name for switch in info.vswitch],
+        "portgroups": [
+            {
+                "name": group.spec.name,
+                "vlan": group.spec.vlanId,
+                "switch": group.spec.vswitchName,
+            }
+            for group in info.portgroup
+        ],
+    }
+
+
+def _machine(vm: VirtualMachine) -> dict[str, Any]:
+    pool = vm.properties["resourcePool"]
+    parent = vm.parent
+    return {
+        "moid": vm.moid,
+        "name": vm.name,
+        "vmx": vm.vmx_path,
+        "folder": "" if parent is None else parent.moid,
+        "host": vm.host.moid,
+        "pool": None if pool is None else pool._moId,
+        "template": vm.is_template,
+        "power": vm.power_state,
+    }

@@ -1,0 +1,30 @@
+"""Lists of references that objects hold to each other (``host.vm``, ``folder.childEntity``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.kernel.managed_object import ManagedObject
+
+
+def link(kernel: Kernel, holder: ManagedObject, name: str, ref: Any) -> None:
+    """Add a reference to a list property, once."""
+    held = holder.properties.get(name, [])
+    if all(other._moId != ref._moId for other in held):
+        kernel.update(holder, {name: [*held, ref]})
+
+
+def unlink(kernel: Kernel, holder: ManagedObject, name: str, ref: Any) -> None:
+    """Take a reference out of a list property; no error if it is not there."""
+    held = holder.properties.get(name, [])
+    left = [other for other in held if other._moId != ref._moId]
+    if len(left) != len(held):
+        kernel.update(holder, {name: left})
+
+
+def unique(refs: Iterable[Any]) -> list[Any]:
+    """Return the references without repeats, in order of first appearance."""
+    return list({ref._moId: ref for ref in refs}.values())

@@ -1,0 +1,296 @@
+"""A virtual machine: its properties and methods. The work of each is done beside, by subject."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim, vmodl
+
+from vmops.lab.objects import (
+    virtual_machine_destroy,
+    virtual_machine_place,
+    virtual_machine_power,
+    virtual_machine_properties,
+    virtual_machine_reconfigure,
+    virtual_machine_screenshot,
+)
+from vmops.lab.objects.argument_faults import invalid_state
+from vmops.lab.objects.export_vm import export_vm
+from vmops.lab.objects.host_system import HostSystem
+from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.objects.virtual_machine_load import load
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.kernel.task import TaskRun
+    from vmops.lab.objects.virtual_machine_files import VmFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a virtual machine stands in the inventory: references, the pool None for templates."""
+
+    folder: Any
+    host: Any
+    pool: Any
+    browser: Any
+
+
+class VirtualMachine(ManagedEntity):
+    """A virtual machine; ``config`` is None when its files cannot be read.
+
+    Operations that change it wait for each other (``lock``).
+    """
+
+    wire_type = vim.VirtualMachine
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        moid: str,
+        *,
+        name: str,
+        vmx: DatastorePath,
+        config: Any,
+        place: Place,
+    ) -> None:
+        super().__init__(kernel, moid, name=name, parent=place.folder)
+        self.vmx = vmx
+        self.lock = asyncio.Lock()
+        self.starting = False
+        """Whether a guest is being started right now, and so has its disks."""
+        self.files: tuple[VmFile, ...] = ()
+        """The machine's files as last looked at."""
+        self.files_seen_at = datetime.now(UTC)
+        self.properties.update(
+            config=config,
+            runtime=virtual_machine_properties.runtime(
+                place.host, is_accessible=config is not None
+            ),
+            guest=virtual_machine_properties.guest_info("poweredOff"),
+            capability=virtual_machine_properties.capability(),
+            resourcePool=place.pool,
+            environmentBrowser=place.browser,
+            datastore=[],
+            network=[],
+            rootSnapshot=[],
+            guestHeartbeatStatus=vim.ManagedEntity.Status.gray,
+        )
+        self.computed["summary"] = lambda: virtual_machine_properties.summary(self)
+        self.computed["resourceConfig"] = lambda: virtual_machine_properties.resource_config(self)
+
+    @property
+    def config(self) -> Any:
+        """The ConfigInfo.
+
+        Raises:
+            vim.fault.InvalidState: the machine's files cannot be read.
+        """
+        config = self.properties["config"]
+        if config is None:
+            raise invalid_state(f"The files of '{self.name}' are not accessible.")
+        return config
+
+    @property
+    def is_accessible(self) -> bool:
+        """Whether the machine's configuration could be read."""
+        return self.properties["config"] is not None
+
+    @property
+    def power_state(self) -> str:
+        """The state as the wire says it: poweredOn, poweredOff or suspended."""
+        return str(self.properties["runtime"].powerState)
+
+    @property
+    def is_template(self) -> bool:
+        """Whether it is a template, which has no pool and cannot be powered on."""
+        config = self.properties["config"]
+        return config is not None and bool(config.template)
+
+    @property
+    def devices(self) -> list[Any]:
+        """All devices; none if the machine is not accessible."""
+        config = self.properties["config"]
+        return [] if config is None else list(config.hardware.device)
+
+    @property
+    def vmx_path(self) -> str:
+        """The datastore path of the .vmx file."""
+        return str(self.vmx)
+
+    @property
+    def directory(self) -> DatastorePath:
+        """The folder of the .vmx file."""
+        return self.vmx.parent
+
+    @property
+    def memory_mib(self) -> int:
+        """The configured memory; 0 if the machine is not accessible."""
+        config = self.properties["config"]
+        return 0 if config is None else int(config.hardware.memoryMB)
+
+    @property
+    def instance_uuid(self) -> str | None:
+        """The instance UUID in lower case."""
+        config = self.properties["config"]
+        return None if config is None else config.instanceUuid
+
+    @property
+    def bios_uuid(self) -> str | None:
+        """The BIOS UUID in lower case."""
+        config = self.properties["config"]
+        return None if config is None else config.uuid
+
+    @property
+    def host(self) -> HostSystem:
+        """The host it is on."""
+        return self.kernel.registry.find(self.properties["runtime"].host, HostSystem)
+
+    def guest_address(self, name: str) -> str | None:
+        """Return a field of the guest's information, which only its tools fill."""
+        value = getattr(self.properties["guest"], name)
+        return None if value is None else str(value)
+
+    def publish(self, changes: Mapping[str, Any]) -> None:
+        """Change properties; the summary, which repeats many of them, counts as changed too."""
+        self.kernel.update(self, changes)
+        self.kernel.touch(self, "summary")
+
+    def renamed(self, name: str) -> dict[str, Any]:
+        """Return the changes of a new name, which the configuration repeats."""
+        changes: dict[str, Any] = {"name": name}
+        if self.is_accessible:
+            changes["config.name"] = name
+        return changes
+
+    def start_task(
+        self, method: str, work: Callable[[TaskRun], Awaitable[Any]], *, cancelable: bool = False
+    ) -> Any:
+        """Run a method's work in a task, after what this machine is doing now."""
+
+        async def run(task: TaskRun) -> Any:
+            async with self.lock:
+                if self.moid not in self.kernel.registry:
+                    raise vmodl.fault.ManagedObjectNotFound(obj=self.ref)
+                return await work(task)
+
+        return self.kernel.start_task(self, f"VirtualMachine.{method}", run, cancelable=cancelable)
+
+    def Rename_Task(self, newName: str) -> Any:
+        """Rename the machine in the inventory and its .vmx file; no file gets another name."""
+
+        async def work(_: TaskRun) -> None:
+            await virtual_machine_reconfigure.rename(self, newName)
+
+        return self.start_task("rename", work)
+
+    def ReconfigVM_Task(self, spec: Any) -> Any:
+        """Change configuration and devices, all or nothing; see `virtual_machine_reconfigure`."""
+
+        async def work(_: TaskRun) -> None:
+            await virtual_machine_reconfigure.reconfigure(self, spec)
+
+        return self.start_task("reconfigure", work)
+
+    def PowerOnVM_Task(self, host: Any = None) -> Any:
+        """Start the guest, or resume it; see `virtual_machine_power.power_on`."""
+        return self.start_task("powerOn", lambda _: virtual_machine_power.power_on(self, host))
+
+    def PowerOffVM_Task(self) -> Any:
+        """End the guest, or drop its suspended memory."""
+        return self.start_task("powerOff", lambda _: virtual_machine_power.power_off(self))
+
+    def SuspendVM_Task(self) -> Any:
+        """Write the guest's memory to a file and end it."""
+        return self.start_task("suspend", lambda _: virtual_machine_power.suspend(self))
+
+    def ResetVM_Task(self) -> Any:
+        """Restart the guest as its reset button would."""
+        return self.start_task("reset", lambda _: virtual_machine_power.reset(self))
+
+    def ShutdownGuest(self) -> None:
+        """Ask the guest's tools to shut it down; see `virtual_machine_power.require_tools`."""
+        virtual_machine_power.require_tools(self)
+
+    def RebootGuest(self) -> None:
+        """Ask the guest's tools to reboot it; see `virtual_machine_power.require_tools`."""
+        virtual_machine_power.require_tools(self)
+
+    def StandbyGuest(self) -> None:
+        """Ask the guest's tools to sleep; see `virtual_machine_power.require_tools`."""
+        virtual_machine_power.require_tools(self)
+
+    def Destroy_Task(self) -> Any:
+        """Remove the machine from the inventory and delete its files."""
+
+        async def work(_: TaskRun) -> None:
+            await virtual_machine_destroy.destroy_unlocked(self)
+
+        return self.start_task("destroy", work)
+
+    async def UnregisterVM(self) -> None:
+        """Remove the machine from the inventory; its files stay.
+
+        Raises:
+            vim.fault.InvalidPowerState: it is on.
+        """
+        async with self.lock:
+            virtual_machine_power.refuse_if_on(self)
+            virtual_machine_place.forget(self)
+
+    async def MarkAsTemplate(self) -> None:
+        """Make the machine a template, out of its pool.
+
+        Raises:
+            vim.fault.InvalidPowerState: it is not off.
+            vmodl.fault.NotSupported: it is a template, or the lab is a single host.
+        """
+        async with self.lock:
+            virtual_machine_place.mark_as_template(self)
+
+    async def MarkAsVirtualMachine(self, pool: Any, host: Any = None) -> None:
+        """Make the template a virtual machine again, in a pool.
+
+        Raises:
+            vmodl.fault.NotSupported: it is no template.
+            vmodl.fault.InvalidArgument: the host is not of the pool's compute resource.
+        """
+        async with self.lock:
+            virtual_machine_place.mark_as_virtual_machine(self, pool, host)
+
+    def CreateScreenshot_Task(self) -> Any:
+        """Write the guest's screen to a PNG file beside the .vmx file; the result is its path."""
+        return self.start_task(
+            "createScreenshot", lambda _: virtual_machine_screenshot.create(self)
+        )
+
+    async def RefreshStorageInfo(self) -> None:
+        """Look at the machine's files again."""
+        await virtual_machine_properties.refresh_files(self)
+
+    async def Reload(self) -> None:
+        """Read the machine's files again, unless it is on.
+
+        Raises:
+            vim.fault.NotFound, vim.fault.VmConfigFault: they are gone, or cannot be used.
+        """
+        async with self.lock:
+            if self.power_state == "poweredOff":
+                config = await load(self.kernel, self.vmx, self.host)
+                config.template = self.is_template
+                config.name = self.name
+                virtual_machine_reconfigure.show(self, config)
+                self.publish({"runtime.connectionState": "connected"})
+
+    def ExportVm(self) -> Any:
+        """Return a lease to fetch the machine's disks; see `export_vm`."""
+        return export_vm(self.kernel, self)
+
+    def QueryConnections(self) -> list[Any]:
+        """Return no connections: the lab counts none."""
+        return []

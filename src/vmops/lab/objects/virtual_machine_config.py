@@ -1,0 +1,298 @@
+"""The configuration of a virtual machine apart from its devices."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from pyVmomi import vim
+
+from vmops.lab.objects.allocations import unlimited
+from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.objects.device_defaults import default_devices
+from vmops.lab.objects.device_slots import with_children
+from vmops.lab.objects.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, full_name, guest_ids
+from vmops.lab.storage.paths import DatastorePath
+
+HARDWARE_VERSIONS = (4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
+DEFAULT_VERSION = "vmx-21"
+FIRMWARES = ("bios", "efi")
+
+_COPIED = (
+    "annotation",
+    "alternateGuestName",
+    "managedBy",
+    "swapPlacement",
+    "guestAutoLockEnabled",
+    "maxMksConnections",
+    "changeTrackingEnabled",
+    "nestedHVEnabled",
+    "vPMCEnabled",
+    "memoryHotAddEnabled",
+    "cpuHotAddEnabled",
+    "cpuHotRemoveEnabled",
+    "memoryReservationLockedToMax",
+    "npivTemporaryDisabled",
+    "latencySensitivity",
+    "messageBusTunnelEnabled",
+)
+_MERGED = {
+    "flags": "flags",
+    "tools": "tools",
+    "powerOpInfo": "defaultPowerOps",
+    "bootOptions": "bootOptions",
+    "cpuAllocation": "cpuAllocation",
+    "memoryAllocation": "memoryAllocation",
+}
+"""Fields of a ConfigSpec merged field by field into one of ConfigInfo."""
+_ONLY_WHEN_OFF = ("uuid", "guestId", "version", "firmware", "numCoresPerSocket", "nestedHVEnabled")
+
+
+def new_config(name: str, vmx: DatastorePath, *, memory_mib: int = 32, cpus: int = 1) -> Any:
+    """Build the configuration a virtual machine has before anything is asked for."""
+    now = datetime.now(UTC)
+    return vim.vm.ConfigInfo(
+        changeVersion=change_version(now),
+        modified=now,
+        createDate=now,
+        name=name,
+        guestFullName=full_name("otherGuest"),
+        version=DEFAULT_VERSION,
+        uuid=bios_uuid(),
+        instanceUuid=instance_uuid(),
+        template=False,
+        guestId="otherGuest",
+        alternateGuestName="",
+        annotation="",
+        files=files_info(vmx),
+        tools=vim.vm.ToolsConfigInfo(
+            toolsVersion=0,
+            afterPowerOn=True,
+            afterResume=True,
+            beforeGuestStandby=True,
+            beforeGuestShutdown=True,
+            toolsUpgradePolicy="manual",
+            syncTimeWithHost=False,
+        ),
+        flags=vim.vm.FlagInfo(
+            disableAcceleration=False,
+            enableLogging=True,
+            useToe=False,
+            runWithDebugInfo=False,
+            monitorType="release",
+            htSharing="any",
+            snapshotDisabled=False,
+            snapshotLocked=False,
+            diskUuidEnabled=False,
+            snapshotPowerOffBehavior="powerOff",
+            recordReplayEnabled=False,
+        ),
+        defaultPowerOps=vim.vm.DefaultPowerOpInfo(
+            powerOffType="soft",
+            suspendType="hard",
+            resetType="soft",
+            defaultPowerOffType="soft",
+            defaultSuspendType="hard",
+            defaultResetType="soft",
+            standbyAction="checkpoint",
+        ),
+        hardware=vim.vm.VirtualHardware(
+            numCPU=cpus,
+            numCoresPerSocket=1,
+            memoryMB=memory_mib,
+            virtualICH7MPresent=False,
+            virtualSMCPresent=False,
+            device=with_children(default_devices()),
+        ),
+        cpuAllocation=unlimited("normal", 1000 * cpus),
+        memoryAllocation=unlimited("normal", 10 * memory_mib),
+        latencySensitivity=vim.LatencySensitivity(level="normal"),
+        memoryHotAddEnabled=False,
+        cpuHotAddEnabled=False,
+        cpuHotRemoveEnabled=False,
+        extraConfig=[],
+        swapPlacement="inherit",
+        bootOptions=vim.vm.BootOptions(
+            bootDelay=0,
+            enterBIOSSetup=False,
+            efiSecureBootEnabled=False,
+            bootRetryEnabled=False,
+            bootRetryDelay=10000,
+            networkBootProtocol="ipv4",
+        ),
+        changeTrackingEnabled=False,
+        firmware="bios",
+        maxMksConnections=40,
+        guestAutoLockEnabled=True,
+        memoryReservationLockedToMax=False,
+        nestedHVEnabled=False,
+        vPMCEnabled=False,
+    )
+
+
+def files_info(vmx: DatastorePath) -> Any:
+    """Build the FileInfo of a machine whose files are all beside its .vmx file."""
+    folder = f"{vmx.parent}/"
+    return vim.vm.FileInfo(
+        vmPathName=str(vmx), snapshotDirectory=folder, suspendDirectory=folder, logDirectory=folder
+    )
+
+
+def change_version(moment: datetime) -> str:
+    """Return the version a configuration changed at this moment has."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def bios_uuid() -> str:
+    """Return a new BIOS UUID in VMware's range."""
+    return str(UUID("4226" + secrets.token_hex(14)))
+
+
+def instance_uuid() -> str:
+    """Return a new instance UUID in VMware's range."""
+    return str(UUID("5026" + secrets.token_hex(14)))
+
+
+def normal_uuid(text: str, argument: str) -> str:
+    """Return a UUID in lower case with dashes.
+
+    Raises:
+        vmodl.fault.InvalidArgument: it is none.
+    """
+    try:
+        return str(UUID(text.strip()))
+    except ValueError as error:
+        raise invalid_argument(argument, "It is not a UUID.") from error
+
+
+def apply_spec(config: Any, spec: Any, *, power_state: str, clash: Any = None) -> None:
+    """Change a copy of a configuration to what a ConfigSpec asks for, devices and name aside.
+
+    ``clash(uuid)`` says whether another machine has an instance UUID already.
+
+    Raises:
+        vmodl.fault.InvalidArgument: a value that cannot be; the fault names the field.
+        vim.fault.InvalidPowerState: the machine must be off for this change.
+        vim.fault.CpuHotPlugNotSupported, vim.fault.MemoryHotPlugNotSupported: hot plug is
+            enabled, but the lab cannot do it.
+    """
+    if power_state != "poweredOff":
+        _refuse_unless_off(config, spec, power_state)
+    _identity(config, spec, clash)
+    _hardware(config, spec)
+    if spec.guestId is not None:
+        if spec.guestId not in guest_ids():
+            raise invalid_argument("configSpec.guestId", f"'{spec.guestId}' is unknown.")
+        config.guestId, config.guestFullName = spec.guestId, full_name(spec.guestId)
+    if spec.version is not None:
+        config.version = hardware_version(spec.version)
+    if spec.firmware is not None:
+        if spec.firmware not in FIRMWARES:
+            raise invalid_argument("configSpec.firmware", "It is bios or efi.")
+        config.firmware = spec.firmware
+    for name in _COPIED:
+        given = getattr(spec, name, None)
+        if given is not None:
+            setattr(config, name, given)
+    for given_name, name in _MERGED.items():
+        given = getattr(spec, given_name)
+        if given is not None:
+            setattr(config, name, _merged(getattr(config, name), given))
+    config.extraConfig = merged_extra(config.extraConfig, spec.extraConfig)
+    now = datetime.now(UTC)
+    config.modified, config.changeVersion = now, change_version(now)
+
+
+def _identity(config: Any, spec: Any, clash: Any) -> None:
+    if spec.uuid is not None:
+        config.uuid = normal_uuid(spec.uuid, "configSpec.uuid") if spec.uuid else bios_uuid()
+    if spec.instanceUuid is None:
+        return
+    wanted = instance_uuid()
+    if spec.instanceUuid:
+        wanted = normal_uuid(spec.instanceUuid, "configSpec.instanceUuid")
+    if clash is not None and clash(wanted):
+        # The API reference: vCenter assigns another one when it finds a conflict.
+        wanted = instance_uuid()
+    config.instanceUuid = wanted
+
+
+def _hardware(config: Any, spec: Any) -> None:
+    hardware = config.hardware
+    cpus = hardware.numCPU if spec.numCPUs is None else spec.numCPUs
+    if not 1 <= cpus <= MAX_CPUS:
+        raise invalid_argument("configSpec.numCPUs", f"It is 1 to {MAX_CPUS}.")
+    cores = hardware.numCoresPerSocket if spec.numCoresPerSocket is None else spec.numCoresPerSocket
+    if spec.numCoresPerSocket is None and cpus % (cores or 1):
+        cores = 1
+    if spec.numCoresPerSocket == 0:
+        cores = 1  # 0 leaves the topology to the host
+    if cores < 1 or cpus % cores:
+        raise invalid_argument("configSpec.numCoresPerSocket", "It does not divide numCPUs.")
+    memory = hardware.memoryMB if spec.memoryMB is None else spec.memoryMB
+    if memory % 4 or not 4 <= memory <= MAX_MEMORY_MIB:
+        raise invalid_argument("configSpec.memoryMB", "It must be a positive multiple of 4.")
+    hardware.numCPU, hardware.numCoresPerSocket, hardware.memoryMB = cpus, cores, int(memory)
+
+
+def _refuse_unless_off(config: Any, spec: Any, power_state: str) -> None:
+    wrong = vim.fault.InvalidPowerState(
+        requestedState="poweredOff",
+        existingState=power_state,
+        msg=f"The operation is not allowed in the current state ({power_state}).",
+    )
+    for name in _ONLY_WHEN_OFF:
+        given = getattr(spec, name)
+        now = getattr(config.hardware if name == "numCoresPerSocket" else config, name)
+        if given is not None and given != now:
+            raise wrong
+    hardware = config.hardware
+    if spec.numCPUs not in (None, hardware.numCPU):
+        raise vim.fault.CpuHotPlugNotSupported() if config.cpuHotAddEnabled else wrong
+    if spec.memoryMB not in (None, hardware.memoryMB):
+        raise vim.fault.MemoryHotPlugNotSupported() if config.memoryHotAddEnabled else wrong
+
+
+def hardware_version(text: str) -> str:
+    """Return a hardware version as the API writes it, ``vmx-08``.
+
+    Raises:
+        vmodl.fault.InvalidArgument: there is no such version.
+    """
+    match = re.fullmatch(r"vmx-(\d{1,2})", text)
+    if match is None or int(match.group(1)) not in HARDWARE_VERSIONS:
+        raise invalid_argument("configSpec.version", f"Hardware version '{text}' is unknown.")
+    return f"vmx-{int(match.group(1)):02d}"
+
+
+def merged_extra(old: Sequence[Any], given: Sequence[Any] | None) -> list[Any]:
+    """Merge extra configuration by key; an empty value removes its key.
+
+    Raises:
+        vmodl.fault.InvalidArgument: a key is empty or cannot stand in a .vmx file.
+    """
+    merged = {option.key: option.value for option in old}
+    for option in given or ():
+        if not option.key or re.search(r'[\x00-\x20="#]', option.key):
+            raise invalid_argument("configSpec.extraConfig", f"The key {option.key!a} cannot be.")
+        if option.value in (None, ""):
+            merged.pop(option.key, None)
+        else:
+            merged[option.key] = _text(option.value)
+    return [vim.option.OptionValue(key=key, value=value) for key, value in merged.items()]
+
+
+def _text(value: Any) -> str:
+    return str(value).upper() if isinstance(value, bool) else str(value)
+
+
+def _merged(old: Any, given: Any) -> Any:
+    for prop in type(given)._GetPropertyList():
+        value = getattr(given, prop.name)
+        if value not in (None, []):
+            setattr(old, prop.name, value)
+    return old

@@ -1,0 +1,55 @@
+"""The end of a virtual machine and of its files."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pyVmomi import vim
+
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.virtual_machine_disks import disk_files
+from vmops.lab.objects.virtual_machine_files import delete_own_files
+from vmops.lab.objects.virtual_machine_place import forget
+from vmops.lab.objects.virtual_machine_power import refuse_if_on
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
+_Disk = vim.vm.device.VirtualDisk
+
+
+async def destroy_unlocked(vm: VirtualMachine) -> None:
+    """Remove a machine, whose lock the caller has, from the inventory, and delete its files.
+
+    Disks that another machine has, or is based on, stay. So do files in the folder that are not
+    the machine's.
+
+    Raises:
+        vim.fault.InvalidPowerState: it is on.
+    """
+    refuse_if_on(vm)
+    kept = _needed_by_others(vm)
+    devices = vm.devices
+    forget(vm)
+    with storage_faults(vm.vmx):
+        left = await vm.kernel.blocking(
+            delete_own_files, vm.kernel.service(DiskStore), vm.vmx, devices, kept
+        )
+    for path in left:
+        log.warning("%s could not be deleted with its virtual machine", path)
+
+
+def _needed_by_others(vm: VirtualMachine) -> frozenset[DatastorePath]:
+    needed: set[DatastorePath] = set()
+    for other in vm.kernel.registry.all(type(vm)):
+        if other is vm:
+            continue
+        needed.add(other.vmx)
+        for device in other.devices:
+            if isinstance(device, _Disk):
+                needed.update(map(DatastorePath.parse, disk_files(device.backing)))
+    return frozenset(needed)

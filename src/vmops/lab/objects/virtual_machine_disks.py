@@ -1,0 +1,191 @@
+"""Disks of a virtual machine: what happens to their files when devices change.
+
+Files are made before the virtual machine's configuration changes and removed after it, so that a
+failure on the way can take back what was made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from pyVmomi import vim
+
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.storage.disks import Adapter, DiskInfo, DiskStore, Provisioning
+from vmops.lab.storage.errors import StorageError
+from vmops.lab.storage.paths import DatastorePath
+
+log = logging.getLogger(__name__)
+
+_FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
+
+
+@dataclass(slots=True, kw_only=True)
+class DiskCreation:
+    """A disk to be made: from nothing, over a parent, or in the place of an old one."""
+
+    device: Any
+    path: DatastorePath
+    capacity_bytes: int
+    adapter: Adapter
+    parent: DatastorePath | None
+    replaces: bool
+    makes_folder: bool
+    aside: DatastorePath | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class DiskExtension:
+    """A disk to be made larger."""
+
+    device: Any
+    path: DatastorePath
+    capacity_bytes: int
+
+
+@dataclass(slots=True)
+class DiskChanges:
+    """All that happens to files in one reconfiguration."""
+
+    creations: list[DiskCreation] = field(default_factory=list)
+    extensions: list[DiskExtension] = field(default_factory=list)
+    deletions: list[DatastorePath] = field(default_factory=list)
+
+    def apply(self, store: DiskStore) -> None:
+        """Make and extend the files, all or none of those made; fill in the devices.
+
+        Blocking. An extension cannot be taken back, so extensions come last.
+        """
+        made: list[DiskCreation] = []
+        try:
+            for creation in self.creations:
+                with storage_faults(creation.path):
+                    _create(store, creation)
+                    made.append(creation)
+                    fill_from_files(creation.device, chain_of(store, creation.path))
+            for extension in self.extensions:
+                with storage_faults(extension.path):
+                    eager = bool(extension.device.backing.eagerlyScrub)
+                    store.extend(extension.path, extension.capacity_bytes, eager=eager)
+        except BaseException:
+            self._undo(store, made)
+            raise
+
+    def undo(self, store: DiskStore) -> None:
+        """Take back what `apply` made. Blocking."""
+        self._undo(store, self.creations)
+
+    def finish(self, store: DiskStore) -> None:
+        """Delete what is no longer wanted; what cannot be deleted stays, noted in the log."""
+        gone = [creation.aside for creation in self.creations if creation.aside is not None]
+        for path in [*self.deletions, *gone]:
+            try:
+                store.delete(path)
+            except (StorageError, OSError) as error:
+                log.warning("%s stays: %s", path, error)
+
+    @staticmethod
+    def _undo(store: DiskStore, made: Sequence[DiskCreation]) -> None:
+        for creation in reversed(made):
+            with suppress(StorageError, OSError):
+                store.delete(creation.path)
+            if creation.aside is not None:
+                with suppress(StorageError, OSError):
+                    store.move(creation.aside, creation.path)
+
+
+def _create(store: DiskStore, creation: DiskCreation) -> None:
+    if creation.makes_folder:
+        store.volumes.resolve(creation.path.parent).mkdir(exist_ok=True)
+    if creation.replaces:
+        aside = creation.path.sibling(f"{uuid4().hex}.vmdk")
+        with suppress(StorageError):
+            store.move(creation.path, aside)
+            creation.aside = aside
+    try:
+        if creation.parent is not None:
+            store.create_child(creation.path, creation.parent, new_uuid=True)
+            return
+        store.create(
+            creation.path,
+            creation.capacity_bytes,
+            provisioning=_provisioning(creation.device.backing),
+            adapter=creation.adapter,
+        )
+    except BaseException:
+        if creation.aside is not None:
+            store.move(creation.aside, creation.path)
+        raise
+
+
+def _provisioning(backing: Any) -> Provisioning:
+    if backing.thinProvisioned:
+        return "thin"
+    return "eagerZeroedThick" if backing.eagerlyScrub else "thick"
+
+
+def chain_of(store: DiskStore, path: DatastorePath) -> list[DiskInfo]:
+    """Inspect a disk and its parents, the disk first. Blocking.
+
+    Raises:
+        StorageError: one of them is missing or no disk.
+    """
+    chain = [store.inspect(path)]
+    while chain[-1].parent is not None:
+        chain.append(store.inspect(chain[-1].parent))
+    return chain
+
+
+def fill_from_files(device: Any, chain: Sequence[DiskInfo]) -> None:
+    """Show in a disk device what its files say: capacity, UUID, provisioning, parents."""
+    top = chain[0]
+    device.capacityInBytes = top.capacity_bytes
+    device.capacityInKB = top.capacity_bytes // 1024
+    device.backing = backing_of(chain, device.backing.diskMode)
+
+
+def backing_of(chain: Sequence[DiskInfo], disk_mode: str | None) -> Any:
+    """Build the backing of a disk from its files, the disk first."""
+    top = chain[0]
+    backing = _FlatBacking(
+        fileName=str(top.path),
+        diskMode=disk_mode or "persistent",
+        split=False,
+        writeThrough=False,
+        thinProvisioned=top.provisioning == "thin",
+        eagerlyScrub=top.provisioning == "eagerZeroedThick",
+        uuid=wire_uuid(top.uuid),
+        contentId=top.cid,
+        digestEnabled=False,
+    )
+    if len(chain) > 1:
+        backing.parent = backing_of(chain[1:], disk_mode)
+    return backing
+
+
+def wire_uuid(text: str) -> str:
+    """Return a disk's UUID as backings show it; a text that is no UUID stays as it is.
+
+    >>> wire_uuid("60 00 C2 9a 11 22 33 44-55 66 77 88 99 aa bb cc")
+    '6000C29a-1122-3344-5566-778899aabbcc'
+    """
+    digits = "".join(text.replace("-", "").split())
+    try:
+        UUID(digits)
+    except ValueError:
+        return text
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def disk_files(backing: Any) -> list[str]:
+    """Return the datastore paths of a disk's descriptors, its parents' after it."""
+    paths = []
+    while backing is not None:
+        paths.append(str(backing.fileName))
+        backing = backing.parent
+    return paths

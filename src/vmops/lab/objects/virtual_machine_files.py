@@ -1,0 +1,143 @@
+"""The files of a virtual machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyVmomi import vim
+
+from vmops.lab.objects.virtual_machine_disks import chain_of
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.errors import StorageError
+from vmops.lab.storage.paths import DatastorePath
+
+_device = vim.vm.device
+_BLOCK = 512
+_ENDINGS = {
+    ".nvram": "nvram",
+    ".vmsd": "snapshotList",
+    ".vmxf": "extendedConfig",
+    ".vmss": "suspend",
+    ".vmem": "suspendMemory",
+    ".vswp": "swap",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmFile:
+    """A file: its type as ``layoutEx`` names it, sizes in bytes, and of which disk it is."""
+
+    path: DatastorePath
+    type: str
+    size: int
+    allocated: int
+    disk_key: int | None = None
+    level: int = 0
+    """0 for a disk's own files, 1 for its parent's and so on."""
+
+
+def own_file_type(vmx: DatastorePath, name: str) -> str | None:
+    """Say what a file in the machine's folder is to it; None for a file that is not its own.
+
+    Disks are not known by their names but by the devices that have them.
+    """
+    base = vmx.name.rpartition(".")[0]
+    if name == vmx.name:
+        return "config"
+    if re.fullmatch(r"vmware(-\d+)?\.log", name):
+        return "log"
+    if re.fullmatch(re.escape(base) + r"-\d+\.png", name):
+        return "screenshot"
+    stem, dot, ending = name.rpartition(".")
+    return _ENDINGS.get(dot + ending) if stem == base else None
+
+
+def scan(store: DiskStore, vmx: DatastorePath, devices: Sequence[Any]) -> tuple[VmFile, ...]:
+    """List the machine's files as they are now. Blocking; what cannot be read is left out."""
+    found = list(_beside(store, vmx))
+    for device in devices:
+        if isinstance(device, _device.VirtualDisk):
+            found += _of_disk(store, device)
+        elif isinstance(device, _device.VirtualSerialPort):
+            path = DatastorePath.parse(device.backing.fileName)
+            if path.parent == vmx.parent:
+                found += _sized(store, path, "serial")
+    return tuple(found)
+
+
+def _beside(store: DiskStore, vmx: DatastorePath) -> Iterator[VmFile]:
+    try:
+        names = sorted(file.name for file in store.volumes.resolve(vmx.parent).iterdir())
+        for name in names:
+            kind = own_file_type(vmx, name)
+            if kind is not None:
+                yield from _sized(store, vmx.sibling(name), kind)
+    except (StorageError, OSError):
+        return
+
+
+def _of_disk(store: DiskStore, disk: Any) -> Iterator[VmFile]:
+    try:
+        chain = chain_of(store, DatastorePath.parse(disk.backing.fileName))
+    except (StorageError, OSError):
+        return
+    for level, info in enumerate(chain):
+        for path in info.files:
+            kind = "diskDescriptor" if path == info.path else "diskExtent"
+            yield from _sized(store, path, kind, disk.key, level)
+
+
+def _sized(
+    store: DiskStore, path: DatastorePath, kind: str, key: int | None = None, level: int = 0
+) -> Iterator[VmFile]:
+    try:
+        status = store.volumes.resolve(path).stat()
+    except (StorageError, OSError):
+        return
+    yield VmFile(
+        path=path,
+        type=kind,
+        size=status.st_size,
+        allocated=status.st_blocks * _BLOCK,
+        disk_key=key,
+        level=level,
+    )
+
+
+def delete_own_files(
+    store: DiskStore,
+    vmx: DatastorePath,
+    devices: Sequence[Any],
+    kept: frozenset[DatastorePath],
+) -> list[DatastorePath]:
+    """Delete the machine's disks and own files, and its folder if that is empty then. Blocking.
+
+    Disks in ``kept`` (others need them), parents, images of CD-ROM drives and files that are not
+    the machine's stay. Returns what is the machine's and could not be deleted.
+    """
+    left = []
+    for device in devices:
+        if not isinstance(device, _device.VirtualDisk):
+            continue
+        path = DatastorePath.parse(device.backing.fileName)
+        if path in kept or not store.volumes.resolve(path).exists():
+            continue
+        try:
+            store.delete(path)
+        except (StorageError, OSError):
+            left.append(path)
+    for file in scan(store, vmx, [d for d in devices if not isinstance(d, _device.VirtualDisk)]):
+        if file.path in kept:
+            continue
+        try:
+            store.volumes.resolve(file.path).unlink(missing_ok=True)
+        except OSError:
+            left.append(file.path)
+    if vmx.parent.path:
+        folder = store.volumes.resolve(vmx.parent)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    return left

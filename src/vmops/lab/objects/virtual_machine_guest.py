@@ -1,0 +1,148 @@
+"""From a virtual machine's configuration to what the hypervisor starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.hypervisor import Cdrom, Controller, Disk, Machine, Nic, Segment, SerialPort
+from vmops.lab.objects.device_slots import kind_of, wire_name
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.virtual_machine_disks import chain_of
+from vmops.lab.objects.virtual_machine_nics import network_of_card
+from vmops.lab.storage.disks import DiskInfo, DiskStore
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+_device = vim.vm.device
+_boot = vim.vm.BootOptions
+
+
+def read_chains(store: DiskStore, devices: Sequence[Any]) -> dict[int, list[DiskInfo]]:
+    """Inspect the files of all disks, by device key. Blocking.
+
+    Raises:
+        vim.fault.FileNotFound: a disk's file, or that of one of its parents, is missing.
+        vim.fault.InvalidDiskFormat: a file is no disk, or of a kind guests cannot run on.
+    """
+    chains = {}
+    for device in devices:
+        if not isinstance(device, _device.VirtualDisk):
+            continue
+        name = device.backing.fileName
+        with storage_faults(name):
+            chain = chain_of(store, DatastorePath.parse(name))
+        if not chain[0].layers:
+            raise vim.fault.InvalidDiskFormat(
+                msg=f"{name} is of a kind ({chain[0].kind}) that a machine cannot run on."
+            )
+        chains[device.key] = chain
+    return chains
+
+
+def machine_of(vm: VirtualMachine, chains: Mapping[int, Sequence[DiskInfo]]) -> Machine:
+    """Build what the hypervisor needs to start the machine."""
+    config = vm.config
+    hardware = config.hardware
+    store = vm.kernel.service(DiskStore)
+    cards = [each for each in hardware.device if isinstance(each, _device.VirtualEthernetCard)]
+    segments: dict[str, Segment] = {}
+    nics = []
+    for card in cards:
+        network = network_of_card(vm.kernel, card)
+        if network is None:
+            continue
+        segments[network.segment.name] = network.segment
+        nics.append(
+            Nic(
+                key=card.key,
+                model=wire_name(card),  # type: ignore[arg-type] - checked when it was added
+                mac_address=card.macAddress,
+                segment=network.segment.name,
+                connected=bool(card.connectable.startConnected),
+            )
+        )
+    return Machine(
+        key=vm.moid,
+        name=vm.name,
+        bios_uuid=config.uuid,
+        cpus=hardware.numCPU,
+        cores_per_socket=hardware.numCoresPerSocket or 1,
+        memory_mib=hardware.memoryMB,
+        firmware=config.firmware,
+        controllers=tuple(_controllers(hardware.device)),
+        disks=tuple(_disk(each, chains) for each in hardware.device if each.key in chains),
+        nics=tuple(nics),
+        cdroms=tuple(_cdrom(each, store) for each in _of(hardware.device, _device.VirtualCdrom)),
+        serial_ports=tuple(
+            SerialPort(key=port.key, file=_host_file(store, port.backing.fileName))
+            for port in _of(hardware.device, _device.VirtualSerialPort)
+            if port.connectable.startConnected
+        ),
+        boot_order=tuple(_boot_order(config)),
+        extra_config={option.key: str(option.value) for option in config.extraConfig},
+        segments=tuple(segments.values()),
+    )
+
+
+def _of(devices: Sequence[Any], wire_type: Any) -> list[Any]:
+    return [device for device in devices if isinstance(device, wire_type)]
+
+
+def _controllers(devices: Sequence[Any]) -> list[Controller]:
+    return [
+        Controller(
+            key=device.key,
+            bus_number=device.busNumber,
+            model=wire_name(device),  # type: ignore[arg-type] - checked when it was added
+        )
+        for device in devices
+        if kind_of(device) is not None
+    ]
+
+
+def _disk(device: Any, chains: Mapping[int, Sequence[DiskInfo]]) -> Disk:
+    return Disk(
+        key=device.key,
+        layers=chains[device.key][0].layers,
+        controller_key=device.controllerKey,
+        unit_number=device.unitNumber,
+        serial=(device.backing.uuid or "").replace("-", "").replace(" ", ""),
+    )
+
+
+def _cdrom(drive: Any, store: DiskStore) -> Cdrom:
+    image = None
+    backing = drive.backing
+    is_image = isinstance(backing, _device.VirtualCdrom.IsoBackingInfo)
+    if is_image and drive.connectable.startConnected:
+        file = _host_file(store, backing.fileName)
+        image = file if file.is_file() else None
+    return Cdrom(
+        key=drive.key,
+        controller_key=drive.controllerKey,
+        unit_number=drive.unitNumber,
+        image=image,
+    )
+
+
+def _host_file(store: DiskStore, name: str) -> Path:
+    with storage_faults(name):
+        return store.volumes.resolve(DatastorePath.parse(name))
+
+
+def _boot_order(config: Any) -> list[int]:
+    keys = {device.key for device in config.hardware.device}
+    drives = [each.key for each in _of(config.hardware.device, _device.VirtualCdrom)]
+    order: list[int] = []
+    for entry in config.bootOptions.bootOrder or ():
+        if isinstance(entry, _boot.BootableCdromDevice):
+            order += drives
+        elif isinstance(entry, _boot.BootableDiskDevice | _boot.BootableEthernetDevice):
+            order.append(entry.deviceKey)
+    return [key for key in dict.fromkeys(order) if key in keys]

@@ -1,0 +1,81 @@
+"""Reading a virtual machine back from its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.objects.device_defaults import describe
+from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
+from vmops.lab.objects.virtual_machine_disks import chain_of, fill_from_files
+from vmops.lab.objects.virtual_machine_nics import (
+    DistributedBacking,
+    StandardBacking,
+    networks_of,
+    portgroup,
+)
+from vmops.lab.objects.vmx import read_vmx
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.errors import StorageError
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.objects.host_system import HostSystem
+
+_device = vim.vm.device
+
+
+async def load(kernel: Kernel, vmx: DatastorePath, host: HostSystem) -> Any:
+    """Read a machine's configuration and what its disks' files say.
+
+    Disks and networks that are gone stay in the configuration; starting the machine then fails.
+
+    Raises:
+        vim.fault.NotFound: there is no such file.
+        vim.fault.InvalidDatastorePath: the file names files outside of the datastores.
+        vim.fault.VmConfigFault: the file is no .vmx file, or cannot be read.
+    """
+    store = kernel.service(DiskStore)
+    try:
+        config = await kernel.blocking(read_vmx, store.volumes, vmx)
+    except FileNotFoundError as error:
+        raise vim.fault.NotFound(msg=f"There is no file {vmx}.") from error
+    except (StorageError, OSError, ValueError) as error:
+        reason = f"{vmx} cannot be used: {error}"
+        raise vim.fault.GenericVmConfigFault(reason=reason, msg=reason) from error
+    await kernel.blocking(_fill_disks, store, config.hardware.device)
+    _plug_in(kernel, config.hardware.device, host)
+    return config
+
+
+def _fill_disks(store: DiskStore, devices: Sequence[Any]) -> None:
+    for device in devices:
+        if isinstance(device, _device.VirtualDisk):
+            try:
+                chain = chain_of(store, DatastorePath.parse(device.backing.fileName))
+            except (StorageError, OSError):
+                continue
+            fill_from_files(device, chain)
+    describe(list(devices))
+
+
+def _plug_in(kernel: Kernel, devices: Sequence[Any], host: HostSystem) -> None:
+    by_name = {
+        network.name: network.ref
+        for network in networks_of(kernel, host)
+        if not isinstance(network, DistributedVirtualPortgroup)
+    }
+    for card in devices:
+        if not isinstance(card, _device.VirtualEthernetCard):
+            continue
+        backing = card.backing
+        if isinstance(backing, StandardBacking):
+            backing.network = by_name.get(backing.deviceName)
+        elif isinstance(backing, DistributedBacking):
+            group = portgroup(kernel, backing.port.switchUuid, backing.port.portgroupKey)
+            if group is not None:
+                backing.port.switchUuid = group.switch.properties["uuid"]
+                group.adopt_port(backing.port.portKey or "")

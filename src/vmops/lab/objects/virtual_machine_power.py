@@ -1,0 +1,296 @@
+"""Power: on, off, suspended, and back."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.objects import virtual_machine_properties
+from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.host_system import HostSystem
+from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.objects.references import link, unlink
+from vmops.lab.objects.virtual_machine_guest import machine_of, read_chains
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.errors import StorageError
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+_device = vim.vm.device
+ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
+
+
+def wrong_state(vm: VirtualMachine, wanted: str) -> Any:
+    """Build the fault for an operation that needs the machine in another state."""
+    return vim.fault.InvalidPowerState(
+        requestedState=wanted,
+        existingState=vm.power_state,
+        msg=f"The attempted operation cannot be performed in the current state ({vm.power_state}).",
+    )
+
+
+def refuse_unless_off(vm: VirtualMachine) -> None:
+    """Raise vim.fault.InvalidPowerState unless the machine is off."""
+    if vm.power_state != OFF:
+        raise wrong_state(vm, OFF)
+
+
+def refuse_if_on(vm: VirtualMachine) -> None:
+    """Raise vim.fault.InvalidPowerState if the machine is on."""
+    if vm.power_state == ON:
+        raise wrong_state(vm, OFF)
+
+
+def require_on(vm: VirtualMachine) -> None:
+    """Raise vim.fault.InvalidPowerState unless the machine is on."""
+    if vm.power_state != ON:
+        raise wrong_state(vm, ON)
+
+
+def require_tools(vm: VirtualMachine) -> None:
+    """Refuse what only the guest's tools can do; the lab's guests have none.
+
+    Raises:
+        vim.fault.InvalidPowerState: the machine is not on.
+        vim.fault.ToolsUnavailable: no tools run in the guest.
+    """
+    require_on(vm)
+    raise vim.fault.ToolsUnavailable(msg="VMware Tools is not running in the guest.")
+
+
+def config_fault(text: str) -> Any:
+    """Build the fault that carries what the hypervisor said."""
+    return vim.fault.GenericVmConfigFault(reason=text, msg=text)
+
+
+def memory_file(vm: VirtualMachine) -> DatastorePath:
+    """Return where a suspended machine's memory lies."""
+    return vm.vmx.sibling(vm.vmx.name.rpartition(".")[0] + ".vmss")
+
+
+async def power_on(vm: VirtualMachine, host: Any) -> None:
+    """Start the guest, or resume it from the memory it was suspended to.
+
+    Raises:
+        vim.fault.InvalidPowerState: it is on.
+        vim.fault.InvalidState: it is a template, its files cannot be read, or its host is in
+            maintenance mode.
+        vim.fault.FileNotFound, vim.fault.InvalidDiskFormat, vim.fault.FileLocked: a disk is
+            missing, no disk, or another machine's at this moment.
+        vim.fault.GenericVmConfigFault: the hypervisor cannot start it; the text says why.
+    """
+    if vm.power_state == ON:
+        raise wrong_state(vm, OFF)
+    if vm.is_template:
+        raise invalid_state("A template cannot be powered on.")
+    devices = vm.config.hardware.device
+    _check_host(vm, host)
+    chains = await vm.kernel.blocking(read_chains, vm.kernel.service(DiskStore), devices)
+    _check_locks(vm)
+    machine = machine_of(vm, chains)
+    is_resumed = vm.power_state == SUSPENDED
+    memory = vm.kernel.service(DiskStore).volumes.resolve(memory_file(vm))
+    # Said before the guest starts, so that two machines that start at once see each other's locks.
+    vm.starting = True
+    try:
+        if is_resumed:
+            await vm.kernel.hypervisor.resume(machine, memory)
+        else:
+            await vm.kernel.hypervisor.power_on(machine)
+    except HypervisorError as error:
+        raise config_fault(str(error)) from error
+    finally:
+        vm.starting = False
+    show_power(vm, ON, boot_time=datetime.now(UTC))
+    if is_resumed:
+        await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
+    await virtual_machine_properties.refresh_files(vm)
+
+
+async def power_off(vm: VirtualMachine) -> None:
+    """End the guest, or drop the memory of a suspended one.
+
+    Raises:
+        vim.fault.InvalidPowerState: it is off.
+        vim.fault.GenericVmConfigFault: the hypervisor could not end it.
+    """
+    if vm.power_state == OFF:
+        raise wrong_state(vm, ON)
+    if vm.power_state == SUSPENDED:
+        memory = vm.kernel.service(DiskStore).volumes.resolve(memory_file(vm))
+        await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
+    else:
+        try:
+            await vm.kernel.hypervisor.power_off(vm.moid)
+        except HypervisorError as error:
+            raise config_fault(str(error)) from error
+    if vm.power_state != OFF:  # the guest's end may have been noticed meanwhile
+        show_power(vm, OFF)
+    await virtual_machine_properties.refresh_files(vm)
+
+
+async def suspend(vm: VirtualMachine) -> None:
+    """Write the guest's memory beside the .vmx file and end the guest.
+
+    Raises:
+        vim.fault.InvalidPowerState: it is not on.
+        vim.fault.GenericVmConfigFault: the hypervisor could not; the guest runs on.
+        vim.fault.NoDiskSpace: there is no room for the memory.
+    """
+    require_on(vm)
+    volumes = vm.kernel.service(DiskStore).volumes
+    path = memory_file(vm)
+    memory = volumes.resolve(path)
+    with storage_faults(path):
+        await vm.kernel.blocking(volumes.require, path.datastore, vm.memory_mib * 1024**2)
+        await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
+    try:
+        await vm.kernel.hypervisor.suspend(vm.moid, memory)
+    except HypervisorError as error:
+        raise config_fault(str(error)) from error
+    show_power(vm, SUSPENDED)
+    await virtual_machine_properties.refresh_files(vm)
+
+
+async def reset(vm: VirtualMachine) -> None:
+    """Pull the reset line.
+
+    Raises:
+        vim.fault.InvalidPowerState: it is not on.
+        vim.fault.GenericVmConfigFault: the hypervisor could not.
+    """
+    require_on(vm)
+    try:
+        await vm.kernel.hypervisor.reset(vm.moid)
+    except HypervisorError as error:
+        raise config_fault(str(error)) from error
+    vm.publish({"runtime.bootTime": datetime.now(UTC)})
+
+
+def guest_stopped(kernel: Kernel, key: str) -> None:
+    """Show that a guest ended by itself: the hypervisor's ``on_stopped``."""
+    if key not in kernel.registry:
+        return
+    vm: Any = kernel.registry.find(key, ManagedEntity)
+    if vm.wire_type is vim.VirtualMachine and vm.power_state == ON:
+        show_power(vm, OFF)
+
+
+def show_power(vm: VirtualMachine, state: str, *, boot_time: datetime | None = None) -> None:
+    """Publish a power state and all that follows from it."""
+    is_on = state == ON
+    moment = datetime.now(UTC)
+    changes = {
+        "runtime.powerState": state,
+        "runtime.bootTime": boot_time if is_on else None,
+        "runtime.suspendTime": moment if state == SUSPENDED else None,
+        "runtime.cleanPowerOff": None if is_on else True,
+        "guest": virtual_machine_properties.guest_info(state),
+    }
+    if vm.is_accessible:
+        changes["config.hardware.device"] = [_shown(each, is_on=is_on) for each in vm.devices]
+        machine_mhz = vm.host.properties["hardware"].cpuInfo.hz // 1_000_000
+        cpus = vm.config.hardware.numCPU
+        changes["runtime.maxCpuUsage"] = machine_mhz * cpus if is_on else 0
+        changes["runtime.maxMemoryUsage"] = vm.memory_mib if is_on else 0
+    vm.publish(changes)
+    vm.kernel.touch(vm.host, "summary")
+
+
+def _shown(device: Any, *, is_on: bool) -> Any:
+    """Return the device as it is in a machine that is on or off: connected or not."""
+    if device.connectable is None:
+        return device
+    connected = is_on and bool(device.connectable.startConnected)
+    shown = copy.copy(device)
+    shown.connectable = copy.copy(device.connectable)
+    shown.connectable.connected = connected
+    shown.connectable.status = "ok" if connected else "untried"
+    return shown
+
+
+def _check_host(vm: VirtualMachine, host: Any) -> None:
+    if host is not None and host != vm.host.ref:
+        kernel = vm.kernel
+        wanted = kernel.registry.find(host, HostSystem)
+        if wanted.parent is not vm.host.parent or vm.power_state != OFF:
+            raise invalid_argument("host", "The machine cannot run there.")
+        if wanted.in_maintenance:
+            raise invalid_state("The host is in maintenance mode.")
+        move_to_host(vm, wanted)
+    if vm.host.in_maintenance:
+        raise invalid_state("The host is in maintenance mode.")
+
+
+def move_to_host(vm: VirtualMachine, host: HostSystem) -> None:
+    """Register the machine, which does not run, on another host."""
+    if vm.host is host:
+        return
+    unlink(vm.kernel, vm.host, "vm", vm.ref)
+    link(vm.kernel, host, "vm", vm.ref)
+    vm.publish({"runtime.host": host.ref})
+
+
+def _check_locks(vm: VirtualMachine) -> None:
+    """Refuse to start on a disk that another running machine has.
+
+    Disks below a disk are only read, so any number of machines may share those.
+
+    Raises:
+        vim.fault.FileLocked: names the disk.
+    """
+    written, read = _disk_paths(vm)
+    for other in _others_on(vm):
+        other_written, other_read = _disk_paths(other)
+        clash = (written & (other_written | other_read)) | (read & other_written)
+        if clash:
+            file = min(clash)
+            raise vim.fault.FileLocked(
+                file=file, msg=f"Failed to lock the file '{file}': another machine has it."
+            )
+
+
+def _others_on(vm: VirtualMachine) -> list[VirtualMachine]:
+    return [
+        other
+        for other in vm.kernel.registry.all(type(vm))
+        if other is not vm and (other.power_state == ON or other.starting)
+    ]
+
+
+def _disk_paths(vm: VirtualMachine) -> tuple[set[str], set[str]]:
+    written: set[str] = set()
+    read: set[str] = set()
+    for device in vm.devices:
+        if isinstance(device, _device.VirtualDisk):
+            backing = device.backing
+            written.add(backing.fileName)
+            while backing.parent is not None:
+                backing = backing.parent
+                read.add(backing.fileName)
+    return written, read
+
+
+def settle_running(vm: VirtualMachine, state: str, running: frozenset[str]) -> None:
+    """Give a machine found again at a start the state that is true now.
+
+    ``state`` is the one that was saved. A guest runs if the hypervisor says so, and a machine is
+    suspended only if its memory is there.
+    """
+    if vm.moid in running:
+        show_power(vm, ON, boot_time=datetime.now(UTC))
+        return
+    if state == SUSPENDED:
+        volumes = vm.kernel.service(DiskStore).volumes
+        with suppress(StorageError):
+            if volumes.resolve(memory_file(vm)).is_file():
+                show_power(vm, SUSPENDED)

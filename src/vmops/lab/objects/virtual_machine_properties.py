@@ -1,0 +1,258 @@
+"""What a virtual machine shows of itself beside its configuration."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.objects.virtual_machine_files import VmFile, scan
+from vmops.lab.objects.wire_defaults import filled
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+_device = vim.vm.device
+_GREEN = vim.ManagedEntity.Status.green
+
+
+def runtime(host: Any, *, is_accessible: bool) -> Any:
+    """Build the RuntimeInfo of a machine that is off."""
+    return vim.vm.RuntimeInfo(
+        host=host,
+        connectionState="connected" if is_accessible else "inaccessible",
+        powerState="poweredOff",
+        faultToleranceState="notConfigured",
+        toolsInstallerMounted=False,
+        numMksConnections=0,
+        recordReplayState="inactive",
+        onlineStandby=False,
+        consolidationNeeded=False,
+        suspendInterval=0,
+        maxCpuUsage=0,
+        maxMemoryUsage=0,
+        cleanPowerOff=True,
+        suspendedToMemory=False,
+    )
+
+
+def guest_info(power_state: str) -> Any:
+    """Build the GuestInfo of a guest without tools."""
+    is_on = power_state == "poweredOn"
+    return vim.vm.GuestInfo(
+        toolsStatus="toolsNotInstalled",
+        toolsVersionStatus="guestToolsNotInstalled",
+        toolsVersionStatus2="guestToolsNotInstalled",
+        toolsRunningStatus="guestToolsNotRunning",
+        toolsVersion="0",
+        guestState="running" if is_on else "notRunning",
+        guestOperationsReady=False,
+        interactiveGuestOperationsReady=False,
+        guestStateChangeSupported=False,
+        net=[],
+        disk=[],
+        ipStack=[],
+        screen=vim.vm.GuestInfo.ScreenInfo(width=-1, height=-1),
+    )
+
+
+def capability() -> Any:
+    """Build what can be done with a machine of the lab; all else is False."""
+    return filled(
+        vim.vm.Capability,
+        s1AcpiManagementSupported=True,
+        diskSharesSupported=True,
+        bootOptionsSupported=True,
+        settingVideoRamSizeSupported=True,
+        multipleCoresPerSocketSupported=True,
+        poweredOffSnapshotsSupported=False,
+    )
+
+
+def summary(vm: VirtualMachine) -> Any:
+    """Build the VirtualMachineSummary."""
+    guest = vm.properties["guest"]
+    return vim.vm.Summary(
+        vm=vm.ref,
+        runtime=vm.properties["runtime"],
+        guest=vim.vm.Summary.GuestSummary(
+            guestId=guest.guestId,
+            guestFullName=guest.guestFullName,
+            toolsStatus=guest.toolsStatus,
+            toolsVersionStatus=guest.toolsVersionStatus,
+            toolsVersionStatus2=guest.toolsVersionStatus2,
+            toolsRunningStatus=guest.toolsRunningStatus,
+            hostName=guest.hostName,
+            ipAddress=guest.ipAddress,
+        ),
+        config=_config_summary(vm),
+        storage=_storage_summary(vm),
+        quickStats=_quick_stats(vm),
+        overallStatus=_GREEN,
+    )
+
+
+def _config_summary(vm: VirtualMachine) -> Any:
+    config = vm.properties["config"]
+    if config is None:
+        return vim.vm.Summary.ConfigSummary(name=vm.name, template=False, vmPathName=vm.vmx_path)
+    kinds = [_device.VirtualEthernetCard, _device.VirtualDisk]
+    cards, disks = (sum(isinstance(each, kind) for each in vm.devices) for kind in kinds)
+    return vim.vm.Summary.ConfigSummary(
+        name=config.name,
+        template=config.template,
+        vmPathName=config.files.vmPathName,
+        memorySizeMB=config.hardware.memoryMB,
+        cpuReservation=config.cpuAllocation.reservation,
+        memoryReservation=config.memoryAllocation.reservation,
+        numCpu=config.hardware.numCPU,
+        numEthernetCards=cards,
+        numVirtualDisks=disks,
+        uuid=config.uuid,
+        instanceUuid=config.instanceUuid,
+        guestId=config.guestId,
+        guestFullName=config.guestFullName,
+        annotation=config.annotation,
+        managedBy=config.managedBy,
+        installBootRequired=False,
+        hwVersion=config.version,
+    )
+
+
+def _quick_stats(vm: VirtualMachine) -> Any:
+    state = vm.properties["runtime"]
+    is_on = vm.power_state == "poweredOn"
+    memory = vm.memory_mib if is_on else 0
+    uptime = 0
+    if is_on and state.bootTime is not None:
+        uptime = int((datetime.now(UTC) - state.bootTime).total_seconds())
+    return vim.vm.Summary.QuickStats(
+        overallCpuUsage=0,
+        overallCpuDemand=0,
+        guestMemoryUsage=0,
+        hostMemoryUsage=memory,
+        guestHeartbeatStatus=vim.ManagedEntity.Status.gray,
+        distributedCpuEntitlement=0,
+        distributedMemoryEntitlement=0,
+        staticCpuEntitlement=0,
+        staticMemoryEntitlement=0,
+        privateMemory=memory,
+        sharedMemory=0,
+        swappedMemory=0,
+        balloonedMemory=0,
+        consumedOverheadMemory=0,
+        ftLogBandwidth=-1,
+        ftSecondaryLatency=-1,
+        ftLatencyStatus=vim.ManagedEntity.Status.gray,
+        compressedMemory=0,
+        uptimeSeconds=uptime,
+        ssdSwappedMemory=0,
+    )
+
+
+def resource_config(vm: VirtualMachine) -> Any:
+    """Build the ResourceConfigSpec; None if the machine is not accessible."""
+    config = vm.properties["config"]
+    if config is None:
+        return None
+    return vim.ResourceConfigSpec(
+        entity=vm.ref,
+        changeVersion=config.changeVersion,
+        cpuAllocation=config.cpuAllocation,
+        memoryAllocation=config.memoryAllocation,
+    )
+
+
+def _uncommitted(vm: VirtualMachine) -> dict[str, int]:
+    """Bytes that disks may still grow by, by datastore."""
+    grow: defaultdict[str, int] = defaultdict(int)
+    allocated = {
+        file.disk_key: file.allocated
+        for file in vm.files
+        if file.type == "diskExtent" and file.level == 0
+    }
+    for disk in vm.devices:
+        if isinstance(disk, _device.VirtualDisk):
+            datastore = DatastorePath.parse(disk.backing.fileName).datastore
+            grow[datastore] += max(0, int(disk.capacityInBytes) - allocated.get(disk.key, 0))
+    return grow
+
+
+def _committed(vm: VirtualMachine, *, only_own: bool = False) -> dict[str, int]:
+    """Bytes that files occupy, by datastore, those of parents of disks too unless ``only_own``."""
+    used: defaultdict[str, int] = defaultdict(int)
+    counted = {file.path: file for file in vm.files if not (only_own and file.level)}
+    for path, file in counted.items():
+        used[path.datastore] += file.allocated
+    return used
+
+
+def _storage_summary(vm: VirtualMachine) -> Any:
+    return vim.vm.Summary.StorageSummary(
+        committed=sum(_committed(vm).values()),
+        uncommitted=sum(_uncommitted(vm).values()),
+        unshared=sum(_committed(vm, only_own=True).values()),
+        timestamp=vm.files_seen_at,
+    )
+
+
+async def refresh_files(vm: VirtualMachine) -> None:
+    """Look at the machine's files, and publish ``layoutEx`` and ``storage``."""
+    store = vm.kernel.service(DiskStore)
+    vm.files = await vm.kernel.blocking(scan, store, vm.vmx, vm.devices)
+    vm.files_seen_at = datetime.now(UTC)
+    if vm.moid in vm.kernel.registry:
+        vm.publish({"layoutEx": _layout(vm), "storage": _storage(vm)})
+
+
+def _layout(vm: VirtualMachine) -> Any:
+    by_path: dict[DatastorePath, tuple[int, VmFile]] = {}
+    for file in vm.files:
+        by_path.setdefault(file.path, (len(by_path), file))
+    disks = []
+    for disk in vm.devices:
+        if not isinstance(disk, _device.VirtualDisk):
+            continue
+        of_disk = [file for file in vm.files if file.disk_key == disk.key]
+        units: defaultdict[int, list[int]] = defaultdict(list)
+        for file in of_disk:
+            units[file.level].append(by_path[file.path][0])
+        chain = [vim.vm.FileLayoutEx.DiskUnit(fileKey=units[at]) for at in sorted(units)[::-1]]
+        disks.append(vim.vm.FileLayoutEx.DiskLayout(key=disk.key, chain=chain))
+    return vim.vm.FileLayoutEx(
+        file=[
+            vim.vm.FileLayoutEx.FileInfo(
+                key=key,
+                name=str(file.path),
+                type="log" if file.type == "serial" else file.type,
+                size=file.size,
+                uniqueSize=file.allocated if file.level == 0 else 0,
+                accessible=True,
+            )
+            for key, file in by_path.values()
+        ],
+        disk=disks,
+        snapshot=[],
+        timestamp=vm.files_seen_at,
+    )
+
+
+def _storage(vm: VirtualMachine) -> Any:
+    committed, own, grow = _committed(vm), _committed(vm, only_own=True), _uncommitted(vm)
+    names = {vm.kernel.registry.get(ref).read("name"): ref for ref in vm.properties["datastore"]}
+    return vim.vm.StorageInfo(
+        perDatastoreUsage=[
+            vim.vm.StorageInfo.UsageOnDatastore(
+                datastore=ref,
+                committed=committed.get(name, 0),
+                uncommitted=grow.get(name, 0),
+                unshared=own.get(name, 0),
+            )
+            for name, ref in names.items()
+        ],
+        timestamp=vm.files_seen_at,
+    )

@@ -1,0 +1,196 @@
+"""Reconfiguration: planned completely, then done, then shown; on any failure nothing changed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim, vmodl
+
+from vmops.lab.objects import virtual_machine_properties
+from vmops.lab.objects.argument_faults import entity_name
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.objects.virtual_machine_config import apply_spec
+from vmops.lab.objects.virtual_machine_devices import DevicePlan, disks_to_inspect
+from vmops.lab.objects.virtual_machine_disks import DiskChanges, chain_of
+from vmops.lab.objects.virtual_machine_drives import DrivePlanner
+from vmops.lab.objects.virtual_machine_nics import NicPlanner, PortReservations
+from vmops.lab.objects.virtual_machine_place import settle
+from vmops.lab.objects.vmx import write_vmx
+from vmops.lab.storage.disks import DiskInfo, DiskStore
+from vmops.lab.storage.errors import FileMissing
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.objects.host_system import HostSystem
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+_device = vim.vm.device
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What a planned change will be: the configuration, and what happens to files and ports."""
+
+    config: Any
+    files: DiskChanges
+    ports: PortReservations
+
+
+async def plan(
+    kernel: Kernel, config: Any, spec: Any, vmx: DatastorePath, host: HostSystem, power_state: str
+) -> Outcome:
+    """Work out what a ConfigSpec makes of ``config``, a copy which is changed.
+
+    The caller releases the outcome's ports.
+
+    Raises:
+        As `apply_spec` and `DevicePlan.run` do.
+    """
+    ports = PortReservations()
+    clash = None if kernel.settings.esx else _Clash(kernel, vmx)
+    apply_spec(config, spec, power_state=power_state, clash=clash)
+    changes = spec.deviceChange or []
+    known = await _known_chains(kernel, changes)
+    present = tuple(config.hardware.device)
+    drives = DrivePlanner(
+        volumes=kernel.service(DiskStore).volumes,
+        directory=vmx.parent,
+        base_name=vmx.name.rpartition(".")[0],
+        known=known,
+        present=tuple(each for each in present if isinstance(each, _device.VirtualDisk)),
+    )
+    cards = tuple(each for each in present if isinstance(each, _device.VirtualEthernetCard))
+    devices = DevicePlan(
+        devices=list(present),
+        drives=drives,
+        nics=NicPlanner(kernel, host, ports, cards),
+        power_state=power_state,
+    )
+    try:
+        config.hardware.device = devices.run(changes) if changes else list(present)
+    except BaseException:
+        ports.release()
+        raise
+    return Outcome(config=config, files=drives.changes, ports=ports)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clash:
+    """Says whether another machine than that of a .vmx file has an instance UUID."""
+
+    kernel: Kernel
+    vmx: DatastorePath
+
+    def __call__(self, uuid: str) -> bool:
+        for other in self.kernel.registry.all(ManagedEntity):
+            if other.wire_type is vim.VirtualMachine and other.properties["config"] is not None:
+                config = other.properties["config"]
+                if config.instanceUuid == uuid and config.files.vmPathName != str(self.vmx):
+                    return True
+        return False
+
+
+async def _known_chains(
+    kernel: Kernel, changes: Sequence[Any]
+) -> dict[DatastorePath, list[DiskInfo]]:
+    store = kernel.service(DiskStore)
+    known = {}
+    for path in disks_to_inspect(changes):
+        with storage_faults(path):
+            try:
+                known[path] = await kernel.blocking(chain_of, store, path)
+            except FileMissing:
+                if await kernel.blocking(lambda at=path: store.volumes.resolve(at).exists()):
+                    raise  # a parent is missing, which the plan would not see
+    return known
+
+
+async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
+    """Change the machine, whose lock the caller has, to what a ConfigSpec asks for.
+
+    Raises:
+        vim.fault.ConcurrentAccess: ``changeVersion`` is not the present one.
+        vmodl.fault.NotSupported: it is a template.
+        vim.fault.DuplicateName: the new name is taken in the folder.
+        As `plan` does, and file faults of disks that could not be made.
+    """
+    old = vm.config
+    if spec.changeVersion and spec.changeVersion != old.changeVersion:
+        raise vim.fault.ConcurrentAccess(msg="The machine was changed meanwhile.")
+    if vm.is_template:
+        raise vmodl.fault.NotSupported(msg="A template cannot be reconfigured.")
+    kernel = vm.kernel
+    config = copy.deepcopy(old)
+    if spec.name is not None and spec.name != vm.name:
+        config.name = _checked_name(vm, spec.name)
+    outcome = await plan(kernel, config, spec, vm.vmx, vm.host, vm.power_state)
+    try:
+        await carry_out(kernel, outcome, vm.vmx)
+        # A guest may have ended while files were made; what it changed must not come back.
+        keep_connections(outcome.config, vm.devices)
+        show(vm, outcome.config)
+    finally:
+        outcome.ports.release()
+    await kernel.blocking(outcome.files.finish, kernel.service(DiskStore))
+    await virtual_machine_properties.refresh_files(vm)
+
+
+async def carry_out(kernel: Kernel, outcome: Outcome, vmx: DatastorePath) -> None:
+    """Make the files of an outcome and write the .vmx file; on failure nothing is left."""
+    store = kernel.service(DiskStore)
+    files = outcome.files
+    if files.creations or files.extensions:
+        await kernel.blocking(files.apply, store)
+    try:
+        with storage_faults(vmx):
+            await kernel.blocking(write_vmx, store.volumes, vmx, outcome.config)
+    except BaseException:
+        await kernel.blocking(files.undo, store)
+        raise
+
+
+def show(vm: VirtualMachine, config: Any) -> None:
+    """Publish a changed configuration and what depends on it."""
+    vm.publish({"config": config, "name": config.name})
+    settle(vm)
+
+
+async def rename(vm: VirtualMachine, name: str) -> None:
+    """Rename the machine, whose lock the caller has.
+
+    Raises:
+        vim.fault.InvalidName, vim.fault.DuplicateName: see `entity_name`.
+    """
+    stored = _checked_name(vm, name)
+    if not vm.is_accessible:
+        vm.publish({"name": stored})
+        return
+    config = copy.copy(vm.config)
+    config.name = stored
+    volumes = vm.kernel.service(DiskStore).volumes
+    with storage_faults(vm.vmx):
+        await vm.kernel.blocking(write_vmx, volumes, vm.vmx, config)
+    vm.publish(vm.renamed(stored))
+
+
+def _checked_name(vm: VirtualMachine, name: str) -> str:
+    stored = entity_name(name)
+    if vm.parent is not None:
+        vm.parent.check_child_name(stored, but=vm)
+    return stored
+
+
+def keep_connections(config: Any, now: Sequence[Any]) -> None:
+    """Let devices be connected as they are now, and new ones not yet."""
+    by_key = {device.key: device for device in now}
+    for device in config.hardware.device:
+        if device.connectable is None:
+            continue
+        shown = getattr(by_key.get(device.key), "connectable", None)
+        device.connectable.connected = shown is not None and shown.connected
+        device.connectable.status = "untried" if shown is None else shown.status

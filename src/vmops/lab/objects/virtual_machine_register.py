@@ -1,0 +1,97 @@
+"""Virtual machines found by their .vmx file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.objects import virtual_machine_properties
+from vmops.lab.objects.argument_faults import entity_name, invalid_argument
+from vmops.lab.objects.container import Container
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.host_system import HostSystem
+from vmops.lab.objects.placement import choose_host, environment_browser_of
+from vmops.lab.objects.virtual_machine import Place, VirtualMachine
+from vmops.lab.objects.virtual_machine_config import instance_uuid
+from vmops.lab.objects.virtual_machine_load import load
+from vmops.lab.objects.virtual_machine_place import join
+from vmops.lab.objects.vmx import write_vmx
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What RegisterVM_Task is asked for."""
+
+    path: str
+    name: str | None
+    as_template: bool
+    pool: Any
+    host: Any
+
+
+async def register(kernel: Kernel, folder: Container, wanted: Registration) -> VirtualMachine:
+    """Add the machine of a .vmx file to the inventory, with all that the file says.
+
+    Raises:
+        vim.fault.NotFound: there is no such file.
+        vim.fault.InvalidDatastorePath: the path is malformed.
+        vim.fault.AlreadyExists: its machine is in the inventory.
+        vim.fault.DuplicateName: the name is taken in the folder.
+        vim.fault.VmConfigFault: the file is no .vmx file.
+        vmodl.fault.InvalidArgument: no pool for a machine, a pool for a template, or no host.
+    """
+    with storage_faults(wanted.path):
+        vmx = DatastorePath.parse(wanted.path)
+        kernel.service(DiskStore).volumes.root(vmx.datastore)
+    if wanted.as_template and wanted.pool is not None:
+        raise invalid_argument("pool", "A template has no pool.")
+    if wanted.as_template and wanted.host is None:
+        raise invalid_argument("host", "A template needs a host.")
+    if any(vm.vmx == vmx for vm in kernel.registry.all(VirtualMachine)):
+        raise vim.fault.AlreadyExists(
+            name=wanted.path, msg=f"The machine of {wanted.path} is in the inventory."
+        )
+    pool = wanted.pool
+    if wanted.as_template:
+        host = kernel.registry.find(wanted.host, HostSystem)
+        compute = host.parent
+        browser = compute.properties["environmentBrowser"] if compute is not None else None
+    else:
+        host = choose_host(kernel, pool, wanted.host, vmx.datastore)
+        browser = environment_browser_of(kernel, pool)
+    config = await load(kernel, vmx, host)
+    config.template = wanted.as_template
+    config.name = entity_name(wanted.name or config.name)
+    with folder.reserved(config.name):
+        await _resolve_conflict(kernel, vmx, config)
+        vm = VirtualMachine(
+            kernel,
+            kernel.new_moid("vm"),
+            name=config.name,
+            vmx=vmx,
+            config=config,
+            place=Place(folder=folder.ref, host=host.ref, pool=pool, browser=browser),
+        )
+        join(vm)
+    await virtual_machine_properties.refresh_files(vm)
+    return vm
+
+
+async def _resolve_conflict(kernel: Kernel, vmx: DatastorePath, config: Any) -> None:
+    """Give the machine another instance UUID if one in the inventory has its own.
+
+    vCenter does so to a copy of a machine that is registered.
+    """
+    taken = {vm.instance_uuid for vm in kernel.registry.all(VirtualMachine)}
+    if not kernel.settings.esx and config.instanceUuid in taken:
+        config.instanceUuid = instance_uuid()
+        volumes = kernel.service(DiskStore).volumes
+        with storage_faults(vmx):
+            await kernel.blocking(write_vmx, volumes, vmx, config)

@@ -1,0 +1,53 @@
+"""Pictures of a guest's screen, kept beside its virtual machine's files."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.objects import virtual_machine_properties
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.virtual_machine_power import config_fault, require_on
+from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.volumes import Volumes
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+
+async def create(vm: VirtualMachine) -> str:
+    """Write the screen to ``<name>-<n>.png`` in the machine's folder; return its datastore path.
+
+    Raises:
+        vim.fault.InvalidPowerState: the machine is not on.
+        vim.fault.GenericVmConfigFault: the hypervisor has no picture.
+    """
+    require_on(vm)
+    try:
+        picture = await vm.kernel.hypervisor.screenshot(vm.moid)
+    except HypervisorError as error:
+        raise config_fault(str(error)) from error
+    path: DatastorePath = await vm.kernel.blocking(
+        _write, vm.kernel.service(Volumes), vm.vmx, picture
+    )
+    await virtual_machine_properties.refresh_files(vm)
+    return str(path)
+
+
+def _write(volumes: Volumes, vmx: DatastorePath, picture: bytes) -> DatastorePath:
+    base = vmx.name.rpartition(".")[0]
+    for number in itertools.count():
+        path = vmx.sibling(f"{base}-{number}.png")
+        with storage_faults(path):
+            try:
+                # Exclusive, and never through a symbolic link that someone put there.
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                descriptor = os.open(volumes.resolve(path), flags, 0o600)
+            except FileExistsError:
+                continue
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(picture)
+        return path
+    raise AssertionError

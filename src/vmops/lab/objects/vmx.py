@@ -1,0 +1,244 @@
+"""The .vmx file: a virtual machine's configuration on its datastore, written and read back."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pyVmomi import vim
+
+from vmops.lab.objects.device_slots import with_children
+from vmops.lab.objects.guest_descriptors import full_name, id_of_vmx_name, vmx_names
+from vmops.lab.objects.virtual_machine_config import (
+    FIRMWARES,
+    HARDWARE_VERSIONS,
+    bios_uuid,
+    instance_uuid,
+    new_config,
+)
+from vmops.lab.objects.vmx_devices import device_entries, devices_of, place_name
+from vmops.lab.objects.vmx_text import (
+    LARGEST,
+    Entries,
+    read_text,
+    render_text,
+    uuid_of,
+    uuid_text,
+)
+from vmops.lab.storage.errors import InvalidDisk
+from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.volumes import Volumes
+
+_boot = vim.vm.BootOptions
+_FLAGS = {
+    "mem.hotadd": "memoryHotAddEnabled",
+    "vcpu.hotadd": "cpuHotAddEnabled",
+    "vcpu.hotremove": "cpuHotRemoveEnabled",
+    "vhv.enable": "nestedHVEnabled",
+    "vpmc.enable": "vPMCEnabled",
+    "ctkEnabled": "changeTrackingEnabled",
+    "sched.mem.pin": "memoryReservationLockedToMax",
+}
+_TOOL_HOOKS = {
+    "toolScripts.afterPowerOn": "afterPowerOn",
+    "toolScripts.afterResume": "afterResume",
+    "toolScripts.beforeSuspend": "beforeGuestStandby",
+    "toolScripts.beforePowerOff": "beforeGuestShutdown",
+    "tools.syncTime": "syncTimeWithHost",
+}
+_POWER_OPS = {
+    "powerType.powerOff": "powerOffType",
+    "powerType.suspend": "suspendType",
+    "powerType.reset": "resetType",
+}
+_IGNORED = (".encoding", "config.version", "uuid.location", "guestOS.detailed.data")
+
+
+def write_vmx(volumes: Volumes, vmx: DatastorePath, config: Any) -> None:
+    """Write a configuration to its .vmx file, as a whole or not at all. Blocking.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    file = volumes.resolve(vmx)
+    temporary = file.with_name(f".{file.name[:100]}.{uuid4().hex[:8]}~")
+    text = render_text(entries_of(config, vmx.parent)).encode()
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_vmx(volumes: Volumes, vmx: DatastorePath) -> Any:
+    """Read the configuration a .vmx file holds. Blocking.
+
+    Disks come without what their own files say; see `virtual_machine_register`.
+
+    Raises:
+        OSError: the file cannot be read.
+        InvalidDisk: it is no .vmx file.
+        InvalidDatastorePath: it names a file outside of the datastores.
+    """
+    file: Path = volumes.resolve(vmx)
+    with file.open("rb") as stream:
+        content = stream.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise InvalidDisk(vmx, "it is too large for a .vmx file")
+    entries = read_text(content.decode("utf-8", errors="replace"))
+    if "config.version" not in entries:
+        raise InvalidDisk(vmx, "it is no .vmx file")
+    return config_of(entries, vmx)
+
+
+def entries_of(config: Any, folder: DatastorePath) -> Entries:
+    """Return the entries of a configuration; extra configuration never hides one of them."""
+    hardware = config.hardware
+    entries = Entries(
+        {
+            ".encoding": "UTF-8",
+            "config.version": "8",
+            "virtualHW.version": str(int(config.version.removeprefix("vmx-"))),
+            "displayName": config.name,
+            "guestOS": vmx_names().get(config.guestId, config.guestId),
+            "memSize": str(hardware.memoryMB),
+            "numvcpus": str(hardware.numCPU),
+            "cpuid.coresPerSocket": str(hardware.numCoresPerSocket),
+            "uuid.bios": uuid_text(config.uuid),
+            "vc.uuid": uuid_text(config.instanceUuid),
+            "firmware": config.firmware,
+            "annotation": config.annotation or "",
+            "disk.EnableUUID": _bool(config.flags.diskUuidEnabled),
+            "swapPlacement": config.swapPlacement or "inherit",
+        }
+    )
+    if config.alternateGuestName:
+        entries["guestOSAltName"] = config.alternateGuestName
+    for key, name in _FLAGS.items():
+        entries[key] = _bool(getattr(config, name))
+    for key, name in _TOOL_HOOKS.items():
+        entries[key] = _bool(getattr(config.tools, name))
+    for key, name in _POWER_OPS.items():
+        entries[key] = getattr(config.defaultPowerOps, name) or "soft"
+    if config.managedBy is not None:
+        entries["managedBy.extensionKey"] = config.managedBy.extensionKey
+        entries["managedBy.type"] = config.managedBy.type
+    _write_allocation(entries, "sched.cpu", config.cpuAllocation)
+    _write_allocation(entries, "sched.mem", config.memoryAllocation)
+    _write_boot(entries, config)
+    entries.update(device_entries(hardware.device, folder))
+    for option in config.extraConfig:
+        entries.setdefault(option.key, str(option.value))
+    return entries
+
+
+def config_of(entries: Entries, vmx: DatastorePath) -> Any:
+    """Build the configuration that entries describe; those not understood are extra ones."""
+    for key in _IGNORED:
+        entries.take(key)
+    name = entries.take("displayName") or vmx.name.rpartition(".")[0]
+    config = new_config(
+        name,
+        vmx,
+        memory_mib=max(4, entries.take_int("memSize") or 32),
+        cpus=max(1, entries.take_int("numvcpus") or 1),
+    )
+    version = entries.take_int("virtualHW.version")
+    if version in HARDWARE_VERSIONS:
+        config.version = f"vmx-{version:02d}"
+    guest = id_of_vmx_name(entries.take("guestOS") or "") or "otherGuest"
+    config.guestId, config.guestFullName = guest, full_name(guest)
+    config.hardware.numCoresPerSocket = max(1, entries.take_int("cpuid.coresPerSocket") or 1)
+    config.uuid = uuid_of(entries.take("uuid.bios")) or bios_uuid()
+    config.instanceUuid = uuid_of(entries.take("vc.uuid")) or instance_uuid()
+    firmware = (entries.take("firmware") or "bios").lower()
+    config.firmware = firmware if firmware in FIRMWARES else "bios"
+    config.annotation = entries.take("annotation") or ""
+    config.alternateGuestName = entries.take("guestOSAltName") or ""
+    config.flags.diskUuidEnabled = entries.take_bool("disk.EnableUUID")
+    config.swapPlacement = entries.take("swapPlacement") or "inherit"
+    for key, field in _FLAGS.items():
+        setattr(config, field, entries.take_bool(key))
+    for key, field in _TOOL_HOOKS.items():
+        setattr(config.tools, field, entries.take_bool(key, getattr(config.tools, field)))
+    for key, field in _POWER_OPS.items():
+        setattr(config.defaultPowerOps, field, entries.take(key) or "soft")
+    extension, kind = entries.take("managedBy.extensionKey"), entries.take("managedBy.type")
+    if extension and kind:
+        config.managedBy = vim.ext.ManagedByInfo(extensionKey=extension, type=kind)
+    _read_allocation(entries, "sched.cpu", config.cpuAllocation)
+    _read_allocation(entries, "sched.mem", config.memoryAllocation)
+    boot = entries.take_prefixed("bios.") | entries.take_prefixed("uefi.")
+    config.hardware.device = with_children(devices_of(entries, vmx.parent))
+    _read_boot(boot, config, entries)
+    config.extraConfig = [
+        vim.option.OptionValue(key=key, value=value) for key, value in entries.items()
+    ]
+    return config
+
+
+def _bool(value: Any) -> str:
+    return "TRUE" if value else "FALSE"
+
+
+def _write_allocation(entries: Entries, prefix: str, allocation: Any) -> None:
+    entries[f"{prefix}.min"] = str(allocation.reservation or 0)
+    limit = allocation.limit
+    entries[f"{prefix}.max"] = "unlimited" if limit in (None, -1) else str(limit)
+    shares = allocation.shares
+    custom = shares is not None and shares.level == "custom"
+    entries[f"{prefix}.shares"] = str(shares.shares if custom else shares.level)
+
+
+def _read_allocation(entries: Entries, prefix: str, allocation: Any) -> None:
+    allocation.reservation = entries.take_int(f"{prefix}.min") or 0
+    limit = entries.take_int(f"{prefix}.max")
+    allocation.limit = -1 if limit is None else limit
+    shares = entries.take(f"{prefix}.shares") or "normal"
+    if shares.isdigit():
+        allocation.shares = vim.SharesInfo(level="custom", shares=int(shares))
+    elif shares in {"low", "normal", "high"}:
+        allocation.shares.level = shares
+
+
+def _write_boot(entries: Entries, config: Any) -> None:
+    options = config.bootOptions
+    entries["bios.bootDelay"] = str(options.bootDelay or 0)
+    entries["bios.forceSetupOnce"] = _bool(options.enterBIOSSetup)
+    entries["uefi.secureBoot.enabled"] = _bool(options.efiSecureBootEnabled)
+    names = {each.key: place_name(each, config.hardware.device) for each in config.hardware.device}
+    order = []
+    for entry in options.bootOrder or ():
+        if isinstance(entry, _boot.BootableCdromDevice):
+            order.append("cdrom")
+        elif names.get(getattr(entry, "deviceKey", None)):
+            order.append(names[entry.deviceKey])
+    if order:
+        entries["bios.bootOrder"] = ",".join(order)
+
+
+def _read_boot(given: dict[str, str], config: Any, entries: Entries) -> None:
+    boot = Entries(given)
+    options = config.bootOptions
+    options.bootDelay = max(0, boot.take_int("bootDelay") or 0)
+    options.enterBIOSSetup = boot.take_bool("forceSetupOnce")
+    options.efiSecureBootEnabled = boot.take_bool("secureBoot.enabled")
+    devices = config.hardware.device
+    keys = {place_name(each, devices): each for each in devices}
+    for word in (boot.take("bootOrder") or "").split(","):
+        device = keys.get(word.strip())
+        if word.strip() == "cdrom":
+            options.bootOrder.append(_boot.BootableCdromDevice())
+        elif isinstance(device, vim.vm.device.VirtualDisk):
+            options.bootOrder.append(_boot.BootableDiskDevice(deviceKey=device.key))
+        elif isinstance(device, vim.vm.device.VirtualEthernetCard):
+            options.bootOrder.append(_boot.BootableEthernetDevice(deviceKey=device.key))
+    entries.update({f"bios.{key}": value for key, value in boot.items()})
