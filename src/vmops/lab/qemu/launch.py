@@ -160,7 +160,7 @@ def _write_files(machine: Machine, directory: Path) -> Mapping[str, Path]:
         for index, key in enumerate(guestinfo_keys(machine)):
             file = directory / f"guestinfo-{index}"
             file.touch(mode=0o600)
-            file.write_text(machine.extra_config[key])
+            file.write_text(machine.extra_config[key], encoding="utf-8")
             files[key] = file
     except OSError as error:
         raise HypervisorError(f"the guest's run folder cannot be written: {error}") from error

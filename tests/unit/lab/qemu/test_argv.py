@@ -148,6 +148,7 @@ def test_cards_with_unusual_keys_find_a_slot_each() -> None:
     [
         ({"cpus": 3, "cores_per_socket": 2}, "3 processors cannot be divided"),
         ({"cpus": 0}, "1 to 255"),
+        ({"bios_uuid": "42"}, "not a BIOS UUID"),
         ({"firmware": "efi"}, "apt-get install ovmf"),
         ({"disks": (a_disk(VM, controller_key=1234),)}, "controller that does not exist"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from vmops.lab.hypervisor import (
     Segment,
     SerialPort,
 )
+from vmops.lab.qemu import QemuHypervisor
 from vmops.lab.qemu.process import ProcessIdentity
 
 pytestmark = pytest.mark.guest
@@ -210,6 +212,70 @@ def test_power_off_wins_over_a_suspension(tmp_path: Path) -> None:
             assert memory.exists() == (outcome is None)
 
     asyncio.run(run())
+
+
+def test_a_guest_for_whose_memory_there_is_no_room_runs_on(tmp_path: Path) -> None:
+    async def run() -> None:
+        memory = tmp_path / "memory"
+        machine = counting("vm-1", tmp_path)
+        log = Log(tmp_path, "vm-1")
+        async with a_hypervisor(tmp_path / "run") as hypervisor:
+            await hypervisor.power_on(machine)
+            await asyncio.to_thread(log.wait_for, 2)
+            pid = pid_of(tmp_path / "run", "vm-1")
+            limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (256 * 1024, limits[1]))
+            with pytest.raises(HypervisorError, match=r"cannot be written: .*too large"):
+                await hypervisor.suspend("vm-1", memory)
+            assert not memory.exists()
+            await asyncio.to_thread(log.wait_for, 5)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+            await hypervisor.suspend("vm-1", memory)
+            await hypervisor.resume(machine, memory)
+            counts = await asyncio.to_thread(log.wait_for, 5)
+            assert counts == list(range(1, len(counts) + 1))
+
+    asyncio.run(run())
+
+
+def test_a_guest_that_dies_while_it_is_suspended_is_off_and_leaves_no_memory(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        stopped: list[str] = []
+        memory = tmp_path / "memory"
+        async with a_hypervisor(tmp_path / "run", stopped) as hypervisor:
+            await hypervisor.power_on(counting("vm-1", tmp_path))
+            await asyncio.to_thread(Log(tmp_path, "vm-1").wait_for, 2)
+            suspending = asyncio.create_task(hypervisor.suspend("vm-1", memory))
+            while not memory.exists():
+                await asyncio.sleep(0)
+            os.kill(pid_of(tmp_path / "run", "vm-1"), signal.SIGKILL)
+            with pytest.raises(HypervisorError, match="QEMU"):
+                await suspending
+            await until(lambda: stopped == ["vm-1"])
+            assert not memory.exists()
+            assert await hypervisor.running() == frozenset()
+
+    asyncio.run(run())
+
+
+def test_a_guest_that_is_starting_when_the_lab_stops_is_ended(tmp_path: Path) -> None:
+    async def run() -> None:
+        hypervisor = QemuHypervisor(tmp_path / "run")
+        await hypervisor.start(lambda _key: None)
+        starting = asyncio.create_task(hypervisor.power_on(counting("vm-1", tmp_path)))
+        await until((tmp_path / "run/guests/vm-1").is_dir)
+        await hypervisor.stop(keep_guests=False)
+        await starting
+        assert not (tmp_path / "run/guests/vm-1/process").exists()
+        with pytest.raises(HypervisorError, match="being stopped"):
+            await hypervisor.power_on(counting("vm-1", tmp_path))
+
+    try:
+        asyncio.run(run())
+    finally:
+        asyncio.run(end_all(tmp_path / "run"))
 
 
 def test_guests_outlive_a_lab_that_is_killed(tmp_path: Path) -> None:

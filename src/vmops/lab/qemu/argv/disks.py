@@ -144,7 +144,8 @@ def _drive(controller: Controller, disk: Disk) -> Mapping[str, Any]:
         return {"driver": "nvme-ns", **common}
     if controller.model in _ATA:
         serial = disk.serial[-_LONGEST_ATA_SERIAL:]
-        return {"driver": "ide-hd", **common, "serial": serial, **_ERRORS}
+        model = "VMware Virtual IDE Hard Drive"
+        return {"driver": "ide-hd", **common, "serial": serial, "model": model, **_ERRORS}
     drive: dict[str, Any] = {
         "driver": "scsi-hd",
         **common,

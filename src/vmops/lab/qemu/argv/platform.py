@@ -44,15 +44,19 @@ def processor_and_memory(machine: Machine, host: Host) -> Sequence[str]:
 
 def identity(machine: Machine, _host: Host) -> Sequence[str]:
     """Name, and the SMBIOS strings by which guests know that VMware is under them."""
-    raw = uuid.UUID(machine.bios_uuid).bytes.hex(" ")
+    try:
+        bios_uuid = uuid.UUID(machine.bios_uuid)
+    except ValueError as error:
+        raise HypervisorError(f"{machine.bios_uuid!r} is not a BIOS UUID") from error
+    raw = bios_uuid.bytes.hex(" ")
     serial = f"VMware-{raw[:23]}-{raw[24:]}"
     smbios = (
         f"type=1,manufacturer={option('VMware, Inc.')},product=VMware Virtual Platform,"
-        f"version=None,serial={serial},uuid={uuid.UUID(machine.bios_uuid)}"
+        f"version=None,serial={serial},uuid={bios_uuid}"
     )
     return (
         *("-name", f"guest={option(machine.name)}"),
-        *("-uuid", str(uuid.UUID(machine.bios_uuid))),
+        *("-uuid", str(bios_uuid)),
         *("-smbios", smbios),
     )
 
