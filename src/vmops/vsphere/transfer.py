@@ -109,12 +109,13 @@ def _send_body(sock: Any, source: BinaryIO, size_bytes: int, progress: Progress)
             raise TransferFailed(
                 f"The source ended after {progress.done_bytes} of {size_bytes} bytes."
             )
+        if progress.done_bytes + got == size_bytes and source.read(1):
+            # Told before the last block, so that no server takes what it has for the whole.
+            raise TransferFailed(f"The source has more than the {size_bytes} bytes announced.")
         if poll.poll(0) and (early := _answer_so_far(sock)):
             return early
         sock.sendall(block[:got])
         progress.add(got)
-    if source.read(1):
-        raise TransferFailed(f"The source has more than the {size_bytes} bytes announced.")
     return b""
 
 
