@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class ComputeResource(ManagedEntity):
     """A single host with its root resource pool."""
 
-    wire_type: Any = vim.ComputeResource
+    wire_type = vim.ComputeResource
 
     def __init__(self, kernel: Kernel, moid: str, *, name: str, parent: Any, browser: Any) -> None:
         super().__init__(kernel, moid, name=name, parent=parent)

@@ -8,7 +8,7 @@ from pyVmomi import vim
 
 from vmops.lab.objects.device_slots import IDE, PCI_KEY, VIDEO_KEY, place_controller
 
-_device = vim.vm.device
+_device: Any = vim.vm.device
 _VIDEO_KIB = 4096
 
 FIXED_KEYS = frozenset({100, 200, 201, 300, 400, 500, 600, 700, 12000})

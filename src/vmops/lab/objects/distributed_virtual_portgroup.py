@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.objects.dvs import DistributedVirtualSwitch
 
-_PortConnection = vim.dvs.PortConnection
+_PortConnection: Any = vim.dvs.PortConnection
 
 
 class DistributedVirtualPortgroup(Network):

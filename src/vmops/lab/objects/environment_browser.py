@@ -27,7 +27,7 @@ from vmops.lab.objects.wire_defaults import filled
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
 
-_device = vim.vm.device
+_device: Any = vim.vm.device
 
 
 class EnvironmentBrowser(ManagedObject):

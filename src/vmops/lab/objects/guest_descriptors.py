@@ -12,7 +12,7 @@ from vmops.lab.objects.device_slots import SCSI_MODELS
 from vmops.lab.objects.virtual_machine_nics import CARD_MODELS
 from vmops.lab.objects.wire_defaults import filled
 
-_device = vim.vm.device
+_device: Any = vim.vm.device
 MAX_CPUS = 768  # vSphere 8 configuration maximums
 MAX_MEMORY_MIB = 24 * 1024 * 1024
 

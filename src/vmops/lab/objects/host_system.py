@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from vmops.lab.objects import host_hardware
 from vmops.lab.objects.argument_faults import invalid_state
@@ -52,7 +52,7 @@ class HostSystem(ManagedEntity):
             hardware=host_hardware.hardware(uuid),
             capability=host_hardware.capability(),
             licensableResource=vim.LicenseManager.LicensableResourceInfo(
-                resource=[vim.KeyAnyValue(key="numCpuPackages", value=1)]
+                resource=[vmodl.KeyAnyValue(key="numCpuPackages", value=1)]
             ),
             configManager=manager,
             config=vim.host.ConfigInfo(

@@ -85,5 +85,5 @@ class ManagedEntity(ManagedObject):
 
         return self.kernel.start_task(self, f"{self.wire_type.__name__.split('.')[-1]}.rename", run)
 
-    def Reload(self) -> None:
+    async def Reload(self) -> None:
         """Re-read the entity: there is nothing cached to re-read."""

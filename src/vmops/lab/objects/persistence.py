@@ -111,9 +111,11 @@ class SavedInventory:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            return self._put_aside(str(error))
+            self._put_aside(str(error))
+            return None
         if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
-            return self._put_aside("its format is another one")
+            self._put_aside("its format is another one")
+            return None
         return saved
 
     def _put_aside(self, reason: str) -> None:

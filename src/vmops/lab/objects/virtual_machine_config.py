@@ -18,6 +18,7 @@ from vmops.lab.objects.device_slots import with_children
 from vmops.lab.objects.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, full_name, guest_ids
 from vmops.lab.storage.paths import DatastorePath
 
+_BootableDevice: Any = vim.vm.BootOptions.BootableDevice
 HARDWARE_VERSIONS = (4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
 DEFAULT_VERSION = "vmx-21"
 FIRMWARES = ("bios", "efi")
@@ -202,6 +203,8 @@ def apply_spec(config: Any, spec: Any, *, power_state: str, clash: Any = None) -
         given = getattr(spec, given_name)
         if given is not None:
             setattr(config, name, _merged(getattr(config, name), given))
+    if [type(entry) for entry in config.bootOptions.bootOrder] == [_BootableDevice]:
+        config.bootOptions.bootOrder = []  # how a client asks for the default order
     config.extraConfig = merged_extra(config.extraConfig, spec.extraConfig)
     now = datetime.now(UTC)
     config.modified, config.changeVersion = now, change_version(now)

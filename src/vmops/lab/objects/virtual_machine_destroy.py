@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)
-_Disk = vim.vm.device.VirtualDisk
+_Disk: Any = vim.vm.device.VirtualDisk
 
 
 async def destroy_unlocked(vm: VirtualMachine) -> None:

@@ -41,8 +41,8 @@ from vmops.lab.objects.virtual_machine_drives import DrivePlanner
 from vmops.lab.objects.virtual_machine_nics import NicPlanner
 from vmops.lab.storage.paths import DatastorePath
 
-_device = vim.vm.device
-_Operation = _device.VirtualDeviceSpec.Operation
+_device: Any = vim.vm.device
+_Operation: Any = _device.VirtualDeviceSpec.Operation
 
 
 @dataclass(slots=True, kw_only=True)

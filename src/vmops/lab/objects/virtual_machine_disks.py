@@ -22,7 +22,7 @@ from vmops.lab.storage.paths import DatastorePath
 
 log = logging.getLogger(__name__)
 
-_FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
+_FlatBacking: Any = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 
-_device = vim.vm.device
+_device: Any = vim.vm.device
 _BLOCK = 512
 _ENDINGS = {
     ".nvram": "nvram",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pyVmomi import vim
 
@@ -19,8 +19,8 @@ from vmops.lab.storage.paths import DatastorePath
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
-_device = vim.vm.device
-_boot = vim.vm.BootOptions
+_device: Any = vim.vm.device
+_boot: Any = vim.vm.BootOptions
 
 
 def read_chains(store: DiskStore, devices: Sequence[Any]) -> dict[int, list[DiskInfo]]:
@@ -61,7 +61,7 @@ def machine_of(vm: VirtualMachine, chains: Mapping[int, Sequence[DiskInfo]]) -> 
         nics.append(
             Nic(
                 key=card.key,
-                model=wire_name(card),  # type: ignore[arg-type] - checked when it was added
+                model=cast("Any", wire_name(card)),
                 mac_address=card.macAddress,
                 segment=network.segment.name,
                 connected=bool(card.connectable.startConnected),
@@ -99,7 +99,7 @@ def _controllers(devices: Sequence[Any]) -> list[Controller]:
         Controller(
             key=device.key,
             bus_number=device.busNumber,
-            model=wire_name(device),  # type: ignore[arg-type] - checked when it was added
+            model=cast("Any", wire_name(device)),
         )
         for device in devices
         if kind_of(device) is not None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.objects.host_system import HostSystem
 
-_device = vim.vm.device
+_device: Any = vim.vm.device
 
 
 async def load(kernel: Kernel, vmx: DatastorePath, host: HostSystem) -> Any:

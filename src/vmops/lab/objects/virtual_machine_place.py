@@ -16,7 +16,7 @@ from vmops.lab.storage.paths import DatastorePath
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
-_device = vim.vm.device
+_device: Any = vim.vm.device
 
 
 def join(vm: VirtualMachine) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
-_device = vim.vm.device
+_device: Any = vim.vm.device
 ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
 
 

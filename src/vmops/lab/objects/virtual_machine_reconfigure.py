@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vmops.lab.objects.host_system import HostSystem
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
-_device = vim.vm.device
+_device: Any = vim.vm.device
 
 
 @dataclass(slots=True, kw_only=True)

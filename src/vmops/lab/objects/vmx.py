@@ -32,7 +32,7 @@ from vmops.lab.storage.errors import InvalidDisk
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
-_boot = vim.vm.BootOptions
+_boot: Any = vim.vm.BootOptions
 _FLAGS = {
     "mem.hotadd": "memoryHotAddEnabled",
     "vcpu.hotadd": "cpuHotAddEnabled",
@@ -217,10 +217,10 @@ def _write_boot(entries: Entries, config: Any) -> None:
     names = {each.key: place_name(each, config.hardware.device) for each in config.hardware.device}
     order = []
     for entry in options.bootOrder or ():
-        if isinstance(entry, _boot.BootableCdromDevice):
-            order.append("cdrom")
-        elif names.get(getattr(entry, "deviceKey", None)):
-            order.append(names[entry.deviceKey])
+        is_cdrom = isinstance(entry, _boot.BootableCdromDevice)
+        name = "cdrom" if is_cdrom else names.get(getattr(entry, "deviceKey", None))
+        if name is not None:
+            order.append(name)
     if order:
         entries["bios.bootOrder"] = ",".join(order)
 

@@ -33,10 +33,10 @@ from vmops.lab.objects.virtual_machine_nics import (
 from vmops.lab.objects.vmx_text import Entries, path_of, uuid_text, vmx_file_name
 from vmops.lab.storage.paths import DatastorePath
 
-_device = vim.vm.device
-_Cdrom = _device.VirtualCdrom
+_device: Any = vim.vm.device
+_Cdrom: Any = _device.VirtualCdrom
 _ADDRESS_TYPES = {"manual": "static", "assigned": "vpx", "generated": "generated"}
-_SERIAL = _device.VirtualSerialPort
+_SERIAL: Any = _device.VirtualSerialPort
 
 
 def place_name(device: Any, devices: Sequence[Any]) -> str | None:
