@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import select
 import shutil
 import signal
 import ssl
@@ -56,23 +57,9 @@ def start(settings: LabSettings) -> Endpoint:
     """
     state.prepare(settings)
     state.load_identity(settings)
-    log_start = settings.log_file.stat().st_size if settings.log_file.exists() else 0
-    process: subprocess.Popen[bytes] | None = None
-    deadline = time.monotonic() + START_S
-    while (endpoint := status(settings)) is None:
-        if process is None and state.running_pid(settings) is None:
-            process = _spawn(settings)
-        if process is not None and process.poll() not in (None, EXIT_RUNS_ALREADY):
-            raise LabDied(f"the lab did not start:\n{_tail(settings, log_start)}")
-        if time.monotonic() > deadline:
-            if process is not None:
-                process.kill()
-                process.wait()
-            raise LabDied(
-                f"the lab did not answer within {START_S:.0f} s:\n{_tail(settings, log_start)}"
-            )
-        time.sleep(0.02)
-    return endpoint
+    # Were two to start processes at once, the loser's could outlast the winner's and take over.
+    with state.only_starter(settings):
+        return _start(settings)
 
 
 def status(settings: LabSettings) -> Endpoint | None:
@@ -107,12 +94,20 @@ def stop(settings: LabSettings, *, keep_guests: bool = False) -> bool:
         return False
     if pid == os.getpid():
         raise StateError("the lab runs in this process")
-    _send(settings, pid, KEEP_GUESTS_SIGNAL if keep_guests else signal.SIGTERM)
-    deadline = time.monotonic() + STOP_S
-    while state.running_pid(settings) == pid:
-        if time.monotonic() > deadline:
-            raise StateError(f"the lab (process {pid}) does not end; see {settings.log_file}")
-        time.sleep(0.02)
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # A number can be given to another process, but not while we hold the handle: whoever
+        # has the folder's lock now is the process behind it.
+        if state.running_pid(settings) == pid:
+            number = KEEP_GUESTS_SIGNAL if keep_guests else signal.SIGTERM
+            signal.pidfd_send_signal(process, number)
+            if not select.select([process], [], [], STOP_S)[0]:
+                raise StateError(f"the lab (process {pid}) does not end; see {settings.log_file}")
+    finally:
+        os.close(process)
     _reap()
     return True
 
@@ -144,6 +139,26 @@ def arguments(settings: LabSettings) -> list[str]:
     return [*words, "--esx"] if settings.esx else words
 
 
+def _start(settings: LabSettings) -> Endpoint:
+    log_start = settings.log_file.stat().st_size if settings.log_file.exists() else 0
+    process: subprocess.Popen[bytes] | None = None
+    deadline = time.monotonic() + START_S
+    while (endpoint := status(settings)) is None:
+        if process is None and state.running_pid(settings) is None:
+            process = _spawn(settings)
+        if process is not None and process.poll() not in (None, EXIT_RUNS_ALREADY):
+            raise LabDied(f"the lab did not start:\n{_tail(settings, log_start)}")
+        if time.monotonic() > deadline:
+            if process is not None:
+                process.kill()
+                process.wait()
+            raise LabDied(
+                f"the lab did not answer within {START_S:.0f} s:\n{_tail(settings, log_start)}"
+            )
+        time.sleep(0.02)
+    return endpoint
+
+
 def _spawn(settings: LabSettings) -> subprocess.Popen[bytes]:
     # The child must find this very package, wherever it was imported from.
     package_root = str(Path(__file__).parents[2])
@@ -168,20 +183,6 @@ def _spawn(settings: LabSettings) -> subprocess.Popen[bytes]:
 def _reap() -> None:
     for process in [each for each in _started if each.poll() is not None]:
         _started.remove(process)
-
-
-def _send(settings: LabSettings, pid: int, number: signal.Signals) -> None:
-    """Send a signal to the lab's process, and never to one that was given its number since."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        # Whoever holds the lock while we hold the handle is the process behind the handle.
-        if state.running_pid(settings) == pid:
-            signal.pidfd_send_signal(handle, number)
-    finally:
-        os.close(handle)
 
 
 def _answers(port: int, certificate_file: Path) -> bool:

@@ -7,6 +7,8 @@ import json
 import os
 import secrets
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -78,6 +80,17 @@ def running_pid(settings: LabSettings) -> int | None:
     finally:
         os.close(descriptor)
     return None
+
+
+@contextmanager
+def only_starter(settings: LabSettings) -> Iterator[None]:
+    """Keep others from starting a lab on the folder meanwhile; wait while they keep us."""
+    descriptor = os.open(settings.state_dir / "lab.starting", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def prepare(settings: LabSettings) -> None:

@@ -1,0 +1,169 @@
+"""The lab as a whole: what a start makes, what a restart keeps, what a kill leaves."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import stat
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pyVmomi import SoapStubAdapter, vim
+
+from vmops.lab import Lab, LabSettings
+from vmops.lab.kernel.service_instance import WIRE_VERSION
+from vmops.lab.state import LabRunsAlready, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> LabSettings:
+    return LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
+
+
+@contextmanager
+def client(lab: Lab) -> Iterator[Any]:
+    """The service content, in a session, from a client that verifies the certificate."""
+    context = ssl.create_default_context(cafile=str(lab.certificate_file))
+    port = int(lab.url.rsplit(":", 1)[1].removesuffix("/sdk"))
+    stub = SoapStubAdapter(
+        host="localhost", port=port, sslContext=context, version=WIRE_VERSION, poolSize=2
+    )
+    try:
+        content = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
+        content.sessionManager.Login(lab.username, lab.password, None)
+        yield content
+    finally:
+        stub.DropConnections()
+
+
+def test_a_start_makes_a_private_state_folder(settings: LabSettings) -> None:
+    with Lab.run(settings) as lab:
+        assert stat.S_IMODE(settings.state_dir.stat().st_mode) == 0o700
+        for file in (settings.key_file, settings.password_file, settings.identity_file):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert len(lab.password) >= 24
+        with client(lab) as content:
+            assert content.about.apiType == "VirtualCenter"
+        assert lab.datastore_root("datastore1").is_dir()
+        assert lab.wire_log.methods()["Login"] == 1
+
+
+def test_a_single_host(tmp_path: Path) -> None:
+    with Lab.run(LabSettings(state_dir=tmp_path, esx=True, hypervisor="none")) as lab:
+        assert lab.username == "root"
+        with client(lab) as content:
+            assert content.about.apiType == "HostAgent"
+            assert content.propertyCollector._moId == "ha-property-collector"
+
+
+def test_a_restart_keeps_what_clients_know(settings: LabSettings) -> None:
+    known = []
+    for _ in range(2):
+        with Lab.run(settings) as lab, client(lab) as content:
+            about = content.about.instanceUuid
+            known.append((lab.url, lab.password, lab.thumbprint, about))
+    assert known[0] == known[1]
+
+
+def test_another_port_if_somebody_has_taken_it(settings: LabSettings) -> None:
+    with Lab.run(settings) as lab:
+        before = lab.url
+    port = json.loads(settings.identity_file.read_text())["port"]
+    with socket.create_server(("127.0.0.1", port)), Lab.run(settings) as lab:
+        assert lab.url != before
+        with client(lab):
+            pass
+
+
+def test_one_lab_for_a_folder(settings: LabSettings) -> None:
+    with Lab.run(settings) as lab:
+        with pytest.raises(LabRunsAlready), Lab.run(settings):
+            pass
+        with client(lab):
+            pass
+    with Lab.run(settings):
+        pass
+
+
+def test_a_folder_keeps_its_kind(settings: LabSettings) -> None:
+    with Lab.run(settings):
+        pass
+    other = LabSettings(state_dir=settings.state_dir, hypervisor="none", esx=True)
+    with pytest.raises(StateError, match="vCenter"), Lab.run(other):
+        pass
+
+
+def test_a_damaged_identity_is_told(settings: LabSettings) -> None:
+    with Lab.run(settings):
+        pass
+    settings.identity_file.write_text("{")
+    with pytest.raises(StateError, match="damaged"), Lab.run(settings):
+        pass
+
+
+def test_it_listens_on_this_machine_only(settings: LabSettings) -> None:
+    with Lab.run(settings):
+        port = json.loads(settings.identity_file.read_text())["port"]
+        listening = [
+            line.split()[1]
+            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+            if line.split()[3] == "0A" and line.split()[1].endswith(f":{port:04X}")
+        ]
+        assert listening == [f"0100007F:{port:04X}"]
+
+
+def test_plain_http_gets_nothing(settings: LabSettings) -> None:
+    with Lab.run(settings):
+        port = json.loads(settings.identity_file.read_text())["port"]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/")
+        with pytest.raises((http.client.HTTPException, OSError)):
+            connection.getresponse()
+        connection.close()
+
+
+def test_a_start_is_quick(settings: LabSettings) -> None:
+    with Lab.run(settings):
+        pass
+    started = time.perf_counter()
+    with Lab.run(settings):
+        took = time.perf_counter() - started
+    assert took < 1.0
+
+
+def test_a_kill_saves_nothing_and_tells_nobody(settings: LabSettings) -> None:
+    stopped = []
+
+    async def watch(kernel: Any) -> None:
+        async def hook() -> None:
+            stopped.append(True)
+
+        kernel.on_stop(hook)
+
+    with Lab.run(settings) as lab:
+        lab.on_loop(watch)
+        with client(lab) as content:
+            lab.kill()
+            with pytest.raises((OSError, http.client.HTTPException)):
+                content.viewManager.CreateListView([])
+        lab.kill()
+    assert not stopped
+    with Lab.run(settings) as again, client(again):
+        pass
+
+
+def test_the_loop_can_be_asked(settings: LabSettings) -> None:
+    async def count(kernel: Any) -> int:
+        return sum(1 for _ in kernel.registry.of_wire_type(vim.Datacenter))
+
+    with Lab.run(settings) as lab:
+        assert lab.on_loop(count) == 1
