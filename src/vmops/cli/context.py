@@ -97,12 +97,12 @@ class CommandContext:
         """
         if own := self.setting("network"):
             return own.rsplit("/", 1)[-1]
-        there = {n.name for n in self.session.inventory.networks() if not n.is_uplink}
+        there = [n.name for n in self.session.inventory.networks() if not n.is_uplink]
         if self.uses_lab:
             from vmops.cli.lab_endpoint import NAT_NETWORKS  # noqa: PLC0415
 
-            there &= set(NAT_NETWORKS)
-        return there.pop() if len(there) == 1 else None
+            return next((name for name in NAT_NETWORKS if name in there), None)
+        return there[0] if len(there) == 1 else None
 
     def engine(self, **settings: Any) -> VMwareVMOps:
         """The engine on the session; ``settings`` are those of `EngineSettings`."""

@@ -80,5 +80,5 @@ def _print_notes(error: BaseException) -> None:
     notes = getattr(error, "__notes__", [])
     for note in notes:
         click.echo(f"  {note}", err=True)
-    if notes:
+    if any(note.startswith("Could not") for note in notes):
         click.echo("  What is left can be found and removed with: vmops audit --fix", err=True)

@@ -58,11 +58,22 @@ class InstanceRecord:
     disks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What managed objects that a VM refers to are called."""
+
+    hosts: dict[str, str]
+    port_groups: dict[str, str]
+
+
 def list_records(session: Session) -> list[InstanceRecord]:
     """All instances that `list_instances` has, by name."""
     found = session.properties.read_container("VirtualMachine", _PATHS)
-    hosts = {host.moid: host.name for host in session.inventory.hosts()}
-    records = [_record(moid, properties, hosts) for moid, properties in found.items()]
+    names = _Names(
+        hosts={host.moid: host.name for host in session.inventory.hosts()},
+        port_groups={n.portgroup_key: n.name for n in session.inventory.networks()},
+    )
+    records = [_record(moid, properties, names) for moid, properties in found.items()]
     return sorted((r for r in records if r is not None), key=lambda record: record.name)
 
 
@@ -78,7 +89,7 @@ def get_record(session: Session, instance_uuid: str) -> InstanceRecord:
     raise InstanceNotFound(instance_uuid)
 
 
-def _record(moid: str, found: dict[str, Any], hosts: dict[str, str]) -> InstanceRecord | None:
+def _record(moid: str, found: dict[str, Any], names: _Names) -> InstanceRecord | None:
     options = {o.key: o.value for o in found.get("config.extraConfig") or ()}
     uuid = options.get(extra_config.INSTANCE_UUID)
     unreachable = found.get("runtime.connectionState") in _UNREACHABLE
@@ -94,14 +105,14 @@ def _record(moid: str, found: dict[str, Any], hosts: dict[str, str]) -> Instance
         status=_status(found, options),
         cpus=int(found.get("config.hardware.numCPU") or 0),
         memory_mib=int(found.get("config.hardware.memoryMB") or 0),
-        host=hosts.get(str(getattr(host, "_moId", "")), ""),
+        host=names.hosts.get(str(getattr(host, "_moId", "")), ""),
         folder=str(found.get("config.files.vmPathName", "")).rpartition("/")[0],
         guest_id=str(found.get("config.guestId") or ""),
         boot_time=boot_time.isoformat() if boot_time else None,
         image_id=options.get(extra_config.IMAGE_ID),
         tools=str(found.get("guest.toolsRunningStatus") or ""),
         addresses=_addresses(found),
-        nics=tuple(filter(None, map(_nic, devices))),
+        nics=tuple(filter(None, (_nic(device, names) for device in devices))),
         disks=tuple(filter(None, map(_disk, devices))),
     )
 
@@ -119,14 +130,19 @@ def _addresses(found: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*seen, *([str(one)] if one else [])]))
 
 
-def _nic(device: Any) -> str | None:
+def _nic(device: Any, names: _Names) -> str | None:
+    """ "00:50:56:bb:76:da vmxnet3 dv-net", for a device that is a NIC."""
     mac = getattr(device, "macAddress", None)
     if mac is None:
         return None
-    summary = getattr(getattr(device, "deviceInfo", None), "summary", "") or ""
-    backing = getattr(device, "backing", None)
-    network = getattr(backing, "deviceName", None) or summary
-    return f"{mac} {type(device).__name__.rpartition('.')[2]} {network}".strip()
+    port = getattr(device.backing, "port", None)
+    network = (
+        names.port_groups.get(port.portgroupKey, port.portgroupKey)
+        if port is not None
+        else getattr(device.backing, "deviceName", "")
+    )
+    model = type(device).__name__.rpartition(".")[2].removeprefix("Virtual").lower()
+    return f"{mac} {model} {network}"
 
 
 def _disk(device: Any) -> str | None:

@@ -49,7 +49,7 @@ def power_off(session: Session, instance_uuid: str, observe: Observer) -> None:
     def do(vm: VirtualMachine) -> None:
         if vm.known_power_state() is PowerState.SUSPENDED:
             raise InstancePowerOffFailure(
-                f"Instance {instance_uuid} is suspended; powering off would lose its memory."
+                f"{_called(vm, instance_uuid)} is suspended; powering off would lose its memory."
                 " Resume it first."
             )
         try:
@@ -75,7 +75,7 @@ def reboot(session: Session, instance_uuid: str, *, hard: bool, observe: Observe
             vm.reset(observe=observe)
         except InvalidPowerState as refused:
             raise InstanceRebootFailure(
-                f"Instance {instance_uuid} is {_state(vm)}, so it cannot be rebooted."
+                f"{_called(vm, instance_uuid)} is {_state(vm)}, so it cannot be rebooted."
                 " Start it instead."
             ) from refused
 
@@ -110,7 +110,7 @@ def suspend(session: Session, instance_uuid: str, observe: Observer) -> None:
         except InvalidPowerState as refused:
             if vm.power_state() is not PowerState.SUSPENDED:
                 raise InstanceSuspendFailure(
-                    f"Instance {instance_uuid} is {_state(vm)};"
+                    f"{_called(vm, instance_uuid)} is {_state(vm)};"
                     " only a running one can be suspended."
                 ) from refused
 
@@ -132,11 +132,17 @@ def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
             state = vm.power_state()
         if state is not PowerState.SUSPENDED:
             raise InstanceResumeFailure(
-                f"Instance {instance_uuid} is {_word(state)}; only a suspended one can be resumed."
+                f"{_called(vm, instance_uuid)} is {_word(state)}; only a suspended one can be resumed."
             )
         vm.power_on(observe=observe)
 
     with_vm(session, instance_uuid, do)
+
+
+def _called(vm: VirtualMachine, instance_uuid: str) -> str:
+    """The instance as a message names it: by its VM's name where that is known at no cost."""
+    name = vm.known_name()
+    return f"Instance {name} ({instance_uuid})" if name else f"Instance {instance_uuid}"
 
 
 def _accept(vm: VirtualMachine, wanted: PowerState) -> None:

@@ -74,6 +74,12 @@ class VirtualMachine:
         known = inventory.vm(self.moid) if inventory.is_loaded else None
         return None if known is None else known.power_state
 
+    def known_name(self) -> str:
+        """Its name as the live inventory has it, which costs no call; "" where it is not known."""
+        inventory = self._session.inventory
+        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        return "" if known is None else known.name
+
     def files(self) -> VmFiles:
         """What it consists of on its datastores, in one read."""
         return vm_files.files_from(self.read(*vm_files.PATHS))
