@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from vmops.errors import ConnectionLost
@@ -63,6 +63,27 @@ class HttpsConnection(http.client.HTTPSConnection):
             raise
         sock.settimeout(timeout)
         self.sock = sock
+
+    def post(
+        self, target: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """Post a small body, and return the answer with its body.
+
+        Head and body leave in one write, which halves what TLS costs; `request` makes two.
+        """
+        lines = [f"POST {target} HTTP/1.1", f"Host: {self.host}:{self.port}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"Content-Length: {len(body)}", "", ""]
+        self.sock.sendall("\r\n".join(lines).encode("latin-1") + body)
+        response = http.client.HTTPResponse(self.sock, method="POST")
+        try:
+            response.begin()
+            answer = response.read()
+        finally:
+            response.close()
+        if response.will_close:
+            self.close()
+        return response, answer
 
     def set_timeout(self, timeout_s: float) -> None:
         """How long to wait for each part of the next answer."""

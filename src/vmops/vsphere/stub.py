@@ -121,9 +121,7 @@ class Stub(SoapAdapter.SoapStubAdapterBase):  # type: ignore[misc]
         if self.cookie:
             headers["Cookie"] = self.cookie
         with self.pool.borrow(timeout_s) as connection:
-            connection.request("POST", self.path, body, headers)
-            response = connection.getresponse()
-            answer = response.read()
+            response, answer = connection.post(self.path, headers, body)
         if response.status not in {200, 500}:
             raise self._no_soap(response.status, response.reason)
         result = self._decode(info, answer, is_fault=response.status == 500)
