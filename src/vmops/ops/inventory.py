@@ -131,7 +131,7 @@ def _addresses(found: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _nic(device: Any, names: _Names) -> str | None:
-    """ "00:50:56:bb:76:da vmxnet3 dv-net", for a device that is a NIC."""
+    """A NIC's MAC address, model and port group; None for any other device."""
     mac = getattr(device, "macAddress", None)
     if mac is None:
         return None

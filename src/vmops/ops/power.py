@@ -132,7 +132,8 @@ def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
             state = vm.power_state()
         if state is not PowerState.SUSPENDED:
             raise InstanceResumeFailure(
-                f"{_called(vm, instance_uuid)} is {_word(state)}; only a suspended one can be resumed."
+                f"{_called(vm, instance_uuid)} is {_word(state)};"
+                " only a suspended one can be resumed."
             )
         vm.power_on(observe=observe)
 
