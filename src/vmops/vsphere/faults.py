@@ -47,6 +47,7 @@ FAULTS: dict[str, type[VMOpsError]] = {
     "InvalidArgument": errors.InvalidArgument,
     "InvalidProperty": errors.InvalidArgument,
     "InvalidRequest": errors.InvalidArgument,
+    "InvalidDiskFormat": errors.ImageNotAcceptable,
     "InvalidName": errors.InvalidName,
     "InvalidDatastorePath": errors.InvalidName,
     "DeviceNotSupported": errors.UnsupportedDevice,
@@ -214,7 +215,9 @@ def _no_permission(error: type[VMOpsError], fault: Any, message: str) -> VMOpsEr
 
 def _duplicate(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
     name = str(getattr(fault, "name", "") or "")
-    return error(f"The name {name!r} is taken." if name else _sentence(message or "Taken"))
+    return error(
+        f"The name {name!r} is taken." if name else _sentence(message or "The name is taken")
+    )
 
 
 def _argument(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:

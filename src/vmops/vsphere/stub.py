@@ -41,9 +41,14 @@ class _Deserializer(SoapAdapter.SoapDeserializer):  # type: ignore[misc]
             and issubclass(kind, VmomiSupport.Enum)
             and self.data not in vars(kind)
         ):
-            # pyVmomi looks the word up on the type: give it a type that has the word.
-            self.stack[-1] = type(kind.__name__, (kind,), {self.data: kind(self.data)})
+            self.stack[-1] = _any_word(kind)
         return super().EndElementHandler(tag)
+
+
+@functools.cache
+def _any_word(kind: Any) -> Any:
+    """What pyVmomi takes for a plain type, but makes words of the enumeration ``kind``."""
+    return type(kind.__name__, (str,), {"__new__": lambda _, word: kind(word)})
 
 
 class _ResponseDeserializer(SoapAdapter.SoapResponseDeserializer):  # type: ignore[misc]

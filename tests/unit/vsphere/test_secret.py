@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from vmops.vsphere.secret import Secret
+
+SECRET = Secret("hunter2")
+
+
+def test_shows_itself_nowhere():
+    assert SECRET.reveal() == "hunter2"
+    shown = [
+        repr(SECRET),
+        str(SECRET),
+        f"{SECRET}",
+        f"{SECRET!r:>30}",
+        "%s" % SECRET,
+        repr([SECRET]),
+    ]
+    assert not any("hunter2" in text for text in shown)
+
+
+@pytest.mark.parametrize("leak", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_is_not_copied_or_pickled(leak):
+    with pytest.raises(TypeError):
+        leak(SECRET)
