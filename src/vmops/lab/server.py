@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
@@ -180,7 +181,7 @@ class Lab:
         routes = [route for part in (folder, nfc, screen) for route in part.routes(kernel)]
         app = application(kernel, sessions, self.wire_log, routes)
         runner = self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
-        undo.push_async_callback(runner.cleanup)
+        undo.push_async_callback(_close_connections, runner)
         undo.callback(sessions.end_all)
         await runner.setup()
         context = tls.server_context(settings.certificate_file, settings.key_file)
@@ -197,6 +198,18 @@ class Lab:
                 thread.call(self.stop())
             finally:
                 thread.close()
+
+
+async def _close_connections(runner: web.AppRunner) -> None:
+    """Let requests under way end, then close whatever connection is left."""
+    server = runner.server
+    open_before = [] if server is None else [each.transport for each in server.connections]
+    await runner.cleanup()
+    for transport in open_before:
+        # TLS would wait half a minute for a client that does not say goodbye.
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(0)
 
 
 def _bind(port: int) -> socket.socket:
