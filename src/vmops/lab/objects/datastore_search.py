@@ -182,7 +182,7 @@ def _describe_disk(file: Path, info: Any, query: Any, details: Any) -> bool:
     extents = [file.with_name(each.file_name) for each in disk.extents if each.file_name]
     if details is not None and details.fileSize:
         info.fileSize = sum(allocated_bytes(each) for each in (file, *extents) if each.is_file())
-    is_thin = disk.ddb.get("thinProvisioned") == "1"
+    is_thin = disk.parent_hint is not None or disk.ddb.get("thinProvisioned") == "1"
     disk_type = _FLAT_FORMAT if disk.parent_hint is None else _DELTA_FORMAT
     controller = _CONTROLLERS.get(disk.ddb.get("adapterType", "").lower(), _CONTROLLERS["lsilogic"])
     version = int(disk.ddb["virtualHWVersion"]) if _has_version(disk) else None

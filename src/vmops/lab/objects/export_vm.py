@@ -27,14 +27,11 @@ def export_vm(kernel: Kernel, vm: VirtualMachine) -> Any:
             existingState=state, requestedState=vim.VirtualMachine.PowerState.poweredOff
         )
 
-    async def keep() -> None:
-        """Nothing was made, nothing is taken back."""
-
     async def prepare() -> None:
         address = await kernel.blocking(lab_address, kernel.settings)
         lease.make_ready(vm.ref, lease_disks(vm), address)
 
-    lease = HttpNfcLease(kernel, "pull", keep)
+    lease = HttpNfcLease(kernel, "pull")
     kernel.add(lease)
     lease.start(prepare())
     return lease.ref

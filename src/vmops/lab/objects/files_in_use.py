@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.storage.errors import FileInUse, InvalidDatastorePath
-from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.errors import FileInUse
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.storage.paths import DatastorePath
 
 _DATA_FILES = ("-flat.vmdk", "-delta.vmdk", "-sesparse.vmdk")
 
 
 @dataclass(frozen=True, slots=True)
 class FilesInUse:
-    """Files held by running virtual machines; a disk stands with its data files."""
+    """Files held by running virtual machines, as text; a disk stands with its data files."""
 
-    exclusive: frozenset[DatastorePath]
+    exclusive: frozenset[str]
     """Written to: cannot even be read by others."""
-    shared: frozenset[DatastorePath]
+    shared: frozenset[str]
     """Read: cannot be changed or deleted by others."""
 
     def check_changeable(self, path: DatastorePath) -> None:
@@ -39,23 +39,23 @@ class FilesInUse:
         self._check(path, self.exclusive)
 
     @staticmethod
-    def _check(path: DatastorePath, held: frozenset[DatastorePath]) -> None:
-        below = f"{path.path}/" if path.path else ""
+    def _check(path: DatastorePath, held: frozenset[str]) -> None:
+        text = str(path)
+        below = f"{text}/" if path.path else text
         for file in held:
-            if file == path or (file.datastore == path.datastore and file.path.startswith(below)):
+            if file == text or file.startswith(below):
                 raise FileInUse(file)
 
 
 def files_in_use(kernel: Kernel) -> FilesInUse:
     """List the files of all virtual machines that are on."""
-    exclusive: set[DatastorePath] = set()
-    shared: set[DatastorePath] = set()
+    exclusive: set[str] = set()
+    shared: set[str] = set()
     for vm in kernel.registry.all(VirtualMachine):
-        config = vm.properties.get("config")
-        if config is None or vm.properties["runtime"].powerState != "poweredOn":
+        if vm.power_state != "poweredOn":
             continue
-        shared.update(_files(config.files.vmPathName))
-        for device in config.hardware.device:
+        shared.update(_files(vm.vmx_path))
+        for device in vm.devices:
             backing = device.backing
             if isinstance(device, vim.vm.device.VirtualDisk):
                 written, read = _disk_files(backing)
@@ -66,27 +66,21 @@ def files_in_use(kernel: Kernel) -> FilesInUse:
     return FilesInUse(frozenset(exclusive), frozenset(shared - exclusive))
 
 
-def _disk_files(backing: Any) -> tuple[set[DatastorePath], set[DatastorePath]]:
+def _disk_files(backing: Any) -> tuple[set[str], set[str]]:
     written = set(_files(getattr(backing, "fileName", None)))
-    read: set[DatastorePath] = set()
+    read: set[str] = set()
     parent = getattr(backing, "parent", None)
     while parent is not None:
         read.update(_files(parent.fileName))
         parent = parent.parent
-    mode = getattr(backing, "diskMode", None)
-    if mode is not None and "nonpersistent" in mode:
-        return set(), written | read
     return written, read
 
 
-def _files(name: str | None) -> Iterator[DatastorePath]:
-    try:
-        path = DatastorePath.parse(name or "")
-    except InvalidDatastorePath:
+def _files(name: str | None) -> Iterator[str]:
+    # Text, not DatastorePath: this is asked at every file operation, over all machines.
+    if not name or name.endswith("] "):
         return
-    if not path.path:
-        return
-    yield path
-    if path.name.endswith(".vmdk"):
+    yield name
+    if name.endswith(".vmdk"):
         for ending in _DATA_FILES:
-            yield path.sibling(path.name.removesuffix(".vmdk") + ending)
+            yield name.removesuffix(".vmdk") + ending

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.objects.argument_faults import invalid_argument
-from vmops.lab.objects.folder import Folder
+from vmops.lab.objects.container import Container
 from vmops.lab.objects.lab_address import lab_address
 from vmops.lab.objects.nfc_disks import lease_disks
 from vmops.lab.objects.nfc_lease import HttpNfcLease
+from vmops.lab.objects.unfinished_imports import unfinished_imports
 from vmops.lab.objects.virtual_machine_create import (
     create_virtual_machine,
     destroy_virtual_machine,
@@ -37,7 +38,7 @@ def import_vapp(kernel: Kernel, pool: ResourcePool, spec: Any, folder: Any, host
         raise vmodl.fault.NotSupported(msg="Only single virtual machines can be imported.")
     if folder is None:
         raise invalid_argument("folder", "It is needed outside of a vApp.")
-    place = kernel.registry.find(folder, Folder)
+    place = kernel.registry.find(folder, Container)
     if not place.holds(vim.VirtualMachine):
         raise invalid_argument("folder", "It cannot hold virtual machines.")
     pool_ref = pool.ref
@@ -46,7 +47,7 @@ def import_vapp(kernel: Kernel, pool: ResourcePool, spec: Any, folder: Any, host
     if host is not None:
         kernel.registry.get(host)
     work = _Import(kernel)
-    lease = HttpNfcLease(kernel, "push", work.undo)
+    lease = HttpNfcLease(kernel, "push", work.undo, work.finish)
     kernel.add(lease)
     lease.start(work.create(lease, place, spec.configSpec, pool_ref, host))
     return lease.ref
@@ -60,11 +61,12 @@ class _Import:
         self._vm: VirtualMachine | None = None
 
     async def create(
-        self, lease: HttpNfcLease, folder: Folder, config: Any, pool: Any, host: Any
+        self, lease: HttpNfcLease, folder: Container, config: Any, pool: Any, host: Any
     ) -> None:
         """Create the virtual machine with empty disks, then make the lease ready."""
         vm = await create_virtual_machine(self._kernel, folder, config, pool, host, run=None)
         self._vm = vm
+        unfinished_imports(self._kernel).add(vm)
         address = await self._kernel.blocking(lab_address, self._kernel.settings)
         lease.make_ready(vm.ref, lease_disks(vm), address)
 
@@ -72,4 +74,10 @@ class _Import:
         """Destroy the virtual machine, if it is there."""
         if self._vm is not None and self._vm.moid in self._kernel.registry:
             await destroy_virtual_machine(self._kernel, self._vm)
+        self.finish()
+
+    def finish(self) -> None:
+        """Take note that the virtual machine stays, or is gone."""
+        if self._vm is not None:
+            unfinished_imports(self._kernel).remove(self._vm)
         self._vm = None

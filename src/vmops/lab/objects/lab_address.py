@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import ssl
 from typing import TYPE_CHECKING, NamedTuple
+
+from vmops.lab.state import load_identity
 
 if TYPE_CHECKING:
     from vmops.lab.settings import LabSettings
@@ -20,7 +21,7 @@ class LabAddress(NamedTuple):
 
 def lab_address(settings: LabSettings) -> LabAddress:
     """Read port and certificate from the state folder. Blocking; only while the lab serves."""
-    port = json.loads(settings.identity_file.read_text())["port"]
+    port = load_identity(settings).port
     certificate = ssl.PEM_cert_to_DER_cert(settings.certificate_file.read_text().strip())
     # A name of the certificate for humans and for old clients' pinning, as in vSphere's answers.
     digest = hashlib.sha1(certificate, usedforsecurity=False).hexdigest().upper()

@@ -29,6 +29,7 @@ def lease_disks(vm: VirtualMachine) -> list[LeaseDisk]:
     for device in devices:
         if not isinstance(device, vim.vm.device.VirtualDisk):
             continue
+        backing: Any = device.backing
         controller = controllers.get(device.controllerKey)
         place = "VirtualDisk"
         if controller is not None:
@@ -40,7 +41,7 @@ def lease_disks(vm: VirtualMachine) -> list[LeaseDisk]:
                 import_key=f"/{vm.name}/{place}",
                 device_key=device.key,
                 file_name=f"disk-{len(disks)}.vmdk",
-                path=DatastorePath.parse(device.backing.fileName),
+                path=DatastorePath.parse(backing.fileName),
                 capacity_bytes=device.capacityInBytes or device.capacityInKB * 1024,
             )
         )
@@ -61,9 +62,10 @@ def fill_disk(store: DiskStore, path: DatastorePath, content: Path) -> None:
         is_sparse = stream.read(len(_SPARSE_MAGIC)) == _SPARSE_MAGIC
     disk = store.inspect(path)
     if is_sparse:
-        store.import_file(
-            content, path, provisioning=disk.provisioning, adapter=disk.adapter, force=True
-        )
+        # The empty disk goes first, lest a thick one needs its space twice. Nothing is lost with
+        # it: if the import fails, the whole machine goes.
+        store.delete(path)
+        store.import_file(content, path, provisioning=disk.provisioning, adapter=disk.adapter)
         store.set_uuid(path, disk.uuid)
         return
     size = content.stat().st_size

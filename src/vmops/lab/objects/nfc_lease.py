@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from hashlib import sha256
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from uuid import uuid4
 
@@ -68,9 +68,20 @@ class HttpNfcLease(ManagedObject):
     """Seconds after which a lease without a word from its client expires."""
 
     def __init__(
-        self, kernel: Kernel, mode: Literal["push", "pull"], undo: Callable[[], Awaitable[None]]
+        self,
+        kernel: Kernel,
+        mode: Literal["push", "pull"],
+        undo: Callable[[], Awaitable[None]] | None = None,
+        finish: Callable[[], None] | None = None,
     ) -> None:
-        """Prepare a lease; ``push``: the client sends. ``undo`` takes back what was made for it."""
+        """Prepare a lease.
+
+        Args:
+            kernel: the lab.
+            mode: push: the client sends; pull: it fetches.
+            undo: takes back what was made, when the lease ends in an error.
+            finish: called when the client has completed it.
+        """
         self.token = str(uuid4())
         super().__init__(kernel, f"session[{uuid4()}]{self.token}")
         self.mode = mode
@@ -78,6 +89,7 @@ class HttpNfcLease(ManagedObject):
         self.vm: Any = None
         """The virtual machine's reference, once ready."""
         self._undo = undo
+        self._finish = finish
         self._timer: asyncio.TimerHandle | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._transfers: set[asyncio.Task[Any]] = set()
@@ -150,7 +162,8 @@ class HttpNfcLease(ManagedObject):
             transfer.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         try:
-            await self._undo()
+            if self._undo is not None:
+                await self._undo()
         except vmodl.MethodFault:
             log.exception("lease %s: what was made for it stays", self.moid)
 
@@ -239,6 +252,8 @@ class HttpNfcLease(ManagedObject):
         if self._transfers:
             raise invalid_state("A disk is still being transferred.")
         self._end(_State.done, None)
+        if self._finish is not None:
+            self._finish()
 
     async def HttpNfcLeaseAbort(self, fault: Any = None) -> None:
         """End the lease and take back what was made for it.
@@ -247,12 +262,10 @@ class HttpNfcLease(ManagedObject):
             vim.fault.Timedout: it has expired.
             vim.fault.InvalidState: it has ended.
         """
-        if self.state != _State.initializing:
-            self._check_ready()
-        elif self._work:
-            for work in self._work:
-                work.cancel()
-            await asyncio.gather(*self._work, return_exceptions=True)
+        if self.state == _State.initializing:
+            # What is being made is made first: half of it could not be taken back.
+            await asyncio.gather(*self._work)
+        self._check_ready()
         await self.fail(fault or vmodl.fault.RequestCanceled(msg="The lease was aborted."))
 
     def _check_ready(self) -> None:
@@ -282,13 +295,17 @@ class HttpNfcLease(ManagedObject):
         task.add_done_callback(self._work.discard)
 
 
-def find_lease(kernel: Kernel, token: str) -> HttpNfcLease | None:
-    """Return the lease whose URLs hold this token, None if there is none.
-
-    The token is all a client of ``/nfc`` needs, so the search tells nothing by its duration.
-    """
-    wanted = sha256(token.encode()).digest()
+async def end_leases(kernel: Kernel) -> None:
+    """End all leases, because the lab stops."""
     for lease in kernel.registry.all(HttpNfcLease):
-        if sha256(lease.token.encode()).digest() == wanted:
+        if lease.state in (_State.initializing, _State.ready):
+            with suppress(vmodl.MethodFault):
+                await lease.HttpNfcLeaseAbort()
+
+
+def find_lease(kernel: Kernel, token: str) -> HttpNfcLease | None:
+    """Return the lease whose URLs hold this token, None if there is none."""
+    for lease in kernel.registry.all(HttpNfcLease):
+        if compare_digest(lease.token.encode(), token.encode()):
             return lease
     return None

@@ -41,7 +41,7 @@ def routes(kernel: Kernel) -> list[web.RouteDef]:
     folder = _Folder(kernel)
     return [
         route
-        for path in ("/folder", "/folder/{path:.*}")
+        for path in ("/folder", r"/folder/{path:[\s\S]*}")
         for route in (
             web.get(path, folder.get, allow_head=False),
             web.head(path, folder.get),
@@ -66,7 +66,7 @@ class _Folder:
             return inventory_page(self._kernel, place)
         path = place.path
         try:
-            if path in files_in_use(self._kernel).exclusive:
+            if str(path) in files_in_use(self._kernel).exclusive:
                 raise FileInUse(path)
             file = await self._kernel.blocking(datastore_files.existing, self._volumes, path)
             if file.is_dir():
@@ -89,7 +89,8 @@ class _Folder:
         try:
             files_in_use(self._kernel).check_changeable(path)
             is_new = await self._kernel.blocking(self._is_new, path)
-            self._volumes.require(path.datastore, request.content_length or 0)
+            length = request.content_length or 0
+            await self._kernel.blocking(self._volumes.require, path.datastore, length)
             made = await self._kernel.blocking(_make_folders, self._volumes, path.parent)
             try:
                 await self._receive(request, path)

@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,8 +19,10 @@ from aiohttp import web
 from pyVmomi import vim
 
 from vmops.lab.objects.file_faults import fault_of
+from vmops.lab.objects.files_in_use import files_in_use
 from vmops.lab.objects.nfc_disks import fill_disk, show_disk
-from vmops.lab.objects.nfc_lease import HttpNfcLease, LeaseDisk, Transfer, find_lease
+from vmops.lab.objects.nfc_lease import HttpNfcLease, LeaseDisk, Transfer, end_leases, find_lease
+from vmops.lab.objects.unfinished_imports import unfinished_imports
 from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import CopyCancelled, StorageError
@@ -38,8 +41,14 @@ T = TypeVar("T")
 
 
 def routes(kernel: Kernel) -> list[web.RouteDef]:
-    """Return the routes of ``/nfc``."""
+    """Return the routes of ``/nfc``; to be called on the lab's loop, with its inventory there.
+
+    What imports left half done when the lab was killed is destroyed, and when the lab stops, its
+    leases end.
+    """
     handlers = _Nfc(kernel)
+    kernel.on_stop(partial(end_leases, kernel))
+    handlers.recovering = asyncio.create_task(unfinished_imports(kernel).recover())
     path = "/nfc/{token}/{file}"
     return [
         web.put(path, handlers.send, expect_handler=wait_for_handler),
@@ -54,6 +63,7 @@ class _Nfc:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._store = kernel.service(DiskStore)
+        self.recovering: asyncio.Task[None] | None = None
 
     async def send(self, request: web.Request) -> web.Response:
         """Take a disk in; what is not a disk ends the lease."""
@@ -100,7 +110,9 @@ class _Nfc:
         volumes = self._store.volumes
         beside = disk.path.sibling(partial_beside(volumes.resolve(disk.path)).name)
         content = volumes.resolve(beside)
-        volumes.require(disk.path.datastore, request.content_length or 0)
+        files_in_use(self._kernel).check_changeable(disk.path)
+        length = request.content_length or 0
+        await self._kernel.blocking(volumes.require, disk.path.datastore, length)
         digests = _digests(disk)
         writer = await self._kernel.blocking(
             lambda: volumes.open_for_write(beside, atomic=False, replace=False)
