@@ -1,0 +1,65 @@
+"""The endpoint: a lab in a process of its own, which tells what came in over its wire."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks.programs.serving import serve
+from vmops.lab import Lab, LabSettings
+
+
+class LabProgram:
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._lab: Lab | None = None
+
+    @property
+    def lab(self) -> Lab:
+        assert self._lab, "start comes first"
+        return self._lab
+
+    def start(self, state_dir: str, **settings: Any) -> dict[str, str]:
+        self._lab = self._stack.enter_context(
+            Lab.run(LabSettings(state_dir=Path(state_dir), **settings))
+        )
+        return {
+            "url": self.lab.url,
+            "username": self.lab.username,
+            "password": self.lab.password,
+            "ca_file": str(self.lab.certificate_file),
+            "thumbprint": self.lab.thumbprint,
+        }
+
+    def clear(self) -> None:
+        self.lab.wire_log.clear()
+
+    def calls(self) -> dict[str, int]:
+        """SOAP calls since `clear`, by method."""
+        return dict(self.lab.wire_log.methods())
+
+    def datastore_root(self, name: str) -> str:
+        return str(self.lab.datastore_root(name))
+
+
+def main() -> None:
+    # Ctrl-C is for the run, which then ends its workers in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    with ExitStack() as stack:
+        program = LabProgram(stack)
+        serve(
+            {
+                "start": program.start,
+                "clear": program.clear,
+                "calls": program.calls,
+                "datastore_root": program.datastore_root,
+            }
+        )
+
+
+if __name__ == "__main__":
+    main()
