@@ -27,6 +27,9 @@ BOOT_MODULES = (
     "virtio_scsi",
     "virtio_blk",
     "qemu_fw_cfg",
+    # In the cloud kernel itself; the generic one has them as modules.
+    "ext4",
+    "crc32c_generic",
 )
 # What the running guest needs besides.
 ROOT_MODULES = (
@@ -130,18 +133,21 @@ def select_modules(tree: Path, release: str, names: tuple[str, ...]) -> list[Mod
 
 
 def dependency_index(modules: list[Module]) -> str:
-    """``modules.dep``: per line a module and all it needs, what is needed last coming last."""
+    """``modules.dep``: per line a module and all it needs, directly or not.
+
+    modprobe loads them from the last to the first, so each stands before what it needs itself.
+    """
     by_name = {module.name: module for module in modules}
 
-    def needed(module: Module, seen: list[str]) -> list[str]:
+    def needed_first(module: Module, seen: list[str]) -> list[str]:
         for name in module.depends:
             if name in by_name and by_name[name].path not in seen:
+                needed_first(by_name[name], seen)
                 seen.append(by_name[name].path)
-                needed(by_name[name], seen)
         return seen
 
     return "".join(
-        f"{module.path}:{''.join(' ' + path for path in needed(module, []))}\n"
+        f"{module.path}:{''.join(' ' + path for path in reversed(needed_first(module, [])))}\n"
         for module in modules
     )
 

@@ -56,6 +56,15 @@ def test_the_indexes_are_those_of_modprobe(tree: Path) -> None:
     )
 
 
+def test_what_two_modules_share_is_loaded_before_both(tmp_path: Path) -> None:
+    module(tmp_path, "kernel/virtio_ring.ko")
+    module(tmp_path, "kernel/virtio.ko", depends="virtio_ring")
+    module(tmp_path, "kernel/virtio_pci.ko", depends="virtio_ring,virtio")
+    *_, last = dependency_index(select_modules(tmp_path, RELEASE, ("virtio_pci",))).splitlines()
+    # modprobe goes from right to left.
+    assert last == "kernel/virtio_pci.ko: kernel/virtio.ko kernel/virtio_ring.ko"
+
+
 def test_a_module_that_ought_to_be_there_is_missed(tree: Path) -> None:
     with pytest.raises(PackageContentsChanged, match=r"6\.1\.0-cloud-amd64 has no module sr_mod"):
         select_modules(tree, RELEASE, ("sr_mod",))
