@@ -25,6 +25,7 @@ from vmops.vsphere.inventory_types import (
     NetworkInfo,
 )
 
+_ABOUT_EQUAL = 0.9
 USABLE_TYPES = ("VMFS", "NFS", "NFS41")
 
 
@@ -148,7 +149,7 @@ def pick_datastore(
     needed_bytes: int,
     reserved: Counter[str],
 ) -> DatastoreInfo:
-    """The suitable datastore of the cluster with most free space.
+    """The suitable datastore of the cluster with most free space, about equal ones by name.
 
     Raises:
         DatastoreNotFound: the one asked for by name is not there.
@@ -173,7 +174,18 @@ def pick_datastore(
             rejected.append((datastore.name, reason))
     if not suitable:
         raise NoSuitableDatastore(f"{units.human_bytes(needed_bytes)} in {cluster.name}", rejected)
-    return max(suitable, key=lambda d: (d.free_bytes - reserved[d.moid], d.name))
+    return roomiest(suitable, reserved)
+
+
+def roomiest(suitable: list[DatastoreInfo], reserved: Counter[str]) -> DatastoreInfo:
+    """The datastore with most free space; of those about equal, the first by name.
+
+    Without that, two datastores of equal size would take turns, and each would get its own copy
+    of every image.
+    """
+    free = {d.moid: d.free_bytes - reserved[d.moid] for d in suitable}
+    enough = max(free.values()) * _ABOUT_EQUAL
+    return min((d for d in suitable if free[d.moid] >= enough), key=lambda d: d.name)
 
 
 def find_networks(
