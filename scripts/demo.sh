@@ -6,11 +6,11 @@ cd "$(dirname "$0")/.."
 PATH=$PWD/.venv/bin:$PATH
 work=$PWD/.build/demo
 mkdir -p "$work"
-unset VMOPS_URL
+unset VMOPS_URL GOVC_URL
 
 show() {
     printf '\n$ %s\n' "$*"
-    "$@"
+    "$@" 2>&1
 }
 
 was_running=no
@@ -20,9 +20,9 @@ clean_up() {
     status=$?
     trap - EXIT
     if [ "${KEEP:-0}" = 1 ]; then
-        printf '\nThe guest runs on: try "vmops list", and "vmops lab stop" in the end.\n'
+        printf '\nThe guest runs on: try "vmops list" and, in the end, "vmops lab stop".\n'
     else
-        vmops destroy demo >/dev/null 2>&1 || true
+        if vmops show demo >/dev/null 2>&1; then show vmops destroy demo --yes || true; fi
         if [ "$was_running" = no ]; then show vmops lab stop || true; fi
     fi
     exit "$status"
@@ -31,23 +31,13 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 show vmops lab start
-if ! vmops image list -o name | grep -qx tiny; then
-    printf '\nBuilding a guest of 64 MB from Debian packages ...\n'
-    image=$(python - "$work" <<'PYTHON'
-import sys
-from pathlib import Path
-
-from vmops.lab.guest import ensure_guest
-
-print(ensure_guest(Path(sys.argv[1])))
-PYTHON
-    )
-    show vmops image add "$image" --name tiny --os otherLinux64Guest
+if ! vmops image show tiny >/dev/null 2>&1; then
+    show vmops image build --name tiny
 fi
 if ! vmops show demo >/dev/null 2>&1; then
-    show vmops spawn demo --image tiny --memory 128 --wait
+    show vmops spawn demo --image tiny --memory 128M --wait
 fi
 show vmops list
-show vmops show demo
 show vmops log demo
-show vmops screenshot demo "$work/demo.png"
+show vmops screenshot demo --output-file "$work/demo.png"
+printf '\nThat picture is the guest'"'"'s screen: %s\n' "$work/demo.png"
