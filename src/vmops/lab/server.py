@@ -69,7 +69,8 @@ class Lab:
         """Start to serve.
 
         Raises:
-            StateError: the state folder cannot be used, or another process uses it.
+            StateError: the state folder cannot be used, another process uses it, or another
+                program has the port that was asked for.
             HypervisorMissing: QEMU is asked for by name and is not installed.
         """
         async with AsyncExitStack() as undo:
@@ -160,7 +161,7 @@ class Lab:
         undo.callback(self._lock.release)
         identity = state.load_identity(settings)
         tls.ensure_certificate(settings.certificate_file, settings.key_file)
-        self._socket = undo.enter_context(closing(_bind(identity.port)))
+        self._socket = undo.enter_context(closing(_listening(settings.port, identity.port)))
         identity = replace(identity, port=self._socket.getsockname()[1])
         state.save_identity(settings, identity)
 
@@ -212,14 +213,14 @@ async def _close_connections(runner: web.AppRunner) -> None:
     await asyncio.sleep(0)
 
 
-def _bind(port: int) -> socket.socket:
-    """Listen on the port, or on one that is free if another program has taken it since."""
+def _listening(asked: int, last: int) -> socket.socket:
+    """Listen on the port asked for, else on the last one, else on one that is free."""
     try:
-        return socket.create_server((HOST, port), backlog=512)
-    except OSError:
-        if port == 0:
-            raise
-        return socket.create_server((HOST, 0), backlog=512)
+        return socket.create_server((HOST, asked or last), backlog=512)
+    except OSError as error:
+        if asked:
+            raise state.StateError(f"port {asked} cannot be used: {error.strerror}") from error
+    return socket.create_server((HOST, 0), backlog=512)
 
 
 def _fingerprint(value: Any) -> int:

@@ -9,7 +9,7 @@ import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vmops.lab.settings import LabSettings
@@ -119,13 +119,13 @@ def load_identity(settings: LabSettings) -> Identity:
     try:
         saved = Identity(**json.loads(settings.identity_file.read_text()))
     except FileNotFoundError:
-        return Identity(port=settings.port, esx=settings.esx, instance_uuid=str(uuid.uuid4()))
+        return Identity(port=0, esx=settings.esx, instance_uuid=str(uuid.uuid4()))
     except (ValueError, TypeError) as error:
         raise StateError(f"{settings.identity_file} is damaged: {error}") from error
     if saved.esx != settings.esx:
         kind = "an ESXi host" if saved.esx else "a vCenter"
         raise StateError(f"{settings.state_dir} holds {kind}; reset it or choose another folder")
-    return replace(saved, port=settings.port) if settings.port else saved
+    return saved
 
 
 def save_identity(settings: LabSettings, identity: Identity) -> None:

@@ -9,6 +9,7 @@ import ssl
 import stat
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,16 @@ def test_another_port_if_somebody_has_taken_it(settings: LabSettings) -> None:
         assert lab.url != before
         with client(lab):
             pass
+
+
+def test_a_port_that_is_asked_for_is_had_or_not(settings: LabSettings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        asked = replace(settings, port=taken)
+        with pytest.raises(StateError, match=str(taken)), Lab.run(asked):
+            pass
+    with Lab.run(asked) as lab:
+        assert lab.url == f"https://127.0.0.1:{taken}/sdk"
 
 
 def test_one_lab_for_a_folder(settings: LabSettings) -> None:

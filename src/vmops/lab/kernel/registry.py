@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pyVmomi import vim, vmodl
 
@@ -27,6 +27,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._objects: dict[str, ManagedObject] = {}
+        self._by_class: defaultdict[type, dict[str, ManagedObject]] = defaultdict(dict)
         self._by_wire_type: defaultdict[type, dict[str, ManagedObject]] = defaultdict(dict)
 
     def get(self, ref_or_moid: Any) -> ManagedObject:
@@ -58,6 +59,9 @@ class Registry:
 
     def all(self, cls: type[T]) -> list[T]:
         """Every object that is a `cls`, in the order they were added."""
+        kinds = [each for each in self._by_class if issubclass(each, cls)]
+        if len(kinds) == 1:
+            return cast("list[T]", list(self._by_class[kinds[0]].values()))
         return [each for each in self._objects.values() if isinstance(each, cls)]
 
     def of_wire_type(self, wire_type: type) -> Iterator[ManagedObject]:
@@ -71,8 +75,10 @@ class Registry:
         if obj.moid in self._objects:
             raise ValueError(f"there is already an object {obj.moid}")
         self._objects[obj.moid] = obj
+        self._by_class[type(obj)][obj.moid] = obj
         self._by_wire_type[obj.wire_type][obj.moid] = obj
 
     def _remove(self, obj: ManagedObject) -> bool:
+        self._by_class[type(obj)].pop(obj.moid, None)
         self._by_wire_type[obj.wire_type].pop(obj.moid, None)
         return self._objects.pop(obj.moid, None) is not None

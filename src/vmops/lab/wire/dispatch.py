@@ -34,8 +34,15 @@ WITHOUT_SESSION = frozenset(
         (vim.ServiceInstance, "RetrieveServiceContent"),
         (vim.ServiceInstance, "Fetch"),
         (vim.SessionManager, "Login"),
+        # These are not supported, and who may not log in by them should be told so.
+        (vim.SessionManager, "LoginByToken"),
+        (vim.SessionManager, "LoginBySSPI"),
+        (vim.SessionManager, "LoginExtensionByCertificate"),
+        (vim.SessionManager, "LoginExtensionBySubjectName"),
+        (vim.SessionManager, "CloneSession"),
     }
 )
+"""All that can be asked by who has not logged in."""
 WAITING = frozenset({"WaitForUpdatesEx", "WaitForUpdates"})
 """Methods that end when their client goes away; others run to their end."""
 LOOK_FOR_CLIENT_S = 1.0

@@ -32,7 +32,9 @@ def require_session(request: web.Request) -> Session:
     sessions = request.app[SESSIONS]
     session = cookie_session(request)
     if session is None and (ticket := _cookies(request).get(TICKET_COOKIE)) is not None:
-        session = sessions.by_ticket(ticket, request.method, request.path, request.query_string)
+        session = sessions.by_ticket(
+            ticket, request.method, request.path, request.rel_url.raw_query_string
+        )
     if session is None and (login := _basic(request)) is not None:
         session = sessions.by_password(*login)
     if session is None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from threading import Lock
 
+KEPT = 100_000
+"""Pairs of method and operation kept; the oldest goes for one more."""
+
 
 class WireLog:
     """Counts SOAP calls by method and by the operationID header. Safe from any thread."""
@@ -16,6 +19,8 @@ class WireLog:
     def count(self, method: str, operation_id: str) -> None:
         """Note one call; the operation id is empty where the client sent none."""
         with self._lock:
+            if len(self._calls) >= KEPT and (method, operation_id) not in self._calls:
+                del self._calls[next(iter(self._calls))]
             self._calls[method, operation_id] += 1
 
     def calls(self) -> Counter[tuple[str, str]]:

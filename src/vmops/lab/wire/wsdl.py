@@ -58,7 +58,7 @@ _XSD_ARRAYS = (
 
 def wsdl(address: str) -> bytes:
     """The whole description in one document; `address` is where the service answers."""
-    return _document().replace(_ADDRESS, escape(address)).encode()
+    return _document().replace(_ADDRESS, escape(address, {'"': "&quot;"})).encode()
 
 
 @lru_cache(maxsize=1)
