@@ -19,6 +19,7 @@ from vmops.lab.objects.datastore_browser import HostDatastoreBrowser
 from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
 from vmops.lab.objects.dvs import DistributedVirtualSwitch
 from vmops.lab.objects.environment_browser import EnvironmentBrowser
+from vmops.lab.objects.extension_manager import ExtensionManager
 from vmops.lab.objects.file_manager import FileManager
 from vmops.lab.objects.folder import ROOT_CHILDREN, Folder
 from vmops.lab.objects.host_system import HostSystem
@@ -105,6 +106,7 @@ def add_default_inventory(kernel: Kernel) -> None:
     _add_datastores(kernel, ids, datacenter, compute)
     _add_network(kernel, ids, datacenter, compute)
     if not kernel.settings.esx:
+        kernel.add(ExtensionManager(kernel, "ExtensionManager"))
         _add_switch(kernel, datacenter, compute)
 
 

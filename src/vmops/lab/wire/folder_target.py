@@ -9,9 +9,11 @@ from urllib.parse import unquote
 from aiohttp import web
 from pyVmomi import vim
 
+from vmops.lab.objects.container import datacenter_of
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
 from vmops.lab.objects.datastore_paths import find_datacenter, find_datastore
+from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.storage.errors import InvalidDatastorePath
 from vmops.lab.storage.paths import DatastorePath
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
 
 _PREFIX = "/folder"
+_ESX_DATACENTER = "ha-datacenter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def place_of(kernel: Kernel, request: web.Request) -> Place:
     """
     path = _path(request)
     query = request.query
-    datacenter = _datacenter(kernel, query.get("dcPath"))
+    datacenter = _datacenter(kernel, request.host, query.get("dcPath"))
     if "dsName" not in query:
         if path:
             raise web.HTTPBadRequest(text="dsName, the datastore's name, is missing.")
@@ -68,7 +71,9 @@ def _path(request: web.Request) -> str:
     return path.removeprefix("/").removesuffix("/")
 
 
-def _datacenter(kernel: Kernel, path: str | None) -> Datacenter | None:
+def _datacenter(kernel: Kernel, host: str, path: str | None) -> Datacenter | None:
+    if path in {None, _ESX_DATACENTER} and (of_host := _datacenter_of_host(kernel, host)):
+        return of_host
     if path is not None:
         datacenter = find_datacenter(kernel, path)
         if datacenter is None:
@@ -76,4 +81,17 @@ def _datacenter(kernel: Kernel, path: str | None) -> Datacenter | None:
         return datacenter
     if kernel.settings.esx:
         return next(iter(kernel.registry.all(Datacenter)), None)
+    return None
+
+
+def _datacenter_of_host(kernel: Kernel, host: str) -> Datacenter | None:
+    """Return the datacenter of the host that the ``Host`` header names, if it names one.
+
+    Hosts of a vCenter serve their own ``/folder``, and each calls its one datacenter
+    ``ha-datacenter``; those of the lab are all at the lab's address.
+    """
+    name = host.rpartition(":")[0] or host
+    for each in kernel.registry.all(HostSystem):
+        if each.name.lower() == name.lower():
+            return kernel.registry.find(datacenter_of(each).ref, Datacenter)
     return None
