@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vmops.errors import InvalidArgument
 from vmops.vsphere.address import ServerAddress
+from vmops.vsphere.secret import Secret
 from vmops.vsphere.trust import Trust, parse_thumbprint
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
         InvalidLogin: user name or password is wrong.
         Unavailable: something answers, but not as vSphere does.
     """
+    # From here on no frame has the password as a text: some show tracebacks with variables.
+    secret = Secret(password)
+    del password
     address = ServerAddress.parse(url)
     user = username or address.username
     if not user:
@@ -53,7 +57,6 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
         insecure=insecure,
     )
     # pyVmomi takes a tenth of a second to import: not before somebody connects.
-    from vmops.vsphere.secret import Secret  # noqa: PLC0415
     from vmops.vsphere.session import Session  # noqa: PLC0415
 
-    return Session.open(address, trust, user, Secret(password), timeout_s=timeout_s)
+    return Session.open(address, trust, user, secret, timeout_s=timeout_s)

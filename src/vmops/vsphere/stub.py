@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import http.cookies
+import io
 from typing import Any, NoReturn
 from xml.parsers.expat import ExpatError
 
@@ -55,6 +56,12 @@ class _ResponseDeserializer(SoapAdapter.SoapResponseDeserializer):  # type: igno
     def __init__(self, stub: Stub) -> None:
         super().__init__(stub)
         self.deser = _Deserializer(stub)
+        self.is_answer = False
+
+    def StartElementHandler(self, tag: str, attr: Any) -> Any:  # noqa: N802 - pyVmomi's name
+        if tag.endswith("Response") or tag == self.soapFaultTag:
+            self.is_answer = True
+        return super().StartElementHandler(tag, attr)
 
 
 @functools.cache
@@ -156,9 +163,11 @@ class Stub(SoapAdapter.SoapStubAdapterBase):  # type: ignore[misc]
         try:
             if b"<!DOCTYPE" in answer[:4096]:
                 raise ValueError("it has a document type")  # noqa: TRY301 - told like the others
-            result = _ResponseDeserializer(self).Deserialize(answer, info.result)
-            if is_fault and not isinstance(result, Exception):
-                raise TypeError("no fault in a fault's answer")  # noqa: TRY301
+            reader = _ResponseDeserializer(self)
+            # A stream: of bytes pyVmomi does not find out that their end is missing.
+            result = reader.Deserialize(io.BytesIO(answer), info.result)
+            if not reader.is_answer or isinstance(result, Exception) is not is_fault:
+                raise ValueError("it answers something else")  # noqa: TRY301
         except (ExpatError, KeyError, AttributeError, TypeError, ValueError) as error:
             raise VsphereFault(
                 "UnreadableAnswer", f"{type(error).__name__}: {error}", method=info.wsdlName

@@ -78,8 +78,9 @@ def test_known_words_stay_what_they_are(stub):
 )
 def test_an_answer_that_cannot_be_read_is_an_error_of_ours(stub, answer):
     method = wire_method(vmodl.query.PropertyCollector, "RetrievePropertiesEx")
-    with pytest.raises(VsphereFault, match="UnreadableAnswer"):
-        stub._decode(method, answer, is_fault=True)
+    for is_fault in (True, False):
+        with pytest.raises(VsphereFault, match="UnreadableAnswer"):
+            stub._decode(method, answer, is_fault=is_fault)
 
 
 @pytest.mark.parametrize(
