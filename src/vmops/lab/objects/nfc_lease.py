@@ -30,8 +30,13 @@ log = logging.getLogger(__name__)
 KEPT_S = 300.0
 """How long a lease that has ended can still be read."""
 
+COMPLETE_PATIENCE_S = 10.0
+"""How long completing waits for bytes that are on their way: oslo.vmware completes a lease before
+it has read the answer to its upload."""
+
 _State = vim.HttpNfcLease.State
 _CHECKSUMS = ("sha1", "sha256")
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,9 @@ class LeaseDisk:
     checksum_type: str = "sha1"
     transfer: Transfer | None = None
     is_busy: bool = False
+    """It is being transferred."""
+    is_on_the_wire: bool = False
+    """Its bytes are still being transferred; not so while they are made into a disk."""
 
 
 class HttpNfcLease(ManagedObject):
@@ -179,12 +187,12 @@ class HttpNfcLease(ManagedObject):
         if disk.is_busy:
             raise invalid_state(f"{disk.file_name} is being transferred.")
         task = cast("asyncio.Task[Any]", asyncio.current_task())
-        disk.is_busy = True
+        disk.is_busy = disk.is_on_the_wire = True
         self._transfers.add(task)
         try:
             yield
         finally:
-            disk.is_busy = False
+            disk.is_busy = disk.is_on_the_wire = False
             self._transfers.discard(task)
 
     def HttpNfcLeaseGetManifest(self) -> list[Any]:
@@ -241,16 +249,21 @@ class HttpNfcLease(ManagedObject):
         self.kernel.update(self, {"transferProgress": percent})
         self._restart_clock()
 
-    def HttpNfcLeaseComplete(self) -> None:
-        """End the lease and keep what was made.
+    async def HttpNfcLeaseComplete(self) -> None:
+        """End the lease and keep what was made, once transfers under way are through.
 
         Raises:
             vim.fault.Timedout: it has expired.
-            vim.fault.InvalidState: it is not ready, or a disk is still being transferred.
+            vim.fault.InvalidState: it is not ready, or a disk is still being sent.
         """
         self._check_ready()
-        if self._transfers:
-            raise invalid_state("A disk is still being transferred.")
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + COMPLETE_PATIENCE_S
+        while self._transfers:
+            if loop.time() > patience and any(disk.is_on_the_wire for disk in self.disks):
+                raise invalid_state("A disk is still being transferred.")
+            await asyncio.wait(self._transfers, timeout=_LOOK_S)
+        self._check_ready()
         self._end(_State.done, None)
         if self._finish is not None:
             self._finish()

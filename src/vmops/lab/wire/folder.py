@@ -7,6 +7,7 @@ pages that list folders, datastores and datacenters. On an ESXi ``dcPath`` may b
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
 from contextlib import suppress
@@ -32,6 +33,8 @@ from vmops.lab.wire.upload import receive, wait_for_handler
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
+
+log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1024 * 1024
 
@@ -176,10 +179,13 @@ async def _send(request: web.Request, descriptor: int) -> web.StreamResponse:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{status.st_size}"
     response = web.StreamResponse(status=code, headers=headers)
     response.content_length = end - start
-    await response.prepare(request)
-    if request.method == "GET":
-        await _send_bytes(request, response, descriptor, start, end)
-    await response.write_eof()
+    try:
+        await response.prepare(request)
+        if request.method == "GET":
+            await _send_bytes(request, response, descriptor, start, end)
+        await response.write_eof()
+    except ConnectionError:
+        log.debug("the client of %s is gone", request.rel_url.raw_path)
     return response
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -32,6 +33,8 @@ from vmops.lab.wire.upload import receive, wait_for_handler
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
+
+log = logging.getLogger(__name__)
 
 _TYPE = "application/x-vnd.vmware-streamVmdk"
 _BLOCKS_AHEAD = 2
@@ -126,6 +129,7 @@ class _Nfc:
         try:
             try:
                 size = await receive(request, write)
+                disk.is_on_the_wire = False
                 await self._kernel.blocking(writer.commit)
             except BaseException:
                 writer.abort()
@@ -172,6 +176,10 @@ class _Nfc:
             while (block := await blocks.get()) is not None:
                 await response.write(block)
             size = await exporting
+            await response.write_eof()
+        except ConnectionError:
+            log.debug("the client of %s is gone", disk.key)
+            return response
         except BaseException:
             # The client must not take what it has for the whole.
             if request.transport is not None:
@@ -180,7 +188,6 @@ class _Nfc:
         finally:
             stopped.set()
             await asyncio.wait([exporting])
-        await response.write_eof()
         disk.transfer = _transfer(disk, digests, size, capacity)
         return response
 

@@ -253,6 +253,19 @@ def test_pages_lead_from_datacenters_to_files(client, folder):
     assert "partial" not in body.decode()
 
 
+def test_a_reader_who_leaves_is_no_error(client, folder, caplog):
+    with (client.root() / folder / "big").open("wb") as file:
+        file.truncate(200 * 1024**2)
+    connection = client.connection()
+    connection.request("GET", client.url(f"{folder}/big"), headers={"Cookie": client.cookie})
+    connection.getresponse().read(1000)
+    connection.sock.shutdown(socket.SHUT_RDWR)
+    connection.close()
+    assert client.request("HEAD", client.url(f"{folder}/big"))[0] == 200
+    time.sleep(0.2)
+    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == []
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_full_datastore_takes_nothing_and_keeps_what_it_had(small, chunked):
     url = small.url("full/disk")

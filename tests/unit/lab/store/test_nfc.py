@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -15,9 +16,8 @@ from pyVmomi import vim, vmodl
 from tests.unit.lab.store.conftest import connect
 from tests.unit.lab.store.machines import config_spec, place, virtual_machine
 from vmops.lab import Lab, LabSettings
-from vmops.lab.objects.export_vm import export_vm
+from vmops.lab.objects import nfc_lease
 from vmops.lab.objects.nfc_lease import HttpNfcLease
-from vmops.lab.objects.virtual_machine import VirtualMachine
 
 MIB = 1024**2
 qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is missing")
@@ -143,7 +143,28 @@ def test_a_machine_that_was_switched_on_keeps_its_disk(client, name):
     client.result(vm.Destroy_Task())
 
 
-def test_a_transfer_that_breaks_can_be_repeated(client, name):
+def test_completing_waits_for_bytes_that_are_on_their_way(client, name):
+    """oslo.vmware completes a lease before it reads the answer to its upload."""
+    lease = begin(client, name)
+    wait(lease, "ready")
+    url = lease.info.deviceUrl[0].url
+    content = os.urandom(2 * MIB)
+    with half_sent(client, url, content) as rest:
+        sending = threading.Timer(0.5, rest)
+        sending.start()
+        lease.HttpNfcLeaseComplete()
+        sending.join()
+    assert lease.state == "done"
+    assert (client.root() / name / f"{name}-flat.vmdk").read_bytes() == content
+    client.result(machine(client, name).Destroy_Task())
+
+
+def machine(client, name):
+    return next(each for each in place(client)[0].childEntity if each.name == name)
+
+
+def test_a_transfer_that_breaks_can_be_repeated(client, name, monkeypatch):
+    monkeypatch.setattr(nfc_lease, "COMPLETE_PATIENCE_S", 0.3)
     lease = begin(client, name)
     wait(lease, "ready")
     url = lease.info.deviceUrl[0].url
@@ -161,16 +182,16 @@ def test_a_transfer_that_breaks_can_be_repeated(client, name):
 
 
 @contextmanager
-def half_sent(client, url):
+def half_sent(client, url, content=bytes(2_000_000)):
+    """Send the beginning of an upload; gives what sends the rest."""
     connection = client.connection()
     connection.connect()
-    connection.sock.sendall(
-        f"PUT {urlsplit(url).path} HTTP/1.1\r\nHost: lab\r\nContent-Length: 2000000\r\n"
-        "\r\nonly the beginning".encode()
-    )
+    head = f"PUT {urlsplit(url).path} HTTP/1.1\r\nHost: lab\r\n"
+    head += f"Content-Length: {len(content)}\r\n\r\n"
+    connection.sock.sendall(head.encode() + content[:1000])
     time.sleep(0.2)
     try:
-        yield
+        yield lambda: connection.sock.sendall(content[1000:])
     finally:
         connection.sock.shutdown(socket.SHUT_RDWR)
         connection.close()
@@ -300,10 +321,7 @@ def test_an_exported_disk_is_a_stream_that_qemu_reads(client, name, tmp_path):
         [flat] = (client.root() / f"vm-{name}").glob("*-flat.vmdk")
         flat.write_bytes(content)
 
-        async def export(kernel):
-            return export_vm(kernel, kernel.registry.find(vm._moId, VirtualMachine))
-
-        lease = vim.HttpNfcLease(client.lab.on_loop(export)._moId, client.stub)
+        lease = vm.ExportVm()
         wait(lease, "ready")
         [device] = lease.info.deviceUrl
         status, headers, stream = put(client, device.url, None, "GET")
@@ -313,6 +331,9 @@ def test_an_exported_disk_is_a_stream_that_qemu_reads(client, name, tmp_path):
         assert entry.sha1 == hashlib.sha1(stream).hexdigest()  # noqa: S324
         assert put(client, device.url, b"x")[0] == 405
         lease.HttpNfcLeaseComplete()
+        client.result(vm.PowerOnVM_Task())
+        with pytest.raises(vim.fault.InvalidPowerState):
+            vm.ExportVm()
         (tmp_path / "out.vmdk").write_bytes(stream)
         subprocess.run(
             ["qemu-img", "convert", "-f", "vmdk", "-O", "raw", "out.vmdk", "out.raw"],
