@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import selectors
+import socket
+import stat
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,7 +22,8 @@ class LoopThread:
     """Runs coroutines on another thread's loop."""
 
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._selector = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
@@ -33,7 +39,15 @@ class LoopThread:
         self._loop.close()
 
     def abandon(self) -> None:
-        """Stop the loop where it stands, as if the process had died."""
+        """Stop the loop where it stands, its sockets closed, as if the process had died."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        _abandoned.append((self._loop, asyncio.all_tasks(self._loop)))
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        _abandoned.append((self._loop, tasks))
+        for key in list(self._selector.get_map().values()):
+            # What the other end sees is what counts: the descriptors themselves are still held.
+            if stat.S_ISSOCK(os.fstat(key.fd).st_mode):
+                with suppress(OSError), socket.socket(fileno=os.dup(key.fd)) as end:
+                    end.shutdown(socket.SHUT_RDWR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager, suppress
+from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,7 +45,6 @@ class Lab:
         self._started: AsyncExitStack | None = None
         self._kernel: Kernel | None = None
         self._thread: LoopThread | None = None
-        self._runner: web.AppRunner | None = None
         self._lock: state.StateLock | None = None
         self._socket: socket.socket | None = None
 
@@ -95,12 +94,6 @@ class Lab:
         thread.abandon()
         if self._socket is not None:
             self._socket.close()
-        server = self._runner.server if self._runner is not None else None
-        for connection in server.connections if server is not None else ():
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                with suppress(OSError):
-                    transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         if self._lock is not None:
             self._lock.release()
 
@@ -181,7 +174,7 @@ class Lab:
 
         routes = [route for part in (folder, nfc, screen) for route in part.routes(kernel)]
         app = application(kernel, sessions, self.wire_log, routes)
-        runner = self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
         undo.push_async_callback(_close_connections, runner)
         undo.callback(sessions.end_all)
         await runner.setup()
