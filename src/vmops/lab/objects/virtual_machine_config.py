@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pyVmomi import vim
 
-from vmops.lab.objects.allocations import unlimited
+from vmops.lab.objects.allocations import follow_hardware, unlimited
 from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.device_defaults import default_devices
 from vmops.lab.objects.device_slots import with_children
@@ -70,37 +70,9 @@ def new_config(name: str, vmx: DatastorePath, *, memory_mib: int = 32, cpus: int
         alternateGuestName="",
         annotation="",
         files=files_info(vmx),
-        tools=vim.vm.ToolsConfigInfo(
-            toolsVersion=0,
-            afterPowerOn=True,
-            afterResume=True,
-            beforeGuestStandby=True,
-            beforeGuestShutdown=True,
-            toolsUpgradePolicy="manual",
-            syncTimeWithHost=False,
-        ),
-        flags=vim.vm.FlagInfo(
-            disableAcceleration=False,
-            enableLogging=True,
-            useToe=False,
-            runWithDebugInfo=False,
-            monitorType="release",
-            htSharing="any",
-            snapshotDisabled=False,
-            snapshotLocked=False,
-            diskUuidEnabled=False,
-            snapshotPowerOffBehavior="powerOff",
-            recordReplayEnabled=False,
-        ),
-        defaultPowerOps=vim.vm.DefaultPowerOpInfo(
-            powerOffType="soft",
-            suspendType="hard",
-            resetType="soft",
-            defaultPowerOffType="soft",
-            defaultSuspendType="hard",
-            defaultResetType="soft",
-            standbyAction="checkpoint",
-        ),
+        tools=_tools(),
+        flags=_flags(),
+        defaultPowerOps=_power_ops(),
         hardware=vim.vm.VirtualHardware(
             numCPU=cpus,
             numCoresPerSocket=1,
@@ -117,14 +89,7 @@ def new_config(name: str, vmx: DatastorePath, *, memory_mib: int = 32, cpus: int
         cpuHotRemoveEnabled=False,
         extraConfig=[],
         swapPlacement="inherit",
-        bootOptions=vim.vm.BootOptions(
-            bootDelay=0,
-            enterBIOSSetup=False,
-            efiSecureBootEnabled=False,
-            bootRetryEnabled=False,
-            bootRetryDelay=10000,
-            networkBootProtocol="ipv4",
-        ),
+        bootOptions=_boot_options(),
         changeTrackingEnabled=False,
         firmware="bios",
         maxMksConnections=40,
@@ -132,6 +97,57 @@ def new_config(name: str, vmx: DatastorePath, *, memory_mib: int = 32, cpus: int
         memoryReservationLockedToMax=False,
         nestedHVEnabled=False,
         vPMCEnabled=False,
+    )
+
+
+def _tools() -> Any:
+    return vim.vm.ToolsConfigInfo(
+        toolsVersion=0,
+        afterPowerOn=True,
+        afterResume=True,
+        beforeGuestStandby=True,
+        beforeGuestShutdown=True,
+        toolsUpgradePolicy="manual",
+        syncTimeWithHost=False,
+    )
+
+
+def _flags() -> Any:
+    return vim.vm.FlagInfo(
+        disableAcceleration=False,
+        enableLogging=True,
+        useToe=False,
+        runWithDebugInfo=False,
+        monitorType="release",
+        htSharing="any",
+        snapshotDisabled=False,
+        snapshotLocked=False,
+        diskUuidEnabled=False,
+        snapshotPowerOffBehavior="powerOff",
+        recordReplayEnabled=False,
+    )
+
+
+def _power_ops() -> Any:
+    return vim.vm.DefaultPowerOpInfo(
+        powerOffType="soft",
+        suspendType="hard",
+        resetType="soft",
+        defaultPowerOffType="soft",
+        defaultSuspendType="hard",
+        defaultResetType="soft",
+        standbyAction="checkpoint",
+    )
+
+
+def _boot_options() -> Any:
+    return vim.vm.BootOptions(
+        bootDelay=0,
+        enterBIOSSetup=False,
+        efiSecureBootEnabled=False,
+        bootRetryEnabled=False,
+        bootRetryDelay=10000,
+        networkBootProtocol="ipv4",
     )
 
 
@@ -206,6 +222,7 @@ def apply_spec(config: Any, spec: Any, *, power_state: str, clash: Any = None) -
     if [type(entry) for entry in config.bootOptions.bootOrder] == [_BootableDevice]:
         config.bootOptions.bootOrder = []  # how a client asks for the default order
     config.extraConfig = merged_extra(config.extraConfig, spec.extraConfig)
+    follow_hardware(config)
     now = datetime.now(UTC)
     config.modified, config.changeVersion = now, change_version(now)
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from pyVmomi import vim
 
+from vmops.lab.objects.allocations import follow_hardware
 from vmops.lab.objects.device_slots import with_children
 from vmops.lab.objects.guest_descriptors import full_name, id_of_vmx_name, vmx_names
 from vmops.lab.objects.virtual_machine_config import (
@@ -176,6 +177,7 @@ def config_of(entries: Entries, vmx: DatastorePath) -> Any:
         config.managedBy = vim.ext.ManagedByInfo(extensionKey=extension, type=kind)
     _read_allocation(entries, "sched.cpu", config.cpuAllocation)
     _read_allocation(entries, "sched.mem", config.memoryAllocation)
+    follow_hardware(config)
     boot = entries.take_prefixed("bios.") | entries.take_prefixed("uefi.")
     config.hardware.device = with_children(devices_of(entries, vmx.parent))
     _read_boot(boot, config, entries)
