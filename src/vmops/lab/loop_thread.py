@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import selectors
 import socket
 import stat
 import threading
+import warnings
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -45,6 +47,9 @@ class LoopThread:
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
+        if not _abandoned:
+            # At the end of the process what was left open on purpose is not worth a warning.
+            atexit.register(warnings.simplefilter, "ignore", ResourceWarning)
         _abandoned.append((self._loop, tasks))
         for key in list(self._selector.get_map().values()):
             # What the other end sees is what counts: the descriptors themselves are still held.

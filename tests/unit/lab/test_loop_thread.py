@@ -33,9 +33,11 @@ def test_an_abandoned_loop_cleans_nothing_up_and_hangs_up_on_everybody() -> None
             finally:
                 cleaned.append("up")
 
-        reader, _ = await asyncio.open_connection(sock=near)
+        reader, writer = await asyncio.open_connection(sock=near)
+        writers.append(writer)
         tasks.append(asyncio.create_task(wait(reader)))
 
+    writers: list[asyncio.StreamWriter] = []
     tasks: list[asyncio.Task[None]] = []
     thread = LoopThread("test")
     thread.call(hold())
