@@ -11,6 +11,10 @@ import pytest
 from vmops.lab.loop_thread import LoopThread
 
 
+writers: list[asyncio.StreamWriter] = []
+"""Never closed, as by a process that dies."""
+
+
 def test_results_and_errors_come_back() -> None:
     async def fail() -> None:
         raise ValueError("no")
@@ -37,7 +41,6 @@ def test_an_abandoned_loop_cleans_nothing_up_and_hangs_up_on_everybody() -> None
         writers.append(writer)
         tasks.append(asyncio.create_task(wait(reader)))
 
-    writers: list[asyncio.StreamWriter] = []
     tasks: list[asyncio.Task[None]] = []
     thread = LoopThread("test")
     thread.call(hold())
