@@ -10,7 +10,6 @@ import pytest
 
 from vmops.lab.loop_thread import LoopThread
 
-
 writers: list[asyncio.StreamWriter] = []
 """Never closed, as by a process that dies."""
 
