@@ -1,0 +1,28 @@
+"""What a test may need of a back end; the words are those of skips and of docs/coverage.md."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Capability(StrEnum):
+    """One thing that not every back end has."""
+
+    VCENTER = "a vCenter's cluster"
+    DISTRIBUTED_NETWORK = "a distributed port group"
+    TWO_DATASTORES = "two datastores"
+    DISK_BYTES = "disks with bytes"
+    LINKED_CLONES = "linked clones"
+    DISK_CONVERSION = "copies that convert a disk"
+    DISK_GROWTH = "disks that grow"
+    NFC_IMPORT = "imports that keep their bytes"
+    CASE_BLIND_UUIDS = "lookups by UUID whatever its case"
+    UNIQUE_NAMES = "names that are unique in a folder"
+    REGISTERED_CONFIG = "a configuration read from the .vmx"
+    POWER_FAULTS = "faults for power operations in a wrong state"
+    PROMPT_UPDATES = "updates as soon as something changes"
+    LOGIN_FOR_FILES = "a login asked for at /folder"
+    WHOLE_UPLOADS = "uploads that are whole or not there"
+    COUNTED_CALLS = "calls counted at the server"
+    CONTROL = "states set from outside"
+    GUEST = "a guest that runs"

@@ -1,0 +1,176 @@
+"""What there is: get_info and list_instances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pyVmomi import vim
+
+from tests.backends import second_view
+from tests.backends.capabilities import Capability
+from tests.builders import a_uuid, an_instance
+from tests.contract.engine import Bench
+from tests.contract.needs import needs
+from vmops.errors import InstanceNotFound
+from vmops.model.power import InstanceState
+
+
+def a_foreign_vm(bench: Bench, name: str, **more: Any) -> Any:
+    """A VM that somebody else made."""
+    content = bench.content
+    pool = more.pop("pool", None)
+    if pool is None:
+        compute = second_view.named(content, vim.ComputeResource, bench.backend.cluster)
+        pool = second_view.properties(compute, "resourcePool")["resourcePool"]
+    folder = second_view.properties(second_view.only(content, vim.Datacenter), "vmFolder")
+    spec = vim.vm.ConfigSpec(
+        name=name,
+        guestId="otherGuest",
+        memoryMB=16,
+        numCPUs=1,
+        files=vim.vm.FileInfo(vmPathName=f"[{bench.backend.datastore}]"),
+        **more,
+    )
+    return second_view.finished(folder["vmFolder"].CreateVM_Task(config=spec, pool=pool))
+
+
+def test_info_of_a_running_instance(bench: Bench) -> None:
+    instance = bench.spawn(instance=an_instance(vcpus=2))
+    info = bench.ops.get_info(instance)
+    assert info.as_dict() | {"cpu_time": 0} == {
+        "state": 1,
+        "max_mem": 16 * 1024,
+        "mem": 16 * 1024,
+        "num_cpu": 2,
+        "cpu_time": 0,
+    }
+    assert info.cpu_time_ns >= 0
+
+
+def test_info_of_instances_that_do_not_run(bench: Bench) -> None:
+    instance = bench.spawn(power_on=False)
+    vm = bench.vm(instance)
+    assert bench.ops.get_info(instance).state is InstanceState.SHUTDOWN
+    second_view.finished(vm.PowerOnVM_Task())
+    second_view.finished(vm.SuspendVM_Task())
+    assert bench.ops.get_info(instance).state is InstanceState.SUSPENDED
+
+
+def test_an_instance_that_is_not_there_is_named(bench: Bench) -> None:
+    uuid = a_uuid()
+    with pytest.raises(InstanceNotFound) as refused:
+        bench.ops.get_info(uuid)
+    assert refused.value.instance_uuid == uuid
+
+
+def test_an_instance_that_somebody_removed_is_not_there(bench: Bench) -> None:
+    instance = bench.spawn(power_on=False)
+    second_view.finished(bench.vm(instance).Destroy_Task())
+    with pytest.raises(InstanceNotFound):
+        bench.ops.get_info(instance)
+
+
+@needs(Capability.CASE_BLIND_UUIDS)
+def test_a_uuid_in_capitals_is_the_same(bench: Bench) -> None:
+    instance = bench.spawn(power_on=False)
+    assert bench.ops.get_info(instance.uuid.upper()).state is InstanceState.SHUTDOWN
+
+
+@needs(Capability.REGISTERED_CONFIG)
+def test_a_vm_that_was_registered_anew_is_found_by_its_uuid(bench: Bench) -> None:
+    instance = bench.spawn(power_on=False)
+    vm = bench.vm(instance)
+    path = second_view.properties(vm, "config.files.vmPathName").popitem()[1]
+    where = second_view.properties(vm, "parent", "resourcePool")
+    vm.UnregisterVM()
+    again = second_view.finished(
+        where["parent"].RegisterVM_Task(
+            path=path, asTemplate=False, pool=where["resourcePool"]
+        )
+    )
+    assert again._GetMoId() != vm._GetMoId()
+    assert bench.ops.get_info(instance).state is InstanceState.SHUTDOWN
+    bench.ops.power_on(None, instance)
+    assert bench.power(instance) == "poweredOn"
+    bench.ops.destroy(instance, None)
+    assert bench.vm(instance) is None
+
+
+def test_no_instances_is_an_empty_list(bench: Bench) -> None:
+    assert bench.ops.list_instances() == []
+
+
+def test_instances_are_listed_and_vms_of_others_are_not(bench: Bench) -> None:
+    mine = {bench.spawn(power_on=False).uuid for _ in range(3)}
+    a_foreign_vm(bench, "vmops-test-foreign-1")
+    a_foreign_vm(bench, "vmops-test-foreign-2", instanceUuid=a_uuid())
+    assert set(bench.ops.list_instances()) == mine
+
+
+@needs(Capability.VCENTER)
+def test_a_template_is_no_instance(bench: Bench) -> None:
+    instance = bench.spawn(power_on=False)
+    template = bench.spawn(power_on=False)
+    bench.vm(template).MarkAsTemplate()
+    assert bench.ops.list_instances() == [instance.uuid]
+
+
+@needs(Capability.CONTROL)
+@pytest.mark.parametrize("state", ["orphaned", "inaccessible"])
+def test_a_vm_that_cannot_be_reached_is_not_listed(bench: Bench, state: str) -> None:
+    here, gone = (bench.spawn(power_on=False) for _ in range(2))
+    bench.backend.change(bench.vm(gone), {"runtime.connectionState": state})  # type: ignore[attr-defined]
+    assert bench.ops.list_instances() == [here.uuid]
+
+
+@needs(Capability.CONTROL)
+@pytest.mark.parametrize("state", ["disconnected", "invalid"])
+def test_a_vm_that_may_come_back_is_listed(bench: Bench, state: str) -> None:
+    instance = bench.spawn(power_on=False)
+    bench.backend.change(bench.vm(instance), {"runtime.connectionState": state})  # type: ignore[attr-defined]
+    assert bench.ops.list_instances() == [instance.uuid]
+
+
+def test_an_instance_in_a_nested_pool_is_listed(bench: Bench) -> None:
+    compute = second_view.named(bench.content, vim.ComputeResource, bench.backend.cluster)
+    root = second_view.properties(compute, "resourcePool")["resourcePool"]
+    share = vim.ResourceAllocationInfo(
+        reservation=0,
+        limit=-1,
+        expandableReservation=True,
+        shares=vim.SharesInfo(level="normal", shares=0),
+    )
+    spec = vim.ResourceConfigSpec(cpuAllocation=share, memoryAllocation=share)
+    outer = root.CreateResourcePool("vmops-test-outer", spec)
+    inner = outer.CreateResourcePool("vmops-test-inner", spec)
+    uuid = a_uuid()
+    key = vim.option.OptionValue(key="nvp.vm-uuid", value=uuid)
+    a_foreign_vm(
+        bench, "vmops-test-nested", pool=inner, instanceUuid=uuid, extraConfig=[key]
+    )
+    assert bench.ops.list_instances() == [uuid]
+
+
+def test_a_change_of_power_shows_at_once(bench: Bench) -> None:
+    """Also one that somebody else made, and that the session's stream may not have told yet."""
+    instance = bench.spawn()
+    vm = bench.vm(instance)
+    for _ in range(3):
+        second_view.finished(vm.PowerOffVM_Task())
+        assert bench.ops.get_info(instance).state is InstanceState.SHUTDOWN
+        second_view.finished(vm.PowerOnVM_Task())
+        assert bench.ops.get_info(instance).state is InstanceState.RUNNING
+
+
+@needs(Capability.COUNTED_CALLS)
+def test_many_instances_are_read_in_bulk(bench: Bench) -> None:
+    for number in range(30):
+        uuid = a_uuid()
+        key = vim.option.OptionValue(key="nvp.vm-uuid", value=uuid)
+        a_foreign_vm(
+            bench, f"vmops-test-{number}", instanceUuid=uuid, extraConfig=[key]
+        )
+    bench.backend.forget_calls()
+    assert len(bench.ops.list_instances()) == 30
+    assert sum(bench.backend.calls().values()) <= 6
