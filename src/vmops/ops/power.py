@@ -47,7 +47,8 @@ def power_off(session: Session, instance_uuid: str, observe: Observer) -> None:
     """
 
     def do(vm: VirtualMachine) -> None:
-        if vm.known_power_state() is PowerState.SUSPENDED:
+        # A session that has not loaded its inventory knows no state; then it costs a read.
+        if (vm.known_power_state() or vm.power_state()) is PowerState.SUSPENDED:
             raise InstancePowerOffFailure(
                 f"{_called(vm, instance_uuid)} is suspended; powering off would lose its memory."
                 " Resume it first."
