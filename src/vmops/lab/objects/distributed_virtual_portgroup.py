@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.network import Network
 from vmops.lab.objects.wire_defaults import filled
 
@@ -62,6 +63,10 @@ class DistributedVirtualPortgroup(Network):
                 uplink=False,
             ),
         )
+
+    def rename(self, name: str) -> None:
+        """Give the port group another name; see `ManagedEntity.rename`."""
+        ManagedEntity.rename(self, name)
 
     def renamed(self, name: str) -> dict[str, Any]:
         """Return the changes of a new name, which config and summary repeat."""

@@ -56,7 +56,7 @@ class Folder(Container):
             vm = await create_virtual_machine(self.kernel, self, config, pool, host, run=run)
             return vm.ref
 
-        return self.kernel.start_task(self, "Folder.createVm", run)
+        return self.kernel.start_task(self, "Folder.createVm", run, cancelable=False)
 
     def RegisterVM_Task(
         self,
@@ -75,7 +75,7 @@ class Folder(Container):
             vm = await register(self.kernel, self, wanted)
             return vm.ref
 
-        return self.kernel.start_task(self, "Folder.registerVm", run)
+        return self.kernel.start_task(self, "Folder.registerVm", run, cancelable=False)
 
     def MoveIntoFolder_Task(self, list: Sequence[Any]) -> Any:  # noqa: A002 - the wire's name
         """Move entities of this folder's kind into it, all or none.
@@ -96,7 +96,7 @@ class Folder(Container):
                 self.kernel.update(entity, {"parent": self.ref})
                 self.add_child(entity)
 
-        return self.kernel.start_task(self, "Folder.moveInto", run)
+        return self.kernel.start_task(self, "Folder.moveInto", run, cancelable=False)
 
     def _check_move(self, entity: ManagedEntity) -> None:
         if not self.holds(entity.wire_type) or not isinstance(entity.parent, Container):
@@ -130,7 +130,7 @@ class Folder(Container):
             _check_all_off(self)
             await _destroy(self)
 
-        return self.kernel.start_task(self, "Folder.destroy", run)
+        return self.kernel.start_task(self, "Folder.destroy", run, cancelable=False)
 
 
 def _check_all_off(folder: Folder) -> None:

@@ -101,6 +101,10 @@ class HostSystem(ManagedEntity):
             rebootRequired=False,
         )
 
+    def rename(self, name: str) -> None:
+        """Refuse: a host is called by its address."""
+        raise vmodl.fault.NotSupported(msg=f"The host '{self.name}' cannot become '{name}'.")
+
     def EnterMaintenanceMode_Task(
         self,
         timeout: int = 0,

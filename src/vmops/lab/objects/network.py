@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from vmops.lab.hypervisor import Segment
 from vmops.lab.objects.container import Container, datacenter_of
@@ -37,6 +37,10 @@ class Network(ManagedEntity):
     def segment(self) -> Segment:
         """The layer-2 segment; machines on any host share it."""
         return Segment(name=self.moid, nat=self.nat)
+
+    def rename(self, name: str) -> None:
+        """Refuse: the name is that of the hosts' port groups, see UpdatePortGroup."""
+        raise vmodl.fault.NotSupported(msg=f"The network '{self.name}' cannot become '{name}'.")
 
     def renamed(self, name: str) -> dict[str, Any]:
         """Return the changes of a new name, which the summary repeats."""

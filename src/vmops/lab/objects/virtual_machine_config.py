@@ -16,6 +16,7 @@ from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.device_defaults import default_devices
 from vmops.lab.objects.device_slots import with_children
 from vmops.lab.objects.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, full_name, guest_ids
+from vmops.lab.objects.vmx_text import Entries
 from vmops.lab.storage.paths import DatastorePath
 
 _BootableDevice: Any = vim.vm.BootOptions.BootableDevice
@@ -290,12 +291,12 @@ def hardware_version(text: str) -> str:
 
 
 def merged_extra(old: Sequence[Any], given: Sequence[Any] | None) -> list[Any]:
-    """Merge extra configuration by key; an empty value removes its key.
+    """Merge extra configuration by key, in any case; an empty value removes its key.
 
     Raises:
         vmodl.fault.InvalidArgument: a key is empty or cannot stand in a .vmx file.
     """
-    merged = {option.key: option.value for option in old}
+    merged = Entries({option.key: option.value for option in old})
     for option in given or ():
         if not option.key or re.search(r'[\x00-\x20="#]', option.key):
             raise invalid_argument("configSpec.extraConfig", f"The key {option.key!a} cannot be.")

@@ -55,30 +55,37 @@ class DiskChanges:
     creations: list[DiskCreation] = field(default_factory=list)
     extensions: list[DiskExtension] = field(default_factory=list)
     deletions: list[DatastorePath] = field(default_factory=list)
+    made: list[DiskCreation] = field(default_factory=list)
+    """Those of the creations that `apply` has done."""
 
     def apply(self, store: DiskStore) -> None:
         """Make and extend the files, all or none of those made; fill in the devices.
 
         Blocking. An extension cannot be taken back, so extensions come last.
         """
-        made: list[DiskCreation] = []
         try:
             for creation in self.creations:
                 with storage_faults(creation.path):
                     _create(store, creation)
-                    made.append(creation)
+                    self.made.append(creation)
                     fill_from_files(creation.device, chain_of(store, creation.path))
             for extension in self.extensions:
                 with storage_faults(extension.path):
                     eager = bool(extension.device.backing.eagerlyScrub)
                     store.extend(extension.path, extension.capacity_bytes, eager=eager)
         except BaseException:
-            self._undo(store, made)
+            self.undo(store)
             raise
 
     def undo(self, store: DiskStore) -> None:
         """Take back what `apply` made. Blocking."""
-        self._undo(store, self.creations)
+        while self.made:
+            creation = self.made.pop()
+            with suppress(StorageError, OSError):
+                store.delete(creation.path)
+            if creation.aside is not None:
+                with suppress(StorageError, OSError):
+                    store.move(creation.aside, creation.path)
 
     def finish(self, store: DiskStore) -> None:
         """Delete what is no longer wanted; what cannot be deleted stays, noted in the log."""
@@ -88,15 +95,6 @@ class DiskChanges:
                 store.delete(path)
             except (StorageError, OSError) as error:
                 log.warning("%s stays: %s", path, error)
-
-    @staticmethod
-    def _undo(store: DiskStore, made: Sequence[DiskCreation]) -> None:
-        for creation in reversed(made):
-            with suppress(StorageError, OSError):
-                store.delete(creation.path)
-            if creation.aside is not None:
-                with suppress(StorageError, OSError):
-                    store.move(creation.aside, creation.path)
 
 
 def _create(store: DiskStore, creation: DiskCreation) -> None:

@@ -30,7 +30,7 @@ ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
 
 
 def wrong_state(vm: VirtualMachine, wanted: str) -> Any:
-    """Build the fault for an operation that needs the machine in another state."""
+    """Build the fault; ``wanted`` is the state asked for, or the one the operation needs."""
     return vim.fault.InvalidPowerState(
         requestedState=wanted,
         existingState=vm.power_state,
@@ -89,7 +89,7 @@ async def power_on(vm: VirtualMachine, host: Any) -> None:
         vim.fault.GenericVmConfigFault: the hypervisor cannot start it; the text says why.
     """
     if vm.power_state == ON:
-        raise wrong_state(vm, OFF)
+        raise wrong_state(vm, ON)
     if vm.is_template:
         raise invalid_state("A template cannot be powered on.")
     devices = vm.config.hardware.device
@@ -124,7 +124,7 @@ async def power_off(vm: VirtualMachine) -> None:
         vim.fault.GenericVmConfigFault: the hypervisor could not end it.
     """
     if vm.power_state == OFF:
-        raise wrong_state(vm, ON)
+        raise wrong_state(vm, OFF)
     if vm.power_state == SUSPENDED:
         memory = vm.kernel.service(DiskStore).volumes.resolve(memory_file(vm))
         await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
@@ -146,6 +146,8 @@ async def suspend(vm: VirtualMachine) -> None:
         vim.fault.GenericVmConfigFault: the hypervisor could not; the guest runs on.
         vim.fault.NoDiskSpace: there is no room for the memory.
     """
+    if vm.power_state == SUSPENDED:
+        raise wrong_state(vm, SUSPENDED)
     require_on(vm)
     volumes = vm.kernel.service(DiskStore).volumes
     path = memory_file(vm)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from vmops.lab.objects.virtual_machine_disks import DiskChanges, chain_of
 from vmops.lab.objects.virtual_machine_drives import DrivePlanner
 from vmops.lab.objects.virtual_machine_nics import NicPlanner, PortReservations
 from vmops.lab.objects.virtual_machine_place import settle
-from vmops.lab.objects.vmx import write_vmx
+from vmops.lab.objects.vmx import without_conflicts, write_vmx
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import FileMissing
 from vmops.lab.storage.paths import DatastorePath
@@ -76,6 +77,7 @@ async def plan(
     except BaseException:
         ports.release()
         raise
+    config.extraConfig = without_conflicts(config, vmx.parent)
     return Outcome(config=config, files=drives.changes, ports=ports)
 
 
@@ -144,13 +146,26 @@ async def carry_out(kernel: Kernel, outcome: Outcome, vmx: DatastorePath) -> Non
     """Make the files of an outcome and write the .vmx file; on failure nothing is left."""
     store = kernel.service(DiskStore)
     files = outcome.files
-    if files.creations or files.extensions:
-        await kernel.blocking(files.apply, store)
     try:
+        if files.creations or files.extensions:
+            await _to_its_end(kernel.blocking(files.apply, store))
         with storage_faults(vmx):
-            await kernel.blocking(write_vmx, store.volumes, vmx, outcome.config)
+            await _to_its_end(kernel.blocking(write_vmx, store.volumes, vmx, outcome.config))
     except BaseException:
-        await kernel.blocking(files.undo, store)
+        files.undo(store)  # on the loop: a lab that stops does not wait for a thread again
+        raise
+
+
+async def _to_its_end(work: Awaitable[None]) -> None:
+    """Await work of a thread; when the lab stops, only after it has ended.
+
+    A thread cannot be interrupted, and what it makes after that could not be taken back.
+    """
+    running = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
         raise
 
 

@@ -54,10 +54,7 @@ async def register(kernel: Kernel, folder: Container, wanted: Registration) -> V
         raise invalid_argument("pool", "A template has no pool.")
     if wanted.as_template and wanted.host is None:
         raise invalid_argument("host", "A template needs a host.")
-    if any(vm.vmx == vmx for vm in kernel.registry.all(VirtualMachine)):
-        raise vim.fault.AlreadyExists(
-            name=wanted.path, msg=f"The machine of {wanted.path} is in the inventory."
-        )
+    _refuse_registered(kernel, vmx)
     pool = wanted.pool
     if wanted.as_template:
         host = kernel.registry.find(wanted.host, HostSystem)
@@ -71,6 +68,7 @@ async def register(kernel: Kernel, folder: Container, wanted: Registration) -> V
     config.name = entity_name(wanted.name or config.name)
     with folder.reserved(config.name):
         await _resolve_conflict(kernel, vmx, config)
+        _refuse_registered(kernel, vmx)  # it may have come meanwhile
         vm = VirtualMachine(
             kernel,
             kernel.new_moid("vm"),
@@ -82,6 +80,13 @@ async def register(kernel: Kernel, folder: Container, wanted: Registration) -> V
         join(vm)
     await virtual_machine_properties.refresh_files(vm)
     return vm
+
+
+def _refuse_registered(kernel: Kernel, vmx: DatastorePath) -> None:
+    if any(vm.vmx == vmx for vm in kernel.registry.all(VirtualMachine)):
+        raise vim.fault.AlreadyExists(
+            name=str(vmx), msg=f"The machine of {vmx} is in the inventory."
+        )
 
 
 async def _resolve_conflict(kernel: Kernel, vmx: DatastorePath, config: Any) -> None:

@@ -101,7 +101,26 @@ def read_vmx(volumes: Volumes, vmx: DatastorePath) -> Any:
 
 
 def entries_of(config: Any, folder: DatastorePath) -> Entries:
-    """Return the entries of a configuration; extra configuration never hides one of them."""
+    """Return the entries of a configuration."""
+    entries = _hardware_entries(config, folder)
+    entries.update({option.key: str(option.value) for option in config.extraConfig})
+    return entries
+
+
+def without_conflicts(config: Any, folder: DatastorePath) -> list[Any]:
+    """Return the extra configuration without keys that stand for something else in the file.
+
+    The API reference: such keys "are silently ignored".
+    """
+    taken = _hardware_entries(config, folder)
+    return [
+        option
+        for option in config.extraConfig
+        if option.key not in taken and option.key not in _IGNORED
+    ]
+
+
+def _hardware_entries(config: Any, folder: DatastorePath) -> Entries:
     hardware = config.hardware
     entries = Entries(
         {
@@ -136,8 +155,6 @@ def entries_of(config: Any, folder: DatastorePath) -> Entries:
     _write_allocation(entries, "sched.mem", config.memoryAllocation)
     _write_boot(entries, config)
     entries.update(device_entries(hardware.device, folder))
-    for option in config.extraConfig:
-        entries.setdefault(option.key, str(option.value))
     return entries
 
 

@@ -151,6 +151,8 @@ def devices_of(entries: Entries, folder: DatastorePath) -> list[Any]:
         own = Entries(entries.take_prefixed(f"ethernet{number}."))
         if own.take_bool("present"):
             devices.append(_read_card(own, number))
+            # What a client added for the card, and nobody here understands, stays.
+            entries.update({f"ethernet{number}.{key}": value for key, value in own.items()})
     for number in range(MAX_SERIAL_PORTS):
         own = Entries(entries.take_prefixed(f"serial{number}."))
         name = own.take("fileName")

@@ -7,7 +7,17 @@ import re
 import pytest
 from pyVmomi import vim
 
-from tests.unit.lab.vm.vm_client import add, device, disk, new_disk, of_type, scsi, standard_nic
+from tests.unit.lab.vm.vm_client import (
+    add,
+    connect,
+    device,
+    disk,
+    new_disk,
+    of_type,
+    scsi,
+    standard_nic,
+)
+from vmops.lab import Lab, LabSettings
 
 ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
 
@@ -20,7 +30,7 @@ def state(vm):
 def refused(client, task):
     with pytest.raises(vim.fault.InvalidPowerState) as caught:
         client.result(task)
-    return caught.value.existingState
+    return caught.value.requestedState, caught.value.existingState
 
 
 def test_on_and_off(client, name):
@@ -42,20 +52,20 @@ def test_on_and_off(client, name):
 def test_each_operation_is_refused_in_the_wrong_state(client, name):
     vm = client.create(name)
 
-    assert refused(client, vm.PowerOffVM_Task()) == OFF
-    assert refused(client, vm.SuspendVM_Task()) == OFF
-    assert refused(client, vm.ResetVM_Task()) == OFF
-    assert refused(client, vm.CreateScreenshot_Task()) == OFF
+    assert refused(client, vm.PowerOffVM_Task()) == (OFF, OFF)
+    assert refused(client, vm.SuspendVM_Task()) == (ON, OFF)
+    assert refused(client, vm.ResetVM_Task()) == (ON, OFF)
+    assert refused(client, vm.CreateScreenshot_Task()) == (ON, OFF)
     client.result(vm.PowerOnVM_Task())
-    assert refused(client, vm.PowerOnVM_Task()) == ON
-    assert refused(client, vm.Destroy_Task()) == ON
+    assert refused(client, vm.PowerOnVM_Task()) == (ON, ON)
+    assert refused(client, vm.Destroy_Task()) == (OFF, ON)
     with pytest.raises(vim.fault.InvalidPowerState):
         vm.UnregisterVM()
     with pytest.raises(vim.fault.InvalidPowerState):
         vm.MarkAsTemplate()
     client.result(vm.SuspendVM_Task())
-    assert refused(client, vm.SuspendVM_Task()) == SUSPENDED
-    assert refused(client, vm.ResetVM_Task()) == SUSPENDED
+    assert refused(client, vm.SuspendVM_Task()) == (SUSPENDED, SUSPENDED)
+    assert refused(client, vm.ResetVM_Task()) == (ON, SUSPENDED)
     assert state(vm) == SUSPENDED
 
 
@@ -216,9 +226,6 @@ def test_a_screenshot_is_a_picture_on_the_datastore(client, name):
 
 
 def test_memory_without_room_stays_in_the_guest(tmp_path):
-    from tests.unit.lab.vm.vm_client import connect
-    from vmops.lab import Lab, LabSettings
-
     settings = LabSettings(
         state_dir=tmp_path / "lab", hypervisor="none", datastore_capacity_bytes=32 * 1024**2
     )

@@ -217,5 +217,8 @@ no line at all
     assert vm.config.hardware.memoryMB == 512
     [card] = of_type(vm, device.VirtualEthernetCard)
     assert (type(card), card.macAddress) == (device.VirtualPCNet32, "00:0c:29:01:02:03")
-    assert {each.key for each in vm.config.extraConfig} == {"floppy0.present"}
+    assert {each.key for each in vm.config.extraConfig} == {
+        "ethernet0.connectionType",
+        "floppy0.present",
+    }
     client.result(vm.PowerOnVM_Task())

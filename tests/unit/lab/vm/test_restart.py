@@ -8,7 +8,15 @@ from contextlib import contextmanager
 import pytest
 from pyVmomi import vim
 
-from tests.unit.lab.vm.vm_client import connect, device, new_disk, of_type, scsi, standard_nic
+from tests.unit.lab.vm.vm_client import (
+    connect,
+    device,
+    distributed_nic,
+    new_disk,
+    of_type,
+    scsi,
+    standard_nic,
+)
 from vmops.lab import Lab, LabSettings
 
 
@@ -188,8 +196,6 @@ def test_a_damaged_inventory_is_put_aside(settings, text):
 
 
 def test_a_card_keeps_its_port_over_a_restart(settings):
-    from tests.unit.lab.vm.vm_client import distributed_nic
-
     with session(settings) as client:
         group = client.network("dv-net")
         machines = [client.create(f"m{number}", distributed_nic(group)) for number in range(10)]
