@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +12,7 @@ from pyVmomi import vim
 import vmops
 from tests.backends import vcsim
 from tests.vsphere_client.interposer import Interposer
+from vmops.errors import ManagedObjectNotFound
 from vmops.lab import Lab, LabSettings
 from vmops.vsphere.folder import Folder
 
@@ -111,9 +113,10 @@ def make_vm():
     yield make
     for vm in made:
         if not vm._session.client.is_closed:
-            if vm.read("runtime.powerState").get("runtime.powerState") == "poweredOn":
-                vm.power_off()
-            vm.destroy(missing_ok=True)
+            with suppress(ManagedObjectNotFound):
+                if vm.power_state() != "poweredOff":
+                    vm.power_off()
+                vm.destroy()
 
 
 @pytest.fixture(autouse=True)

@@ -169,7 +169,7 @@ def test_folders_and_files_are_moved_copied_and_deleted(session, folder):
     inner = folder.joined("inner")
     manager.make_directory(inner.joined("deep"), parents=True)
     with pytest.raises(FileAlreadyExists):
-        manager.make_directory(inner)
+        manager.make_directory(inner, parents=False)
     manager.make_directory(inner, exist_ok=True)
     files.write(inner.joined("a"), b"1")
     manager.copy(inner.joined("a"), inner.joined("b"))

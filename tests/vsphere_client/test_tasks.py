@@ -64,18 +64,27 @@ def test_progress_reaches_the_observer(slow_lab):
     assert percents == sorted(set(percents))
 
 
-def test_a_deadline_cancels_the_task(slow_lab, make_vm):
+def test_a_deadline_asks_the_task_to_stop(slow_lab, make_vm, monkeypatch):
+    monkeypatch.setattr("vmops.vsphere.tasks.CANCEL_GRACE_S", 0.05)
     with slow_lab.connect() as session:
         vm, _ = make_vm(session)
         begin = time.monotonic()
         with pytest.raises(TimedOut, match=r"VirtualMachine\.powerOn"):
             vm.power_on(deadline_s=0.05)
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 0.3
         assert session.counts["CancelTask"] == 1
-        assert vm.power_state() == "poweredOff"
+        time.sleep(0.4)
 
 
-def test_ctrl_c_cancels_the_task_and_is_raised(slow_lab, make_vm):
+def test_a_task_that_cannot_be_stopped_and_ends_well_has_ended_well(slow_lab, make_vm):
+    with slow_lab.connect() as session:
+        vm, _ = make_vm(session)
+        vm.power_on(deadline_s=0.05)
+        assert session.counts["CancelTask"] == 1
+        assert vm.power_state() == "poweredOn"
+
+
+def test_ctrl_c_asks_the_task_to_stop_and_is_raised_when_it_has_ended(slow_lab, make_vm):
     with slow_lab.connect() as session:
         vm, _ = make_vm(session)
         interrupt = threading.Timer(
@@ -86,8 +95,7 @@ def test_ctrl_c_cancels_the_task_and_is_raised(slow_lab, make_vm):
             vm.power_on()
         interrupt.join()
         assert session.counts["CancelTask"] == 1
-        assert vm.power_state() == "poweredOff"
-        vm.power_on()
+        # It could not be stopped; whoever cleans up now meets no running task.
         vm.power_off()
 
 

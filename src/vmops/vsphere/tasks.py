@@ -41,8 +41,8 @@ SAFETY_POLL_S = 5.0
 FIRST_SIGHT_S = 0.05
 # So many tasks of such a server are asked at once, then it gets another chance.
 ASK_AT_ONCE = 20
-# How long a cancelled task may take to end before the caller goes on.
-CANCEL_GRACE_S = 2.0
+# How long a task that was asked to stop may take to end before the caller goes on.
+CANCEL_GRACE_S = 5.0
 
 _ENDED = frozenset({"success", "error"})
 
@@ -104,7 +104,8 @@ class Tasks:
         """Call a method that starts a task, wait for its end, and return the task's result.
 
         Raises:
-            TimedOut: it did not end within ``deadline_s`` seconds; it was asked to stop.
+            TimedOut: it did not end within ``deadline_s`` seconds; it was asked to stop. One that
+                cannot be stopped, and ends well within the next seconds, has ended well.
             TaskFailed: it ended with a fault that has no class of its own.
             ConnectionLost: the server is gone; the task may or may not have had its effect.
             VMOpsError: the fault it ended with, translated.
@@ -275,9 +276,11 @@ class Tasks:
             return
         try:
             self.client.call_within(watched.task, "CancelTask", CANCEL_GRACE_S)
+        except ConnectionLost:
+            return
         except VMOpsError as error:
             log.debug("%s cannot be cancelled: %s", describe(watched.task), error)
-            return
+        # Whoever cleans up next would only meet a task that still works on the object.
         end = time.monotonic() + CANCEL_GRACE_S
         with watched.changed:
             while not watched.has_ended and (left := end - time.monotonic()) > 0:
