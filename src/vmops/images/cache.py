@@ -88,7 +88,7 @@ class ImageCache:
             if sized.name not in there:
                 try:
                     if base.name in there:
-                        self._add_size(base, sized, wanted_bytes, observe)
+                        self._add_size(image, base, sized, wanted_bytes, observe)
                     else:
                         self._fill(image, place, entry, sized.name, wanted_bytes, observe)
                 except AlreadyExists:
@@ -138,18 +138,24 @@ class ImageCache:
                     do(filling.upload_flat(source, base, observe))
             if sized_name != base.name:
                 sized = temporary.joined(sized_name)
-                do(filling.make_sized_copy(self._session, base, sized, wanted_bytes, observe))
+                do(filling.make_sized_copy(source, base, sized, wanted_bytes, observe))
             do(filling.move_into_cache(self._session, temporary, entry))
 
     def _add_size(
-        self, base: DatastorePath, sized: DatastorePath, wanted_bytes: int, observe: Observer
+        self,
+        image: Image,
+        base: DatastorePath,
+        sized: DatastorePath,
+        wanted_bytes: int,
+        observe: Observer,
     ) -> None:
         """Add a parent of another size to an entry that is there."""
+        source = filling.Source(session=self._session, store=self._store, image=image)
         temporary = sized.parent.parent.joined(in_flight.unique_name("tmp"))
         with Operation("cache image", observe) as do:
             do(filling.make_temporary_folder(self._session, temporary, keep=False))
             made = temporary.joined(sized.name)
-            do(filling.make_sized_copy(self._session, base, made, wanted_bytes, observe))
+            do(filling.make_sized_copy(source, base, made, wanted_bytes, observe))
             do(filling.move_disk_into_cache(self._session, made, sized))
 
     @contextlib.contextmanager

@@ -147,15 +147,23 @@ def take_imported_disk(
 
 @step("Make a copy of the flavor's size")
 def make_sized_copy(
-    session: Session,
+    source: Source,
     base: DatastorePath,
     sized: DatastorePath,
     capacity_bytes: int,
     observe: Observer,
 ) -> Reversible[None]:
     """Copy the disk and extend the copy."""
-    session.virtual_disk_manager.copy(base, sized, observe=observe)
-    session.virtual_disk_manager.extend(sized, capacity_bytes, observe=observe)
+    disks = source.session.virtual_disk_manager
+    # Without a wanted type a copy is preallocated, whatever its source is.
+    disks.copy(
+        base,
+        sized,
+        provisioning(source.image.properties.disk_type),
+        source.descriptor_adapter,
+        observe=observe,
+    )
+    disks.extend(sized, capacity_bytes, observe=observe)
     yield
 
 

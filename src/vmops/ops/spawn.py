@@ -24,7 +24,7 @@ from vmops.ops.settings import EngineSettings
 from vmops.progress import Observer
 from vmops.specs import extra_config, nics
 from vmops.specs import virtual_machine as vm_specs
-from vmops.specs.disks import RootDisk
+from vmops.specs.disks import DESCRIPTOR_ADAPTERS, RootDisk, provisioning
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.folder import Folder
 from vmops.vsphere.inventory_types import NetworkInfo
@@ -284,10 +284,17 @@ def copy_root_disk(
     observe: Observer,
 ) -> Reversible[CachedImage]:
     """Copy the cached disk into the VM's folder, as big as the flavor says."""
-    disks = engine.session.virtual_disk_manager
+    disks, properties = engine.session.virtual_disk_manager, request.image.properties
     wanted = max(image.capacity_bytes, units.gib_to_bytes(request.instance.flavor.root_gib))
     try:
-        disks.copy(image.path, root, observe=observe)
+        # Without a wanted type a copy is preallocated, whatever its source is.
+        disks.copy(
+            image.path,
+            root,
+            provisioning(properties.disk_type),
+            DESCRIPTOR_ADAPTERS[properties.adapter_type],
+            observe=observe,
+        )
         if wanted > image.capacity_bytes:
             disks.extend(root, wanted, observe=observe)
     except BaseException:
