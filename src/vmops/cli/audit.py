@@ -27,7 +27,7 @@ def audit(context: CommandContext, /, fix: bool, **options: object) -> None:
     if not rows and how.style == "table":
         click.echo("Nothing is left behind.", err=True)
         return
-    print_rows(rows, how, narrow=("name", "kind"))
+    print_rows(rows, how, keys=("name", "kind"), narrow=("name", "kind"))
     if not fix:
         return
     for one in found:

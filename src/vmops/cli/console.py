@@ -12,6 +12,7 @@ import click
 
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import instance_argument, resolve
+from vmops.errors import InvalidArgument
 
 _FOLLOW_S = 0.5
 
@@ -27,6 +28,8 @@ def screenshot(context: CommandContext, name: str, output_file: Path | None) -> 
     """Save a picture of the guest's screen."""
     from vmops.ops.console import screenshot as take  # noqa: PLC0415
 
+    if output_file is not None and not output_file.parent.is_dir():
+        raise InvalidArgument(f"There is no folder {output_file.parent} to put the picture in.")
     found = resolve(context, name)
     png = take(context.session, found.uuid)
     if str(output_file) == "-":

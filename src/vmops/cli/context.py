@@ -13,6 +13,7 @@ import click
 
 from vmops.cli import endpoint
 from vmops.cli.endpoint import Setting
+from vmops.errors import InvalidLogin
 
 if TYPE_CHECKING:
     from vmops.images.directory_store import DirectoryImageStore
@@ -30,6 +31,13 @@ class CommandContext:
         self.options = dict(options)
         self._closers: list[Callable[[], None]] = []
         set_up_logging(int(str(options.get("verbose") or 0)))
+
+    def override(self, name: str, value: object) -> None:
+        """Take an option that stood behind the command; settings were not looked at yet."""
+        if name == "verbose":
+            value = int(str(self.options.get(name) or 0)) + int(str(value))
+            set_up_logging(value)
+        self.options[name] = value
 
     @cached_property
     def settings(self) -> dict[str, Setting]:
@@ -64,8 +72,8 @@ class CommandContext:
         else:
             session = connect(
                 self.settings["url"].value,
-                self.setting("username") or click.prompt("User name", err=True),
-                self.setting("password") or click.prompt("Password", hide_input=True, err=True),
+                self.setting("username") or _ask("user name"),
+                self.setting("password") or _ask("password", hide_input=True),
                 ca_file=self.setting("ca_file"),
                 thumbprint=self.setting("thumbprint"),
                 insecure=(self.setting("insecure") or "").lower() in _TRUE,
@@ -96,7 +104,7 @@ class CommandContext:
         The lab's are known: its network with a way out.
         """
         if own := self.setting("network"):
-            return own.rsplit("/", 1)[-1]
+            return _last_name(own)
         there = [n.name for n in self.session.inventory.networks() if not n.is_uplink]
         if self.uses_lab:
             from vmops.cli.lab_endpoint import NAT_NETWORKS  # noqa: PLC0415
@@ -111,7 +119,7 @@ class CommandContext:
 
         return VMwareVMOps(
             self.session,
-            cluster_name=self.setting("cluster"),
+            cluster_name=_last_name(self.setting("cluster")),
             images=self.images,
             config=self.engine_settings(EngineSettings, **settings),
             observe=self.observer,
@@ -120,13 +128,29 @@ class CommandContext:
     def engine_settings(self, kind: type[Any], **settings: Any) -> Any:
         """The engine's settings with those of the environment filled in."""
         given = {name: value for name, value in settings.items() if value is not None}
-        given.setdefault("datastore", self.setting("datastore"))
+        given.setdefault("datastore", _last_name(self.setting("datastore")))
         return kind(cache_lock_dir=self.state_dir / "locks", **given)
 
     def close(self) -> None:
         """Log out and stop drawing, last-first."""
         while self._closers:
             self._closers.pop()()
+
+
+def _last_name(path: str | None) -> str | None:
+    """The name at the end of an inventory path, which govc's users may have set."""
+    return path.rstrip("/").rsplit("/", 1)[-1] if path else None
+
+
+def _ask(what: str, *, hide_input: bool = False) -> str:
+    """Ask a person.
+
+    Raises:
+        InvalidLogin: nobody is there.
+    """
+    if not sys.stdin.isatty():
+        raise InvalidLogin(f"There is no {what} to log in with, and nobody to ask.")
+    return str(click.prompt(what.capitalize(), hide_input=hide_input, err=True))
 
 
 def set_up_logging(verbose: int) -> None:

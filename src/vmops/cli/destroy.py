@@ -7,7 +7,7 @@ import sys
 import click
 
 from vmops.cli.context import CommandContext, pass_context
-from vmops.cli.instances import complete_instances, resolve
+from vmops.cli.instances import complete_instances, forget, managed, resolve
 
 
 @click.command()
@@ -20,7 +20,8 @@ from vmops.cli.instances import complete_instances, resolve
 def destroy(context: CommandContext, names: tuple[str, ...], keep_disks: bool, yes: bool) -> None:
     """Destroy instances with their disks.
 
-    Attached volumes and the parents of linked clones are left alone.
+    Attached volumes and the parents of linked clones are left alone. That there is no instance of
+    a UUID is success; a name must be there.
     """
     found = [resolve(context, name) for name in names]
     if not yes:
@@ -29,6 +30,9 @@ def destroy(context: CommandContext, names: tuple[str, ...], keep_disks: bool, y
         listed = ", ".join(one.name for one in found)
         click.confirm(f"Destroy {listed}?", abort=True, err=True)
     engine = context.engine()
+    there = {vm.instance_uuid for vm in managed(context)}
+    done = "unregistered" if keep_disks else "destroyed"
     for one in found:
         engine.destroy(one.uuid, None, destroy_disks=not keep_disks)
-        click.echo(f"{one.name}: {'unregistered' if keep_disks else 'destroyed'}", err=True)
+        forget(context, one.name)
+        click.echo(f"{one.name}: {done if one.uuid in there else 'was not there'}", err=True)

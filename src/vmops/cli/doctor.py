@@ -17,6 +17,7 @@ from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.output import output_options, print_rows, take_output_options
 
 _NEEDED_BYTES = 2 * units.GIB
+COLUMNS = ("name", "status", "found", "needed_for", "remedy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ def doctor(context: CommandContext, /, **options: Any) -> None:
         }
         for check in checks
     ]
-    print_rows(rows, how, narrow=("name", "status", "found", "needed_for", "remedy"))
+    print_rows(rows, how, keys=COLUMNS, narrow=COLUMNS)
     if not all(check.passed for check in checks):
         sys.exit(1)
 
@@ -65,7 +66,7 @@ def _checks(context: CommandContext) -> Iterator[Check]:
         )  # fmt: skip
     yield from _programs()
     yield _acceleration()
-    yield _disk_space(context)
+    yield from _state_folder(context)
 
 
 def _programs() -> Iterator[Check]:
@@ -97,12 +98,19 @@ def _acceleration() -> Check:
     )  # fmt: skip
 
 
-def _disk_space(context: CommandContext) -> Check:
+def _state_folder(context: CommandContext) -> Iterator[Check]:
     folder = context.state_dir
     while not folder.exists():
         folder = folder.parent
+    usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    yield Check(
+        name="state folder", passed=usable,
+        found=f"{context.state_dir}{'' if usable else f': {folder} cannot be written to'}",
+        remedy="Set VMOPS_STATE_DIR to a folder of your own",
+        needed_for="the lab and the image store",
+    )  # fmt: skip
     free = shutil.disk_usage(folder).free
-    return Check(
+    yield Check(
         name="disk space", passed=free >= _NEEDED_BYTES,
         found=f"{units.human_bytes(free)} free at {context.state_dir}",
         remedy="Free some, or set VMOPS_STATE_DIR to a place with room",

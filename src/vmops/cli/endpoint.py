@@ -64,7 +64,8 @@ def find_settings(
     """The settings that are there, each with its origin.
 
     Raises:
-        InvalidArgument: the URL makes no sense, or a password file may be read by others.
+        InvalidArgument: the URL makes no sense, a file named does not exist, or a password file
+            may be read by others.
     """
     found: dict[str, Setting] = {}
     for name, variables in VARIABLES.items():
@@ -80,6 +81,7 @@ def find_settings(
     if "password" not in found and "password_file" in found:
         file = Path(found["password_file"].value)
         found["password"] = Setting(_read_password(file), str(file), secret=True)
+    _check_ca_file(found)
     _look_up_known_host(found)
     return found
 
@@ -121,6 +123,19 @@ def _read_password(file: Path) -> str:
     if stat.S_IMODE(mode) & 0o077:
         raise InvalidArgument(f"The password file {file} may be read by others: chmod 600 {file}")
     return text.rstrip("\n")
+
+
+def _check_ca_file(found: dict[str, Setting]) -> None:
+    """A wrong name is found here, not in the middle of a TLS handshake; govc's may be a list."""
+    if "ca_file" not in found:
+        return
+    origin = found["ca_file"].origin
+    files = [one for one in found["ca_file"].value.split(os.pathsep) if one]
+    if len(files) != 1:
+        raise InvalidArgument(f"{origin} names {len(files)} files: put the certificates into one.")
+    if not Path(files[0]).expanduser().is_file():
+        raise InvalidArgument(f"{origin}: there is no file {files[0]}.")
+    found["ca_file"] = Setting(str(Path(files[0]).expanduser()), origin)
 
 
 def _look_up_known_host(found: dict[str, Setting]) -> None:

@@ -9,6 +9,11 @@ import click
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.output import output_options, print_rows, take_output_options
 
+COLUMNS = ("name", "value", "origin")
+# What says who logs in where, and means nothing where no URL is set.
+_OF_THE_URL = {"username", "password", "password_file", "ca_file", "thumbprint", "known_hosts",
+               "insecure"}  # fmt: skip
+
 
 @click.command()
 @output_options
@@ -22,6 +27,7 @@ def env(context: CommandContext, /, **options: Any) -> None:
     rows = [
         {"name": name, "value": setting.shown, "origin": setting.origin}
         for name, setting in context.settings.items()
+        if not (context.uses_lab and name in _OF_THE_URL)
     ]
     known = {row["name"] for row in rows}
     if context.uses_lab:
@@ -31,11 +37,11 @@ def env(context: CommandContext, /, **options: Any) -> None:
     defaults = {
         "state_dir": str(context.state_dir),
         "images": str(context.state_dir / "images"),
-        "insecure": "false",
+        **({} if context.uses_lab else {"insecure": "false"}),
     }
     rows += [
         {"name": name, "value": value, "origin": "default"}
         for name, value in defaults.items()
         if name not in known
     ]
-    print_rows(rows, how, narrow=("name", "value", "origin"))
+    print_rows(rows, how, keys=COLUMNS, narrow=COLUMNS)

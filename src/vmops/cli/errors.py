@@ -11,12 +11,14 @@ code meaning
 5    not logged in, not allowed, or the server is not trusted
 6    a deadline passed, or the server cannot be reached
 7    done in part: something is left behind
-130  interrupted
+130  interrupted; 143 terminated, 129 hung up
 ==== =====================================================
 """
 
 from __future__ import annotations
 
+import re
+import signal
 import traceback
 from typing import Final
 
@@ -54,14 +56,13 @@ def exit_code(error: BaseException) -> int:
 
 def report(error: Exception) -> int:
     """Print the error and return its exit code."""
+    if isinstance(error, OSError) and error.strerror:
+        return _report_os_error(error)
     if not isinstance(error, errors.VMOpsError):
-        if isinstance(error, OSError) and error.filename:
-            click.echo(f"Error: {error.strerror}: {error.filename}", err=True)
-            return 1
         traceback.print_exception(error)
         click.echo("Error: this is a fault of vmops itself; the lines above tell where.", err=True)
         return 1
-    click.echo(f"Error: {error}", err=True)
+    click.echo(f"Error: {_ERRNO.sub('', str(error))}", err=True)
     _print_notes(error)
     advice = next((text for kind, text in ADVICE if isinstance(error, kind)), None)
     if advice:
@@ -69,11 +70,32 @@ def report(error: Exception) -> int:
     return exit_code(error)
 
 
+# Python's own texts begin with a number that says nothing to people: "[Errno 111] Connection ..."
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
+
+
+def _report_os_error(error: OSError) -> int:
+    """This machine refused something; where it was the state folder, say how to choose another."""
+    from vmops.cli.endpoint import state_dir  # noqa: PLC0415
+
+    where = f": {error.filename}" if error.filename else ""
+    click.echo(f"Error: {error.strerror}{where}", err=True)
+    folder = state_dir()
+    if error.filename and str(error.filename).startswith(str(folder)):
+        click.echo(f"The state folder is {folder}; VMOPS_STATE_DIR sets another one.", err=True)
+    return 1
+
+
 def report_interrupt(interrupt: BaseException) -> int:
     """Print that the user interrupted, and what could not be undone."""
-    click.echo("Interrupted.", err=True)
+    number = getattr(interrupt, "number", signal.SIGINT)
+    click.echo("Interrupted." if number == signal.SIGINT else "Terminated.", err=True)
     _print_notes(interrupt)
-    return 130
+    earlier = interrupt.__context__
+    if isinstance(earlier, KeyboardInterrupt | errors.VMOpsError):
+        # The second one fell into the undoing of the first.
+        click.echo("Undoing was cut short. See what is left with: vmops audit", err=True)
+    return 128 + number
 
 
 def _print_notes(error: BaseException) -> None:

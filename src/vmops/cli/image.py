@@ -14,6 +14,11 @@ from vmops.cli.output import output_options, print_record, print_rows, take_outp
 from vmops.model.image import AdapterType, DiskType, Image
 from vmops.progress import TransferProgress
 
+COLUMNS = (
+    "name", "disk_type", "disk", "file", "guest_id", "id", "capacity_bytes", "size_bytes",
+    "adapter", "nic_model", "firmware", "linked_clone", "checksum",
+)  # fmt: skip
+
 
 @click.group()
 def image() -> None:
@@ -104,14 +109,14 @@ def list_images(context: CommandContext, /, **options: Any) -> None:
     """List the images."""
     how = take_output_options(options)
     rows = [_row(one) for one in context.images.list()]
-    if not rows and how.style == "table":
+    if not rows and how.style in {"table", "wide"}:
         click.echo(
             "There are no images. Add one with: vmops image add FILE, or make one for the lab"
             " with: vmops image build",
             err=True,
         )
         return
-    print_rows(rows, how, narrow=("name", "disk_type", "disk", "file", "guest_id", "id"))
+    print_rows(rows, how, keys=COLUMNS, narrow=COLUMNS[:6])
 
 
 @image.command()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from vmops.errors import Conflict, InstanceNotFound
+from vmops.errors import Conflict, InstanceNotFound, VMOpsError
 
 if TYPE_CHECKING:
     from vmops.cli.context import CommandContext
+    from vmops.cli.endpoint import Setting
 
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 NAMES_FILE = "instance-names.json"
@@ -54,10 +58,42 @@ def resolve(context: CommandContext, name: str) -> Found:
 
 
 def remember(context: CommandContext, names: list[str]) -> None:
-    """Keep the names for the shell's completion, which must not wait for a server."""
+    """Keep an endpoint's names for the shell's completion, which must not wait for a server."""
+    _write(context.state_dir, _endpoint(context.settings), names)
+
+
+def remember_one(context: CommandContext, name: str) -> None:
+    """Keep the name of a new instance."""
+    endpoint = _endpoint(context.settings)
+    _write(context.state_dir, endpoint, [*_read(context.state_dir).get(endpoint, []), name])
+
+
+def forget(context: CommandContext, name: str) -> None:
+    """Drop the name of an instance that is gone."""
+    endpoint = _endpoint(context.settings)
+    there = _read(context.state_dir).get(endpoint, [])
+    _write(context.state_dir, endpoint, [one for one in there if one != name])
+
+
+def _endpoint(settings: Mapping[str, Setting]) -> str:
+    return settings["url"].value if "url" in settings else "lab"
+
+
+def _read(folder: Path) -> dict[str, list[str]]:
     try:
-        context.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (context.state_dir / NAMES_FILE).write_text(json.dumps(sorted(names)), encoding="utf-8")
+        found = json.loads((folder / NAMES_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(folder: Path, endpoint: str, names: list[str]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = folder / f".{NAMES_FILE}.{os.getpid()}"
+        content = {**_read(folder), endpoint: sorted(set(names))}
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(folder / NAMES_FILE)
     except OSError:
         return  # completion is a convenience; a full disk must not fail the command
 
@@ -65,13 +101,14 @@ def remember(context: CommandContext, names: list[str]) -> None:
 def complete_instances(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The names that were seen last and begin like this."""
-    from vmops.cli.endpoint import state_dir  # noqa: PLC0415
+    """The names of the endpoint in use that were seen last and begin like this."""
+    from vmops.cli.endpoint import find_settings, state_dir  # noqa: PLC0415
 
     try:
-        names = json.loads((state_dir() / NAMES_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        endpoint = _endpoint(find_settings({}))
+    except VMOpsError:
         return []
+    names = _read(state_dir()).get(endpoint, [])
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vmops.cli.context import CommandContext, pass_context
-from vmops.cli.lab_endpoint import lab_errors, lab_settings
+from vmops.cli.lab_endpoint import lab_errors, lab_settings, require_server
 from vmops.cli.output import output_options, print_record, take_output_options
 
 
@@ -30,19 +30,16 @@ def lab() -> None:
 @pass_context
 def start(context: CommandContext, esx: bool, port: int | None, no_guests: bool) -> None:
     """Start the lab in the background, or say that it runs."""
-    settings = lab_settings(
-        context.state_dir,
-        esx=esx,
-        port=port or 0,
-        hypervisor="none" if no_guests else "auto",
-    )
+    require_server()
+    how: dict[str, Any] = {"port": port or 0, "hypervisor": "none" if no_guests else "auto"}
+    settings = lab_settings(context.state_dir, **how, **({"esx": True} if esx else {}))
     with lab_errors():
         from vmops.lab import daemon  # noqa: PLC0415
 
         was_running = daemon.status(settings) is not None
         endpoint = daemon.start(settings)
-    how = "runs already" if was_running else "answers"
-    click.echo(f"The lab {how} at {endpoint.url} (process {endpoint.pid})", err=True)
+    said = "runs already" if was_running else "answers"
+    click.echo(f"The lab {said} at {endpoint.url} (process {endpoint.pid})", err=True)
 
 
 @lab.command()
@@ -106,6 +103,7 @@ def reset(context: CommandContext, yes: bool) -> None:
 @pass_context
 def env(context: CommandContext) -> None:
     """Print shell lines that point vmops and govc at the lab: eval "$(vmops lab env)"."""
+    require_server()
     settings = lab_settings(context.state_dir)
     with lab_errors():
         from vmops.lab import daemon  # noqa: PLC0415

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmops.errors import NotSupported, Unavailable, VMOpsError
+from vmops.errors import Conflict, NotSupported, Unavailable, VMOpsError
 
 if TYPE_CHECKING:
     from vmops.lab.daemon import Endpoint
@@ -25,7 +28,8 @@ def lab_errors() -> Iterator[None]:
 
     Raises:
         NotSupported: the extra "lab" is not installed.
-        Unavailable: the lab cannot be started or stopped; the message says why.
+        Conflict: the state folder cannot be used as it is.
+        Unavailable: the lab did not come up; the message says why.
     """
     try:
         yield
@@ -36,19 +40,49 @@ def lab_errors() -> Iterator[None]:
             f"The lab needs {missing.name}, which is not installed: pip install 'vmops[lab]'"
         ) from None
     except Exception as failure:
-        from vmops.lab.state import StateError  # noqa: PLC0415 - needs the extra
+        from vmops.lab.daemon import LabDied  # noqa: PLC0415
+        from vmops.lab.state import StateError  # noqa: PLC0415
 
+        text = f"{str(failure)[:1].upper()}{str(failure)[1:]}"
+        if isinstance(failure, LabDied):
+            raise Unavailable(text) from failure
         if isinstance(failure, StateError):
-            raise Unavailable(f"The lab: {failure}") from failure
+            raise Conflict(f"{text}. VMOPS_STATE_DIR sets another folder.") from failure
         raise
 
 
+def require_server() -> None:
+    """Refuse before anything is made for a lab that could not start.
+
+    Raises:
+        NotSupported: the extra "lab" is not installed.
+    """
+    try:
+        there = importlib.util.find_spec("aiohttp") is not None
+    except ValueError:
+        there = False
+    if not there:
+        raise NotSupported(
+            "The lab needs aiohttp, which is not installed: pip install 'vmops[lab]'"
+        )
+
+
 def lab_settings(state_dir: Path, **more: Any) -> LabSettings:
-    """The settings of the user's lab, which lies in the user's state folder."""
+    """The settings of the user's lab, which lies in the user's state folder.
+
+    A lab that was made before stays what it is, vCenter or ESXi, unless ``more`` says.
+    """
     with lab_errors():
         from vmops.lab.settings import LabSettings  # noqa: PLC0415
 
-        return LabSettings(state_dir=state_dir / "lab", **more)
+        settings = LabSettings(state_dir=state_dir / "lab", **more)
+        if "esx" in more:
+            return settings
+        try:
+            known = json.loads(settings.identity_file.read_text(encoding="utf-8"))
+            return dataclasses.replace(settings, esx=bool(known.get("esx")))
+        except (OSError, ValueError, AttributeError):
+            return settings
 
 
 def running_lab(state_dir: Path) -> Endpoint:
@@ -59,6 +93,7 @@ def running_lab(state_dir: Path) -> Endpoint:
 
         running = daemon.status(settings)
         if running is None:
+            require_server()
             click.echo("No endpoint is set; starting the lab on this machine.", err=True)
             running = daemon.start(settings)
             click.echo(f"The lab answers at {running.url}", err=True)

@@ -33,26 +33,32 @@ def list_instances(context: CommandContext, /, status: str | None, **options: An
     records = list_records(context.session)
     remember(context, [record.name for record in records])
     rows = [_row(record) for record in records if status in {None, record.status}]
-    if not rows and how.style == "table":
-        click.echo("There are no instances. Create one with: vmops spawn", err=True)
+    if not rows and how.style in {"table", "wide"}:
+        none = f"No instance is {status}." if records else "There are no instances."
+        more = "" if records else " Create one with: vmops spawn"
+        click.echo(f"{none}{more}", err=True)
         return
-    print_rows(
-        rows, how, narrow=("name", "status", "cpus", "memory_mib", "addresses", "host", "uuid")
-    )
+    print_rows(rows, how, keys=COLUMNS, narrow=NARROW)
+
+
+NARROW = ("name", "status", "cpus", "memory_mib", "addresses", "host", "uuid")
+COLUMNS = (*NARROW, "moid", "folder", "guest_id")
 
 
 def _row(record: InstanceRecord) -> dict[str, Any]:
+    values = {name: getattr(record, name) for name in COLUMNS}
+    return {**values, "addresses": list(record.addresses)}
+
+
+def full_record(record: InstanceRecord) -> dict[str, Any]:
+    """All that `show` tells of an instance."""
     return {
-        "name": record.name,
-        "status": record.status,
-        "cpus": record.cpus,
-        "memory_mib": record.memory_mib,
-        "addresses": list(record.addresses),
-        "host": record.host,
-        "uuid": record.uuid,
-        "moid": record.moid,
-        "folder": record.folder,
-        "guest_id": record.guest_id,
+        **_row(record),
+        "booted": record.boot_time,
+        "image": record.image_id,
+        "nics": list(record.nics),
+        "disks": list(record.disks),
+        "tools": record.tools,
     }
 
 
@@ -66,14 +72,4 @@ def show(context: CommandContext, /, name: str, **options: Any) -> None:
 
     how = take_output_options(options)
     record = get_record(context.session, resolve(context, name).uuid)
-    print_record(
-        {
-            **_row(record),
-            "booted": record.boot_time,
-            "image": record.image_id,
-            "nics": list(record.nics),
-            "disks": list(record.disks),
-            "tools": record.tools,
-        },
-        how,
-    )
+    print_record(full_record(record), how)

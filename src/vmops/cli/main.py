@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -45,6 +46,7 @@ class LazyGroup(click.Group):
         module, attribute, _ = COMMANDS[cmd_name]
         command = getattr(importlib.import_module(f"vmops.cli.{module}"), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - tells the type checker
+        _take_options_of(self, command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -67,6 +69,42 @@ class LazyGroup(click.Group):
             raise
 
 
+def _take_options_of(root: click.Group, command: click.Command) -> None:
+    """Let the root's options stand behind the command, too, where people like to add them.
+
+    They are not listed in the command's help, and one of its own options of the same name wins.
+    """
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _take_options_of(root, inner)
+        return
+    taken = {option for param in command.params for option in param.opts}
+    for option in root.params:
+        if isinstance(option, click.Option) and option.expose_value:
+            free = [one for one in option.opts if one not in taken]
+            if free:
+                command.params.append(_behind(option, free))
+
+
+def _behind(option: click.Option, names: list[str]) -> click.Option:
+    return click.Option(
+        names,
+        type=option.type,
+        is_flag=option.is_flag,
+        count=option.count,
+        default=None,
+        hidden=True,
+        expose_value=False,
+        callback=_override,
+    )
+
+
+def _override(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Take an option that stands behind the command for one that stands before it."""
+    if value and ctx.obj is not None and param.name:
+        ctx.obj.override(param.name, value)
+
+
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
         from vmops import __version__  # noqa: PLC0415
@@ -78,7 +116,8 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Without VMOPS_URL or GOVC_URL the lab on this machine is used, and started if need be.",
+    epilog="Without VMOPS_URL or GOVC_URL the lab on this machine is used, and started if need be."
+    " These options may also stand behind the command.",
 )
 @click.option("--url", metavar="URL", help="The vCenter or ESXi, such as https://vcenter/sdk.")
 @click.option("--username", metavar="NAME", help="Who logs in. The password is never an option.")
@@ -113,10 +152,34 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     ctx.call_on_close(ctx.obj.close)
 
 
+class Terminated(KeyboardInterrupt):
+    """The process is asked to end: as with Ctrl-C, what was done is taken back first."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _terminate(number: int, _frame: object) -> None:
+    raise Terminated(number)
+
+
+def _prepare() -> None:
+    """Make signals undo what was done, and closed streams harmless."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminate)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
 def main() -> None:
     """Run the command; errors become one message and an exit code (see `vmops.cli.errors`)."""
+    _prepare()
     try:
         cli.main(standalone_mode=False, prog_name="vmops")
+        sys.stdout.flush()
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.ClickException as wrong:
@@ -126,14 +189,20 @@ def main() -> None:
         from vmops.cli.errors import report_interrupt  # noqa: PLC0415
 
         sys.exit(report_interrupt(interrupt))
-    except BrokenPipeError:
-        # The reader of our output went away; leave without a traceback at interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except Exception as error:  # noqa: BLE001 - the last frame: what is known becomes a message
         from vmops.cli.errors import report  # noqa: PLC0415
 
-        sys.exit(report(error))
+        code = report(error)
+        _forget_output()
+        sys.exit(code)
+
+
+def _forget_output() -> None:
+    """Where nobody can take what is left to print, do not try again at the interpreter's end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,11 +56,15 @@ def take_output_options(options: dict[str, Any]) -> OutputOptions:
     )
 
 
-def print_rows(rows: Sequence[Row], how: OutputOptions, *, narrow: Sequence[str]) -> None:
-    """Print rows that all have the same keys; a table shows ``narrow`` unless told otherwise."""
-    keys = list(rows[0]) if rows else list(narrow)
+def print_rows(
+    rows: Sequence[Row], how: OutputOptions, *, keys: Sequence[str], narrow: Sequence[str]
+) -> None:
+    """Print rows that all have ``keys``; a table shows ``narrow`` unless told otherwise.
+
+    On a terminal, a table leaves out the last columns that do not fit.
+    """
     for name in (*how.columns, *([how.sort_by] if how.sort_by else [])):
-        if rows and name not in keys:
+        if name not in keys:
             raise click.UsageError(f"There is no column {name!r}; there is {', '.join(keys)}.")
     if how.sort_by:
         by = how.sort_by
@@ -80,12 +85,16 @@ def print_rows(rows: Sequence[Row], how: OutputOptions, *, narrow: Sequence[str]
             for row in rows:
                 click.echo(str(row["name"]))
         case _:
-            _print_table(picked, shown, how.no_headers)
+            fits = how.style == "table" and not how.columns and sys.stdout.isatty()
+            width = shutil.get_terminal_size().columns if fits else None
+            _print_table(picked, shown, how.no_headers, width)
 
 
 def print_record(record: Row, how: OutputOptions) -> None:
     """Print one thing in full."""
-    shown = {key: record[key] for key in (how.columns or record) if key in record}
+    if unknown := [name for name in how.columns if name not in record]:
+        raise click.UsageError(f"There is no column {unknown[0]!r}; there is {', '.join(record)}.")
+    shown = {key: record[key] for key in (how.columns or record)}
     match how.style:
         case "json" | "jsonl":
             click.echo(json.dumps(shown, indent=2 if how.style == "json" else None))
@@ -104,14 +113,18 @@ def print_record(record: Row, how: OutputOptions) -> None:
                     click.echo(f"{'':{width}}  {line}")
 
 
-def _print_table(rows: Sequence[Row], keys: Sequence[str], no_headers: bool) -> None:
+def _print_table(
+    rows: Sequence[Row], keys: Sequence[str], no_headers: bool, room: int | None
+) -> None:
     """Columns as wide as their longest cell, so that a row is one line and can be cut by tools."""
     cells = [[_cell(row[key]) for key in keys] for row in rows]
     heads = [key.upper().replace("_", " ") for key in keys]
     grid = cells if no_headers else [heads, *cells]
     widths = [max((len(line[at]) for line in grid), default=0) for at in range(len(keys))]
+    while room is not None and len(widths) > 1 and sum(widths) + 2 * (len(widths) - 1) > room:
+        widths.pop()
     for number, line in enumerate(grid):
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False))
         is_head = number == 0 and not no_headers
         click.echo(_bold(text.rstrip()) if is_head else text.rstrip())
 
@@ -145,5 +158,6 @@ def _csv(rows: Sequence[Row], keys: Sequence[str], no_headers: bool) -> str:
     writer = csv.writer(text, lineterminator="\n")
     if not no_headers:
         writer.writerow(keys)
-    writer.writerows([["" if row[k] is None else _cell(row[k]) for k in keys] for row in rows])
+    empty: tuple[object, ...] = (None, [], (), {})
+    writer.writerows([["" if row[k] in empty else _cell(row[k]) for k in keys] for row in rows])
     return text.getvalue()

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import threading
 import time
-from dataclasses import asdict
 from typing import Any, Protocol, TextIO
 
 from vmops import units
+from vmops.cli.step_lines import StepLines
 from vmops.progress import (
     Event,
     StepFailed,
     StepFinished,
     StepStarted,
-    StepUndone,
     TaskProgress,
     TransferProgress,
 )
@@ -28,7 +28,7 @@ class View(Protocol):
         """Show one event."""
 
     def close(self) -> None:
-        """Stop drawing."""
+        """Stop drawing, and tell how it ended."""
 
 
 def make_observer(style: str) -> View:
@@ -52,17 +52,40 @@ class SilentView:
         """Nothing to stop."""
 
 
+class Pace:
+    """Lets the first and the last event of a transfer pass, and between them one in a while."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._shown: dict[str, float] = {}
+
+    def is_due(self, event: TransferProgress) -> bool:
+        """Whether to show this one."""
+        now = time.monotonic()
+        last = self._shown.get(event.name)
+        is_end = event.done_bytes == event.total_bytes
+        if last is not None and not is_end and now - last < self._interval_s:
+            return False
+        self._shown[event.name] = now
+        return True
+
+
 class JsonView:
-    """One JSON object a line."""
+    """One JSON object a line; a transfer tells of itself twice a second."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._pace = Pace(0.5)
 
     def __call__(self, event: Event) -> None:
         """Print the event's fields and its kind."""
+        if isinstance(event, TransferProgress) and not self._pace.is_due(event):
+            return
+        # Not asdict, which copies what it finds: not every exception can be copied.
+        found = {one.name: getattr(event, one.name) for one in dataclasses.fields(event)}
         fields = {
-            key: str(value) if isinstance(value, BaseException) else value
-            for key, value in asdict(event).items()
+            name: str(value) if isinstance(value, BaseException) else value
+            for name, value in found.items()
         }
         line = json.dumps({"event": type(event).__name__, **fields})
         print(line, file=self._stream, flush=True)
@@ -71,38 +94,30 @@ class JsonView:
         """Nothing to stop."""
 
 
-def line_for(event: Event) -> str | None:
-    """The line that tells an event of a step; None for one that needs no line of its own."""
-    match event:
-        case StepFinished():
-            return f"  {event.title} ({event.seconds:.1f} s)"
-        case StepFailed():
-            return f"  {event.title}: failed after {event.seconds:.1f} s"
-        case StepUndone(error=None):
-            return f"  undone: {event.title}"
-        case StepUndone():
-            return f"  could not undo: {event.title}: {event.error}"
-        case _:
-            return None
-
-
 class PlainView:
-    """A line a step; for logs and pipes."""
+    """A line a step, and now and then one of a long transfer; for logs and pipes."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._lines = StepLines()
+        self._pace = Pace(10.0)
+        self._begun: set[str] = set()
 
     def __call__(self, event: Event) -> None:
-        """Print finished, failed and undone steps."""
-        line = line_for(event)
-        if line is not None:
-            print(line, file=self._stream, flush=True)
+        """Print finished and failed steps, and where a long transfer stands."""
+        self._print(self._lines.of(event))
+        if isinstance(event, TransferProgress) and self._pace.is_due(event):
+            if event.name in self._begun and event.done_bytes != event.total_bytes:
+                self._print([f"    {event.name}: {_amount(event.done_bytes, event.total_bytes)}"])
+            self._begun.add(event.name)
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """Tell whether what was done was taken back."""
+        self._print(self._lines.end())
 
-
-_REDRAW_S = 0.1
+    def _print(self, lines: list[str]) -> None:
+        for line in lines:
+            print(line, file=self._stream, flush=True)
 
 
 class TerminalView:
@@ -110,96 +125,91 @@ class TerminalView:
 
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415 - only on a terminal
-        from rich.progress import (  # noqa: PLC0415
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+        from rich.progress import Progress, SpinnerColumn  # noqa: PLC0415
+
+        from vmops.cli.live_line import LiveLine  # noqa: PLC0415
 
         self._console = Console(stderr=True, highlight=False)
-        self._now = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), transient=True, console=self._console
-        )
-        self._transfer = Progress(
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+        self._live = Progress(
+            SpinnerColumn(finished_text=" "),
+            LiveLine(self._console),
             transient=True,
             console=self._console,
         )
+        self._lines = StepLines()
+        self._pace = Pace(0.1)
         self._lock = threading.RLock()
-        self._bars: dict[str, Any] = {}
-        self._drawn: dict[str, float] = {}
         self._steps: list[tuple[str, Any]] = []
+        self._transfers: dict[str, Any] = {}
+        self._task: Any = None
 
     def __call__(self, event: Event) -> None:
         """Draw one event."""
         with self._lock:
             match event:
                 case StepStarted():
-                    self._start_step(event.title)
+                    self._live.start()
+                    self._steps.append((event.title, self._live.add_task(event.title, total=None)))
                 case StepFinished() | StepFailed():
                     self._end_step(event.title)
-                case TaskProgress() if self._steps:
-                    title, task = self._steps[-1]
-                    self._now.update(task, description=f"{title} {event.percent} %")
+                case TaskProgress():
+                    self._draw_task(event)
                 case TransferProgress():
                     self._draw_transfer(event)
                 case _:
                     pass
-            line = line_for(event)
-            if line is not None:
-                self._console.print(line, markup=False)
+            self._print(self._lines.of(event))
+            self._show_innermost()
 
-    def _start_step(self, title: str) -> None:
-        self._now.start()
-        self._steps.append((title, self._now.add_task(title, total=None)))
+    def _show_innermost(self) -> None:
+        """Of steps inside one another only the last is drawn, and not while a bar tells more."""
+        for at, (_, step) in enumerate(self._steps, start=1):
+            self._live.update(step, visible=at == len(self._steps) and not self._transfers)
 
     def _end_step(self, title: str) -> None:
-        self._end_transfers()
+        for bar in self._transfers.values():
+            self._live.remove_task(bar)
+        self._transfers.clear()
         while self._steps:
-            known, task = self._steps.pop()
-            self._now.remove_task(task)
+            known, step = self._steps.pop()
+            self._live.remove_task(step)
             if known == title:
                 break
         if not self._steps:
-            self._now.stop()
+            self._live.stop()
+
+    def _draw_task(self, event: TaskProgress) -> None:
+        if self._steps:
+            title, step = self._steps[-1]
+            self._live.update(step, description=f"{title} {event.percent} %")
+            return
+        self._live.start()
+        if self._task is None:
+            self._task = self._live.add_task(event.task, total=None)
+        self._live.update(self._task, description=f"{event.task} {event.percent} %")
 
     def _draw_transfer(self, event: TransferProgress) -> None:
-        now = time.monotonic()
-        if event.name not in self._bars:
-            # Two live displays cannot share a terminal: the spinner makes room for the bar.
-            self._now.stop()
-            self._transfer.start()
-            self._bars[event.name] = self._transfer.add_task(event.name, total=event.total_bytes)
-        elif now - self._drawn[event.name] < _REDRAW_S and event.done_bytes != event.total_bytes:
+        if not self._pace.is_due(event):
             return
-        self._drawn[event.name] = now
-        self._transfer.update(self._bars[event.name], completed=event.done_bytes)
-
-    def _end_transfers(self) -> None:
-        if not self._bars:
-            return
-        for name, bar in self._bars.items():
-            task = next(t for t in self._transfer.tasks if t.id == bar)
-            rate = task.completed / task.elapsed if task.elapsed else 0
-            self._transfer.remove_task(bar)
-            self._console.print(
-                f"    {name}: {units.human_bytes(task.completed)} at {units.human_bytes(rate)}/s",
-                markup=False,
+        self._live.start()
+        if event.name not in self._transfers:
+            self._transfers[event.name] = self._live.add_task(
+                event.name, total=event.total_bytes, is_transfer=True
             )
-        self._bars.clear()
-        self._drawn.clear()
-        self._transfer.stop()
+        self._live.update(self._transfers[event.name], completed=event.done_bytes)
+
+    def _print(self, lines: list[str]) -> None:
+        for line in lines:
+            self._console.print(line, markup=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Leave the terminal as it was, and tell whether what was done was taken back."""
         with self._lock:
-            self._transfer.stop()
-            self._now.stop()
+            self._live.stop()
+            self._print(self._lines.end())
+
+
+def _amount(done: int, total: int | None) -> str:
+    if not total:
+        return units.human_bytes(done)
+    return f"{100 * done // total} % of {units.human_bytes(total)}"

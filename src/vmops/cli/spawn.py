@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmops.cli.context import CommandContext, pass_context
-from vmops.cli.instances import complete_images
+from vmops.cli.instances import complete_images, remember_one
+from vmops.cli.leftovers import sweep
+from vmops.cli.output import OutputOptions, print_record
 from vmops.errors import TimedOut
+from vmops.steps import Operation, Reversible, step
 
 if TYPE_CHECKING:
-    from vmops.model.instance import Vif
+    from vmops.model.instance import Instance, Vif
 
 READY = r"login:"
 _POLL_S = 0.25
@@ -23,7 +26,7 @@ _MIB = {None: 1, "M": 1, "G": 1024, "T": 1024 * 1024}
 _GIB = {None: 1, "G": 1, "T": 1024}
 
 
-def size(unit: dict[str | None, int], default: str) -> Any:
+def size(unit: dict[str | None, int], default: str, least: int = 0) -> Any:
     """A callback that reads a size such as 512, 512M or 2G in whole units."""
 
     def read(_ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -33,7 +36,9 @@ def size(unit: dict[str | None, int], default: str) -> Any:
         suffix = found[2].upper() if found and found[2] else None
         if found is None or suffix not in unit:
             raise click.BadParameter(f"{value!r} is not a size; try {default}.", param=param)
-        return int(found[1]) * unit[suffix]
+        if (asked := int(found[1]) * unit[suffix]) < least:
+            raise click.BadParameter(f"{value!r} is too little; try {default}.", param=param)
+        return asked
 
     return read
 
@@ -45,7 +50,11 @@ def size(unit: dict[str | None, int], default: str) -> Any:
 )
 @click.option("--cpus", type=click.IntRange(1), default=1, show_default=True, help="vCPUs.")
 @click.option(
-    "--memory", default="128M", show_default=True, callback=size(_MIB, "512M"), help="Memory."
+    "--memory",
+    default="128M",
+    show_default=True,
+    callback=size(_MIB, "512M", least=4),
+    help="Memory.",
 )
 @click.option(
     "--disk", default="0", callback=size(_GIB, "10G"),
@@ -64,7 +73,13 @@ def size(unit: dict[str | None, int], default: str) -> Any:
 @click.option("--no-power-on", is_flag=True, help="Leave it off.")
 @click.option("--wait", is_flag=True, help="Wait until the guest's serial port shows --wait-for.")
 @click.option("--wait-for", metavar="REGEX", default=READY, show_default=True)
-@click.option("--timeout", type=float, default=300, show_default=True, help="Seconds to --wait.")
+@click.option(
+    "-o", "--output", "style", type=click.Choice(["uuid", "json", "yaml", "name"]), default="uuid",
+    show_default=True, help="What to print of the new instance.",
+)  # fmt: skip
+@click.option(
+    "--timeout", type=click.FloatRange(0), default=300, show_default=True, help="Seconds to --wait."
+)
 @pass_context
 def spawn(context: CommandContext, /, name: str, image: str, **options: Any) -> None:
     """Create an instance from an image and start it.
@@ -85,6 +100,8 @@ def spawn(context: CommandContext, /, name: str, image: str, **options: Any) -> 
         ),
     )
     chosen = context.images.get(image)
+    if context.uses_lab:
+        sweep(context)
     vifs = _vifs(context, options["networks"])
     begin = time.monotonic()
     context.engine(datastore=options["datastore"]).spawn(
@@ -96,12 +113,24 @@ def spawn(context: CommandContext, /, name: str, image: str, **options: Any) -> 
         power_on=not options["no_power_on"],
         extra_config=_pairs(options["extra_config"]),
     )
+    remember_one(context, name)
     if options["wait"] and not options["no_power_on"]:
-        _wait(context, instance.uuid, ready, options["timeout"])
+        _wait(context, instance, ready, options["timeout"])
     seconds = time.monotonic() - begin
     state = "created" if options["no_power_on"] else "ready" if options["wait"] else "running"
     click.echo(f"{name}: {state} after {seconds:.1f} s", err=True)
-    click.echo(instance.uuid)
+    _print(context, instance, options["style"])
+
+
+def _print(context: CommandContext, instance: Instance, style: str) -> None:
+    if style in {"uuid", "name"}:
+        click.echo(getattr(instance, style))
+        return
+    from vmops.cli.listing import full_record  # noqa: PLC0415
+    from vmops.ops.inventory import get_record  # noqa: PLC0415
+
+    record = get_record(context.session, instance.uuid)
+    print_record(full_record(record), OutputOptions(style=style))
 
 
 def _vifs(context: CommandContext, networks: tuple[str, ...]) -> list[Vif]:
@@ -139,20 +168,40 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _wait(context: CommandContext, uuid: str, ready: re.Pattern[str], timeout_s: float) -> None:
-    """Follow the serial log until it shows that the guest is ready.
+def _wait(
+    context: CommandContext, instance: Instance, ready: re.Pattern[str], timeout_s: float
+) -> None:
+    """Wait until the guest's serial port shows that it is ready.
 
     Raises:
         TimedOut: it did not in time; the instance runs on.
     """
-    from vmops.ops.console import serial_log  # noqa: PLC0415
+    try:
+        with Operation("spawn", context.observer) as do:
+            do(guest_ready(context, instance, ready, timeout_s))
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(f"The instance runs on; to remove it: vmops destroy {instance.name}")
+        raise
+
+
+@step("Wait for the guest")
+def guest_ready(
+    context: CommandContext, instance: Instance, ready: re.Pattern[str], timeout_s: float
+) -> Reversible[None]:
+    """Follow the serial log."""
+    from vmops.ops.console import MAX_LOG_BYTES, follow_serial_log  # noqa: PLC0415
 
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if ready.search(serial_log(context.session, uuid).decode("utf-8", "replace")):
-            return
-        time.sleep(_POLL_S)
-    raise TimedOut(
-        f"The guest did not show {ready.pattern!r} on its serial port within {timeout_s:.0f} s."
-        " The instance runs on; see: vmops log"
-    )
+    seen = ""
+    for block in follow_serial_log(context.session, instance.uuid, MAX_LOG_BYTES):
+        seen = (seen + block.decode("utf-8", "replace"))[-MAX_LOG_BYTES:]
+        if ready.search(seen):
+            break
+        if time.monotonic() > deadline:
+            raise TimedOut(
+                f"The guest did not show {ready.pattern!r} on its serial port within"
+                f" {timeout_s:g} s. The instance runs on; see: vmops log {instance.name}"
+            )
+        if not block:
+            time.sleep(_POLL_S)
+    yield
