@@ -40,6 +40,8 @@ class Session:
         self.properties = Properties(client)
         self.inventory = Inventory(self.stream)
         self.tasks = Tasks(client, self.stream, self.properties)
+        # From the stream's start, because whoever joins later makes it load everything anew.
+        self.stream.include(self.tasks)
         self.search_index = SearchIndex(client)
         self.http = HttpAccess(client)
         datacenters = Datacenters(self.inventory)

@@ -47,6 +47,7 @@ _ANSWER_MARGIN_S = 15.0
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 _JOIN_S = 2.0
+_AGAIN_S = 0.05
 _LOOK_S = 0.25
 
 _collector = vmodl.query.PropertyCollector
@@ -99,11 +100,17 @@ class Stream:
         self._collector: Moref | None = None
         self._closing = threading.Event()
         self._has_joined = threading.Event()
+        self._left = threading.Event()
         self._failure: VMOpsError | None = None
         self._down_since = 0.0
 
+    def include(self, subscriber: Subscriber) -> None:
+        """Let the subscriber hear of changes from the stream's start, without starting it."""
+        with self._lock:
+            self._subscribers.append(subscriber)
+
     def attach(self, subscriber: Subscriber) -> None:
-        """Let the subscriber hear of changes; does nothing if it does already.
+        """Start the stream if need be, and let the subscriber hear of changes if it does not yet.
 
         Raises:
             ConnectionLost: the session is closed.
@@ -111,10 +118,11 @@ class Stream:
         with self._lock:
             if self._closing.is_set():
                 raise ConnectionLost("The session is closed.")
-            if subscriber in self._subscribers:
+            if subscriber not in self._subscribers:
+                self._subscribers.append(subscriber)
+                self._has_joined.set()
+            elif self._thread is not None:
                 return
-            self._subscribers.append(subscriber)
-            self._has_joined.set()
             running = self._thread is not None
             if not running:
                 self._down_since = time.monotonic()
@@ -150,41 +158,56 @@ class Stream:
             self._thread.join(_JOIN_S)
 
     def _abandon(self) -> None:
-        """Make the thread leave its long poll and build anew.
+        """Make the thread leave its long poll.
 
-        Cancelling ends a poll that is under way; destroying ends one that is just about to begin.
+        Once is not enough: a cancellation that overtakes the poll on its way to the server finds
+        nothing to cancel.
         """
         collector = self._collector
-        if collector is None:
-            return
-        with suppress(VMOpsError):
-            self._client.call_within(collector, "CancelWaitForUpdates", _JOIN_S)
-            self._client.call_within(collector, "DestroyPropertyCollector", _JOIN_S)
+        end = time.monotonic() + _JOIN_S
+        while collector is not None and collector is self._collector and time.monotonic() < end:
+            try:
+                self._client.call_within(collector, "CancelWaitForUpdates", _JOIN_S)
+            except ConnectionLost:
+                return
+            except VMOpsError as error:
+                log.debug("Could not cancel the stream's poll: %s", error)
+            self._left.wait(_AGAIN_S)
 
     def _run(self) -> None:
         delay = _FIRST_DELAY_S
         while not self._closing.is_set():
             built = time.monotonic()
+            failure = None
             try:
                 self._listen()
             except Exception as error:  # noqa: BLE001 - who waits must hear of any failure
-                if self._closing.is_set():
-                    break
-                with self._lock:
-                    if self._collector is not None or self._failure is None:
-                        self._down_since = time.monotonic()
-                    self._failure = _as_failure(error)
-                    self._collector = None
-                    subscribers = list(self._subscribers)
-                log.debug("The stream of changes ended: %s; building it anew", error)
-                for subscriber in subscribers:
-                    subscriber.lost()
-                if time.monotonic() - built > _LONGEST_DELAY_S:
-                    delay = _FIRST_DELAY_S
-                if self._has_joined.is_set():
-                    continue
-                self._closing.wait(delay)
-                delay = min(delay * 2, _LONGEST_DELAY_S)
+                failure = _as_failure(error)
+            self._leave()
+            if self._closing.is_set():
+                break
+            with self._lock:
+                subscribers = list(self._subscribers)
+            for subscriber in subscribers:
+                subscriber.lost()
+            if self._has_joined.is_set():
+                continue
+            log.debug("The stream of changes ended: %s; building it anew", failure)
+            if self._failure is None:
+                self._down_since = time.monotonic()
+            self._failure = failure
+            if time.monotonic() - built > _LONGEST_DELAY_S:
+                delay = _FIRST_DELAY_S
+            self._closing.wait(delay)
+            delay = min(delay * 2, _LONGEST_DELAY_S)
+
+    def _leave(self) -> None:
+        """Let go of the collector; without a connection the server finds out by itself."""
+        collector, self._collector = self._collector, None
+        self._left.set()
+        if collector is not None and not self._closing.is_set():
+            with suppress(VMOpsError):
+                self._client.call_within(collector, "DestroyPropertyCollector", _JOIN_S)
 
     def _listen(self) -> None:
         collector = self._client.call(
@@ -192,6 +215,7 @@ class Stream:
         )
         with self._lock:
             self._has_joined.clear()
+            self._left.clear()
             self._collector = collector
             subscribers = list(self._subscribers)
         owners: dict[str, Subscriber] = {}
@@ -201,7 +225,7 @@ class Stream:
             owners.update(dict.fromkeys(builder.filters, subscriber))
         version, is_loaded = "", False
         options = _collector.WaitOptions(maxWaitSeconds=MAX_WAIT_S)
-        while not self._closing.is_set():
+        while not self._closing.is_set() and not self._has_joined.is_set():
             update = self._client.call_within(
                 collector,
                 "WaitForUpdatesEx",

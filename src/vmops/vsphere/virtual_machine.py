@@ -74,6 +74,11 @@ class VirtualMachine:
         known = inventory.vm(self.moid) if inventory.is_loaded else None
         return None if known is None else known.power_state
 
+    def extra_config(self, key: str) -> str:
+        """The value of one key of its ``extraConfig`` now, "" if there is no such key."""
+        options = self.read("config.extraConfig").get("config.extraConfig") or ()
+        return next((str(o.value) for o in options if o.key == key), "")
+
     def known_name(self) -> str:
         """Its name as the live inventory has it, which costs no call; "" where it is not known."""
         inventory = self._session.inventory
