@@ -54,6 +54,12 @@ class SavedInventory:
         self._written = ""
         self._last_number = 0
         self._is_due = False
+        # The file is put together from texts, of which only those of changed objects are new:
+        # to encode all of them at each change would cost a large inventory most of its time.
+        self._machines: dict[str, str] = {}
+        self._changed_machines: dict[str, VirtualMachine] = {}
+        self._others = ""
+        self._others_changed = True
 
     async def restore(self) -> None:
         """Bring back what was saved. A file that cannot be used is put aside, not lost."""
@@ -76,6 +82,7 @@ class SavedInventory:
         """Write the file now, and from now on after every change."""
         self._kernel.on_change(self._changed)
         self._kernel.on_stop(self._write_last)
+        self._changed_machines = {vm.moid: vm for vm in self._kernel.registry.all(VirtualMachine)}
         self.write()
 
     async def _write_last(self) -> None:
@@ -84,7 +91,7 @@ class SavedInventory:
     def write(self) -> None:
         """Write the file, as a whole or not at all, if there is anything new."""
         self._is_due = False
-        text = json.dumps(self._document(), indent=1)
+        text = self._text()
         if text == self._written:
             return
         temporary = self._file.with_name(f".{self._file.name}.{uuid4().hex[:8]}~")
@@ -101,6 +108,10 @@ class SavedInventory:
     def _changed(self, obj: ManagedObject, paths: Collection[str]) -> None:
         if not isinstance(obj, _SAVED) or (paths and _UNSAVED.issuperset(paths)):
             return
+        if isinstance(obj, VirtualMachine):
+            self._changed_machines[obj.moid] = obj
+        else:
+            self._others_changed = True
         if not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self.write)
@@ -124,15 +135,28 @@ class SavedInventory:
         with suppress(OSError):
             self._file.replace(aside)
 
+    def _text(self) -> str:
+        for moid, vm in self._changed_machines.items():
+            self._last_number = max(self._last_number, int(moid.rpartition("-")[2]))
+            if moid in self._kernel.registry:
+                self._machines[moid] = json.dumps(_machine(vm))
+            else:
+                self._machines.pop(moid, None)
+        self._changed_machines.clear()
+        if self._others_changed:
+            self._others = json.dumps(self._document(), indent=1).removesuffix("\n}")
+            self._others_changed = False
+        machines = ",\n  ".join(self._machines.values())
+        return (
+            f'{self._others},\n "lastNumber": {self._last_number},\n "machines": [{machines}]\n}}\n'
+        )
+
     def _document(self) -> dict[str, Any]:
+        """Return all but the machines."""
         registry = self._kernel.registry
         made = [each for each in registry.all(ManagedEntity) if each.moid not in self._default]
-        machines = registry.all(VirtualMachine)
-        numbers = [int(vm.moid.rpartition("-")[2]) for vm in machines]
-        self._last_number = max([self._last_number, *numbers])
         return {
             "format": _FORMAT,
-            "lastNumber": self._last_number,
             "folders": [_below(each) for each in made if isinstance(each, Folder)],
             "pools": [
                 {**_below(each), "allocations": _allocations(each.properties["config"])}
@@ -145,7 +169,6 @@ class SavedInventory:
                 for each in registry.all(ManagedEntity)
                 if each.moid in self._default and each.name != self._names[each.moid]
             },
-            "machines": [_machine(vm) for vm in machines],
         }
 
     def _skip_used_numbers(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from contextlib import suppress
 from dataclasses import dataclass
@@ -75,11 +76,11 @@ async def create_virtual_machine(
     browser = environment_browser_of(kernel, pool)
     with folder.reserved(name):
         with storage_faults(given):
-            home = await kernel.blocking(_make_home, kernel.service(Volumes), wanted, name)
+            home = await _new_home(kernel, wanted, name)
         try:
             vm = await _create(kernel, config, name, home.vmx, chosen, folder, pool, browser)
         except BaseException:
-            await kernel.blocking(_remove_home, kernel.service(Volumes), home)
+            _remove_home(kernel.service(Volumes), home)
             raise
         join(vm)
     if run is not None:
@@ -125,6 +126,19 @@ async def destroy_virtual_machine(kernel: Kernel, vm: VirtualMachine) -> None:
     async with vm.lock:
         if vm.moid in kernel.registry:
             await destroy_unlocked(vm)
+
+
+async def _new_home(kernel: Kernel, wanted: DatastorePath, name: str) -> _Home:
+    """Make a machine's home on a thread, or none if the lab stops meanwhile."""
+    volumes = kernel.service(Volumes)
+    making = asyncio.ensure_future(kernel.blocking(_make_home, volumes, wanted, name))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.wait([making])
+        if making.exception() is None:
+            _remove_home(volumes, making.result())
+        raise
 
 
 def _make_home(volumes: Volumes, wanted: DatastorePath, name: str) -> _Home:

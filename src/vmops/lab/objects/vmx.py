@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -70,8 +69,6 @@ def write_vmx(volumes: Volumes, vmx: DatastorePath, config: Any) -> None:
     try:
         with temporary.open("xb") as stream:
             stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
         temporary.replace(file)
     except BaseException:
         with suppress(OSError):

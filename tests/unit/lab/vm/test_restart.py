@@ -9,6 +9,7 @@ import pytest
 from pyVmomi import vim
 
 from tests.unit.lab.vm.vm_client import (
+    config_spec,
     connect,
     device,
     distributed_nic,
@@ -154,6 +155,17 @@ def test_an_inaccessible_machine_can_be_unregistered_or_destroyed(settings):
         client.result(second.Destroy_Task())
         assert list(client.folder.childEntity) == []
         assert list(client.compute.host[0].vm) == []
+
+
+def test_a_lab_that_stops_leaves_no_half_made_machines(settings):
+    with session(settings) as client:
+        folder, pool = client.folder, client.pool
+        for number in range(30):
+            folder.CreateVM_Task(config_spec(f"m{number}", scsi(), new_disk()), pool)
+
+    with session(settings) as client:
+        machines = {each.name for each in client.folder.childEntity}
+        assert {each.name for each in client.file("[datastore1] ").iterdir()} == machines
 
 
 def test_port_groups_switches_maintenance_and_names(settings):
