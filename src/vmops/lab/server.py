@@ -25,6 +25,7 @@ from vmops.lab.storage.volumes import Volumes
 from vmops.lab.wire import folder, nfc, screen, tls
 from vmops.lab.wire.app import application
 from vmops.lab.wire.codec import encoder
+from vmops.lab.wire.failures import Failures, middleware
 from vmops.lab.wire.wire_log import WireLog
 
 T = TypeVar("T")
@@ -41,6 +42,8 @@ class Lab:
         self.settings = settings
         self.wire_log = WireLog()
         """SOAP calls that came in, by method and operationID header."""
+        self.failures = Failures()
+        """Calls that are to fail, for tests of clients."""
         self._keep_guests = False
         self._started: AsyncExitStack | None = None
         self._kernel: Kernel | None = None
@@ -173,7 +176,9 @@ class Lab:
         await build_inventory(kernel)
 
         routes = [route for part in (folder, nfc, screen) for route in part.routes(kernel)]
-        app = application(kernel, sessions, self.wire_log, routes)
+        app = application(
+            kernel, sessions, self.wire_log, routes, [middleware(kernel, self.failures)]
+        )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
         undo.push_async_callback(_close_connections, runner)
         undo.callback(sessions.end_all)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from pyVmomi import vmodl
@@ -39,9 +39,10 @@ def application(
     sessions: SessionManager,
     wire_log: WireLog,
     routes: Iterable[web.AbstractRouteDef] = (),
+    middlewares: Iterable[Any] = (),
 ) -> web.Application:
     """The web application; `routes` are those of the other protocols."""
-    app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+    app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=middlewares)
     app[SESSIONS] = sessions
     soap = _Soap(Dispatcher(kernel, wire_log))
     app.add_routes(
