@@ -21,6 +21,7 @@ from vmops.vsphere.moref import Moref, moid
 Values = dict[str, Any]
 
 MARK_PATH = 'config.extraConfig["nvp.vm-uuid"]'
+PAUSED_PATH = 'config.extraConfig["vmops.paused"]'
 _UPLINK_TAG = "SYSTEM/DVS.UPLINKPG"
 
 
@@ -67,7 +68,7 @@ KINDS: tuple[Kind, ...] = (
             "runtime.connectionState",
             "runtime.host",
         ),
-        ("config.managedBy.extensionKey", MARK_PATH),
+        ("config.managedBy.extensionKey", MARK_PATH, PAUSED_PATH),
     ),
 )
 
@@ -182,6 +183,7 @@ def build_vm(moref: Moref, values: Values, tree: Tree) -> VmInfo:
         template=bool(values.get("config.template")),
         host=moid(host) if host is not None else "",
         managed=_is_managed(values),
+        marked_paused=getattr(values.get(PAUSED_PATH), "value", "") == "1",
         num_cpu=int(values.get("config.hardware.numCPU") or 0),
         memory_mib=int(values.get("config.hardware.memoryMB") or 0),
     )

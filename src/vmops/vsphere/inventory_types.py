@@ -97,6 +97,7 @@ class VmInfo:
     ``power_state`` is None where the server does not tell, ``instance_uuid`` "" likewise.
     ``managed``: its ``extraConfig`` has ``nvp.vm-uuid``, or it names an extension that manages it.
     vSphere tells; vcsim, which takes no key of a list in a path, does not.
+    ``marked_paused``: it carries the mark of a pause, which counts while it is suspended.
     ``memory_mib`` and ``num_cpu`` are 0 where the server does not tell.
     """
 
@@ -109,5 +110,6 @@ class VmInfo:
     template: bool
     host: str
     managed: bool
+    marked_paused: bool
     num_cpu: int
     memory_mib: int

@@ -74,6 +74,12 @@ class VirtualMachine:
         known = inventory.vm(self.moid) if inventory.is_loaded else None
         return None if known is None else known.power_state
 
+    def known_paused(self) -> bool:
+        """Whether the live inventory knows it to carry the mark of a pause; costs no call."""
+        inventory = self._session.inventory
+        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        return known is not None and known.marked_paused
+
     def extra_config(self, key: str) -> str:
         """The value of one key of its ``extraConfig`` now, "" if there is no such key."""
         options = self.read("config.extraConfig").get("config.extraConfig") or ()
