@@ -21,6 +21,7 @@ class Capability(StrEnum):
     REGISTERED_CONFIG = "a configuration read from the .vmx"
     POWER_FAULTS = "faults for power operations in a wrong state"
     PROMPT_UPDATES = "updates as soon as something changes"
+    KEYED_PATHS = "paths that take a key of a list"
     LOGIN_FOR_FILES = "a login asked for at /folder"
     WHOLE_UPLOADS = "uploads that are whole or not there"
     COUNTED_CALLS = "calls counted at the server"

@@ -30,6 +30,7 @@ LACKS = {
     Capability.CONTROL: "its objects cannot be changed from outside",
     Capability.CASE_BLIND_UUIDS: "UUIDs are compared with their case",
     Capability.PROMPT_UPDATES: "it looks for changes every 250 ms",
+    Capability.KEYED_PATHS: "it serves whole lists only",
     Capability.GUEST: "it has no guests",
 }
 

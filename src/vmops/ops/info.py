@@ -12,10 +12,12 @@ from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 
+_PAUSED = f'config.extraConfig["{extra_config.PAUSED}"]'
 _INFO = (
     "runtime.powerState",
     "config.hardware.numCPU",
     "config.hardware.memoryMB",
+    _PAUSED,
 )
 _UUID_KEY = f'config.extraConfig["{extra_config.INSTANCE_UUID}"]'
 _LISTED = ("runtime.connectionState", "config.template", _UUID_KEY)
@@ -44,6 +46,8 @@ def info_from(found: dict[str, Any]) -> InstanceInfo:
     state = InstanceState.NOSTATE
     if power in set(PowerState):
         state = INSTANCE_STATES[PowerState(str(power))]
+    if state is InstanceState.SUSPENDED and getattr(found.get(_PAUSED), "value", "") == "1":
+        state = InstanceState.PAUSED
     memory = units.mib_to_kib(int(found.get("config.hardware.memoryMB") or 0))
     return InstanceInfo(
         state=state,

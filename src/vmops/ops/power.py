@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from dataclasses import dataclass
 
 from vmops.errors import (
     InstancePowerOffFailure,
@@ -11,15 +13,17 @@ from vmops.errors import (
     InstanceSuspendFailure,
     InvalidPowerState,
     ToolsUnavailable,
-    VMOpsError,
 )
 from vmops.model.power import PowerState
+from vmops.ops.states import called, describe_state, read_state
 from vmops.progress import Observer
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)
+
+_SHORTEST_LOOK_S = 0.1
 
 
 def power_on(session: Session, instance_uuid: str, observe: Observer) -> None:
@@ -38,8 +42,23 @@ def power_on(session: Session, instance_uuid: str, observe: Observer) -> None:
     with_vm(session, instance_uuid, do)
 
 
-def power_off(session: Session, instance_uuid: str, observe: Observer) -> None:
-    """Pull the plug; a VM that is off stays as it is.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a guest may take to shut down, and how often to look; seconds. 0: do not ask it."""
+
+    timeout_s: float = 0.0
+    retry_interval_s: float = 1.0
+
+
+AT_ONCE = Patience()
+
+
+def power_off(
+    session: Session, instance_uuid: str, observe: Observer, patience: Patience = AT_ONCE
+) -> None:
+    """Shut the guest down if there is time for it, else pull the plug; off stays off.
+
+    A guest without Tools, or one that does not shut down in time, is powered off.
 
     Raises:
         InstanceNotFound: there is no such instance.
@@ -50,15 +69,37 @@ def power_off(session: Session, instance_uuid: str, observe: Observer) -> None:
         # A session that has not loaded its inventory knows no state; then it costs a read.
         if (vm.known_power_state() or vm.power_state()) is PowerState.SUSPENDED:
             raise InstancePowerOffFailure(
-                f"{_called(vm, instance_uuid)} is suspended; powering off would lose its memory."
+                f"{called(vm, instance_uuid)} is suspended; powering off would lose its memory."
                 " Resume it first."
             )
         try:
+            if patience.timeout_s > 0 and shut_down_guest(vm, patience):
+                return
             vm.power_off(observe=observe)
         except InvalidPowerState:
             _accept(vm, PowerState.POWERED_OFF)
 
     with_vm(session, instance_uuid, do)
+
+
+def shut_down_guest(vm: VirtualMachine, patience: Patience) -> bool:
+    """Ask the guest to shut down and wait; whether it is off.
+
+    Raises:
+        InvalidPowerState: it is not running.
+    """
+    try:
+        vm.shutdown_guest()
+    except ToolsUnavailable:
+        log.info("%s runs no Tools: it cannot shut down by itself", vm.moid)
+        return False
+    end = time.monotonic() + patience.timeout_s
+    while (left := end - time.monotonic()) > 0:
+        # The live inventory costs no call, and hears of it at once.
+        if (vm.known_power_state() or vm.power_state()) is PowerState.POWERED_OFF:
+            return True
+        time.sleep(min(max(patience.retry_interval_s, _SHORTEST_LOOK_S), left))
+    return vm.power_state() is PowerState.POWERED_OFF
 
 
 def reboot(session: Session, instance_uuid: str, *, hard: bool, observe: Observer) -> None:
@@ -76,7 +117,7 @@ def reboot(session: Session, instance_uuid: str, *, hard: bool, observe: Observe
             vm.reset(observe=observe)
         except InvalidPowerState as refused:
             raise InstanceRebootFailure(
-                f"{_called(vm, instance_uuid)} is {_state(vm)}, so it cannot be rebooted."
+                f"{called(vm, instance_uuid)} is {read_state(vm)}, so it cannot be rebooted."
                 " Start it instead."
             ) from refused
 
@@ -111,7 +152,7 @@ def suspend(session: Session, instance_uuid: str, observe: Observer) -> None:
         except InvalidPowerState as refused:
             if vm.power_state() is not PowerState.SUSPENDED:
                 raise InstanceSuspendFailure(
-                    f"{_called(vm, instance_uuid)} is {_state(vm)};"
+                    f"{called(vm, instance_uuid)} is {read_state(vm)};"
                     " only a running one can be suspended."
                 ) from refused
 
@@ -123,7 +164,7 @@ def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
 
     Raises:
         InstanceNotFound: there is no such instance.
-        InstanceResumeFailure: it is not suspended.
+        InstanceResumeFailure: it is not suspended, or it is paused.
     """
 
     def do(vm: VirtualMachine) -> None:
@@ -133,41 +174,22 @@ def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
             state = vm.power_state()
         if state is not PowerState.SUSPENDED:
             raise InstanceResumeFailure(
-                f"{_called(vm, instance_uuid)} is {_word(state)};"
+                f"{called(vm, instance_uuid)} is {describe_state(state)};"
                 " only a suspended one can be resumed."
+            )
+        if vm.known_paused():
+            raise InstanceResumeFailure(
+                f"{called(vm, instance_uuid)} is paused, not suspended. Unpause it instead."
             )
         vm.power_on(observe=observe)
 
     with_vm(session, instance_uuid, do)
 
 
-def _called(vm: VirtualMachine, instance_uuid: str) -> str:
-    """The instance as a message names it: by its VM's name where that is known at no cost."""
-    name = vm.known_name()
-    return f"Instance {name} ({instance_uuid})" if name else f"Instance {instance_uuid}"
-
-
 def _accept(vm: VirtualMachine, wanted: PowerState) -> None:
     """Swallow the refusal of a change to the state that the VM has already."""
     state = vm.power_state()
     if state is not wanted:
-        raise InvalidPowerState(f"{vm.moid} is {_word(state)} and did not become {wanted}.")
-
-
-def _state(vm: VirtualMachine) -> str:
-    try:
-        return _word(vm.power_state())
-    except VMOpsError:
-        return "in a state that cannot be read"
-
-
-_WORDS: dict[PowerState | None, str] = {
-    PowerState.POWERED_ON: "running",
-    PowerState.POWERED_OFF: "powered off",
-    PowerState.SUSPENDED: "suspended",
-    None: "in no known state",
-}
-
-
-def _word(state: PowerState | None) -> str:
-    return _WORDS[state]
+        raise InvalidPowerState(
+            f"{vm.moid} is {describe_state(state)} and did not become {wanted}."
+        )

@@ -22,6 +22,8 @@ class EngineSettings:
     datastore_regex: re.Pattern[str] | None = None
     """Only datastores whose whole name matches may be used."""
     default_network: str | None = None
+    emulate_pause: bool = True
+    """Pause by suspending with a mark, which vSphere itself cannot; False: refuse to pause."""
     task_deadline_s: float = 3600.0
     """A server task that takes longer is cancelled."""
     serial_log: bool = True

@@ -11,7 +11,8 @@ from vmops.images.cache import ImageCache
 from vmops.images.store import ImageStore
 from vmops.model.image import Image
 from vmops.model.instance import InstanceInfo
-from vmops.ops import border, info, power
+from vmops.ops import border, info, power, rebooting
+from vmops.ops import pause as pausing
 from vmops.ops.border import Shape
 from vmops.ops.destroy import destroy
 from vmops.ops.locks import InstanceLocks
@@ -156,12 +157,16 @@ class VMwareVMOps:
             lambda uuid: power.power_on(self._session, uuid, self._observe),
         )
 
-    def power_off(self, instance: Shape) -> None:
-        """Pull the plug; see `vmops.ops.power.power_off`."""
+    def power_off(self, instance: Shape, timeout: float = 0, retry_interval: float = 0) -> None:
+        """Shut the guest down within ``timeout`` seconds, else pull the plug.
+
+        It is looked every ``retry_interval`` seconds; see `vmops.ops.power.power_off`.
+        """
+        patience = power.Patience(timeout_s=timeout, retry_interval_s=retry_interval)
         self._on(
             instance,
             "power off",
-            lambda uuid: power.power_off(self._session, uuid, self._observe),
+            lambda uuid: power.power_off(self._session, uuid, self._observe, patience),
         )
 
     def reboot(
@@ -190,6 +195,35 @@ class VMwareVMOps:
     def resume(self, instance: Shape) -> None:
         """Go on where `suspend` stopped; see `vmops.ops.power.resume`."""
         self._on(instance, "resume", lambda uuid: power.resume(self._session, uuid, self._observe))
+
+    def pause(self, instance: Shape) -> None:
+        """Suspend and mark as paused, as vSphere has no pause; see `vmops.ops.pause.pause`."""
+        emulate = self._settings.emulate_pause
+        self._on(
+            instance,
+            "pause",
+            lambda uuid: pausing.pause(self._session, uuid, self._observe, emulate=emulate),
+        )
+
+    def unpause(self, instance: Shape) -> None:
+        """Let a paused instance go on; see `vmops.ops.pause.unpause`."""
+        emulate = self._settings.emulate_pause
+        self._on(
+            instance,
+            "unpause",
+            lambda uuid: pausing.unpause(self._session, uuid, self._observe, emulate=emulate),
+        )
+
+    def poll_rebooting_instances(self, timeout: float, instances: Iterable[Shape]) -> None:
+        """Reset instances whose guests have not come back from a reboot within ``timeout``.
+
+        The caller has chosen those that are overdue; see
+        `vmops.ops.rebooting.poll_rebooting_instances`.
+        """
+        for instance in instances:
+            uuid = border.instance_uuid(instance)
+            with operation("poll_rebooting_instances"):
+                rebooting.reset_if_gone(self._session, uuid, self._locks, self._observe)
 
     def _on(self, instance: Shape, purpose: str, do: Callable[[str], T]) -> T:
         uuid = border.instance_uuid(instance)

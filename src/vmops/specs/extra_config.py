@@ -15,6 +15,8 @@ INTERFACE_ID = "nvp.iface-id.{index}"
 OPERATION = "vmops.operation"
 """The operation that is under way; "" or absent at rest. See `vmops.ops.in_flight`."""
 IMAGE_ID = "vmops.image-id"
+PAUSED = "vmops.paused"
+"""1 on a suspended VM: it is paused. On a running one it means nothing. See `vmops.ops.pause`."""
 VOLUME_PREFIX = "volume-"
 """``volume-<volume id>`` = UUID of an attached volume's disk."""
 

@@ -110,6 +110,11 @@ def new_machine(machine: NewMachine) -> Any:
     return spec
 
 
+def settings(values: dict[str, str]) -> Any:
+    """The `vim.vm.ConfigSpec` that sets extraConfig keys; a value of "" removes its key."""
+    return vim.vm.ConfigSpec(extraConfig=extra_config.option_values(values))
+
+
 def attach(disk: disks.RootDisk, settings: dict[str, str]) -> Any:
     """The `vim.vm.ConfigSpec` that attaches a root disk and sets extraConfig keys with it."""
     return vim.vm.ConfigSpec(

@@ -83,7 +83,7 @@ class VirtualMachine:
     def extra_config(self, key: str) -> str:
         """The value of one key of its ``extraConfig`` now, "" if there is no such key."""
         options = self.read("config.extraConfig").get("config.extraConfig") or ()
-        return next((str(o.value) for o in options if o.key == key), "")
+        return str({o.key: o.value for o in options}.get(key, ""))
 
     def known_name(self) -> str:
         """Its name as the live inventory has it, which costs no call; "" where it is not known."""
