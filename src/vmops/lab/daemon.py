@@ -55,7 +55,7 @@ def start(settings: LabSettings) -> Endpoint:
         StateError: the state folder cannot be used.
         LabDied: it did not come up; the text says why, as far as its log knows.
     """
-    state.prepare(settings)
+    state.make_folder(settings)
     state.load_identity(settings)
     # Were two to start processes at once, the loser's could outlast the winner's and take over.
     with state.only_starter(settings):

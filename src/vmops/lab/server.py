@@ -152,9 +152,10 @@ class Lab:
 
     async def _start(self, undo: AsyncExitStack) -> None:
         settings = self.settings
-        state.prepare(settings)
+        state.make_folder(settings)
         self._lock = state.StateLock(settings)
         undo.callback(self._lock.release)
+        state.ensure_password(settings)
         identity = state.load_identity(settings)
         tls.ensure_certificate(settings.certificate_file, settings.key_file)
         self._socket = undo.enter_context(closing(_listening(settings.port, identity.port)))

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import secrets
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vmops.lab.settings import LabSettings
+
+LOOKED_AT_S = 0.3
+"""A lock that is held for longer is held by a lab."""
 
 
 class StateError(Exception):
@@ -46,11 +50,9 @@ class StateLock:
             LabRunsAlready: another process, or another lab of this one, has it.
         """
         descriptor = os.open(settings.pid_file, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(descriptor):
             os.close(descriptor)
-            raise LabRunsAlready(settings.state_dir, _pid(settings)) from None
+            raise LabRunsAlready(settings.state_dir, _pid(settings))
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor: int | None = descriptor
@@ -93,8 +95,8 @@ def only_starter(settings: LabSettings) -> Iterator[None]:
         os.close(descriptor)
 
 
-def prepare(settings: LabSettings) -> None:
-    """Make the folder and the password, unless they are there.
+def make_folder(settings: LabSettings) -> None:
+    """Make the folder, unless it is there.
 
     Raises:
         StateError: the folder cannot be made, or is not this user's own.
@@ -106,6 +108,10 @@ def prepare(settings: LabSettings) -> None:
         raise StateError(f"cannot make the state folder {folder}: {error.strerror}") from error
     if folder.stat().st_uid != os.geteuid():
         raise StateError(f"the state folder {folder} belongs to another user")
+
+
+def ensure_password(settings: LabSettings) -> None:
+    """Make the account's password, unless it is there; for who has the folder's lock."""
     if not settings.password_file.exists():
         write_private(settings.password_file, secrets.token_urlsafe(24))
 
@@ -141,6 +147,20 @@ def write_private(file: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as out:
         out.write(text)
     temporary.rename(file)
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock; those who only look whether it is held hold it themselves for a moment."""
+    deadline = time.monotonic() + LOOKED_AT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def _pid(settings: LabSettings) -> int | None:

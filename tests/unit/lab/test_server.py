@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import stat
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from pyVmomi import SoapStubAdapter, vim
 
 from vmops.lab import Lab, LabSettings
 from vmops.lab.kernel.service_instance import WIRE_VERSION
-from vmops.lab.state import LabRunsAlready, StateError
+from vmops.lab.state import LabRunsAlready, StateError, StateLock, running_pid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,3 +179,24 @@ def test_the_loop_can_be_asked(settings: LabSettings) -> None:
 
     with Lab.run(settings) as lab:
         assert lab.on_loop(count) == 1
+
+
+def test_looking_whether_a_lab_runs_keeps_none_from_starting(settings: LabSettings) -> None:
+    with Lab.run(settings):
+        pass
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            running_pid(settings)
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for each in lookers:
+        each.start()
+    try:
+        for _ in range(20):
+            StateLock(settings).release()
+    finally:
+        done.set()
+        for each in lookers:
+            each.join()
