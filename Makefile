@@ -1,6 +1,7 @@
 # A fresh clone needs Python 3.11, pip and apt: every target sets up what it uses.
 PYTHON ?= python3
 JOBS ?= 2
+BENCH ?=
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
@@ -33,7 +34,7 @@ static: setup
 
 bench: ## measure, and write docs/benchmarks.md
 	@$(PYTHON) scripts/prepare.py bench
-	.venv-bench/bin/python benchmarks/run.py
+	.venv-bench/bin/python -m benchmarks $(BENCH)
 
 clean: ## remove what the targets made, the virtual environments left out
 	rm -rf .build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist

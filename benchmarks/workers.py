@@ -28,14 +28,17 @@ class Answer:
 
 
 class Worker:
-    """A process of one of the modules in `benchmarks.programs`; its stderr goes to a log."""
+    """A process of one of the modules in `benchmarks.programs`; its stderr goes to a log.
 
-    def __init__(self, program: str) -> None:
+    It runs under another interpreter if one is given.
+    """
+
+    def __init__(self, program: str, python: str | None = None) -> None:
         self.program = program
         BUILD.mkdir(parents=True, exist_ok=True)
         with (BUILD / f"{program}.log").open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"benchmarks.programs.{program}"],
+                [python or sys.executable, "-m", f"benchmarks.programs.{program}"],
                 cwd=PROJECT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -80,7 +80,11 @@ PURPOSES = {
     "demo": Purpose("lab", ".venv", GUESTS),
     "test": Purpose("dev", ".venv", GUESTS + SIMULATOR),
     # Nova pins much that the project does not, so it gets an environment of its own.
-    "bench": Purpose("bench,dev", ".venv-bench", GUESTS),
+    "bench": Purpose(
+        "bench,dev",
+        ".venv-bench",
+        (*GUESTS, SystemPackage("curl", "curl", "there is nothing to compare uploads with")),
+    ),
 }
 
 

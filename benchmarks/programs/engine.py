@@ -7,11 +7,10 @@ import re
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.programs.serving import serve
+from benchmarks.programs.serving import serve, timestamp
 
 POLL_S = 0.02
 
@@ -24,6 +23,7 @@ class EngineProgram:
 
     def connect(
         self,
+        *,
         url: str,
         username: str,
         password: str,
@@ -52,7 +52,7 @@ class EngineProgram:
 
         properties = {
             "vmware_ostype": image["guest_id"],
-            "hw_scsi_model": "lsilogic",
+            "hw_scsi_model": image.get("scsi_model", "lsilogic"),
             "hw_vif_model": "vmxnet3",
         }
         self.images.add(
@@ -85,7 +85,7 @@ class EngineProgram:
         self.spawn(uuid=uuid, **spawn)
         spawned = time.perf_counter() - begin
         while not (serial_log.exists() and ready.search(serial_log.read_bytes())):
-            if time.perf_counter() - begin > 120:
+            if time.perf_counter() - begin > 60:
                 raise TimeoutError(f"{serial_log} shows no {pattern!r}")
             time.sleep(POLL_S)
         return spawned
@@ -136,11 +136,6 @@ class EngineProgram:
 
     def close(self) -> None:
         self.session.close()
-
-
-def timestamp(moment: datetime) -> float:
-    """A wire time in seconds since 1970; one without a zone is UTC."""
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def main() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.programs.serving import serve
 from vmops.lab import Lab, LabSettings
+from vmops.lab.kernel.kernel import Kernel
 
 
 class LabProgram:
@@ -41,6 +43,14 @@ class LabProgram:
         """SOAP calls since `clear`, by method."""
         return dict(self.lab.wire_log.methods())
 
+    def delay_tasks(self, seconds: float) -> None:
+        """Let every task take at least so long from now on."""
+
+        async def delay(kernel: Kernel) -> None:
+            kernel.settings = replace(kernel.settings, task_delay_s=seconds)
+
+        self.lab.on_loop(delay)
+
     def datastore_root(self, name: str) -> str:
         return str(self.lab.datastore_root(name))
 
@@ -56,6 +66,7 @@ def main() -> None:
                 "start": program.start,
                 "clear": program.clear,
                 "calls": program.calls,
+                "delay_tasks": program.delay_tasks,
                 "datastore_root": program.datastore_root,
             }
         )

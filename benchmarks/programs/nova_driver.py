@@ -13,13 +13,12 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.programs.serving import serve
+from benchmarks.programs.serving import serve, timestamp
 from benchmarks.workers import BUILD
 
 BLOCK = 64 * 1024
@@ -62,15 +61,17 @@ class NovaProgram:
 
     def connect(
         self,
+        *,
         url: str,
         username: str,
         password: str,
         ca_file: str,
         cluster: str,
         datastore: str,
+        poll_s: float = 0.5,
         **_: Any,
     ) -> str:
-        """Start the driver; part of what it takes is importing it."""
+        """Start the driver; part of what it takes is importing it. `poll_s` as Nova has it."""
         import nova.conf
         from nova import context, objects, rpc
 
@@ -87,6 +88,7 @@ class NovaProgram:
             "ca_file": ca_file,
             "cluster_name": cluster,
             "datastore_regex": f"^{datastore}$",
+            "task_poll_interval": poll_s,
         }.items():
             conf.set_override(name, value, "vmware")
         conf.set_override("lock_path", str(BUILD / "locks"), "oslo_concurrency")
@@ -123,7 +125,7 @@ class NovaProgram:
                     "os_distro": image["guest_id"],
                     "hw_disk_type": image["disk_type"],
                     "hw_disk_bus": "scsi",
-                    "hw_scsi_model": "lsilogic",
+                    "hw_scsi_model": image.get("scsi_model", "lsilogic"),
                     "hw_vif_model": "vmxnet3",
                 },
             }
@@ -240,11 +242,6 @@ def resolve_hosts() -> None:
         return getaddrinfo("127.0.0.1" if is_host else host, *rest, **more)
 
     socket.getaddrinfo = resolved
-
-
-def timestamp(moment: datetime) -> float:
-    """A wire time in seconds since 1970; one without a zone is UTC."""
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 Handler = Callable[..., Any]
@@ -40,3 +41,8 @@ def handled(handler: Handler, arguments: dict[str, Any]) -> dict[str, Any]:
         "cpu_seconds": time.process_time() - cpu,
         "result": result,
     }
+
+
+def timestamp(moment: datetime) -> float:
+    """A wire time in seconds since 1970; one without a zone is UTC."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
