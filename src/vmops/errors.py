@@ -12,6 +12,8 @@
     │   ├── ClusterNotFound
     │   ├── HostNotFound
     │   ├── FileNotFound
+    │   ├── NotRescued
+    │   ├── NoRootDisk
     │   └── ManagedObjectNotFound
     ├── Conflict
     │   ├── AlreadyExists
@@ -23,6 +25,7 @@
     │   │   ├── InstanceRebootFailure
     │   │   ├── InstanceResumeFailure
     │   │   └── InstanceSuspendFailure
+    │   ├── InvalidState
     │   ├── Busy
     │   ├── FileLocked
     │   └── LeftBehind
@@ -143,6 +146,14 @@ class FileNotFound(_NamedNotFound):
     kind = "file"
 
 
+class NotRescued(NotFound):
+    """The instance is not rescued, so there is nothing to take back."""
+
+
+class NoRootDisk(NotFound):
+    """The instance has no disk that it boots from."""
+
+
 class ManagedObjectNotFound(NotFound):
     """The server does not know the managed object (any more); ``moref`` is "Type:moid"."""
 
@@ -201,6 +212,10 @@ class InstanceResumeFailure(InvalidPowerState):
 
 class InstanceSuspendFailure(InvalidPowerState):
     """The instance is not powered on, so it cannot be suspended."""
+
+
+class InvalidState(Conflict):
+    """The instance is rescued, being resized or the like, and this cannot be done meanwhile."""
 
 
 class Busy(Conflict):

@@ -14,13 +14,13 @@ from vmops.errors import (
     TimedOut,
     VMOpsError,
 )
-from vmops.images.cache import CachedImage, CachePlace, ImageCache
+from vmops.images.cache import CachedImage, CachePlace
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.model.instance import Instance, Vif
 from vmops.ops.destroy import remove
-from vmops.ops.placement import Placement, Reservations, find_networks, pick_datastore
-from vmops.ops.settings import EngineSettings
+from vmops.ops.engine import Engine
+from vmops.ops.placement import Placement, find_networks, pick_datastore
 from vmops.progress import Observer
 from vmops.specs import extra_config, nics
 from vmops.specs import virtual_machine as vm_specs
@@ -29,7 +29,6 @@ from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.folder import Folder
 from vmops.vsphere.inventory_types import NetworkInfo
 from vmops.vsphere.lookup import find_vm_on_server
-from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)
@@ -48,17 +47,6 @@ class SpawnRequest:
     """None: the image's property decides, then the engine's setting."""
     power_on: bool = True
     extra_config: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
-    """What operations work with."""
-
-    session: Session
-    cache: ImageCache
-    settings: EngineSettings
-    reservations: Reservations
-    cluster_name: str | None
 
 
 def spawn(engine: Engine, request: SpawnRequest, observe: Observer) -> VirtualMachine:

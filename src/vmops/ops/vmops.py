@@ -15,10 +15,12 @@ from vmops.ops import border, info, power, rebooting
 from vmops.ops import pause as pausing
 from vmops.ops.border import Shape
 from vmops.ops.destroy import destroy
+from vmops.ops.engine import Engine
 from vmops.ops.locks import InstanceLocks
 from vmops.ops.placement import Reservations
+from vmops.ops.rescue import rescue, unrescue
 from vmops.ops.settings import EngineSettings
-from vmops.ops.spawn import Engine, SpawnRequest, spawn
+from vmops.ops.spawn import SpawnRequest, spawn
 from vmops.progress import Observer, log_event
 from vmops.vsphere.operation_id import operation
 from vmops.vsphere.session import Session
@@ -212,6 +214,25 @@ class VMwareVMOps:
             instance,
             "unpause",
             lambda uuid: pausing.unpause(self._session, uuid, self._observe, emulate=emulate),
+        )
+
+    def rescue(
+        self,
+        context: Any,
+        instance: Shape,
+        network_info: Iterable[Shape] | None,
+        image_meta: Shape,
+    ) -> None:
+        """Boot from another image, with the own root disk beside; see `vmops.ops.rescue.rescue`."""
+        image = border.parse_image(image_meta, self._images)
+        self._on(instance, "rescue", lambda uuid: rescue(self._engine, uuid, image, self._observe))
+
+    def unrescue(self, instance: Shape, power_on: bool = True) -> None:
+        """Put a rescued instance back; see `vmops.ops.rescue.unrescue`."""
+        self._on(
+            instance,
+            "unrescue",
+            lambda uuid: unrescue(self._engine, uuid, self._observe, power_on_after=power_on),
         )
 
     def poll_rebooting_instances(self, timeout: float, instances: Iterable[Shape]) -> None:

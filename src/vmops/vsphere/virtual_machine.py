@@ -16,12 +16,13 @@ from vmops.errors import (
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.progress import Observer
-from vmops.vsphere import vm_files
+from vmops.vsphere import vm_files, vm_hardware
 from vmops.vsphere.http_access import refusal
 from vmops.vsphere.inventory_kinds import power_state
 from vmops.vsphere.moref import Moref, moid
 from vmops.vsphere.session import Session
 from vmops.vsphere.vm_files import VmDisk, VmFiles
+from vmops.vsphere.vm_hardware import VmHardware
 
 __all__ = ["VirtualMachine", "VmDisk", "VmFiles"]
 
@@ -94,6 +95,10 @@ class VirtualMachine:
     def files(self) -> VmFiles:
         """What it consists of on its datastores, in one read."""
         return vm_files.files_from(self.read(*vm_files.PATHS))
+
+    def hardware(self) -> VmHardware:
+        """Its disks and controllers with their places, and how it boots, in one read."""
+        return vm_hardware.hardware_from(self.read(*vm_hardware.PATHS))
 
     def disk_paths(self) -> tuple[DatastorePath, ...]:
         """Where its virtual disks are."""

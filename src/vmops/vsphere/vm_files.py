@@ -31,6 +31,8 @@ class VmDisk:
     file_name: str
     uuid: str
     capacity_bytes: int
+    controller_key: int = 0
+    unit_number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,4 +79,6 @@ def _disk(device: Any) -> VmDisk:
         file_name=str(device.backing.fileName),
         uuid=str(getattr(device.backing, "uuid", None) or ""),
         capacity_bytes=int(device.capacityInBytes or kib_to_bytes(device.capacityInKB or 0)),
+        controller_key=int(device.controllerKey or 0),
+        unit_number=int(device.unitNumber or 0),
     )

@@ -1,0 +1,21 @@
+"""What operations work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmops.images.cache import ImageCache
+from vmops.ops.placement import Reservations
+from vmops.ops.settings import EngineSettings
+from vmops.vsphere.session import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What operations work with."""
+
+    session: Session
+    cache: ImageCache
+    settings: EngineSettings
+    reservations: Reservations
+    cluster_name: str | None

@@ -1,0 +1,91 @@
+"""Specs of a rescue: a second disk that boots first, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyVmomi import vim
+
+from vmops import units
+from vmops.model.datastore_path import DatastorePath
+from vmops.specs import extra_config
+from vmops.specs.disks import DISK_KEY
+
+
+def attach_disk(
+    disk: DatastorePath, capacity_bytes: int, controller_key: int, unit_number: int
+) -> Any:
+    """The `vim.vm.ConfigSpec` that attaches a disk that is there to a free place."""
+    device = vim.vm.device.VirtualDisk(
+        key=DISK_KEY,
+        controllerKey=controller_key,
+        unitNumber=unit_number,
+        capacityInKB=units.bytes_to_kib(capacity_bytes),
+        backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+            fileName=str(disk), diskMode="persistent"
+        ),
+    )
+    change = vim.vm.device.VirtualDeviceSpec(operation="add", device=device)
+    return vim.vm.ConfigSpec(deviceChange=[change])
+
+
+def boot_from(disk_key: int, settings: dict[str, str]) -> Any:
+    """The `vim.vm.ConfigSpec` that boots from one disk only and sets extraConfig keys."""
+    order = [vim.vm.BootOptions.BootableDiskDevice(deviceKey=disk_key)]
+    return vim.vm.ConfigSpec(
+        bootOptions=vim.vm.BootOptions(bootOrder=order),
+        extraConfig=extra_config.option_values(settings),
+    )
+
+
+def end_rescue(
+    disk_key: int | None, boot_order_keys: Sequence[str | int], settings: dict[str, str]
+) -> Any:
+    """The `vim.vm.ConfigSpec` that removes the rescue disk with its file and boots as before.
+
+    ``boot_order_keys`` are device keys of disks and NICs or "cdrom" or "floppy", as
+    `boot_order_keys` gave them; an empty boot order is the server's own.
+    """
+    changes = []
+    if disk_key is not None:
+        changes.append(
+            vim.vm.device.VirtualDeviceSpec(
+                operation="remove",
+                fileOperation="destroy",
+                device=vim.vm.device.VirtualDisk(key=disk_key, capacityInKB=0),
+            )
+        )
+    # An empty list cannot be sent: one device of no kind asks for the server's own order
+    # (vSphere Web Services API, VirtualMachineBootOptions.bootOrder).
+    order = [_bootable(key) for key in boot_order_keys] or [vim.vm.BootOptions.BootableDevice()]
+    return vim.vm.ConfigSpec(
+        deviceChange=changes,
+        bootOptions=vim.vm.BootOptions(bootOrder=order),
+        extraConfig=extra_config.option_values(settings),
+    )
+
+
+def boot_order_keys(boot_order: Sequence[Any]) -> list[str | int]:
+    """A boot order as JSON can keep it."""
+    keys: list[str | int] = []
+    for entry in boot_order:
+        if isinstance(entry, vim.vm.BootOptions.BootableDiskDevice):
+            keys.append(int(entry.deviceKey))
+        elif isinstance(entry, vim.vm.BootOptions.BootableEthernetDevice):
+            keys.append(f"nic:{entry.deviceKey}")
+        elif isinstance(entry, vim.vm.BootOptions.BootableCdromDevice):
+            keys.append("cdrom")
+        elif isinstance(entry, vim.vm.BootOptions.BootableFloppyDevice):
+            keys.append("floppy")
+    return keys
+
+
+def _bootable(key: str | int) -> Any:
+    if isinstance(key, int):
+        return vim.vm.BootOptions.BootableDiskDevice(deviceKey=key)
+    if key.startswith("nic:"):
+        return vim.vm.BootOptions.BootableEthernetDevice(deviceKey=int(key[4:]))
+    if key == "cdrom":
+        return vim.vm.BootOptions.BootableCdromDevice()
+    return vim.vm.BootOptions.BootableFloppyDevice()
