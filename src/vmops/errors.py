@@ -47,7 +47,8 @@
     │   ├── ConnectionLost
     │   ├── TimedOut
     │   ├── SessionOverload
-    │   └── ToolsUnavailable
+    │   ├── ToolsUnavailable
+    │   └── QuiesceFailed
     ├── TransferFailed
     ├── NotSupported
     └── VsphereFault
@@ -306,12 +307,25 @@ class TimedOut(Unavailable):
     """A deadline passed; the task was asked to stop."""
 
 
+UNANSWERED: tuple[type[BaseException], ...] = (
+    ConnectionLost,
+    TimedOut,
+    KeyboardInterrupt,
+    SystemExit,
+)
+"""What leaves open whether a change has happened: who undoes must look."""
+
+
 class SessionOverload(Unavailable):
     """The server has too many sessions or requests."""
 
 
 class ToolsUnavailable(Unavailable):
     """The guest runs no VMware Tools, so it cannot be asked."""
+
+
+class QuiesceFailed(Unavailable):
+    """The guest could not be brought to hold its writes for a snapshot."""
 
 
 class TransferFailed(VMOpsError):

@@ -21,7 +21,7 @@ import contextlib
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,26 +87,52 @@ class DirectoryImageStore:
             ImageNotAcceptable: the file or a property cannot be used.
             InvalidName: the name has characters that file names cannot have.
         """
-        check_file_name(name)
-        manifest = self.directory / f"{name}{_SUFFIX}"
-        if manifest.exists():
-            raise AlreadyExists(f"There is an image {name!r} already; remove it first.")
+        self._refuse_taken(name)
         facts = inspect(source, disk_type)
-        wanted = {**(properties or {}), "vmware_disktype": facts.disk_type.value}
-        ImageProperties.from_mapping(wanted)
+        return self._store(
+            name,
+            _blocks(source, facts.size_bytes, observe_bytes),
+            facts.disk_type,
+            properties or {},
+        )
+
+    def receive(
+        self,
+        name: str,
+        blocks: Iterable[bytes],
+        *,
+        disk_type: DiskType,
+        properties: Mapping[str, str],
+    ) -> Image:
+        """See `ImageStore.receive`."""
+        self._refuse_taken(name)
+        return self._store(name, blocks, disk_type, properties)
+
+    def _refuse_taken(self, name: str) -> None:
+        check_file_name(name)
+        if (self.directory / f"{name}{_SUFFIX}").exists():
+            raise AlreadyExists(f"There is an image {name!r} already; remove it first.")
+
+    def _store(
+        self, name: str, blocks: Iterable[bytes], disk_type: DiskType, properties: Mapping[str, str]
+    ) -> Image:
+        """Write the file, look into it, then write the manifest: an image is there from then on."""
+        wanted = {k: v for k, v in properties.items() if k != "vmware_disktype"}
+        ImageProperties.from_mapping({**wanted, "vmware_disktype": disk_type.value})
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        suffix = ".img" if facts.disk_type.is_flat else ".vmdk"
-        target = self.directory / f"{name}{suffix}"
+        manifest = self.directory / f"{name}{_SUFFIX}"
+        target = self.directory / f"{name}{'.img' if disk_type.is_flat else '.vmdk'}"
         temporary = self.directory / f".{uuid.uuid4().hex}.part"
         try:
-            checksum = _copy(source, temporary, facts.size_bytes, observe_bytes)
+            checksum = _write_blocks(blocks, temporary)
+            inspect(temporary, disk_type)
             entry: dict[str, Any] = {
                 "id": str(uuid.uuid4()),
                 "name": name,
                 "file": target.name,
-                "disk_type": facts.disk_type.value,
+                "disk_type": disk_type.value,
                 "checksum": f"sha256:{checksum}",
-                "properties": {k: v for k, v in wanted.items() if k != "vmware_disktype"},
+                "properties": wanted,
             }
             temporary.replace(target)
             _write_whole(manifest, yaml.safe_dump(entry, sort_keys=False))
@@ -190,23 +216,30 @@ def _file_named(manifest: Path, entry: Mapping[str, Any]) -> Path:
     return file
 
 
-def _copy(
-    source: Path, target: Path, total: int, observe: Callable[[int, int], None] | None
-) -> str:
-    """Copy and hash in one pass; the file is on disk when this returns."""
-    digest = hashlib.sha256()
+def _blocks(
+    source: Path, total: int, observe: Callable[[int, int], None] | None
+) -> Iterator[bytes]:
+    """A file's bytes, told of as they go."""
     done = 0
-    with source.open("rb") as reader, target.open("xb") as writer:
+    with source.open("rb") as reader:
         while block := reader.read(_BLOCK):
-            digest.update(block)
-            writer.write(block)
+            yield block
             done += len(block)
             if observe is not None:
                 observe(done, total)
-        writer.flush()
-        os.fsync(writer.fileno())
     if done != total:
         raise ImageNotAcceptable(f"{source.name} changed while it was read.")
+
+
+def _write_blocks(blocks: Iterable[bytes], target: Path) -> str:
+    """Write and hash in one pass; the file is on disk when this returns its SHA-256."""
+    digest = hashlib.sha256()
+    with target.open("xb") as writer:
+        for block in blocks:
+            digest.update(block)
+            writer.write(block)
+        writer.flush()
+        os.fsync(writer.fileno())
     return digest.hexdigest()
 
 

@@ -7,21 +7,28 @@ streamOptimized: the image is imported through an NFC lease, as the disk of a VM
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import dataclass
 
 from vmops import in_flight
-from vmops.errors import FileNotFound
+from vmops.errors import UNANSWERED, Conflict, FileNotFound, VsphereFault
 from vmops.images.store import ImageStore
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.progress import Observer
 from vmops.specs import virtual_machine as vm_specs
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS, provisioning
-from vmops.steps import Reversible, step
+from vmops.steps import Reversible, noting, step
 from vmops.vsphere.moref import Moref
 from vmops.vsphere.resource_pool import ResourcePool
 from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
+
+_DELETE_AGAIN_S = (0.1, 0.3, 1.0)
+_LOOK_AGAIN_S = (0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +55,32 @@ def make_temporary_folder(
     session: Session, folder: DatastorePath, *, keep: bool = True
 ) -> Reversible[DatastorePath]:
     """Make ``folder``; without ``keep`` it is deleted at the operation's end in any case."""
-    session.file_manager.make_directory(folder, parents=True)
+    try:
+        session.file_manager.make_directory(folder, parents=True)
+    except UNANSWERED as lost:
+        with noting(lost, f"make sure that {folder} is gone"):
+            _delete(session, folder)
+        raise
     try:
         yield folder
         keep = False
     finally:
         if not keep:
+            _delete(session, folder)
+
+
+def _delete(session: Session, folder: DatastorePath) -> None:
+    """Delete a temporary folder; the server may still be writing in it what was broken off here."""
+    for delay_s in (*_DELETE_AGAIN_S, None):
+        try:
             session.file_manager.delete(folder, missing_ok=True)
+        except (Conflict, VsphereFault) as failure:
+            if delay_s is None:
+                raise
+            log.debug("%s cannot be deleted yet: %s", folder, failure)
+            time.sleep(delay_s)
+        else:
+            return
 
 
 @step("Create the disk's metadata")
@@ -117,19 +143,35 @@ def import_image(
 ) -> Reversible[VirtualMachine]:
     """Import the image as the disk of a VM that is never started.
 
-    A lease that is not completed is aborted, and its VM goes with it.
+    A lease that is not completed is aborted, and its VM goes with it. If not even the lease arrived
+    here, its VM is looked for.
     """
     image = source.image
     name = in_flight.unique_name("vmops-import")
     spec = vm_specs.import_shell(
         name, datastore, source.capacity_bytes, image.properties.adapter_type
     )
-    with ResourcePool(source.session, pool).import_vapp(spec, folder) as lease:
+    try:
+        importing = ResourcePool(source.session, pool).import_vapp(spec, folder)
+    except UNANSWERED as lost:
+        with noting(lost, f"make sure that no VM {name!r} was made"):
+            _remove_unanswered(source.session, folder, name)
+        raise
+    with importing as lease:
         with source.store.open(image) as stream:
             lease.upload(stream, image.size_bytes, observe=observe, name=image.name)
         vm = lease.complete()
     yield vm
     vm.destroy(missing_ok=True)
+
+
+def _remove_unanswered(session: Session, folder: Moref, name: str) -> None:
+    """The VM may have been made although no answer came: look for it, and take it back."""
+    for delay_s in (0.0, *_LOOK_AGAIN_S):
+        time.sleep(delay_s)
+        if (found := session.search_index.child(folder, name)) is not None:
+            VirtualMachine(session, found).destroy(missing_ok=True)
+            return
 
 
 @step("Move its disk out of the imported VM")

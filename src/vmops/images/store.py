@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol
 
-from vmops.model.image import Image
+from vmops.model.image import DiskType, Image
 
 
 class ImageStore(Protocol):
@@ -20,6 +21,28 @@ class ImageStore(Protocol):
         Raises:
             ImageNotFound: there is none; the error names some that there are.
             ImageNotAcceptable: its manifest or its file is broken.
+        """
+
+    def receive(
+        self,
+        name: str,
+        blocks: Iterable[bytes],
+        *,
+        disk_type: DiskType,
+        properties: Mapping[str, str],
+    ) -> Image:
+        """Take a new image's bytes as they come; an image is there whole or not at all.
+
+        Raises:
+            AlreadyExists: an image of this name is there.
+            ImageNotAcceptable: the bytes are not such an image.
+        """
+
+    def remove(self, name_or_id: str) -> None:
+        """Take an image out of the store.
+
+        Raises:
+            ImageNotFound: there is no such image.
         """
 
     def open(self, image: Image) -> AbstractContextManager[BinaryIO]:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
-from vmops.errors import ImageNotFound
+from vmops.errors import ImageNotFound, NotSupported
 from vmops.images.cache import ImageCache
 from vmops.images.store import ImageStore
 from vmops.model.image import Image
@@ -39,6 +39,12 @@ class _NoImages:
 
     def open(self, image: Image) -> Any:
         raise ImageNotFound(image.name)
+
+    def receive(self, name: str, *_blocks: Any, **_facts: Any) -> Image:
+        raise NotSupported(f"The engine was given no image store, so {name!r} has no place to go.")
+
+    def remove(self, name_or_id: str) -> None:
+        raise ImageNotFound(name_or_id)
 
 
 class VirtApi(Protocol):

@@ -54,6 +54,8 @@ FAULTS: dict[str, type[VMOpsError]] = {
     "InvalidDeviceSpec": errors.UnsupportedDevice,
     # What is normally there
     "ToolsUnavailable": errors.ToolsUnavailable,
+    "ApplicationQuiesceFault": errors.QuiesceFailed,
+    "FilesystemQuiesceFault": errors.QuiesceFailed,
     "HostCommunication": errors.Unavailable,
     "HostConnectFault": errors.Unavailable,
     "Timedout": errors.TimedOut,

@@ -1,23 +1,32 @@
-"""A lease on the disks of a virtual machine that is being imported."""
+"""A lease on the disks of a virtual machine that is being imported or exported."""
 
 from __future__ import annotations
 
+import http
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 from urllib.parse import urlsplit
 
-from vmops.errors import Conflict, TimedOut, TransferFailed, VMOpsError
+from vmops.errors import (
+    Conflict,
+    ConnectionLost,
+    ManagedObjectNotFound,
+    TimedOut,
+    TransferFailed,
+    VMOpsError,
+)
 from vmops.progress import Observer, log_event
 from vmops.vsphere import faults
 from vmops.vsphere.connections import ConnectionPool
 from vmops.vsphere.http_access import refusal
 from vmops.vsphere.moref import Moref, describe
 from vmops.vsphere.session import Session
-from vmops.vsphere.transfer import Progress, Upload, send
+from vmops.vsphere.transfer import BLOCK_BYTES, Progress, Upload, send
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)
@@ -45,9 +54,9 @@ class DeviceUrl:
 
 
 class NfcLease:
-    """Takes the disks' bytes. Use in a ``with``: what was not completed is aborted at its end.
+    """Takes or gives disks' bytes. Use in a ``with``: what was not completed is aborted at its end.
 
-    An aborted lease takes the half-made virtual machine with it. While the lease is held, a thread
+    An aborted import takes the half-made virtual machine with it. While the lease is held, a thread
     tells the server so, because a lease that is not heard of expires.
     """
 
@@ -148,6 +157,41 @@ class NfcLease:
         if response.status >= 400 or response.status < 200:
             raise refusal(response.status, name or device.key, "importing")
 
+    def download(
+        self, device: DeviceUrl, *, observe: Observer = log_event, name: str = ""
+    ) -> Iterator[bytes]:
+        """The bytes of a disk that is being exported, streamOptimized, in blocks.
+
+        Raises:
+            TransferFailed: the server refuses, or the bytes end too early; with the status.
+            ConnectionLost: the host cannot be reached or went away.
+            CertificateRefused: the host is not the one that the lease names.
+        """
+        size = device.size_bytes
+        progress = Progress(self._watch(observe, size), name or device.key, size or None)
+        pool = self._pool(device)
+        is_own = pool is self._session.client.pool
+        headers = {"Cookie": self._session.client.cookie} if is_own else {}
+        try:
+            with pool.borrow() as connection:
+                connection.request("GET", device.target, headers=headers)
+                response = connection.getresponse()
+                if response.status != http.HTTPStatus.OK:
+                    response.read()
+                    raise refusal(response.status, name or device.key, "exporting")
+                left = response.length
+                while block := response.read(BLOCK_BYTES):
+                    left = None if left is None else left - len(block)
+                    progress.add(len(block))
+                    yield block
+                if left:
+                    raise TransferFailed(f"The export ended {left} bytes too early.")
+                if response.will_close:
+                    connection.close()
+        finally:
+            if not is_own:
+                pool.close()
+
     def complete(self) -> VirtualMachine:
         """Say that all bytes are there, and return the virtual machine.
 
@@ -155,9 +199,25 @@ class NfcLease:
             VMOpsError: the server's fault; the lease is then still to be aborted.
         """
         self.wait_ready()
-        self._session.call(self.moref, "HttpNfcLeaseComplete")
+        vm = VirtualMachine(self._session, self._values["info.entity"])
+        try:
+            self._session.call(self.moref, "HttpNfcLeaseComplete")
+        except ConnectionLost:
+            if not self._was_completed(vm):
+                raise
         self._stop()
-        return VirtualMachine(self._session, self._values["info.entity"])
+        return vm
+
+    def _was_completed(self, vm: VirtualMachine) -> bool:
+        """Whether a completion whose answer got lost has happened."""
+        try:
+            return self._session.properties.read_one(self.moref, "state").get("state") == "done"
+        except ManagedObjectNotFound:
+            pass
+        try:  # An ended lease may be forgotten at once; its VM outlives it only if completed.
+            return bool(vm.read("name"))
+        except ManagedObjectNotFound:
+            return False
 
     def abort(self) -> None:
         """Give the import up; the server removes what there is of it. Never raises."""
