@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
-from vmops.lab.hypervisor import HypervisorError, Machine
+from vmops.lab.hypervisor import (
+    Cdrom,
+    Controller,
+    Disk,
+    DiskLayer,
+    DiskStatistics,
+    GuestStatistics,
+    HypervisorError,
+    Machine,
+    Migration,
+    Nic,
+    NicStatistics,
+    Progress,
+    Segment,
+)
 from vmops.lab.plain_screen import plain_screen
 
 _KIND = "vmops lab memory without a guest"
@@ -18,11 +34,12 @@ class NullHypervisor:
     """`vmops.lab.hypervisor.Hypervisor` of machines that are on in name only.
 
     A machine behaves as a guest would that does nothing but go off when its power button is
-    pressed. Nothing survives a restart.
+    pressed. Nothing survives a restart. As no guest writes, layers added while a machine is on stay
+    empty, so merging them takes no work.
     """
 
     def __init__(self) -> None:
-        self._running: set[str] = set()
+        self._running: dict[str, Machine] = {}
         self._on_stopped: Callable[[str], None] = lambda _key: None
 
     async def start(self, on_stopped: Callable[[str], None]) -> None:
@@ -42,7 +59,7 @@ class NullHypervisor:
         """Turn the machine on."""
         if machine.key in self._running:
             raise HypervisorError(f"{machine.name} runs already")
-        self._running.add(machine.key)
+        self._running[machine.key] = machine
 
     async def resume(self, machine: Machine, memory: Path) -> None:
         """Turn the machine on, if the file is what `suspend` wrote."""
@@ -57,16 +74,12 @@ class NullHypervisor:
     async def suspend(self, key: str, memory: Path) -> None:
         """Write a file that says there is no memory, and turn the machine off."""
         self._require(key)
-        content = json.dumps({"kind": _KIND, "machine": key}).encode()
-        try:
-            await asyncio.to_thread(_write_new, memory, content)
-        except OSError as error:
-            raise HypervisorError(f"no memory file can be written: {error}") from error
-        self._running.discard(key)
+        await self._write_memory(key, memory)
+        self._running.pop(key, None)
 
     async def power_off(self, key: str) -> None:
         """Turn the machine off."""
-        self._running.discard(key)
+        self._running.pop(key, None)
 
     async def reset(self, key: str) -> None:
         """Do nothing but check that the machine is on."""
@@ -82,16 +95,181 @@ class NullHypervisor:
         self._require(key)
         return await asyncio.to_thread(plain_screen, _SCREEN)
 
+    async def attach_disk(self, key: str, disk: Disk, controller: Controller) -> None:
+        """Note the disk."""
+        machine = self._require(key)
+        if any(each.key == disk.key for each in machine.disks):
+            raise HypervisorError(f"{machine.name} has a disk {disk.key} already")
+        known = machine.controllers
+        if all(each.key != controller.key for each in known):
+            known = (*known, controller)
+        self._running[key] = replace(machine, disks=(*machine.disks, disk), controllers=known)
+
+    async def detach_disk(self, key: str, disk_key: int) -> None:
+        """Forget the disk."""
+        self._change_disk(key, disk_key, None)
+
+    async def extend_disk(self, key: str, disk_key: int, capacity_bytes: int) -> None:
+        """Do nothing but check that the disk is there: nobody looks at its size."""
+        self._disk(key, disk_key)
+
+    async def change_cdrom(self, key: str, cdrom: Cdrom) -> None:
+        """Note the drive's image."""
+        machine = self._require(key)
+        if all(each.key != cdrom.key for each in machine.cdroms):
+            raise HypervisorError(f"{machine.name} has no CD-ROM drive {cdrom.key}")
+        drives = tuple(cdrom if each.key == cdrom.key else each for each in machine.cdroms)
+        self._running[key] = replace(machine, cdroms=drives)
+
+    async def attach_nic(self, key: str, nic: Nic, segment: Segment) -> None:
+        """Note the card."""
+        machine = self._require(key)
+        if any(each.key == nic.key for each in machine.nics):
+            raise HypervisorError(f"{machine.name} has a network card {nic.key} already")
+        self._running[key] = replace(machine, nics=(*machine.nics, nic))
+
+    async def detach_nic(self, key: str, nic_key: int) -> None:
+        """Forget the card."""
+        self._change_nic(key, nic_key, None)
+
+    async def set_link(self, key: str, nic_key: int, *, connected: bool) -> None:
+        """Note the card's link."""
+        nic = self._nic(key, nic_key)
+        self._change_nic(key, nic_key, replace(nic, connected=connected))
+
+    async def snapshot_disks(
+        self, key: str, tops: Mapping[int, DiskLayer], memory: Path | None = None
+    ) -> None:
+        """Note the layers, and write a file that says there is no memory."""
+        disks = {disk_key: self._disk(key, disk_key) for disk_key in tops}
+        if memory is not None:
+            await self._write_memory(key, memory)
+        for disk_key, top in tops.items():
+            disk = disks[disk_key]
+            self._change_disk(key, disk_key, replace(disk, layers=(top, *disk.layers)))
+
+    async def collapse(
+        self, key: str, disk_key: int, top: Path, into: Path, progress: Progress | None = None
+    ) -> None:
+        """Forget the layers, which are empty."""
+        disk = self._disk(key, disk_key)
+        files = [layer.file for layer in disk.layers]
+        if top not in files or into not in files[files.index(top) + 1 :]:
+            raise HypervisorError(f"{into.name} is not a layer under {top.name}")
+        kept = (*disk.layers[: files.index(top)], *disk.layers[files.index(into) :])
+        self._change_disk(key, disk_key, replace(disk, layers=kept))
+        if progress is not None:
+            progress(100)
+
+    async def mirror_disk(
+        self,
+        key: str,
+        disk_key: int,
+        target: tuple[DiskLayer, ...],
+        progress: Progress | None = None,
+    ) -> None:
+        """Copy the disk's base, which is all there is of it, and note the layers."""
+        disk = self._disk(key, disk_key)
+        if len(target) == 1:
+            try:
+                await asyncio.to_thread(_copy, disk.layers[-1].file, target[0].file)
+            except OSError as error:
+                raise HypervisorError(f"the disk cannot be copied: {error}") from error
+        self._change_disk(key, disk_key, replace(disk, layers=target))
+        if progress is not None:
+            progress(100)
+
+    async def migrate(
+        self, key: str, machine: Machine, progress: Progress | None = None
+    ) -> Migration:
+        """Note the machine; what does not run does not stand still either."""
+        self._require(key)
+        self._running[key] = machine
+        if progress is not None:
+            progress(100)
+        return Migration(downtime_ms=0.0, total_ms=0.0, transferred_bytes=0)
+
+    async def open_vnc(self, key: str) -> NoReturn:
+        """Refuse: there is nothing to talk to."""
+        self._require(key)
+        raise HypervisorError("no guest runs here, so there is no console to connect to")
+
+    async def serve_vnc(self, key: str, port: int, password: str) -> None:
+        """Do nothing but check that the machine is on."""
+        self._require(key)
+
+    async def stop_vnc(self, key: str) -> None:
+        """Do nothing but check that the machine is on."""
+        self._require(key)
+
+    async def statistics(self, key: str) -> GuestStatistics:
+        """Return what no guest uses: nothing."""
+        machine = self._require(key)
+        nothing = DiskStatistics(read_bytes=0, written_bytes=0, reads=0, writes=0)
+        silence = NicStatistics(received_bytes=0, sent_bytes=0)
+        return GuestStatistics(
+            cpu_time_ns=0,
+            resident_bytes=0,
+            disks={disk.key: nothing for disk in machine.disks},
+            nics={nic.key: silence for nic in machine.nics},
+        )
+
     def _obey(self, key: str) -> None:
         if key in self._running:
-            self._running.discard(key)
+            self._running.pop(key, None)
             self._on_stopped(key)
 
-    def _require(self, key: str) -> None:
-        if key not in self._running:
+    async def _write_memory(self, key: str, memory: Path) -> None:
+        content = json.dumps({"kind": _KIND, "machine": key}).encode()
+        try:
+            await asyncio.to_thread(_write_new, memory, content)
+        except OSError as error:
+            raise HypervisorError(f"no memory file can be written: {error}") from error
+
+    def _require(self, key: str) -> Machine:
+        machine = self._running.get(key)
+        if machine is None:
             raise HypervisorError(f"{key} does not run")
+        return machine
+
+    def _disk(self, key: str, disk_key: int) -> Disk:
+        machine = self._require(key)
+        for disk in machine.disks:
+            if disk.key == disk_key:
+                return disk
+        raise HypervisorError(f"{machine.name} has no disk {disk_key}")
+
+    def _nic(self, key: str, nic_key: int) -> Nic:
+        machine = self._require(key)
+        for nic in machine.nics:
+            if nic.key == nic_key:
+                return nic
+        raise HypervisorError(f"{machine.name} has no network card {nic_key}")
+
+    def _change_disk(self, key: str, disk_key: int, changed: Disk | None) -> None:
+        self._disk(key, disk_key)
+        machine = self._require(key)
+        disks = (changed if disk.key == disk_key else disk for disk in machine.disks)
+        self._running[key] = replace(machine, disks=tuple(filter(None, disks)))
+
+    def _change_nic(self, key: str, nic_key: int, changed: Nic | None) -> None:
+        self._nic(key, nic_key)
+        machine = self._require(key)
+        nics = (changed if nic.key == nic_key else nic for nic in machine.nics)
+        self._running[key] = replace(machine, nics=tuple(filter(None, nics)))
 
 
 def _write_new(file: Path, content: bytes) -> None:
     with file.open("xb") as stream:
         stream.write(content)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy what a file holds, leaving its holes."""
+    with source.open("rb") as reader, target.open("r+b") as writer:
+        position = 0
+        while data := reader.read(1024 * 1024):
+            if data.count(0) != len(data):
+                writer.seek(position)
+                writer.write(data)
+            position += len(data)

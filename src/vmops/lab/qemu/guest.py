@@ -8,13 +8,14 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor import HypervisorError, Progress
 from vmops.lab.qemu import memory_file, sockets
 from vmops.lab.qemu.process import HeldProcess
 from vmops.lab.qemu.qmp import Qmp, QmpClosed
+from vmops.lab.qemu.serial_relay import SerialRelay, recorded_ports
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ _SCREEN_TIMEOUT_S = 20.0
 _STALLED_S = 60.0
 _POLL_S = 0.02
 _AT_REST = ("none", "completed", "failed", "cancelled")
-_UNLIMITED_BANDWIDTH = 1 << 60  # bytes per second; QEMU's default is 128 MiB/s
+UNLIMITED_BANDWIDTH = 1 << 60  # bytes per second; QEMU's default is 128 MiB/s
 
 
 class Guest:
@@ -38,9 +39,13 @@ class Guest:
         self.process = process
         self.is_ending = False
         """Whether its end is the lab's own doing."""
+        self.console: tuple[int, str] | None = None
+        """Port and password the console is served with."""
+        self.serial_ports: list[SerialRelay] = []
+        """Those on the network."""
         self._qmp: Qmp | None = None
         self._connecting = asyncio.Lock()
-        self._suspending = False
+        self._doing: str | None = None
         self._pictures = itertools.count()
 
     async def qmp(self) -> Qmp:
@@ -61,6 +66,21 @@ class Guest:
                 self._qmp = await Qmp.open(connection, timeout_s=_CONNECT_TIMEOUT_S)
             return self._qmp
 
+    @contextlib.contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Let nothing else that changes the guest begin meanwhile; ``what`` as in "it is ...".
+
+        Raises:
+            HypervisorError: something else is under way.
+        """
+        if self._doing is not None:
+            raise HypervisorError(f"{self.key} is {self._doing} already")
+        self._doing = what
+        try:
+            yield
+        finally:
+            self._doing = None
+
     async def resume_after_loss(self) -> bool:
         """Put a guest found again in order; False if it never was one and must go.
 
@@ -72,10 +92,20 @@ class Guest:
         if status in ("prelaunch", "inmigrate"):
             return False
         if status != "running":
-            await self._cancel_migration(qmp)
-            await qmp.execute("cont")
+            await self.go_on()
             log.info("guest %s was %s and runs on", self.key, status)
         return True
+
+    async def open_serial_ports(self) -> None:
+        """Serve the serial ports that are on the network.
+
+        Raises:
+            HypervisorError: a TCP port is taken.
+        """
+        for port in await asyncio.to_thread(recorded_ports, self.directory):
+            relay = await SerialRelay.open(port)
+            self.serial_ports.append(relay)
+            await relay.add_line(self.directory)
 
     async def reset(self) -> None:
         """Pull the reset line."""
@@ -104,16 +134,54 @@ class Guest:
             HypervisorError: it could not be written, or a suspension is under way; the guest runs
                 on and the file is gone, unless the guest itself has ended meanwhile.
         """
-        if self._suspending:
-            raise HypervisorError(f"{self.key} is being suspended already")
-        self._suspending = True
-        try:
+        with self.doing("being suspended"):
             async with self._halted() as qmp:
                 await self._save(qmp, memory)
                 self.is_ending = True
-        finally:
-            self._suspending = False
         await self.end()
+
+    async def save_memory(self, memory: Path, first: Callable[[Qmp], Awaitable[None]]) -> None:
+        """Write memory and device state to a new file while the guest stands still.
+
+        ``first`` is done before, with the guest standing still already. The guest goes on in any
+        case.
+
+        Raises:
+            HypervisorError: it could not be written, and the file is gone; or ``first`` failed.
+        """
+        async with self._halted() as qmp:
+            await first(qmp)
+            await self._save(qmp, memory)
+            await asyncio.shield(qmp.execute("cont"))
+
+    async def go_on(self) -> None:
+        """Give up a migration and let the processor run on the disks it had.
+
+        Raises:
+            HypervisorError: QEMU does not do so.
+        """
+        await self.cancel_migration()
+        await (await self.qmp()).execute("cont")
+
+    async def cancel_migration(self) -> None:
+        """Stop writing or sending memory, and return when that is at rest.
+
+        Raises:
+            HypervisorError: QEMU does not do so.
+        """
+        qmp = await self.qmp()
+        await qmp.execute("migrate_cancel")
+        deadline = time.monotonic() + _STALLED_S
+        while (await qmp.execute("query-migrate")).get("status", "none") not in _AT_REST:
+            if time.monotonic() > deadline:
+                raise HypervisorError("QEMU does not give up writing the guest's memory")
+            await asyncio.sleep(_POLL_S)
+
+    async def machine_type(self) -> str:
+        """Return QEMU's name of the board, with its version: "pc-i440fx-7.2"."""
+        qmp = await self.qmp()
+        machine = await qmp.execute("qom-get", {"path": "/machine", "property": "type"})
+        return str(machine).removesuffix("-machine")
 
     async def end(self) -> None:
         """End the guest at once: by asking QEMU, and if that fails by killing it.
@@ -141,6 +209,9 @@ class Guest:
     async def release(self) -> None:
         """Let go of the guest; it runs on."""
         self.process.release()
+        for relay in self.serial_ports:
+            await relay.close()
+        self.serial_ports.clear()
         if self._qmp is not None:
             await self._qmp.close()
 
@@ -153,13 +224,12 @@ class Guest:
             yield qmp
         except BaseException:
             # Shielded, for a cancelled suspension must not leave a halted guest either.
-            await asyncio.shield(self._go_on(qmp))
+            await asyncio.shield(self._try_to_go_on())
             raise
 
-    async def _go_on(self, qmp: Qmp) -> None:
+    async def _try_to_go_on(self) -> None:
         try:
-            await self._cancel_migration(qmp)
-            await qmp.execute("cont")
+            await self.go_on()
         except HypervisorError as error:
             log.warning("guest %s does not go on: %s", self.key, error)
 
@@ -167,7 +237,7 @@ class Guest:
         # Written under its own name from the start: until it is complete its header says so.
         descriptor = memory_file.create(memory)
         try:
-            await qmp.execute("migrate-set-parameters", {"max-bandwidth": _UNLIMITED_BANDWIDTH})
+            await qmp.execute("migrate-set-parameters", {"max-bandwidth": UNLIMITED_BANDWIDTH})
             await qmp.execute("getfd", {"fdname": "memory"}, descriptor=descriptor)
             await qmp.execute("migrate", {"uri": "fd:memory"})
             await wait_for_migration(qmp, "written", stalled_s=_STALLED_S)
@@ -179,26 +249,17 @@ class Guest:
         finally:
             os.close(descriptor)
 
-    @staticmethod
-    async def _header(qmp: Qmp) -> memory_file.MemoryHeader:
-        machine = await qmp.execute("qom-get", {"path": "/machine", "property": "type"})
+    async def _header(self, qmp: Qmp) -> memory_file.MemoryHeader:
         return memory_file.MemoryHeader(
-            machine_type=str(machine).removesuffix("-machine"),
+            machine_type=await self.machine_type(),
             qemu_version=".".join(map(str, qmp.qemu_version)),
         )
 
-    @staticmethod
-    async def _cancel_migration(qmp: Qmp) -> None:
-        await qmp.execute("migrate_cancel")
-        deadline = time.monotonic() + _STALLED_S
-        while (await qmp.execute("query-migrate")).get("status", "none") not in _AT_REST:
-            if time.monotonic() > deadline:
-                raise HypervisorError("QEMU does not give up writing the guest's memory")
-            await asyncio.sleep(_POLL_S)
 
-
-async def wait_for_migration(qmp: Qmp, verb: str, *, stalled_s: float) -> None:
-    """Return when the memory that is being ``verb`` ("written", "read") is complete.
+async def wait_for_migration(
+    qmp: Qmp, verb: str, *, stalled_s: float, progress: Progress | None = None
+) -> None:
+    """Return when the memory that is being ``verb`` ("written", "read", "moved") is complete.
 
     Raises:
         HypervisorError: it failed, or nothing has moved for ``stalled_s``.
@@ -213,7 +274,10 @@ async def wait_for_migration(qmp: Qmp, verb: str, *, stalled_s: float) -> None:
         if status in ("failed", "cancelled"):
             reason = state.get("error-desc", "QEMU gives no reason")
             raise HypervisorError(f"the guest's memory cannot be {verb}: {reason}")
-        moved = (status, state.get("ram", {}).get("transferred"))
+        ram = state.get("ram", {})
+        if progress is not None and ram.get("total"):
+            progress(99 - 99 * ram["remaining"] // ram["total"])
+        moved = (status, ram.get("transferred"))
         if moved != seen:
             seen, deadline = moved, time.monotonic() + stalled_s
         if time.monotonic() > deadline:

@@ -9,12 +9,29 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from vmops.lab.hypervisor import HypervisorError, Machine
+from vmops.lab.hypervisor import (
+    Cdrom,
+    Controller,
+    Disk,
+    DiskLayer,
+    GuestStatistics,
+    HypervisorError,
+    Machine,
+    Migration,
+    Nic,
+    Progress,
+    Segment,
+)
+from vmops.lab.qemu import console, hot_disks, hot_nics, memory_file, snapshots
 from vmops.lab.qemu.guest import Guest
-from vmops.lab.qemu.launch import clean, launch
+from vmops.lab.qemu.launch import Incoming, clean, launch
+from vmops.lab.qemu.migration import Move, mark_arrived, recover_moves, settle_in, uncancelled
+from vmops.lab.qemu.mirroring import mirror_disk
 from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity
+from vmops.lab.qemu.statistics import statistics
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 # Translating guests keep a processor each busy while they start; more at once only start later.
@@ -38,6 +55,7 @@ class QemuHypervisor:
             asyncio.Lock
         )
         self._start_slots = asyncio.Semaphore(_STARTING_AT_ONCE)
+        self._moving: set[asyncio.Task[Any] | None] = set()
         self._is_stopping = False
         self._on_stopped: Callable[[str], None] = lambda _key: None
 
@@ -45,12 +63,17 @@ class QemuHypervisor:
         """Re-attach the guests that still run."""
         self._on_stopped = on_stopped
         self._is_stopping = False
+        await recover_moves(self._guests_dir)
         records = await asyncio.to_thread(lambda: sorted(self._guests_dir.glob("*/process")))
         await asyncio.gather(*(self._attach(record) for record in records))
 
     async def stop(self, *, keep_guests: bool) -> None:
         """Let go of all guests and segments, or end them."""
         self._is_stopping = True
+        moves = [move for move in self._moving if move is not None]
+        for move in moves:
+            move.cancel()
+        await asyncio.gather(*moves, return_exceptions=True)
         for starting in list(self._starting.values()):
             async with starting:
                 pass  # a guest that is being started is one to let go of, too
@@ -81,7 +104,12 @@ class QemuHypervisor:
 
     async def resume(self, machine: Machine, memory: Path) -> None:
         """Start the guest from memory; the file stays, for the caller to remove."""
-        await self._launch(machine, memory.absolute())
+        descriptor, header = memory_file.open_stream(memory.absolute())
+        try:
+            incoming = Incoming(descriptor=descriptor, machine_type=header.machine_type)
+            await self._launch(machine, incoming)
+        finally:
+            os.close(descriptor)
 
     async def suspend(self, key: str, memory: Path) -> None:
         """Write the guest's memory to a file that must not exist yet, then end the guest."""
@@ -111,11 +139,99 @@ class QemuHypervisor:
         """Return the guest's screen as PNG."""
         return await self._guest(key).screenshot()
 
+    async def attach_disk(self, key: str, disk: Disk, controller: Controller) -> None:
+        """Plug a disk, after its controller if that is new."""
+        await hot_disks.attach_disk(self._guest(key), disk, controller)
+
+    async def detach_disk(self, key: str, disk_key: int) -> None:
+        """Unplug a disk and close its files."""
+        await hot_disks.detach_disk(self._guest(key), disk_key)
+
+    async def extend_disk(self, key: str, disk_key: int, capacity_bytes: int) -> None:
+        """Let the disk's file and the guest's view of it grow."""
+        await hot_disks.extend_disk(self._guest(key), disk_key, capacity_bytes)
+
+    async def change_cdrom(self, key: str, cdrom: Cdrom) -> None:
+        """Change what is in a drive."""
+        await hot_disks.change_cdrom(self._guest(key), cdrom)
+
+    async def attach_nic(self, key: str, nic: Nic, segment: Segment) -> None:
+        """Plug a network card."""
+        await hot_nics.attach_nic(self._guest(key), nic, segment, self._segments)
+
+    async def detach_nic(self, key: str, nic_key: int) -> None:
+        """Unplug a network card."""
+        await hot_nics.detach_nic(self._guest(key), nic_key)
+
+    async def set_link(self, key: str, nic_key: int, *, connected: bool) -> None:
+        """Plug a card's cable in or out."""
+        await hot_nics.set_link(self._guest(key), nic_key, connected=connected)
+
+    async def snapshot_disks(
+        self, key: str, tops: Mapping[int, DiskLayer], memory: Path | None = None
+    ) -> None:
+        """Put new layers on all the disks given, at one moment."""
+        absolute = memory.absolute() if memory is not None else None
+        await snapshots.snapshot_disks(self._guest(key), tops, absolute)
+
+    async def collapse(
+        self, key: str, disk_key: int, top: Path, into: Path, progress: Progress | None = None
+    ) -> None:
+        """Merge layers of a disk downward."""
+        await snapshots.collapse(self._guest(key), disk_key, top, into, progress)
+
+    async def mirror_disk(
+        self,
+        key: str,
+        disk_key: int,
+        target: tuple[DiskLayer, ...],
+        progress: Progress | None = None,
+    ) -> None:
+        """Move a disk to other files."""
+        await mirror_disk(self._guest(key), disk_key, target, progress)
+
+    async def migrate(
+        self, key: str, machine: Machine, progress: Progress | None = None
+    ) -> Migration:
+        """Move the guest to a new QEMU."""
+        source = self._guest(key)
+        if machine.key != key:
+            raise HypervisorError(f"{key} cannot become {machine.key} by moving")
+        task = asyncio.current_task()
+        if task is not None:
+            self._moving.add(task)
+        try:
+            with source.doing("being migrated"):
+                move = Move(source, machine, self._segments, progress)
+                target = await move.run()
+                await uncancelled(self._replace(source, target))
+        finally:
+            self._moving.discard(task)
+        if progress is not None:
+            progress(100)
+        return move.figures()
+
+    async def open_vnc(self, key: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return a new connection to the guest's console."""
+        return await console.open_vnc(self._guest(key))
+
+    async def serve_vnc(self, key: str, port: int, password: str) -> None:
+        """Serve the guest's console on a port of 127.0.0.1."""
+        await console.serve_vnc(self._guest(key), port, password)
+
+    async def stop_vnc(self, key: str) -> None:
+        """Close that port."""
+        await console.stop_vnc(self._guest(key))
+
+    async def statistics(self, key: str) -> GuestStatistics:
+        """Return what the guest uses now; of cards no bytes are known."""
+        return await statistics(self._guest(key))
+
     def leases(self, segment_name: str) -> Mapping[str, str]:
         """Return the IPv4 address of each card by MAC address, on a segment with NAT. Blocks."""
         return self._segments.leases(segment_name)
 
-    async def _launch(self, machine: Machine, memory: Path | None) -> None:
+    async def _launch(self, machine: Machine, incoming: Incoming | None) -> None:
         _check(machine.key)
         async with self._starting[machine.key], self._start_slots:
             running = self._guests.get(machine.key)
@@ -125,8 +241,28 @@ class QemuHypervisor:
                 if not running.process.has_ended:
                     raise HypervisorError(f"{machine.name} runs already")
                 await self._forget(running)
-            guest = await launch(machine, self._guests_dir / machine.key, self._segments, memory)
+            guest = await launch(machine, self._guests_dir / machine.key, self._segments, incoming)
             self._watch(guest)
+
+    async def _replace(self, source: Guest, target: Guest) -> None:
+        """Let the guest that arrived take its own place."""
+        key = source.key
+        async with self._starting[key]:
+            if self._guests.get(key) is not source or source.is_ending:
+                await self._end(target)
+                raise HypervisorError(f"{key} ended while it was moved")
+            await asyncio.to_thread(mark_arrived, target)
+            self._watchers.pop(key).cancel()
+            self._watch(target)
+            # The lines of the old QEMU end with it.
+            target.serial_ports, source.serial_ports = source.serial_ports, []
+            await source.end()
+            await asyncio.to_thread(settle_in, target, source.directory)
+            if source.console is not None:
+                try:
+                    await console.serve_vnc(target, *source.console)
+                except HypervisorError as error:
+                    self._log.warning("the console of %s is not served: %s", key, error)
 
     async def _attach(self, record: Path) -> None:
         key = record.parent.name
@@ -143,6 +279,10 @@ class QemuHypervisor:
             self._log.warning("guest %s runs and does not answer: %s", key, error)
             is_whole = True
         if is_whole:
+            try:
+                await guest.open_serial_ports()
+            except HypervisorError as error:
+                self._log.warning("guest %s: %s", key, error)
             self._watch(guest)
             self._log.info("guest %s found again as process %d", key, process.identity.pid)
         else:

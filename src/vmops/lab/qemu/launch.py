@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import shlex
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from vmops.lab.hypervisor import HypervisorError, Machine, Segment
-from vmops.lab.qemu import memory_file, sockets
+from vmops.lab.hypervisor import HypervisorError, Machine, NetworkSerialPort, Segment, SerialPort
+from vmops.lab.qemu import sockets
 from vmops.lab.qemu.accelerator import accelerator
 from vmops.lab.qemu.argv import command_line
 from vmops.lab.qemu.argv.host import Firmware, Host
@@ -24,12 +24,15 @@ from vmops.lab.qemu.layer_check import check_layer
 from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity, start_detached
 from vmops.lab.qemu.qmp import QmpClosed
+from vmops.lab.qemu.serial_relay import line_file, record_ports
 
 log = logging.getLogger(__name__)
 
 _QMP_DESCRIPTOR = 3
 _MEMORY_DESCRIPTOR = 4
 _FIRST_NIC_DESCRIPTOR = 5
+NVRAM = "nvram"
+"""The file of a guest's EFI variables, in its directory."""
 _LOG_TAIL_CHARACTERS = 2000
 _LAST_WORDS_S = 5.0
 _READING_S = 600.0  # QEMU tells no progress while it reads a guest's memory
@@ -42,10 +45,24 @@ _EFI_FIRMWARE = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """Memory that a guest is to go on with.
+
+    ``descriptor`` is where it is read from; of a guest that is alive it is a socket to the other
+    QEMU, the new one runs by itself once it has all, and ``variables`` are its EFI's.
+    """
+
+    descriptor: int
+    machine_type: str
+    is_alive: bool = False
+    variables: Path | None = None
+
+
 async def launch(
-    machine: Machine, directory: Path, segments: Segments, memory: Path | None = None
+    machine: Machine, directory: Path, segments: Segments, incoming: Incoming | None = None
 ) -> Guest:
-    """Start a guest, from its suspended ``memory`` if given, and return once it runs.
+    """Start a guest and return once it runs, or waits for the memory of a guest that is alive.
 
     Everything is undone on failure: no process is left, and no file but QEMU's log.
 
@@ -57,7 +74,7 @@ async def launch(
     qemu = await capabilities()
     async with contextlib.AsyncExitStack() as undo, contextlib.AsyncExitStack() as descriptors:
         await asyncio.to_thread(_check_files, machine)
-        host, passed = await _prepare(machine, directory, memory, qemu, descriptors, segments)
+        host, passed = await _prepare(machine, directory, incoming, qemu, descriptors, segments)
         undo.callback(clean, directory)
         argv = command_line(machine, host)
         process = await _start(argv, directory, passed)
@@ -66,7 +83,9 @@ async def launch(
         # QEMU alone holds its ends from here on, so that its death is seen at the others.
         await descriptors.aclose()
         try:
-            await _set_going(guest, machine, resuming=memory is not None)
+            if incoming is None or not incoming.is_alive:
+                await guest.open_serial_ports()
+            await _set_going(guest, machine, incoming)
         except QmpClosed as error:
             await process.wait_ended(_LAST_WORDS_S)
             raise _failure(machine, argv, guest) from error
@@ -78,7 +97,7 @@ async def launch(
 def clean(directory: Path) -> None:
     """Remove what a guest that ended leaves, but its log and its EFI variables."""
     for file in directory.glob("*"):
-        if file.name not in ("qemu.log", "nvram"):
+        if file.name not in ("qemu.log", NVRAM):
             file.unlink(missing_ok=True)
 
 
@@ -90,14 +109,14 @@ def _check_files(machine: Machine) -> None:
         if cdrom.image is not None and not cdrom.image.is_file():
             raise HypervisorError(f"the CD-ROM image {cdrom.image.name} is not there")
     for port in machine.serial_ports:
-        if not port.file.parent.is_dir():
+        if isinstance(port, SerialPort) and not port.file.parent.is_dir():
             raise HypervisorError(f"the folder of the serial port's file {port.file} is not there")
 
 
 async def _prepare(
     machine: Machine,
     directory: Path,
-    memory: Path | None,
+    incoming: Incoming | None,
     qemu: Capabilities,
     descriptors: contextlib.AsyncExitStack,
     segments: Segments,
@@ -107,32 +126,34 @@ async def _prepare(
     listener = descriptors.enter_context(
         await asyncio.to_thread(sockets.listen, directory / "qmp", backlog=8)
     )
-    machine_type = "pc"
-    memory_descriptor = None
     # Something has to be passed as 4 for the network cards to come out at 5 and up.
-    placeholder = listener.fileno()
-    if memory is not None:
-        memory_descriptor, header = memory_file.open_stream(memory)
-        descriptors.callback(os.close, memory_descriptor)
-        machine_type = header.machine_type
+    memory_descriptor = incoming.descriptor if incoming is not None else listener.fileno()
+    variables = incoming.variables if incoming is not None else None
     connections = await _connect_nics(machine, segments, qemu, descriptors)
+    lines = await _listen_on_lines(machine, directory, descriptors)
+    first_line = _FIRST_NIC_DESCRIPTOR + len(connections)
     host = Host(
         program=qemu.program,
         accelerator=accelerator(),
         sandbox=SANDBOX if qemu.sandbox else None,
-        machine_type=machine_type,
+        machine_type=incoming.machine_type if incoming is not None else "pc",
         qmp_descriptor=_QMP_DESCRIPTOR,
-        memory_descriptor=_MEMORY_DESCRIPTOR if memory is not None else None,
+        memory_descriptor=_MEMORY_DESCRIPTOR if incoming is not None else None,
+        starts_at_once=incoming is not None and incoming.is_alive,
         nic_descriptors={
             key: _FIRST_NIC_DESCRIPTOR + index for index, key in enumerate(connections)
         },
+        serial_descriptors={key: first_line + index for index, key in enumerate(lines)},
         guestinfo_files=files,
-        efi=await asyncio.to_thread(_efi, directory) if machine.firmware == "efi" else None,
+        efi=await asyncio.to_thread(_efi, variables or directory / NVRAM)
+        if machine.firmware == "efi"
+        else None,
     )
     passed = (
         listener.fileno(),
-        memory_descriptor if memory_descriptor is not None else placeholder,
+        memory_descriptor,
         *(connection.fileno() for connection in connections.values()),
+        *(line.fileno() for line in lines.values()),
     )
     return host, passed
 
@@ -151,6 +172,21 @@ async def _connect_nics(
     return connections
 
 
+async def _listen_on_lines(
+    machine: Machine, directory: Path, descriptors: contextlib.AsyncExitStack
+) -> dict[int, socket.socket]:
+    """Return a listening socket for each serial port on the network, by device key."""
+    ports = [port for port in machine.serial_ports if isinstance(port, NetworkSerialPort)]
+    if ports:
+        await asyncio.to_thread(record_ports, directory, ports)
+    return {
+        port.key: descriptors.enter_context(
+            await asyncio.to_thread(sockets.listen, line_file(directory, port.key), backlog=1)
+        )
+        for port in ports
+    }
+
+
 def _write_files(machine: Machine, directory: Path) -> Mapping[str, Path]:
     """Make the guest's directory and write the values it is told; return those by key."""
     files = {}
@@ -167,10 +203,9 @@ def _write_files(machine: Machine, directory: Path) -> Mapping[str, Path]:
     return files
 
 
-def _efi(directory: Path) -> Firmware | None:
+def _efi(own: Path) -> Firmware | None:
     for code, variables in _EFI_FIRMWARE:
         if Path(code).is_file() and Path(variables).is_file():
-            own = directory / "nvram"
             if not own.exists():
                 shutil.copyfile(variables, own)
             return Firmware(code=Path(code), variables=own)
@@ -197,14 +232,15 @@ async def _start(argv: Sequence[str], directory: Path, passed: Sequence[int]) ->
     return HeldProcess.of_child(identity)
 
 
-async def _set_going(guest: Guest, machine: Machine, *, resuming: bool) -> None:
+async def _set_going(guest: Guest, machine: Machine, incoming: Incoming | None) -> None:
     qmp = await guest.qmp()
-    if resuming:
+    if incoming is not None and not incoming.is_alive:
         await wait_for_migration(qmp, "read", stalled_s=_READING_S)
     for nic in machine.nics:
         if not nic.connected:
             await qmp.execute("set_link", {"name": f"nic-{nic.key}", "up": False})
-    await qmp.execute("cont")
+    if incoming is None or not incoming.is_alive:
+        await qmp.execute("cont")
 
 
 def _failure(machine: Machine, argv: Sequence[str], guest: Guest) -> HypervisorError:

@@ -14,7 +14,9 @@ import itertools
 import json
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from vmops.lab.hypervisor import HypervisorError
@@ -37,6 +39,43 @@ class QmpClosed(HypervisorError):
     """There is no connection (any more); the command may or may not have been carried out."""
 
 
+@dataclass(frozen=True, slots=True)
+class QmpEvent:
+    """What QEMU reports unasked. ``at_s`` is this machine's clock, in seconds."""
+
+    name: str
+    data: Mapping[str, Any]
+    at_s: float
+
+
+class QmpEvents:
+    """The events of a connection from the moment `Qmp.events` was entered, in order."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[QmpEvent | None] = asyncio.Queue()
+
+    def add(self, event: QmpEvent | None) -> None:
+        """Append an event, or None as the end of all."""
+        self._queue.put_nowait(event)
+
+    async def wait_for(self, name: str, *, timeout_s: float, **data: str) -> QmpEvent:
+        """Return the next event of that name that has this data, and forget those before it.
+
+        Raises:
+            QmpClosed: the connection ended.
+            HypervisorError: there was none within ``timeout_s``.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while event := await self._queue.get():
+                    if event.name == name and data.items() <= event.data.items():
+                        return event
+        except TimeoutError:
+            raise HypervisorError(f"QEMU did not report {name} in {timeout_s:g} seconds") from None
+        self.add(None)
+        raise QmpClosed(f"QEMU ended before it reported {name}")
+
+
 class Qmp:
     """A connection to one QEMU. Made by `open`."""
 
@@ -53,6 +92,7 @@ class Qmp:
         self._on_event = on_event
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._listening: list[QmpEvents] = []
         self._sending = asyncio.Lock()
         self._closed = False
         self._listener: asyncio.Task[None] | None = None
@@ -144,6 +184,18 @@ class Qmp:
             raise QmpRefused(command, str(error_text["class"]), str(error_text["desc"]))
         return message["return"]
 
+    @contextmanager
+    def events(self) -> Iterator[QmpEvents]:
+        """Collect what QEMU reports while the block runs."""
+        events = QmpEvents()
+        self._listening.append(events)
+        if self._closed:
+            events.add(None)
+        try:
+            yield events
+        finally:
+            self._listening.remove(events)
+
     async def close(self) -> None:
         """Let go of the connection; QEMU runs on. May be called again."""
         self._closed = True
@@ -183,7 +235,7 @@ class Qmp:
             while True:
                 message = await self._receive()
                 if "event" in message:
-                    self._on_event(str(message["event"]), message.get("data", {}))
+                    self._report(message)
                     continue
                 waiting = self._waiting.get(message.get("id", 0))
                 if waiting is not None and not waiting.done():
@@ -194,7 +246,20 @@ class Qmp:
             self._closed = True
             self._fail_all()
 
+    def _report(self, message: Mapping[str, Any]) -> None:
+        clock = message.get("timestamp", {})
+        event = QmpEvent(
+            str(message["event"]),
+            message.get("data", {}),
+            clock.get("seconds", 0) + clock.get("microseconds", 0) / 1e6,
+        )
+        for events in self._listening:
+            events.add(event)
+        self._on_event(event.name, event.data)
+
     def _fail_all(self) -> None:
+        for events in self._listening:
+            events.add(None)
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(QmpClosed("QEMU ended before it answered"))

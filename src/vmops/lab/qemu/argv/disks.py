@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from vmops.lab.hypervisor import Cdrom, Controller, Disk, HypervisorError, Machine
+from vmops.lab.hypervisor import Cdrom, Controller, Disk, DiskLayer, HypervisorError, Machine
 from vmops.lab.qemu.argv.boot_order import boot_indexes
 from vmops.lab.qemu.argv.host import Host, structured
 
@@ -22,6 +23,7 @@ _UNITS = {
     "VirtualNVMEController": 64,
 }
 _ATA = {"VirtualIDEController", "VirtualAHCIController"}
+FILE_NODE_SUFFIX = "-file"
 _LONGEST_ATA_SERIAL = 20
 _LONGEST_SCSI_SERIAL = 36
 # What QEMU says to a guest whose disk the host cannot write: an error the guest sees. The default
@@ -35,13 +37,13 @@ def disks(machine: Machine, _host: Host) -> Sequence[str]:
     arguments: list[str] = []
     for disk in sorted(machine.disks, key=lambda disk: disk.key):
         controller = _controller(machine, disk)
-        arguments += _chain(disk)
-        arguments += structured(
-            "-device",
-            **_place(controller, disk),
-            **_drive(controller, disk),
-            bootindex=order[disk.key],
-        )
+        if not disk.layers:
+            raise HypervisorError(f"disk {disk.key} has no file")
+        names = _node_names(disk)
+        for node in chain_nodes(disk.layers, names, read_only=disk.read_only):
+            arguments += structured("-blockdev", **node)
+        device = disk_device(disk, controller, names[0])
+        arguments += structured("-device", **device, bootindex=order[disk.key])
     return arguments
 
 
@@ -55,14 +57,9 @@ def cdroms(machine: Machine, _host: Host) -> Sequence[str]:
             raise HypervisorError("a CD-ROM drive cannot be on an NVMe controller")
         medium: dict[str, Any] = {}
         if cdrom.image is not None:
-            medium = {"drive": f"cdrom-{cdrom.key}-medium"}
-            arguments += structured(
-                "-blockdev",
-                node_name=medium["drive"],
-                driver="raw",
-                read_only=True,
-                file={"driver": "file", "filename": str(cdrom.image), "read-only": True},
-            )
+            node = medium_node(cdrom, cdrom.image)
+            medium = {"drive": node["node-name"]}
+            arguments += structured("-blockdev", **node)
         driver = "ide-cd" if controller.model in _ATA else "scsi-cd"
         arguments += structured(
             "-device",
@@ -73,41 +70,78 @@ def cdroms(machine: Machine, _host: Host) -> Sequence[str]:
     return arguments
 
 
-def _chain(disk: Disk) -> list[str]:
-    """Return the nodes of a disk, base first, each naming its backing node itself.
+def chain_nodes(
+    layers: Sequence[DiskLayer], names: Sequence[str], *, read_only: bool
+) -> list[dict[str, Any]]:
+    """Return the nodes of a chain, base first, each naming its backing node itself.
 
-    What a file's own header says of a backing file is never followed. Everything under the top is
-    opened read-only, and QEMU's locks then let any number of guests share it while none writes.
+    ``layers`` and ``names`` are top first. What a file's own header says of a backing file is never
+    followed. Everything under the top is opened read-only, and QEMU's locks then let any number of
+    guests share it while none writes. A node's file is a node of its own, named so that it can be
+    found again by its file.
+
+    Raises:
+        HypervisorError: a layer that is not the base cannot have another under it.
     """
-    if not disk.layers:
-        raise HypervisorError(f"disk {disk.key} has no file")
-    arguments: list[str] = []
-    for depth in reversed(range(len(disk.layers))):
-        layer = disk.layers[depth]
-        is_base = depth == len(disk.layers) - 1
-        read_only = depth > 0 or disk.read_only
+    nodes = []
+    for depth in reversed(range(len(layers))):
+        layer = layers[depth]
+        is_base = depth == len(layers) - 1
         if layer.file_format == "raw" and not is_base:
             raise HypervisorError(f"{layer.file.name} cannot have another disk under it")
-        members: dict[str, Any] = {
-            "node_name": _node(disk, depth),
-            "driver": layer.file_format,
-            "read_only": read_only,
-            "file": {
-                "driver": "file",
-                "filename": str(layer.file),
-                "read-only": read_only,
-                "discard": "unmap",
-            },
+        backing = None if is_base else names[depth + 1]
+        nodes.append(layer_node(layer, names[depth], backing, read_only=depth > 0 or read_only))
+    return nodes
+
+
+def layer_node(
+    layer: DiskLayer, name: str, backing: str | None, *, read_only: bool
+) -> dict[str, Any]:
+    """Return the node of one layer. Its file is read-only when it is, and follows it later."""
+    node: dict[str, Any] = {
+        "node-name": name,
+        "driver": layer.file_format,
+        "read-only": read_only,
+        "file": {
+            "driver": "file",
+            "node-name": f"{name}{FILE_NODE_SUFFIX}",
+            "filename": str(layer.file),
             "discard": "unmap",
-        }
-        if layer.file_format == "qcow2":
-            members["backing"] = None if is_base else _node(disk, depth + 1)
-        arguments += structured("-blockdev", **members)
-    return arguments
+        },
+        "discard": "unmap",
+    }
+    if layer.file_format == "qcow2":
+        node["backing"] = backing
+    return node
 
 
-def _node(disk: Disk, depth: int) -> str:
-    return f"disk-{disk.key}-{depth}"
+def node_prefix(disk_key: int) -> str:
+    """Return what the names of a disk's nodes begin with; a number follows."""
+    return f"disk-{disk_key}-"
+
+
+def medium_node(cdrom: Cdrom, image: Path) -> dict[str, Any]:
+    """Return the node of what is in a CD-ROM drive."""
+    return {
+        "node-name": f"cdrom-{cdrom.key}-medium",
+        "driver": "raw",
+        "read-only": True,
+        "file": {"driver": "file", "filename": str(image), "read-only": True},
+    }
+
+
+def disk_device(disk: Disk, controller: Controller, top_node: str) -> dict[str, Any]:
+    """Return the device of a disk.
+
+    Raises:
+        HypervisorError: the controller has no such unit.
+    """
+    _check_unit(disk, controller)
+    return {**_place(controller, disk), **_drive(controller, disk, top_node)}
+
+
+def _node_names(disk: Disk) -> list[str]:
+    return [f"{node_prefix(disk.key)}{depth}" for depth in range(len(disk.layers))]
 
 
 def _controller(machine: Machine, device: Disk | Cdrom) -> Controller:
@@ -116,13 +150,17 @@ def _controller(machine: Machine, device: Disk | Cdrom) -> Controller:
             break
     else:
         raise HypervisorError(f"device {device.key} is on a controller that does not exist")
+    _check_unit(device, controller)
+    return controller
+
+
+def _check_unit(device: Disk | Cdrom, controller: Controller) -> None:
     most = _UNITS[controller.model]
     if not 0 <= device.unit_number < most:
         raise HypervisorError(
             f"device {device.key} is unit {device.unit_number} of a {controller.model}, "
             f"of which the lab has units 0 to {most - 1}"
         )
-    return controller
 
 
 def _place(controller: Controller, device: Disk | Cdrom) -> Mapping[str, Any]:
@@ -135,11 +173,11 @@ def _place(controller: Controller, device: Disk | Cdrom) -> Mapping[str, Any]:
         case "VirtualNVMEController":
             return {"bus": f"controller-{controller.key}", "nsid": unit + 1}
         case _:
-            return {"bus": f"controller-{controller.key}.0", "scsi_id": unit}
+            return {"bus": f"controller-{controller.key}.0", "scsi-id": unit}
 
 
-def _drive(controller: Controller, disk: Disk) -> Mapping[str, Any]:
-    common = {"id": f"disk-{disk.key}", "drive": _node(disk, 0)}
+def _drive(controller: Controller, disk: Disk, top_node: str) -> Mapping[str, Any]:
+    common = {"id": f"disk-{disk.key}", "drive": top_node}
     if controller.model == "VirtualNVMEController":
         return {"driver": "nvme-ns", **common}
     if controller.model in _ATA:

@@ -29,8 +29,12 @@ class Host:
     machine_type: str = "pc"
     qmp_descriptor: int = 3
     memory_descriptor: int | None = None
+    starts_at_once: bool = False
+    """Whether the guest runs as soon as its memory is there, and not on the lab's word."""
     nic_descriptors: Mapping[int, int] = field(default_factory=dict)
     """Device key of each network card to the socket that leads to its segment."""
+    serial_descriptors: Mapping[int, int] = field(default_factory=dict)
+    """Device key of each serial port on the network to the listening socket of its line."""
     guestinfo_files: Mapping[str, Path] = field(default_factory=dict)
     """Key of each value for the guest to the file that holds it."""
     efi: Firmware | None = None

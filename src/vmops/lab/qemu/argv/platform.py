@@ -86,19 +86,24 @@ def boot(_machine: Machine, _host: Host) -> Sequence[str]:
 
 
 def display(_machine: Machine, _host: Host) -> Sequence[str]:
-    """VMware's graphics card, shown to nobody until asked for a picture."""
+    """VMware's graphics card, and a console that listens nowhere until it is told to.
+
+    It has a password, unknown to all until one is set over the monitor; the lab's own connections
+    are handed in and need none.
+    """
     card = structured("-device", driver="vmware-svga", id="display", addr=hex(DISPLAY_SLOT))
-    return ("-display", "none", *card)
+    return ("-display", "none", "-vnc", "none,password=on", *card)
 
 
 def incoming(_machine: Machine, host: Host) -> Sequence[str]:
-    """Memory from a file, if the guest was suspended."""
+    """Memory from a file or from another QEMU, if the guest has run before."""
     if host.memory_descriptor is None:
         return ()
     return ("-incoming", f"fd:{host.memory_descriptor}")
 
 
 def monitor(_machine: Machine, host: Host) -> Sequence[str]:
-    """The lab's own line to QEMU; the guest waits for its word."""
+    """The lab's own line to QEMU; the guest waits for its word, unless it just moves."""
     socket = f"socket,id=qmp,fd={host.qmp_descriptor},server=on,wait=off"
-    return ("-chardev", socket, "-mon", "chardev=qmp,mode=control", "-S")
+    halted = () if host.starts_at_once else ("-S",)
+    return ("-chardev", socket, "-mon", "chardev=qmp,mode=control", *halted)

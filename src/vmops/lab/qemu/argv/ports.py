@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vmops.lab.hypervisor import HypervisorError, Machine
+from vmops.lab.hypervisor import Controller, HypervisorError, Machine, Nic, SerialPort
 from vmops.lab.qemu.argv.boot_order import boot_indexes
 from vmops.lab.qemu.argv.host import Host, option, structured
 from vmops.lab.qemu.argv.slots import pci_slots
@@ -42,16 +42,20 @@ def controllers(machine: Machine, _host: Host) -> Sequence[str]:
             if not 0 <= controller.bus_number < _IDE_CHANNELS:
                 raise HypervisorError(f"the lab has {_IDE_CHANNELS} IDE channels")
             continue
-        members: dict[str, Any] = {"addr": hex(slots[controller.key])}
-        if controller.model == "VirtualNVMEController":
-            members["serial"] = f"VMware NVME_{controller.bus_number:04}"
-        arguments += structured(
-            "-device",
-            driver=_CONTROLLERS[controller.model],
-            id=f"controller-{controller.key}",
-            **members,
-        )
+        arguments += structured("-device", **controller_device(controller, slots[controller.key]))
     return arguments
+
+
+def controller_device(controller: Controller, slot: int) -> dict[str, Any]:
+    """Return the device of a disk controller that is not IDE."""
+    device: dict[str, Any] = {
+        "driver": _CONTROLLERS[controller.model],
+        "id": f"controller-{controller.key}",
+        "addr": hex(slot),
+    }
+    if controller.model == "VirtualNVMEController":
+        device["serial"] = f"VMware NVME_{controller.bus_number:04}"
+    return device
 
 
 def nics(machine: Machine, host: Host) -> Sequence[str]:
@@ -60,34 +64,48 @@ def nics(machine: Machine, host: Host) -> Sequence[str]:
     order = boot_indexes(machine)
     arguments: list[str] = []
     for nic in sorted(machine.nics, key=lambda nic: nic.key):
-        arguments += structured(
-            "-netdev",
-            type="stream",
-            id=f"segment-{nic.key}",
-            server=False,
-            addr={"type": "fd", "str": str(host.nic_descriptors[nic.key])},
-        )
-        arguments += structured(
-            "-device",
-            driver=_NICS[nic.model],
-            id=f"nic-{nic.key}",
-            netdev=f"segment-{nic.key}",
-            mac=nic.mac_address,
-            addr=hex(slots[nic.key]),
-            bootindex=order[nic.key],
-        )
+        arguments += structured("-netdev", **nic_backend(nic, str(host.nic_descriptors[nic.key])))
+        device = nic_device(nic, slots[nic.key])
+        arguments += structured("-device", **device, bootindex=order[nic.key])
     return arguments
 
 
-def serial_ports(machine: Machine, _host: Host) -> Sequence[str]:
-    """Serial ports in the order of their keys, each appending to its file."""
+def nic_backend(nic: Nic, descriptor: str) -> dict[str, Any]:
+    """Return what leads from a card to its segment; ``descriptor`` is a number or a name."""
+    return {
+        "type": "stream",
+        "id": f"segment-{nic.key}",
+        "server": False,
+        "addr": {"type": "fd", "str": descriptor},
+    }
+
+
+def nic_device(nic: Nic, slot: int) -> dict[str, Any]:
+    """Return the device of a network card."""
+    return {
+        "driver": _NICS[nic.model],
+        "id": f"nic-{nic.key}",
+        "netdev": f"segment-{nic.key}",
+        "mac": nic.mac_address,
+        "addr": hex(slot),
+    }
+
+
+def serial_ports(machine: Machine, host: Host) -> Sequence[str]:
+    """Serial ports in the order of their keys: to a file, at its end, or to the lab's relay."""
     ports = sorted(machine.serial_ports, key=lambda port: port.key)
     if len(ports) > _MOST_SERIAL_PORTS:
         raise HypervisorError(f"the lab has {_MOST_SERIAL_PORTS} serial ports")
     arguments: list[str] = []
     for index, port in enumerate(ports):
         name = f"serial-{port.key}"
-        arguments += ("-chardev", f"file,id={name}-file,path={option(port.file)},append=on")
+        if isinstance(port, SerialPort):
+            line = f"file,id={name}-file,path={option(port.file)},append=on"
+        else:
+            line = (
+                f"socket,id={name}-file,fd={host.serial_descriptors[port.key]},server=on,wait=off"
+            )
+        arguments += ("-chardev", line)
         arguments += structured(
             "-device", driver="isa-serial", id=name, chardev=f"{name}-file", index=index
         )

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmops.lab.hypervisor import HypervisorError, Machine
+from vmops.lab.hypervisor import Controller, HypervisorError, Machine, Nic
 
 DISPLAY_SLOT = 0x02  # 0 and 1 are the board's own
+TOOLS_SLOT = 0x0F
 
 # First slot and first key of each kind. Keys as vSphere's virtual hardware numbers them: SCSI
 # controllers from 1000, network cards from 4000, SATA from 15000, NVMe from 31000.
@@ -32,13 +33,12 @@ def pci_slots(machine: Machine) -> Mapping[int, int]:
     Raises:
         HypervisorError: there are more devices than slots.
     """
-    wanted = {nic.key: _preferred("nic", nic.key) for nic in machine.nics}
+    wanted = {nic.key: slot_of(nic) for nic in machine.nics}
     for controller in machine.controllers:
         if controller.model != "VirtualIDEController":
-            kind = controller.model if controller.model in _RANGES else "scsi"
-            wanted[controller.key] = _preferred(kind, controller.key)
+            wanted[controller.key] = slot_of(controller)
     slots: dict[int, int] = {}
-    free = set(range(DISPLAY_SLOT + 1, _LAST_SLOT + 1))
+    free = set(range(DISPLAY_SLOT + 1, _LAST_SLOT + 1)) - {TOOLS_SLOT}
     for key, slot in sorted(wanted.items()):
         if slot in free:
             slots[key] = slot
@@ -51,6 +51,8 @@ def pci_slots(machine: Machine) -> Mapping[int, int]:
     return slots
 
 
-def _preferred(kind: str, key: int) -> int:
-    first_slot, first_key = _RANGES[kind]
-    return first_slot + key - first_key
+def slot_of(device: Nic | Controller) -> int:
+    """Return the slot that is a device's own; with an unusual key it may be none there is."""
+    kind = "nic" if isinstance(device, Nic) else device.model
+    first_slot, first_key = _RANGES.get(kind, _RANGES["scsi"])
+    return first_slot + device.key - first_key
