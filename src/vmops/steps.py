@@ -21,9 +21,10 @@ effect is gone already.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Generic, ParamSpec, Self, TypeAlias, TypeVar
 
@@ -64,6 +65,15 @@ def step(title: str) -> Callable[[Callable[P, Reversible[T]]], Callable[P, Step[
         return ready
 
     return decorate
+
+
+@contextlib.contextmanager
+def noting(first: BaseException, what: str) -> Iterator[None]:
+    """Clean up after ``first`` inside a step: what fails in that is noted on it, not raised."""
+    try:
+        yield
+    except Exception as failure:  # noqa: BLE001 - the first error must stay what the caller sees
+        first.add_note(f"Could not {what}: {failure}")
 
 
 class Operation:

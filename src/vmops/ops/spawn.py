@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 
 from vmops import in_flight, units
 from vmops.errors import (
-    ConnectionLost,
+    UNANSWERED,
+    FileLocked,
     ImageNotAcceptable,
     InstanceExists,
     InstanceUnacceptable,
-    TimedOut,
-    VMOpsError,
+    ManagedObjectNotFound,
 )
 from vmops.images.cache import CachedImage, CachePlace
 from vmops.model.datastore_path import DatastorePath
@@ -25,10 +26,11 @@ from vmops.progress import Observer
 from vmops.specs import extra_config, nics
 from vmops.specs import virtual_machine as vm_specs
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS, RootDisk, provisioning
-from vmops.steps import Operation, Reversible, step
+from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.folder import Folder
 from vmops.vsphere.inventory_types import NetworkInfo
 from vmops.vsphere.lookup import find_vm_on_server
+from vmops.vsphere.recent_tasks import settle
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)
@@ -190,21 +192,27 @@ def create_vm(
             observe=observe,
             deadline_s=engine.settings.task_deadline_s,
         )
-    except (ConnectionLost, TimedOut, KeyboardInterrupt) as lost:
-        _remove_unanswered(engine, request, lost)
+    except UNANSWERED as lost:
+        with noting(lost, "make sure that nothing was created"):
+            _remove_unanswered(engine, request, vms)
         raise
     yield vm
-    remove(engine.session, vm, destroy_disks=True, observe=observe)
+    _take_back(engine, vm, observe)
 
 
-def _remove_unanswered(engine: Engine, request: SpawnRequest, lost: BaseException) -> None:
+def _take_back(engine: Engine, vm: VirtualMachine, observe: Observer) -> None:
+    """Remove a VM that this spawn created; a change to it may still be under way."""
+    with contextlib.suppress(ManagedObjectNotFound):
+        settle(engine.session, vm.moref)
+        remove(engine.session, vm, destroy_disks=True, observe=observe)
+
+
+def _remove_unanswered(engine: Engine, request: SpawnRequest, vms: Folder) -> None:
     """The VM may have been created although no answer came: look, and take it back."""
-    try:
-        vm = find_vm_on_server(engine.session, request.instance.uuid)
-        if vm is not None:
-            remove(engine.session, vm, destroy_disks=True)
-    except VMOpsError as failure:
-        lost.add_note(f"Could not make sure that nothing was created: {failure}")
+    settle(engine.session, vms.moref)
+    vm = find_vm_on_server(engine.session, request.instance.uuid)
+    if vm is not None:
+        remove(engine.session, vm, destroy_disks=True)
 
 
 def _new_machine(
@@ -285,11 +293,13 @@ def copy_root_disk(
         )
         if wanted > image.capacity_bytes:
             disks.extend(root, wanted, observe=observe)
-    except BaseException:
-        disks.delete(root, missing_ok=True)
+    except BaseException as first:
+        with noting(first, f"delete {root}"):
+            disks.delete(root, missing_ok=True)
         raise
     yield CachedImage(path=root, capacity_bytes=wanted)
-    disks.delete(root, missing_ok=True)
+    with contextlib.suppress(FileLocked):  # attached, and the VM is on: it goes with the VM
+        disks.delete(root, missing_ok=True)
 
 
 @step("Attach the root disk")

@@ -40,3 +40,9 @@ class SearchIndex:
         return self._client.call(
             self._client.content.searchIndex, "FindByInventoryPath", inventoryPath=path
         )
+
+    def child(self, parent: Moref, name: str) -> Moref | None:
+        """The child of this name of a folder or another entity; one call."""
+        return self._client.call(
+            self._client.content.searchIndex, "FindChild", entity=parent, name=name
+        )
