@@ -17,6 +17,7 @@ import vmops
 from tests.backends import cleaning, second_view
 from tests.backends.capabilities import Capability
 from vmops.lab import Lab, LabSettings
+from vmops.lab.wire.failures import Failure, How
 from vmops.vsphere.session import Session
 
 LACKS: dict[str, Mapping[Capability, str]] = {
@@ -51,9 +52,7 @@ class LabBackend:
             self.lab = undo.enter_context(Lab.run(self.settings))
             context = ssl.create_default_context(cafile=self.lab.certificate_file)
             self._content = undo.enter_context(
-                second_view.logged_in(
-                    self.lab.url, self.lab.username, self.lab.password, context
-                )
+                second_view.logged_in(self.lab.url, self.lab.username, self.lab.password, context)
             )
             self._undo = undo.pop_all()
         self.url = self.lab.url
@@ -113,7 +112,15 @@ class LabBackend:
 
         self.lab.on_loop(run)
 
+    def refuse(self, call: str, *, status: int = 500) -> None:
+        """Let every such call fail until `allow_all`; see `vmops.lab.wire.failures`."""
+        self.lab.failures.plan(Failure(call=call, how=How.REFUSED, nth=0, status=status))
+
+    def allow_all(self) -> None:
+        self.lab.failures.clear()
+
     def clean(self) -> None:
+        self.allow_all()
         for name in list(self._summaries):
             self.change_datastore(name)
         cleaning.remove_machines(self._content)

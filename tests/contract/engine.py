@@ -21,7 +21,6 @@ from vmops.progress import Event, StepStarted
 from vmops.vsphere.session import Session
 
 
-
 class SerialLog:
     """The file behind a guest's serial port."""
 
@@ -155,6 +154,11 @@ class Bench:
                 if getattr(backing, "fileName", None) == path and backing.parent is not None:
                     return str(backing.parent.fileName)
         raise AssertionError(f"no VM has {path} as a child of another disk")
+
+    def head_digest(self, flat: Path) -> str:
+        """SHA-256 of as many bytes of a file as an image's disk has."""
+        with flat.open("rb") as stream:
+            return hashlib.sha256(stream.read(len(self.images.disk))).hexdigest()
 
     def image_digest(self) -> str:
         return hashlib.sha256(self.images.disk).hexdigest()

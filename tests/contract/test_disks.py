@@ -85,9 +85,7 @@ def test_the_request_wins_over_the_image_and_the_image_over_the_setting(
     image = "flat"
     if image_says is not None:
         image = bench.images.named("flat", vmware_linked_clone=image_says)
-    instance = bench.spawn(
-        image, ops=bench.engine(linked_clone=setting), linked_clone=request_says
-    )
+    instance = bench.spawn(image, ops=bench.engine(linked_clone=setting), linked_clone=request_says)
     assert (bench.root_disk(instance).backing.parent is not None) is linked
 
 

@@ -85,9 +85,7 @@ def test_a_vm_that_was_registered_anew_is_found_by_its_uuid(bench: Bench) -> Non
     where = second_view.properties(vm, "parent", "resourcePool")
     vm.UnregisterVM()
     again = second_view.finished(
-        where["parent"].RegisterVM_Task(
-            path=path, asTemplate=False, pool=where["resourcePool"]
-        )
+        where["parent"].RegisterVM_Task(path=path, asTemplate=False, pool=where["resourcePool"])
     )
     assert again._GetMoId() != vm._GetMoId()
     assert bench.ops.get_info(instance).state is InstanceState.SHUTDOWN
@@ -146,9 +144,7 @@ def test_an_instance_in_a_nested_pool_is_listed(bench: Bench) -> None:
     inner = outer.CreateResourcePool("vmops-test-inner", spec)
     uuid = a_uuid()
     key = vim.option.OptionValue(key="nvp.vm-uuid", value=uuid)
-    a_foreign_vm(
-        bench, "vmops-test-nested", pool=inner, instanceUuid=uuid, extraConfig=[key]
-    )
+    a_foreign_vm(bench, "vmops-test-nested", pool=inner, instanceUuid=uuid, extraConfig=[key])
     assert bench.ops.list_instances() == [uuid]
 
 
@@ -168,9 +164,7 @@ def test_many_instances_are_read_in_bulk(bench: Bench) -> None:
     for number in range(30):
         uuid = a_uuid()
         key = vim.option.OptionValue(key="nvp.vm-uuid", value=uuid)
-        a_foreign_vm(
-            bench, f"vmops-test-{number}", instanceUuid=uuid, extraConfig=[key]
-        )
+        a_foreign_vm(bench, f"vmops-test-{number}", instanceUuid=uuid, extraConfig=[key])
     bench.backend.forget_calls()
     assert len(bench.ops.list_instances()) == 30
     assert sum(bench.backend.calls().values()) <= 6

@@ -181,7 +181,9 @@ def test_names_that_could_leave_a_folder_are_refused(bench: Bench, name: str) ->
         Instance(uuid=a_uuid(), name=name)
 
 
-@pytest.mark.parametrize("uuid", ["../../etc", "", "7e57", "7e570000-0000-4000-8000-000000000000/.."])
+@pytest.mark.parametrize(
+    "uuid", ["../../etc", "", "7e57", "7e570000-0000-4000-8000-000000000000/.."]
+)
 def test_uuids_that_are_none_are_refused(bench: Bench, uuid: str) -> None:
     before = bench.world()
     theirs = {"uuid": uuid, "name": "x", "vcpus": 1, "memory_mb": 16, "root_gb": 0}
@@ -221,7 +223,5 @@ def test_every_call_of_a_spawn_carries_the_operations_id(bench: Bench) -> None:
 def test_its_disk_is_on_a_controller_of_its_own(bench: Bench) -> None:
     instance = bench.spawn()
     disk = bench.root_disk(instance)
-    (controller,) = second_view.devices(
-        bench.vm(instance), vim.vm.device.VirtualSCSIController
-    )
+    (controller,) = second_view.devices(bench.vm(instance), vim.vm.device.VirtualSCSIController)
     assert (disk.controllerKey, disk.unitNumber) == (controller.key, 0)

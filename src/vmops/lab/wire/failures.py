@@ -149,9 +149,8 @@ def _failing_task(kernel: Kernel, method: str) -> web.Response:
     async def run(_: TaskRun) -> None:
         raise vmodl.fault.SystemError(reason=_REASON, msg=_REASON)
 
-    content = kernel.registry.get(vim.ServiceInstance("ServiceInstance")).properties["content"]
-    root = kernel.registry.get(content.rootFolder)
-    task = kernel.start_task(root, f"failing.{method}", run)
+    service = kernel.registry.get(vim.ServiceInstance("ServiceInstance"))
+    task = kernel.start_task(service, f"failing.{method}", run)
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>'
         '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
