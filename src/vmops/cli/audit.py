@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from vmops.cli.context import CommandContext, pass_context
@@ -16,7 +18,8 @@ def audit(context: CommandContext, /, fix: bool, **options: object) -> None:
     """Find what interrupted operations left behind, and remove it with --fix.
 
     Only leftovers of processes that are known to be dead are listed: what belongs to a running
-    vmops, or to one on another machine, is left alone.
+    vmops, or to one on another machine, is left alone. The exit code is 7 if something is found and
+    stays.
     """
     from vmops.ops.recovery import find_leftovers, remove_leftover  # noqa: PLC0415
     from vmops.ops.settings import EngineSettings  # noqa: PLC0415
@@ -24,11 +27,14 @@ def audit(context: CommandContext, /, fix: bool, **options: object) -> None:
     how = take_output_options(options)
     found = find_leftovers(context.session, context.engine_settings(EngineSettings))
     rows = [{"name": one.name, "kind": one.kind} for one in found]
-    if not rows and how.style == "table":
+    if not rows and how.style in {"table", "wide"}:
         click.echo("Nothing is left behind.", err=True)
         return
     print_rows(rows, how, keys=("name", "kind"), narrow=("name", "kind"))
     if not fix:
+        if found:
+            click.echo("Remove it with: vmops audit --fix", err=True)
+            sys.exit(7)
         return
     for one in found:
         remove_leftover(context.session, one, context.observer)

@@ -28,6 +28,8 @@ def screenshot(context: CommandContext, name: str, output_file: Path | None) -> 
     """Save a picture of the guest's screen."""
     from vmops.ops.console import screenshot as take  # noqa: PLC0415
 
+    if str(output_file) == "-" and sys.stdout.isatty():
+        raise click.UsageError("A picture is nothing for a terminal: redirect it, or name a file.")
     if output_file is not None and not output_file.parent.is_dir():
         raise InvalidArgument(f"There is no folder {output_file.parent} to put the picture in.")
     found = resolve(context, name)

@@ -62,16 +62,20 @@ def report(error: Exception) -> int:
         traceback.print_exception(error)
         click.echo("Error: this is a fault of vmops itself; the lines above tell where.", err=True)
         return 1
-    click.echo(f"Error: {_ERRNO.sub('', str(error))}", err=True)
+    click.echo(f"Error: {_plain(str(error))}", err=True)
     _print_notes(error)
     advice = next((text for kind, text in ADVICE if isinstance(error, kind)), None)
-    if advice:
+    if advice and not getattr(error, "__notes__", None):
         click.echo(advice, err=True)
     return exit_code(error)
 
 
-# Python's own texts begin with a number that says nothing to people: "[Errno 111] Connection ..."
-_ERRNO = re.compile(r"\[Errno -?\d+\] ")
+# Python's own texts have parts that say nothing to people: "[Errno 111] ...", "... (_ssl.c:2427)".
+_NOISE = re.compile(r"\[Errno -?\d+\] | \(_ssl\.c:\d+\)")
+
+
+def _plain(text: str) -> str:
+    return _NOISE.sub("", text)
 
 
 def _report_os_error(error: OSError) -> int:
@@ -88,12 +92,14 @@ def _report_os_error(error: OSError) -> int:
 
 def report_interrupt(interrupt: BaseException) -> int:
     """Print that the user interrupted, and what could not be undone."""
+    interrupt = interrupt.__cause__ or interrupt  # click wraps it
     number = getattr(interrupt, "number", signal.SIGINT)
     click.echo("Interrupted." if number == signal.SIGINT else "Terminated.", err=True)
     _print_notes(interrupt)
-    earlier = interrupt.__context__
-    if isinstance(earlier, KeyboardInterrupt | errors.VMOpsError):
-        # The second one fell into the undoing of the first.
+    if any(
+        frame.f_code.co_name == "_undo" for frame, _ in traceback.walk_tb(interrupt.__traceback__)
+    ):
+        # A second one fell into the undoing after the first.
         click.echo("Undoing was cut short. See what is left with: vmops audit", err=True)
     return 128 + number
 
@@ -101,6 +107,6 @@ def report_interrupt(interrupt: BaseException) -> int:
 def _print_notes(error: BaseException) -> None:
     notes = getattr(error, "__notes__", [])
     for note in notes:
-        click.echo(f"  {note}", err=True)
+        click.echo(f"  {_plain(note)}", err=True)
     if any(note.startswith("Could not") for note in notes):
         click.echo("  What is left can be found and removed with: vmops audit --fix", err=True)

@@ -186,6 +186,7 @@ def main() -> None:
         wrong.show()
         sys.exit(wrong.exit_code)
     except (click.Abort, KeyboardInterrupt) as interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one must not spoil the report
         from vmops.cli.errors import report_interrupt  # noqa: PLC0415
 
         sys.exit(report_interrupt(interrupt))

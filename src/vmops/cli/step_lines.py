@@ -50,8 +50,7 @@ class StepLines:
             case StepUndone(error=None):
                 self._undone += 1
             case StepUndone():
-                self._not_undone += 1
-                return [f"  could not undo: {event.title}: {event.error}"]
+                self._not_undone += 1  # the error's notes tell of it, with the reason
             case TransferProgress():
                 self._transferred[event.name] = event.done_bytes
             case _:

@@ -1,0 +1,179 @@
+"""An instance's life through the command, seen by the command and by the lab's own state."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+import yaml
+
+from tests.cli.conftest import spawn
+
+
+@pytest.fixture(scope="module")
+def web1(vmops):
+    made = spawn(vmops, "web1")
+    assert made.code == 0, made.err
+    return made.out.strip()
+
+
+def test_spawn_tells_its_steps_on_stderr_and_the_uuid_on_stdout(vmops):
+    made = spawn(vmops, "first", "--no-power-on")
+    assert made.code == 0
+    assert len(made.out.strip()) == 36
+    titles = [line.rsplit(" (")[0] for line in made.err.splitlines()]
+    assert titles[:2] == ["  Choose where it goes", "  Create the VM"]
+    assert "  Attach the root disk" in titles
+    assert "  Power on" not in titles
+    assert made.err.splitlines()[-1].startswith("first: created after ")
+
+
+def test_spawn_tells_its_steps_as_json(vmops):
+    made = spawn(vmops, "json", "--progress", "json", "--no-power-on", "-o", "json")
+    events = [json.loads(line) for line in made.err.splitlines()[:-1]]
+    assert {"event": "StepStarted", "operation": "spawn", "title": "Create the VM"} in events
+    assert made.json["name"] == "json"
+    assert made.json["status"] == "off"
+
+
+def test_an_instance_lives(vmops, lab, web1):
+    def status():
+        return vmops("show", "web1", "-o", "json").json["status"]
+
+    assert status() == "running"
+    for command, becomes in (
+        ("suspend", "suspended"),
+        ("resume", "running"),
+        ("reboot", "running"),
+        ("stop", "off"),
+        ("start", "running"),
+    ):
+        assert vmops(command, "web1").code == 0, command
+        assert status() == becomes, command
+    folder = vmops("show", "web1", "-o", "json").json["folder"]
+    datastore, _, path = folder.removeprefix("[").partition("] ")
+    files = lab.datastore_root(datastore) / path
+    assert (files / f"{web1}.vmx").exists()
+    assert vmops("destroy", "web1", "--yes").code == 0
+    assert not files.exists()
+    assert "web1" not in vmops("list", "-o", "name").out.split()
+
+
+@pytest.fixture(scope="module")
+def listed(vmops):
+    for name in ("list-b", "list-a"):
+        assert spawn(vmops, name, "--no-power-on").code == 0
+    return ["list-a", "list-b"]
+
+
+class TestList:
+    columns = ("name", "status", "cpus", "memory_mib", "addresses", "host", "uuid")
+
+    def test_table(self, vmops, listed):
+        head, *rows = vmops("list").out.splitlines()
+        assert head.split("  ")[0] == "NAME"
+        assert [row.split()[0] for row in rows if row.startswith("list-")] == listed
+        assert "\x1b" not in head
+
+    def test_json(self, vmops, listed):
+        rows = {row["name"]: row for row in vmops("list", "-o", "json").json}
+        assert rows["list-a"]["memory_mib"] == 16
+        assert rows["list-a"]["addresses"] == []
+        assert tuple(rows["list-a"])[:7] == self.columns
+
+    def test_jsonl(self, vmops, listed):
+        rows = [json.loads(line) for line in vmops("list", "-o", "jsonl").out.splitlines()]
+        assert set(listed) <= {row["name"] for row in rows}
+
+    def test_yaml(self, vmops, listed):
+        rows = yaml.safe_load(vmops("list", "-o", "yaml").out)
+        assert set(listed) <= {row["name"] for row in rows}
+
+    def test_csv(self, vmops, listed):
+        rows = list(csv.DictReader(io.StringIO(vmops("list", "-o", "csv").out)))
+        assert tuple(rows[0])[:7] == self.columns
+        assert rows[0]["addresses"] == ""
+
+    def test_name(self, vmops, listed):
+        assert set(listed) <= set(vmops("list", "-o", "name").out.split())
+
+    def test_columns_and_order(self, vmops, listed):
+        out = vmops("list", "--columns", "name,status", "--sort-by", "name", "--no-headers").out
+        assert ["list-a", "off"] in [line.split() for line in out.splitlines()]
+
+    def test_none_of_a_status(self, vmops, listed):
+        none = vmops("list", "--status", "suspended")
+        assert (none.code, none.out, none.err) == (0, "", "No instance is suspended.\n")
+        assert vmops("list", "--status", "suspended", "-o", "json").json == []
+
+    def test_an_unknown_column(self, vmops, listed):
+        for options in (["--columns", "name,nothing"], ["--sort-by", "nothing"]):
+            wrong = vmops("list", *options)
+            assert wrong.code == 2
+            assert "There is no column 'nothing'; there is name," in wrong.err
+
+
+def test_a_uuid_is_as_good_as_a_name(vmops):
+    uuid = spawn(vmops, "by-uuid", "--no-power-on").out.strip()
+    assert vmops("show", uuid.upper(), "-o", "name").out == "by-uuid\n"
+    assert vmops("destroy", "-y", uuid).err.splitlines()[-1] == f"{uuid}: destroyed"
+    again = vmops("destroy", "-y", uuid)
+    assert again.code == 0
+    assert again.err == f"{uuid}: was not there\n"
+
+
+def test_keep_disks_leaves_the_files(vmops, lab):
+    uuid = spawn(vmops, "kept", "--no-power-on").out.strip()
+    assert vmops("destroy", "-y", "--keep-disks", "kept").code == 0
+    kept = [p for name in ("datastore1", "datastore2") for p in lab.datastore_root(name).iterdir()]
+    assert uuid in {path.name for path in kept}
+
+
+def test_a_screenshot_and_the_log(vmops, tmp_path):
+    spawn(vmops, "seen")
+    picture = tmp_path / "seen.png"
+    taken = vmops("screenshot", "seen", "-O", str(picture))
+    assert taken.out == f"{picture}\n"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == [picture]
+    assert vmops("log", "seen").code == 0
+
+
+def test_options_may_stand_behind_the_command(vmops):
+    assert "CreateContainerView" in vmops("list", "-vv").err
+    assert vmops("list", "--url", "http://nowhere").code == 2
+    assert vmops("image", "list", "--progress", "none").code == 0
+
+
+def test_wait_gives_up_in_time_and_leaves_the_instance(vmops):
+    late = spawn(vmops, "late", "--wait", "--wait-for", "never", "--timeout", "0.2")
+    assert late.code == 6
+    assert "The instance runs on; see: vmops log late" in late.err
+    assert vmops("show", "late", "-o", "json").json["status"] == "running"
+
+
+def test_environment(vmops, lab):
+    rows = {row["name"]: row for row in vmops("env", "-o", "json").json}
+    assert rows["url"] == {"name": "url", "value": lab.url, "origin": "VMOPS_URL"}
+    assert rows["password"]["value"] == "(set)"
+
+
+def test_govc_variables_work(vmops, lab, tmp_path):
+    known = tmp_path / "known_hosts"
+    known.write_text(f"{lab.url.split('/')[2]} {lab.thumbprint}\n")
+    address = lab.url.replace("//", f"//{lab.username}:{lab.password}@")
+    gone = dict.fromkeys(name for name in vmops.env if name != "VMOPS_STATE_DIR")
+    govc = vmops.with_env(
+        **gone,
+        GOVC_URL=address,
+        GOVC_TLS_KNOWN_HOSTS=str(known),
+        GOVC_DATASTORE="/lab/datastore/datastore2",
+        GOVC_NETWORK="/lab/network/VM Network",
+    )
+    assert govc("list").code == 0
+    assert spawn(govc, "of-govc", "--no-power-on").code == 0
+    shown = govc("show", "of-govc", "-o", "json").json
+    assert shown["folder"].startswith("[datastore2]")
+    assert shown["nics"][0].endswith(" VM Network")

@@ -1,0 +1,69 @@
+"""Every error has an exit code, and the page of codes says the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from vmops import errors
+from vmops.cli.errors import exit_code, report, report_interrupt
+
+# The groups of the tree: a new one must be given its code here. Those in them follow.
+CODES = {
+    "NotFound": 3,
+    "Conflict": 4,
+    "Refused": 5,
+    "Exhausted": 1,
+    "Invalid": 2,
+    "Unavailable": 6,
+    "TransferFailed": 1,
+    "NotSupported": 1,
+    "VsphereFault": 1,
+}
+
+
+def inside(kind):
+    yield kind
+    for inner in kind.__subclasses__():
+        yield from inside(inner)
+
+
+def test_every_group_of_errors_has_its_code():
+    groups = errors.VMOpsError.__subclasses__()
+    assert {kind.__name__ for kind in groups} == set(CODES)
+    for group in groups:
+        kinds = [kind for kind in inside(group) if kind is not errors.LeftBehind]
+        assert {exit_code(kind.__new__(kind)) for kind in kinds} == {CODES[group.__name__]}, group
+    assert exit_code(errors.LeftBehind("It stays.", ["a file"])) == 7
+
+
+def test_an_error_is_told_with_its_notes_and_without_noise(capsys):
+    lost = errors.ConnectionLost("Cannot reach h: [Errno 111] Connection refused")
+    lost.add_note("Could not undo 'Create the VM': EOF (_ssl.c:2427)")
+    assert report(lost) == 6
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: Cannot reach h: Connection refused",
+        "  Could not undo 'Create the VM': EOF",
+        "  What is left can be found and removed with: vmops audit --fix",
+    ]
+
+
+def test_a_fault_of_our_own_shows_where(capsys):
+    assert report(ValueError("odd")) == 1
+    said = capsys.readouterr().err
+    assert "ValueError: odd" in said
+    assert said.endswith("this is a fault of vmops itself; the lines above tell where.\n")
+
+
+def test_an_error_of_this_machine_is_a_message(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("VMOPS_STATE_DIR", str(tmp_path))
+    assert report(PermissionError(13, "Permission denied", str(tmp_path / "lab"))) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"Error: Permission denied: {tmp_path}/lab",
+        f"The state folder is {tmp_path}; VMOPS_STATE_DIR sets another one.",
+    ]
+
+
+@pytest.mark.parametrize(("kind", "code"), [(KeyboardInterrupt, 130), (EOFError, 130)])
+def test_an_interrupt(capsys, kind, code):
+    assert report_interrupt(kind()) == code
+    assert capsys.readouterr().err == "Interrupted.\n"

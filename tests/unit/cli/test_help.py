@@ -1,0 +1,58 @@
+"""The help of every command, and what it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from vmops.cli.main import COMMANDS, cli
+
+
+def commands(group=cli, path=()):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_every_command_has_a_help(path):
+    shown = CliRunner().invoke(cli, [*path, "--help"])
+    assert shown.exit_code == 0
+    assert shown.output.startswith("Usage: ")
+    first = shown.output.split("\n\n")[1].strip()
+    assert first.endswith((".", ")", '"'))
+    assert "--verbose" not in shown.output  # the root's options are not listed again
+
+
+def test_the_list_of_commands_is_that_of_their_modules():
+    for name, (_, _, line) in COMMANDS.items():
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        assert line.endswith(".")
+        assert command.help
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['vmops', '--help']\n"
+        "from vmops.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'pyVmomi', 'rich', 'yaml', 'aiohttp', 'cryptography', 'oslo_utils', 'json'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr == "[]\n"
+
+
+def test_an_unknown_command_is_met_with_the_nearest():
+    shown = CliRunner().invoke(cli, ["shwo"])
+    assert shown.exit_code == 2
+    assert "Did you mean 'show'?" in shown.output
