@@ -45,7 +45,8 @@ REPEATING = """\
 
 `make bench` installs what is needed into `.venv-bench`, measures for some minutes and rewrites
 this page. `.venv-bench/bin/python -m benchmarks --help` shows how to measure a single figure,
-which is printed instead. Logs of the processes are in `.build/benchmarks`.
+which is printed instead; `make bench BENCH="--run-tests"` passes options on. Logs of the processes
+are in `.build/benchmarks`.
 """
 
 

@@ -66,7 +66,8 @@ def measure(run: Run) -> Figure:
     ours, novas = counted[ENGINE], counted[NOVA]
     rows = [row(name, ours[name], novas[name]) for name in ours]
     head = ("operation", "goal", "vmops", "with the stream", "Nova", "Nova / vmops")
-    return Figure("SOAP calls of an operation", METHOD, [Table(head, rows), methods(ours, novas)])
+    parts = [Table(head, rows), verdict(ours), methods(ours, novas)]
+    return Figure("SOAP calls of an operation", METHOD, parts)
 
 
 def count(client: Client, images: dict, run: Run) -> Counts:
@@ -122,6 +123,17 @@ def row(name: str, ours: list[Counter[str]], novas: list[Counter[str]]) -> tuple
         f"{theirs:g}",
         f"{theirs / mine:.1f}x",
     )
+
+
+def verdict(ours: Counts) -> str:
+    missed = [
+        name
+        for name, goal in GOALS.items()
+        if median(beside_stream(each) for each in ours[name]) > goal
+    ]
+    if missed:
+        return f"Over the goal: {', '.join(missed)}."
+    return "All goals are met."
 
 
 def methods(ours: Counts, novas: Counts) -> Table:
