@@ -11,7 +11,10 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from vmops.lab.tools import ToolsCommand, ToolsListener, ToolsState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +196,9 @@ class Hypervisor(Protocol):
     HypervisorMissing where a program is not installed.
     """
 
-    async def start(self, on_stopped: Callable[[str], None]) -> None:
+    async def start(
+        self, on_stopped: Callable[[str], None], tools: ToolsListener | None = None
+    ) -> None:
         """Get ready, re-attaching guests that survived.
 
         ``on_stopped(key)`` is called on the loop whenever a guest ends by itself (its own
@@ -229,6 +234,16 @@ class Hypervisor(Protocol):
 
     async def screenshot(self, key: str) -> bytes:
         """The guest's screen now, as PNG."""
+
+    def tools(self, key: str) -> ToolsState:
+        """What is known of the tools in the guest; of one that does not run, nothing."""
+
+    async def tools_command(self, key: str, command: ToolsCommand) -> None:
+        """Have the tools in the guest do something; returns when they say so, in bounded time.
+
+        Guests begin to shut down, reboot or sleep after that; what is frozen thaws by itself after
+        ten seconds. Raises ToolsNotRunning, ToolsRefused.
+        """
 
     # Devices of a running guest. Files are opened as they are given and never created.
 
@@ -287,8 +302,8 @@ class Hypervisor(Protocol):
         What the layer ``top`` and those between hold is written to ``into``, a layer under it;
         then they are closed and the disk goes without them. If ``top`` is what the guest writes
         to, it writes to ``into`` from then on. ``into`` must be nobody else's: the hypervisor
-        sees other guests on it, not descriptors; see `DiskStore.check_commit`. On failure the
-        chain stays as it was.
+        sees other guests on it, not descriptors; see `vmops.lab.storage.consolidating`, whose
+        `drop_committed` does the rest afterwards. On failure the chain stays as it was.
         """
 
     # Moving.

@@ -42,16 +42,16 @@ from vmops.lab.storage.descriptor import (
     normal_uuid,
 )
 from vmops.lab.storage.errors import FileExists, InvalidDisk, host_errors
-from vmops.lab.storage.layers import Cancelled, DiskFile, Layer, Progress, Watch, flattened
+from vmops.lab.storage.layers import Cancelled, DiskFile, Layer, Progress, flattened
 from vmops.lab.storage.locks import exclusive
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.placing import (
     FlatPlan,
     NewDisk,
-    allocate,
     bring_file,
     data_path,
     fill_flat,
+    grow,
     write_descriptor,
 )
 from vmops.lab.storage.sparse import SparseLayer
@@ -245,11 +245,19 @@ class DiskStore:
                 stream.add(offset, data)
             return stream.finish()
 
-    def extend(self, path: DatastorePath, capacity_bytes: int, *, eager: bool = False) -> DiskInfo:
+    def extend(
+        self,
+        path: DatastorePath,
+        capacity_bytes: int,
+        *,
+        eager: bool = False,
+        in_use: bool = False,
+    ) -> DiskInfo:
         """Grow a flat disk that nobody has open; the new part reads as zeros.
 
         A disk that is not thin gets its space now; ``eager`` is for thick disks what
-        eagerZeroedThick is, and a thin disk stays thin.
+        eagerZeroedThick is, and a thin disk stays thin. ``in_use`` is for one a guest runs on,
+        which is then to be told of it.
 
         Raises:
             InvalidDisk: it would shrink, or is not flat.
@@ -262,9 +270,9 @@ class DiskStore:
             raise InvalidDisk(
                 path, f"it has {link.capacity_bytes} bytes and cannot shrink to {capacity_bytes}"
             )
-        with exclusive([(link.data_file, link.data)]):
+        with exclusive([] if in_use else [(link.data_file, link.data)]):
             link.open(locked=False).close()  # the data must be there, in full
-            self._grow(link, capacity_bytes)
+            grow(self.volumes, link, capacity_bytes)
             try:
                 resized = link.resized(capacity_bytes, eager=eager)
                 write_descriptor(self.volumes, path, resized, replace=True)
@@ -356,28 +364,6 @@ class DiskStore:
             fill_flat(new, plan, layers, progress, cancelled)
             new.publish(descriptor)
         return self.inspect(target)
-
-    def _grow(self, link: Link, capacity_bytes: int) -> None:
-        datastore = link.data.datastore
-        more = capacity_bytes - link.capacity_bytes
-        if link.provisioning != "thin":
-            self.volumes.require(datastore, more)
-        with host_errors(link.data, datastore), link.data_file.open("r+b") as file:
-            # What may lie behind the disk's end is not to show up in it.
-            file.truncate(link.capacity_bytes)
-            try:
-                file.truncate(capacity_bytes)
-                if link.provisioning != "thin":
-                    allocate(
-                        file.fileno(),
-                        link.capacity_bytes,
-                        capacity_bytes,
-                        lambda count: self.volumes.spend(datastore, count),
-                        Watch(capacity_bytes, None, None),
-                    )
-            except BaseException:
-                file.truncate(link.capacity_bytes)
-                raise
 
     def _unlink(self, link: Link) -> None:
         # The descriptor goes last: as long as it is there, a deletion that was cut off can be

@@ -4,6 +4,7 @@ StorageError
 ├── FileMissing            the file or its folder is not there
 ├── FileExists             something is at the target already
 ├── FileInUse              a running guest, or another operation, holds the file
+├── DiskHasChildren        other disks stand on this one, which is therefore not changed
 ├── InvalidDisk            the content is not what a virtual disk must be; `reason` says why
 ├── NoSpace                the datastore, or its quota, is full
 ├── InvalidDatastorePath   the path is malformed or leaves its datastore (also a ValueError)
@@ -14,7 +15,7 @@ StorageError
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -44,6 +45,16 @@ class FileInUse(StorageError):
     def __init__(self, path: object) -> None:
         super().__init__(f"{path} is in use")
         self.path = str(path)
+
+
+class DiskHasChildren(StorageError):
+    """``children`` stand on the disk at ``path``, so its content must stay as it is."""
+
+    def __init__(self, path: object, children: Sequence[object]) -> None:
+        names = ", ".join(map(str, children))
+        super().__init__(f"{path} cannot change: {names} stands on it")
+        self.path = str(path)
+        self.children = tuple(map(str, children))
 
 
 class InvalidDisk(StorageError):

@@ -204,6 +204,34 @@ def allocate(
     watch.at(end)
 
 
+def grow(volumes: Volumes, link: Link, capacity_bytes: int) -> None:
+    """Make a flat disk's data longer, by a hole or, if it is not thin, by real space.
+
+    Raises:
+        NoSpace: the file is as long as before.
+    """
+    datastore = link.data.datastore
+    more = capacity_bytes - link.capacity_bytes
+    if link.provisioning != "thin":
+        volumes.require(datastore, more)
+    with host_errors(link.data, datastore), link.data_file.open("r+b") as file:
+        # What may lie behind the disk's end is not to show up in it.
+        file.truncate(link.capacity_bytes)
+        try:
+            file.truncate(capacity_bytes)
+            if link.provisioning != "thin":
+                allocate(
+                    file.fileno(),
+                    link.capacity_bytes,
+                    capacity_bytes,
+                    lambda count: volumes.spend(datastore, count),
+                    Watch(capacity_bytes, None, None),
+                )
+        except BaseException:
+            file.truncate(link.capacity_bytes)
+            raise
+
+
 def bring_file(
     volumes: Volumes,
     link: Link,

@@ -23,7 +23,8 @@ _HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQII")
 offset, refcount table offset and clusters, snapshots and their offset, three feature sets,
 refcount order, header length."""
 _CLUSTER_BITS = 16
-_CLUSTER = 1 << _CLUSTER_BITS
+CLUSTER_BYTES = 1 << _CLUSTER_BITS
+"""Of the files written here."""
 _REFCOUNT_ORDER = 4  # 16 bits
 _SMALLEST_CLUSTER_BITS, _LARGEST_CLUSTER_BITS = 9, 21
 _LARGEST_L1_BYTES = 32 * 1024**2  # QEMU's own limit
@@ -40,17 +41,23 @@ def create_empty(descriptor: int, capacity_bytes: int) -> None:
     Its layout: header, refcount table, refcount block, L1 table, one cluster for each but the
     last, which has as many as the size needs (at 62 TiB sixteen).
     """
-    l1_entries = max(1, -(-capacity_bytes // (_CLUSTER * (_CLUSTER // 8))))
-    l1_clusters = -(-l1_entries * 8 // _CLUSTER)
-    header = _HEADER.pack(
-        MAGIC, 3, 0, 0, _CLUSTER_BITS, capacity_bytes, 0, l1_entries, 3 * _CLUSTER,
-        _CLUSTER, 1, 0, 0, 0, 0, 0, _REFCOUNT_ORDER, _HEADER.size,
-    )  # fmt: skip
+    l1_entries = max(1, -(-capacity_bytes // (CLUSTER_BYTES * (CLUSTER_BYTES // 8))))
+    l1_clusters = -(-l1_entries * 8 // CLUSTER_BYTES)
     clusters = 3 + l1_clusters
-    os.pwrite(descriptor, header, 0)
-    os.pwrite(descriptor, struct.pack(">Q", 2 * _CLUSTER), _CLUSTER)
-    os.pwrite(descriptor, struct.pack(">H", 1) * clusters, 2 * _CLUSTER)
-    os.ftruncate(descriptor, clusters * _CLUSTER)
+    os.pwrite(descriptor, header(capacity_bytes, l1_entries, 3 * CLUSTER_BYTES, 1), 0)
+    os.pwrite(descriptor, struct.pack(">Q", 2 * CLUSTER_BYTES), CLUSTER_BYTES)
+    os.pwrite(descriptor, struct.pack(">H", 1) * clusters, 2 * CLUSTER_BYTES)
+    os.ftruncate(descriptor, clusters * CLUSTER_BYTES)
+
+
+def header(
+    capacity_bytes: int, l1_entries: int, l1_offset: int, refcount_table_clusters: int
+) -> bytes:
+    """Return the header of a delta whose refcount table is at the second cluster."""
+    return _HEADER.pack(
+        MAGIC, 3, 0, 0, _CLUSTER_BITS, capacity_bytes, 0, l1_entries, l1_offset,
+        CLUSTER_BYTES, refcount_table_clusters, 0, 0, 0, 0, 0, _REFCOUNT_ORDER, _HEADER.size,
+    )  # fmt: skip
 
 
 class Qcow2Layer:
@@ -77,11 +84,12 @@ class Qcow2Layer:
     def _read_header(self) -> None:
         raw = self._file.read_exactly(0, _HEADER.size, "its header")
         fields = _HEADER.unpack(raw)
-        magic, version, backing, _, bits, size, encryption, l1_entries, l1_offset = fields[:9]
+        magic, version, _, name_length, bits, size, encryption, l1_entries, l1_offset = fields[:9]
         incompatible = fields[13]
         if magic != MAGIC or version != 3:
             self._refuse("it is not a snapshot delta of this lab")
-        if backing or incompatible & ~(_DIRTY | _KNOWN_COMPRESSION) or encryption:
+        # A name of no length is what QEMU writes where it is told to write none.
+        if name_length or incompatible & ~(_DIRTY | _KNOWN_COMPRESSION) or encryption:
             self._refuse("it refers to another file or uses features a delta must not use")
         if not 0 < size <= LARGEST_CAPACITY or size % SECTOR:
             self._refuse(f"it claims {size} bytes; a disk has whole sectors, up to 62 TiB")

@@ -129,7 +129,7 @@ def test_other_cluster_sizes_are_read(
     [
         (">I", 0, 0x12345678, "not a snapshot delta"),
         (">I", 4, 2, "not a snapshot delta"),
-        (">Q", 8, 0x200, "another file"),  # a backing file's name
+        (">I", 16, 9, "another file"),  # the length of a backing file's name
         (">I", 20, 30, "cluster size"),
         (">I", 20, 3, "cluster size"),
         (">Q", 24, 2**63, "62 TiB"),
