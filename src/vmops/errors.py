@@ -13,6 +13,7 @@
     │   ├── HostNotFound
     │   ├── FileNotFound
     │   ├── NotRescued
+    │   ├── NotResized
     │   ├── NoRootDisk
     │   └── ManagedObjectNotFound
     ├── Conflict
@@ -41,6 +42,7 @@
     │   ├── InvalidArgument
     │   ├── InvalidName
     │   ├── InstanceUnacceptable
+    │   ├── ResizeError
     │   ├── ImageNotAcceptable
     │   └── UnsupportedDevice
     ├── Unavailable
@@ -149,6 +151,10 @@ class FileNotFound(_NamedNotFound):
 
 class NotRescued(NotFound):
     """The instance is not rescued, so there is nothing to take back."""
+
+
+class NotResized(NotFound):
+    """The instance is not being resized, so there is nothing to finish or to take back."""
 
 
 class NoRootDisk(NotFound):
@@ -285,6 +291,10 @@ class InvalidName(Invalid):
 
 class InstanceUnacceptable(Invalid):
     """The instance's flavor cannot be built here, or does not fit its image."""
+
+
+class ResizeError(Invalid):
+    """The instance cannot have this size: a disk does not shrink. It was not touched."""
 
 
 class ImageNotAcceptable(Invalid):

@@ -9,6 +9,7 @@ from vmops.errors import InstanceUnacceptable, InvalidName
 from vmops.model.datastore_path import check_file_name
 from vmops.model.image import VifModel
 from vmops.model.power import InstanceState
+from vmops.model.size import Allocation, Size
 
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 _MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
@@ -22,6 +23,20 @@ class Flavor:
     memory_mib: int = 128
     root_gib: int = 0
     name: str = ""
+    cores_per_socket: int = 0
+    cpu: Allocation = field(default_factory=Allocation)
+    memory: Allocation = field(default_factory=Allocation)
+
+    @property
+    def size(self) -> Size:
+        """Processors and memory."""
+        return Size(
+            vcpus=self.vcpus,
+            memory_mib=self.memory_mib,
+            cores_per_socket=self.cores_per_socket,
+            cpu=self.cpu,
+            memory=self.memory,
+        )
 
     def __post_init__(self) -> None:
         if self.vcpus < 1:

@@ -13,6 +13,7 @@ from vmops.errors import Invalid, InvalidName, NotSupported
 from vmops.images.store import ImageStore
 from vmops.model.image import Image, ImageProperties, VifModel, vif_model
 from vmops.model.instance import Flavor, Instance, Vif
+from vmops.model.size import Allocation, cores_per_socket
 
 Shape: TypeAlias = Any
 """An object with attributes, or a mapping: what Nova passes."""
@@ -68,13 +69,33 @@ def parse_instance(instance: Shape) -> Instance:
     return Instance(
         uuid=uuid,
         name=str(name),
-        flavor=Flavor(
-            vcpus=int(field(flavor, "vcpus", default=1)),
-            memory_mib=int(field(flavor, "memory_mb", default=512)),
-            root_gib=int(field(flavor, "root_gb", default=0)),
-            name=str(field(flavor, "name", default="")) if flavor is not instance else "",
-        ),
+        flavor=parse_flavor(flavor) if flavor is not instance else _flavor(instance, ""),
         project_id=str(field(instance, "project_id", default="")),
+    )
+
+
+def parse_flavor(flavor: Shape) -> Flavor:
+    """A flavor, from ours or Nova's shape; its extra specs may ask for more than the size.
+
+    Raises:
+        InstanceUnacceptable: it cannot be built.
+    """
+    if isinstance(flavor, Flavor):
+        return flavor
+    return _flavor(flavor, str(field(flavor, "name", default="")))
+
+
+def _flavor(shape: Shape, name: str) -> Flavor:
+    specs = {str(k): str(v) for k, v in (field(shape, "extra_specs", default={})).items()}
+    vcpus = int(field(shape, "vcpus", default=1))
+    return Flavor(
+        vcpus=vcpus,
+        memory_mib=int(field(shape, "memory_mb", default=512)),
+        root_gib=int(field(shape, "root_gb", default=0)),
+        name=name,
+        cores_per_socket=cores_per_socket(specs, vcpus),
+        cpu=Allocation.from_extra_specs(specs, "cpu"),
+        memory=Allocation.from_extra_specs(specs, "memory"),
     )
 
 

@@ -12,6 +12,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, Firmware, VifModel
 from vmops.model.instance import Instance
 from vmops.specs import disks, extra_config, nics
+from vmops.specs.size import set_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,7 @@ def _identity(machine: NewMachine, spec: Any) -> None:
 
 
 def _size(machine: NewMachine, spec: Any) -> None:
-    spec.numCPUs = machine.instance.flavor.vcpus
-    spec.memoryMB = machine.instance.flavor.memory_mib
+    set_size(spec, machine.instance.flavor.size)
 
 
 def _boot(machine: NewMachine, spec: Any) -> None:

@@ -1,0 +1,138 @@
+"""The size of a virtual machine: processors, memory, and its claims on its host's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+from vmops.errors import InstanceUnacceptable
+
+
+class SharesLevel(StrEnum):
+    """`SharesInfo.level`; the values are the words on the wire."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    CUSTOM = "custom"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A claim on CPU in MHz, or on memory in MiB. ``limit`` -1 is none.
+
+    ``shares`` count with the level CUSTOM only.
+    """
+
+    reservation: int = 0
+    limit: int = -1
+    level: SharesLevel = SharesLevel.NORMAL
+    shares: int = 0
+
+    def __post_init__(self) -> None:
+        if self.reservation < 0 or self.limit < -1:
+            raise InstanceUnacceptable("A reservation or limit cannot be negative.")
+        if -1 < self.limit < self.reservation:
+            raise InstanceUnacceptable(
+                f"A limit of {self.limit} is less than the reservation of {self.reservation}."
+            )
+        if (self.level is SharesLevel.CUSTOM) != (self.shares > 0):
+            raise InstanceUnacceptable(
+                "A number of shares and the level custom need each other:"
+                f" level {self.level}, {self.shares} shares."
+            )
+
+    @classmethod
+    def from_extra_specs(cls, specs: Mapping[str, str], resource: str) -> Self:
+        """That of "cpu" or "memory", from ``quota:cpu_limit`` and the like.
+
+        Raises:
+            InstanceUnacceptable: a value makes no sense.
+        """
+        level = specs.get(f"quota:{resource}_shares_level", SharesLevel.NORMAL)
+        if level not in set(SharesLevel):
+            raise InstanceUnacceptable(
+                f"quota:{resource}_shares_level {level!r} is none of {', '.join(SharesLevel)}."
+            )
+        return cls(
+            reservation=_number(specs, f"quota:{resource}_reservation", 0),
+            limit=_number(specs, f"quota:{resource}_limit", -1),
+            level=SharesLevel(level),
+            shares=_number(specs, f"quota:{resource}_shares_share", 0),
+        )
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any]) -> Self:
+        """From what `dataclasses.asdict` gave."""
+        return cls(
+            reservation=int(values["reservation"]),
+            limit=int(values["limit"]),
+            level=SharesLevel(values["level"]),
+            shares=int(values["shares"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What a VM has of processors and memory.
+
+    ``cores_per_socket`` 0 leaves the sockets as they are where that is possible.
+    """
+
+    vcpus: int
+    memory_mib: int
+    cores_per_socket: int = 0
+    cpu: Allocation = field(default_factory=Allocation)
+    memory: Allocation = field(default_factory=Allocation)
+
+    def __post_init__(self) -> None:
+        if self.cores_per_socket and self.vcpus % self.cores_per_socket:
+            raise InstanceUnacceptable(
+                f"{self.vcpus} vCPUs cannot be had in sockets of {self.cores_per_socket} cores."
+            )
+        if self.memory.reservation > self.memory_mib:
+            raise InstanceUnacceptable(
+                f"{self.memory.reservation} MiB of memory cannot be reserved"
+                f" of the {self.memory_mib} MiB that there are."
+            )
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON can keep it."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any]) -> Self:
+        """From what `dump` gave."""
+        return cls(
+            vcpus=int(values["vcpus"]),
+            memory_mib=int(values["memory_mib"]),
+            cores_per_socket=int(values["cores_per_socket"]),
+            cpu=Allocation.load(values["cpu"]),
+            memory=Allocation.load(values["memory"]),
+        )
+
+
+def cores_per_socket(specs: Mapping[str, str], vcpus: int) -> int:
+    """What ``hw:cpu_cores`` or ``hw:cpu_sockets`` ask for; 0 if neither is there.
+
+    Raises:
+        InstanceUnacceptable: threads are asked for, or the numbers do not make ``vcpus``.
+    """
+    if _number(specs, "hw:cpu_threads", 1) != 1:
+        raise InstanceUnacceptable("vSphere has no threads: hw:cpu_threads must be 1.")
+    cores = _number(specs, "hw:cpu_cores", 0)
+    sockets = _number(specs, "hw:cpu_sockets", 0)
+    if cores < 0 or sockets < 0 or (sockets and vcpus % sockets):
+        raise InstanceUnacceptable(f"{vcpus} vCPUs cannot be had in {sockets} sockets.")
+    if cores and sockets and cores * sockets != vcpus:
+        raise InstanceUnacceptable(f"{sockets} sockets of {cores} cores are not {vcpus} vCPUs.")
+    return cores or (vcpus // sockets if sockets else 0)
+
+
+def _number(specs: Mapping[str, str], key: str, default: int) -> int:
+    try:
+        return int(specs.get(key, default))
+    except ValueError as error:
+        raise InstanceUnacceptable(f"{key} {specs[key]!r} is not a whole number.") from error

@@ -1,0 +1,27 @@
+"""Processors, memory and their allocations in a ``ConfigSpec``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyVmomi import vim
+
+from vmops.model.size import Allocation, Size
+
+
+def set_size(spec: Any, size: Size) -> None:
+    """Let a ``ConfigSpec`` ask for a size, all of it: what a flavor does not claim is unclaimed."""
+    spec.numCPUs = size.vcpus
+    spec.memoryMB = size.memory_mib
+    if size.cores_per_socket:
+        spec.numCoresPerSocket = size.cores_per_socket
+    spec.cpuAllocation = _info(size.cpu)
+    spec.memoryAllocation = _info(size.memory)
+
+
+def _info(allocation: Allocation) -> Any:
+    return vim.ResourceAllocationInfo(
+        reservation=allocation.reservation,
+        limit=allocation.limit,
+        shares=vim.SharesInfo(level=str(allocation.level), shares=allocation.shares),
+    )
