@@ -245,7 +245,7 @@ class VMwareVMOps:
         """Reset instances whose guests have not come back from a reboot within ``timeout``.
 
         The caller has chosen those that are overdue; see
-        `vmops.ops.rebooting.poll_rebooting_instances`.
+        `vmops.ops.rebooting.reset_if_gone`.
         """
         for instance in instances:
             uuid = border.instance_uuid(instance)
