@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from vmops import units
 from vmops.errors import ConnectionLost, TransferFailed
 from vmops.progress import Observer, TransferProgress
 from vmops.vsphere.connections import HttpsConnection
 
 # A TLS record holds 16 KiB; from some 64 KiB on the size of a block makes no difference in speed.
-BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = units.MIB
 _TELL_EVERY_S = 0.1
 # After the last byte the server may still have to write what it has.
 _FLUSH_S = 300.0
