@@ -15,6 +15,11 @@ def tree(root: Path) -> dict[str, int]:
     }
 
 
+def used(root: Path) -> int:
+    """Bytes that the files occupy."""
+    return sum(path.stat().st_blocks * 512 for path in root.rglob("*"))
+
+
 def local(root: Path, path: str) -> Path:
     """The file of "[datastore] folder/file"."""
     return root / DatastorePath.parse(path).path

@@ -35,13 +35,17 @@ LACKS: dict[str, Mapping[Capability, str]] = {
 class LabBackend:
     """A lab on a thread of this process; its state is removed with it."""
 
-    def __init__(self, name: str, **settings: Any) -> None:
+    def __init__(self, name: str, *, state_of: LabBackend | None = None, **settings: Any) -> None:
+        """Start a lab with these settings, or on the state that a killed one left."""
         self.name = name
         self.lacks = LACKS.get(name, LACKS["lab"])
         self._undo = ExitStack()
         with ExitStack() as undo:
-            self._folder = Path(tempfile.mkdtemp(prefix="vmops-lab-"))
-            undo.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            if state_of is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="vmops-lab-"))
+                undo.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            else:
+                self._folder = state_of._folder
             hypervisor = "qemu" if name == "qemu" else "none"
             self.settings = LabSettings(
                 state_dir=self._folder / "state",

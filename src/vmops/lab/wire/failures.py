@@ -41,6 +41,8 @@ class How(StrEnum):
     """The connection is dropped, and nothing was done."""
     LOST_AFTER = "lost after"
     """The call has its effect, also that of its task, and the connection is dropped."""
+    LOST_AT_ONCE = "lost at once"
+    """The connection is dropped after the call, while the task that it began may still run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +115,10 @@ def middleware(kernel: Kernel, failures: Failures) -> Any:
         failure = failures.take(call)
         if failure is None:
             return await handler(request)
-        if failure.how is How.LOST_AFTER:
+        if failure.how in (How.LOST_AFTER, How.LOST_AT_ONCE):
             answer = await handler(request)
-            await _task_ended(kernel, answer)
+            if failure.how is How.LOST_AFTER:
+                await _task_ended(kernel, answer)
         elif failure.how is How.TASK_FAILS:
             return _failing_task(kernel, call)
         elif failure.how is How.REFUSED:

@@ -1,0 +1,121 @@
+"""Destroy, failing at each of its calls: a second destroy finishes what the first began."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pyVmomi import vim
+
+from tests.backends import second_view
+from tests.contract.engine import Bench
+from tests.faults import matrix
+from vmops import Instance
+from vmops.errors import ConnectionLost, LeftBehind, TransferFailed, VMOpsError
+from vmops.lab.wire.failures import Failure, How
+
+CALLS = [
+    "RetrievePropertiesEx",
+    "PowerOffVM_Task",
+    "DELETE /folder",
+    "Destroy_Task",
+    "HEAD /folder",
+]
+KEEPING = ["RetrievePropertiesEx", "PowerOffVM_Task", "UnregisterVM"]
+DETACHING = ["RetrievePropertiesEx", "PowerOffVM_Task", "RetrievePropertiesEx", "ReconfigVM_Task"]
+
+
+def failing(bench: Bench, instance: Instance, failure: Failure, **options: Any) -> None:
+    """Destroy with one call failing: success, or an error that names what is left."""
+    lab = matrix.lab_of(bench)
+    lab.failures.plan(failure)
+    try:
+        bench.ops.destroy(instance, None, **options)
+    except (LeftBehind, ConnectionLost, TransferFailed, VMOpsError) as error:
+        check_error(bench, instance, error)
+    finally:
+        calls = lab.failures.calls()
+        lab.failures.clear()
+    assert calls.count(failure.call) >= failure.nth, "the call was not made"
+
+
+def check_error(bench: Bench, instance: Instance, error: VMOpsError) -> None:
+    shown = f"{error} {error.__cause__}"
+    assert any(word in shown for word in ("on purpose", "500", "lost")), shown
+    if isinstance(error, LeftBehind):
+        assert error.leftovers
+
+
+@pytest.mark.parametrize("failure", matrix.parameters(CALLS))
+def test_a_second_destroy_leaves_nothing(bench: Bench, failure: Failure) -> None:
+    instance = bench.spawn()
+    failing(bench, instance, failure)
+    bench.ops.destroy(instance, None)
+    assert bench.vm(instance) is None
+    assert not [path for path in bench.tree() if instance.uuid in path]
+    assert [path for path in bench.tree() if path.endswith("-flat.vmdk")], "the parent is gone"
+
+
+@pytest.mark.parametrize("failure", matrix.parameters(KEEPING))
+def test_without_destroy_disks_the_files_stay_all_the_same(bench: Bench, failure: Failure) -> None:
+    instance = bench.spawn()
+    before = {path for path in bench.tree() if instance.uuid in path}
+    failing(bench, instance, failure, destroy_disks=False)
+    bench.ops.destroy(instance, None, destroy_disks=False)
+    assert bench.vm(instance) is None
+    assert {path for path in bench.tree() if instance.uuid in path} == before
+
+
+@pytest.mark.parametrize("failure", matrix.parameters(DETACHING))
+def test_a_volume_survives_whatever_fails(bench: Bench, failure: Failure) -> None:
+    instance = bench.spawn(power_on=False)
+    volume = attach_volume(bench, instance)
+    second_view.finished(bench.vm(instance).PowerOnVM_Task())
+    failing(bench, instance, failure)
+    bench.ops.destroy(instance, None)
+    assert bench.vm(instance) is None
+    assert {path for path in bench.tree() if "7e57-volumes/" in path} == volume
+
+
+def attach_volume(bench: Bench, instance: Instance) -> set[str]:
+    """Attach a disk of another folder, and say which its files are."""
+    content, path = bench.content, f"[{bench.backend.datastore}] 7e57-volumes/v.vmdk"
+    datacenter = second_view.only(content, vim.Datacenter)
+    (bench.root() / "7e57-volumes").mkdir()
+    spec = vim.VirtualDiskManager.FileBackedVirtualDiskSpec(
+        diskType="thin", adapterType="lsiLogic", capacityKb=1024
+    )
+    second_view.finished(
+        content.virtualDiskManager.CreateVirtualDisk_Task(
+            name=path, datacenter=datacenter, spec=spec
+        )
+    )
+    disk = vim.vm.device.VirtualDisk(
+        key=-1,
+        controllerKey=bench.root_disk(instance).controllerKey,
+        unitNumber=1,
+        backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(fileName=path, diskMode="persistent"),
+    )
+    change = vim.vm.device.VirtualDeviceSpec(operation="add", device=disk)
+    second_view.finished(
+        bench.vm(instance).ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[change]))
+    )
+    return {name for name in bench.tree() if "7e57-volumes/" in name}
+
+
+def test_the_table_is_that_of_a_good_run(bench: Bench) -> None:
+    instance = bench.spawn()
+    matrix.lab_of(bench).failures.plan()
+    bench.ops.destroy(instance, None)
+    calls = [c for c in matrix.lab_of(bench).failures.calls() if c not in matrix.STREAM]
+    assert calls == CALLS
+
+
+def test_a_lost_power_off_is_not_the_end(bench: Bench) -> None:
+    """The VM is off, but the answer did not come: the error says that something is left."""
+    instance = bench.spawn()
+    lab = matrix.lab_of(bench)
+    lab.failures.plan(Failure(call="PowerOffVM_Task", how=How.LOST_AFTER))
+    with pytest.raises(LeftBehind) as left:
+        bench.ops.destroy(instance, None)
+    assert isinstance(left.value.__cause__, ConnectionLost)
