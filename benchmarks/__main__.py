@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     before = machine.load()
     BUILD.mkdir(parents=True, exist_ok=True)
-    figures = []
+    figures: list[Figure] = []
+    failed: list[str] = []
     for name in arguments.only or FIGURES:
         with tempfile.TemporaryDirectory(prefix="run-", dir=BUILD) as scratch:
             run = Run(
@@ -68,14 +70,22 @@ def main() -> int:
             )
             begin = time.monotonic()
             print(f"{name} ...", file=sys.stderr, flush=True)
-            figures.append(FIGURES[name](run))
+            try:
+                figures.append(FIGURES[name](run))
+            except Exception:  # noqa: BLE001 - the others are worth having
+                traceback.print_exc()
+                failed.append(name)
             print(f"  {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     if arguments.only:
         print("\n".join(line for figure in figures for line in figure.lines()))
-        return 0
+        return 1 if failed else 0
+    if failed:
+        # A page that lacks figures takes no other's place.
+        arguments.output = BUILD / "incomplete.md"
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
     arguments.output.write_text(page(figures, arguments.repeat, before))
     print(f"written: {arguments.output}", file=sys.stderr)
-    return 0
+    return 1 if failed else 0
 
 
 def page(figures: list[Figure], repeat: int, before: float) -> str:

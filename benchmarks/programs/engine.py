@@ -85,7 +85,7 @@ class EngineProgram:
         self.spawn(uuid=uuid, **spawn)
         spawned = time.perf_counter() - begin
         while not (serial_log.exists() and ready.search(serial_log.read_bytes())):
-            if time.perf_counter() - begin > 60:
+            if time.perf_counter() - begin > 120:
                 raise TimeoutError(f"{serial_log} shows no {pattern!r}")
             time.sleep(POLL_S)
         return spawned
