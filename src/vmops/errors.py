@@ -50,7 +50,8 @@
     │   ├── TimedOut
     │   ├── SessionOverload
     │   ├── ToolsUnavailable
-    │   └── QuiesceFailed
+    │   ├── QuiesceFailed
+    │   └── ConsoleTypeUnavailable
     ├── TransferFailed
     ├── NotSupported
     └── VsphereFault
@@ -336,6 +337,10 @@ class ToolsUnavailable(Unavailable):
 
 class QuiesceFailed(Unavailable):
     """The guest could not be brought to hold its writes for a snapshot."""
+
+
+class ConsoleTypeUnavailable(Unavailable):
+    """The instance has no such console now."""
 
 
 class TransferFailed(VMOpsError):

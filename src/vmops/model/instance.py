@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 
@@ -50,6 +51,27 @@ class Flavor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """The fixed addresses of an interface in one subnet; ``gateway`` "" where there is none."""
+
+    cidr: str
+    addresses: tuple[str, ...] = ()
+    gateway: str = ""
+    dns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            ipaddress.ip_network(self.cidr, strict=False)
+        except ValueError:
+            raise InvalidName(f"{self.cidr!r} is not a subnet such as 192.0.2.0/24.") from None
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return ipaddress.ip_network(self.cidr, strict=False).version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vif:
     """A virtual interface: a NIC and the port group it is plugged into.
 
@@ -60,6 +82,7 @@ class Vif:
     id: str = ""
     mac_address: str = ""
     model: VifModel | None = None
+    subnets: tuple[Subnet, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.network:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from vmops.errors import Invalid, InvalidName, NotSupported
 from vmops.images.store import ImageStore
 from vmops.model.image import Image, ImageProperties, VifModel, vif_model
-from vmops.model.instance import Flavor, Instance, Vif
+from vmops.model.instance import Flavor, Instance, Subnet, Vif
 from vmops.model.size import Allocation, cores_per_socket
 
 Shape: TypeAlias = Any
@@ -207,7 +207,29 @@ def _parse_vif(vif: Shape, default_network: str | None) -> Vif:
         id=str(field(vif, "id", default="")),
         mac_address=str(field(vif, "address", default="")),
         model=model if model is None or isinstance(model, VifModel) else vif_model(str(model)),
+        subnets=tuple(
+            _parse_subnet(subnet)
+            for subnet in (
+                () if isinstance(network, str) else field(network, "subnets", default=())
+            )
+            if field(subnet, "cidr")
+        ),
     )
+
+
+def _parse_subnet(subnet: Shape) -> Subnet:
+    """Nova's subnet: its addresses are objects with an ``address``."""
+    return Subnet(
+        cidr=str(field(subnet, "cidr")),
+        addresses=_addresses(field(subnet, "ips", default=())),
+        gateway=next(iter(_addresses((field(subnet, "gateway", default=""),))), ""),
+        dns=_addresses(field(subnet, "dns", default=())),
+    )
+
+
+def _addresses(shapes: Iterable[Shape]) -> tuple[str, ...]:
+    found = (s if isinstance(s, str) else field(s, "address", default="") for s in shapes)
+    return tuple(str(address) for address in found if address)
 
 
 def refuse_volumes(block_device_info: Shape) -> None:

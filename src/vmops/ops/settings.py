@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,13 @@ class EngineSettings:
     datastore_regex: re.Pattern[str] | None = None
     """Only datastores whose whole name matches may be used."""
     default_network: str | None = None
+    console: Literal["auto", "vnc", "webmks"] = "auto"
+    """Plain VNC, which ESXi has up to version 6, or WebMKS tickets; auto: by the version."""
+    vnc_port: int | None = None
+    """The first port for plain VNC of new instances; None: they get no VNC."""
+    vnc_port_total: int = 10000
+    vnc_password: str = field(default="", repr=False)
+    """For plain VNC of new instances; "" gives each one of its own. VNC uses 8 characters."""
     emulate_pause: bool = True
     """Pause by suspending with a mark, which vSphere itself cannot; False: refuse to pause."""
     task_deadline_s: float = 3600.0

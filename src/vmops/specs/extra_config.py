@@ -19,8 +19,16 @@ PAUSED = "vmops.paused"
 """1 on a suspended VM: it is paused. On a running one it means nothing. See `vmops.ops.pause`."""
 RESCUE = "vmops.rescue"
 """JSON of what `vmops.ops.rescue` must put back; absent on an instance that is not rescued."""
+RESIZE = "vmops.resize"
+"""JSON of what `vmops.ops.resize_revert` must put back; absent unless a resize is under way."""
+REPLACED_DISK = "vmops.replaced-disk"
+"""The disk that a confirmed resize has replaced. Nothing uses it: it is deleted at once, or, if
+that failed, with the next confirm or with the VM."""
 EFI_QUICK_BOOT = "efi.quickBoot.enabled"
 """FALSE makes EFI follow the boot order instead of its last choice."""
+VNC_ENABLED = "RemoteDisplay.vnc.enabled"
+VNC_PORT = "RemoteDisplay.vnc.port"
+VNC_PASSWORD = "RemoteDisplay.vnc.password"  # noqa: S105 - a key's name
 VOLUME_PREFIX = "volume-"
 """``volume-<volume id>`` = UUID of an attached volume's disk."""
 

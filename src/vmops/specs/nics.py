@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pyVmomi import vim
 
 from vmops.model.image import VifModel
+from vmops.specs import extra_config
 
 # Temporary keys of devices to be added; vSphere wants them negative and different (since 7.0).
 FIRST_NIC_KEY = -47
@@ -61,3 +63,24 @@ def add_nic(index: int, model: VifModel, mac_address: str, backing: NicBacking) 
     if mac_address:
         nic.macAddress = mac_address
     return vim.vm.device.VirtualDeviceSpec(operation="add", device=nic)
+
+
+def change_nic(device: Any, backing: NicBacking) -> Any:
+    """The change that plugs a NIC that is there into a port group and connects it."""
+    device.backing = nic_backing(backing)
+    device.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
+        startConnected=True, allowGuestControl=True, connected=True
+    )
+    return vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)
+
+
+def remove_nic(device: Any) -> Any:
+    """The change that takes a NIC out."""
+    return vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
+
+
+def nic_changes(changes: Sequence[Any], settings: Mapping[str, str]) -> Any:
+    """The `vim.vm.ConfigSpec` of NIC changes, and of the extraConfig that goes with them."""
+    return vim.vm.ConfigSpec(
+        deviceChange=list(changes), extraConfig=extra_config.option_values(settings)
+    )

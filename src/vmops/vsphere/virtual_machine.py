@@ -16,13 +16,14 @@ from vmops.errors import (
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.progress import Observer
-from vmops.vsphere import vm_files, vm_hardware
+from vmops.vsphere import vm_files, vm_hardware, vm_nics
 from vmops.vsphere.http_access import refusal
 from vmops.vsphere.inventory_kinds import power_state
 from vmops.vsphere.moref import Moref, moid
 from vmops.vsphere.session import Session
 from vmops.vsphere.vm_files import VmDisk, VmFiles
 from vmops.vsphere.vm_hardware import VmHardware
+from vmops.vsphere.vm_nics import VmNics
 
 __all__ = ["VirtualMachine", "VmDisk", "VmFiles"]
 
@@ -81,6 +82,17 @@ class VirtualMachine:
         known = inventory.vm(self.moid) if inventory.is_loaded else None
         return known is not None and known.marked_paused
 
+    def known_resize(self) -> tuple[str, str]:
+        """The note of a resize and the change version that go together; costs no call.
+
+        ("", "") if the live inventory is not loaded or knows of no note.
+        """
+        inventory = self._session.inventory
+        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        if known is None or not known.change_version or not known.resize_note:
+            return "", ""
+        return known.resize_note, known.change_version
+
     def extra_config(self, key: str) -> str:
         """The value of one key of its ``extraConfig`` now, "" if there is no such key."""
         options = self.read("config.extraConfig").get("config.extraConfig") or ()
@@ -99,6 +111,15 @@ class VirtualMachine:
     def hardware(self) -> VmHardware:
         """Its disks and controllers with their places, and how it boots, in one read."""
         return vm_hardware.hardware_from(self.read(*vm_hardware.PATHS))
+
+    def nics(self) -> VmNics:
+        """Its NICs and the interfaces they are, in one read."""
+        return vm_nics.nics_from(self.read(*vm_nics.PATHS))
+
+    def hardware_and(self, *paths: str) -> tuple[VmHardware, dict[str, Any]]:
+        """The same with other properties, still in one read."""
+        values = self.read(*vm_hardware.PATHS, *paths)
+        return vm_hardware.hardware_from(values), values
 
     def disk_paths(self) -> tuple[DatastorePath, ...]:
         """Where its virtual disks are."""

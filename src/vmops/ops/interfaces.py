@@ -1,0 +1,161 @@
+"""NICs of an instance: make them match its interfaces, while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vmops.errors import NotFound
+from vmops.model.image import VifModel
+from vmops.model.instance import Vif
+from vmops.ops.engine import Engine
+from vmops.ops.placement import find_networks
+from vmops.ops.states import called
+from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs.nics import NicBacking, add_nic, change_nic, nic_changes, remove_nic
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.inventory_types import NetworkInfo
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.vm_nics import VmNic, VmNics
+
+DEFAULT_MODEL = VifModel.VMXNET3
+
+
+def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: Observer) -> None:
+    """Give an instance a NIC for each interface; one that is right already stays as it is.
+
+    1. Look at the NICs
+    2. Plug the interfaces
+
+    An interface is known by its MAC address, or by its id where it has none. A NIC on another port
+    group is moved there, one that is disconnected is connected; NICs of no interface are left
+    alone. All in one change, which works while the instance runs.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        NetworkNotFound: a port group does not exist; nothing was changed.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        with Operation("plug_vifs", observe) as run:
+            networks = _networks(engine, vifs)
+            there = run(look_at_nics(vm))
+            run(plug(vm, there, vifs, networks, observe))
+
+    with_vm(engine.session, instance_uuid, do)
+
+
+def unplug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: Observer) -> None:
+    """Take the NICs of these interfaces out; those that are not there are passed over.
+
+    1. Look at the NICs
+    2. Unplug the interfaces
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        with Operation("unplug_vifs", observe) as run:
+            there = run(look_at_nics(vm))
+            run(unplug(vm, there, vifs, observe))
+
+    with_vm(engine.session, instance_uuid, do)
+
+
+def detach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Observer) -> None:
+    """Take one interface's NIC out.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        NotFound: it has no such interface.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        with Operation("detach_interface", observe) as run:
+            there = run(look_at_nics(vm))
+            if there.find(vif.id, vif.mac_address) is None:
+                raise NotFound(
+                    f"{called(vm, instance_uuid)} has no interface {vif.mac_address or vif.id}."
+                    f" It has: {', '.join(nic.mac_address for nic in there.nics) or 'none'}."
+                )
+            run(unplug(vm, there, (vif,), observe))
+
+    with_vm(engine.session, instance_uuid, do)
+
+
+def _networks(engine: Engine, vifs: Sequence[Vif]) -> tuple[NetworkInfo, ...]:
+    inventory = engine.session.inventory
+    cluster = inventory.cluster(engine.cluster_name)
+    return find_networks(inventory, cluster, tuple(vifs))
+
+
+@step("Look at the NICs")
+def look_at_nics(vm: VirtualMachine) -> Reversible[VmNics]:
+    """Read them in one read."""
+    yield vm.nics()
+
+
+@step("Plug the interfaces")
+def plug(
+    vm: VirtualMachine,
+    there: VmNics,
+    vifs: Sequence[Vif],
+    networks: Sequence[NetworkInfo],
+    observe: Observer,
+) -> Reversible[None]:
+    """Add what is missing and mend what is wrong, in one reconfiguration."""
+    changes: list[Any] = []
+    settings: dict[str, str] = {}
+    numbers = iter(there.free_numbers(len(vifs)))
+    for index, (vif, network) in enumerate(zip(vifs, networks, strict=True)):
+        nic = there.find(vif.id, vif.mac_address)
+        if nic is None:
+            changes.append(
+                add_nic(index, vif.model or DEFAULT_MODEL, vif.mac_address, backing_of(network))
+            )
+            number = next(numbers)
+            if vif.id:
+                settings[extra_config.INTERFACE_ID.format(index=number)] = vif.id
+        elif not (nic.connected and _is_on(nic, network)):
+            changes.append(change_nic(nic.device, backing_of(network)))
+    if changes:
+        vm.reconfigure(nic_changes(changes, settings), observe=observe)
+    yield
+
+
+@step("Unplug the interfaces")
+def unplug(
+    vm: VirtualMachine, there: VmNics, vifs: Sequence[Vif], observe: Observer
+) -> Reversible[None]:
+    """Remove NICs and their notes, in one reconfiguration."""
+    changes = []
+    settings = {}
+    for vif in vifs:
+        nic = there.find(vif.id, vif.mac_address)
+        if nic is not None:
+            changes.append(remove_nic(nic.device))
+        number = there.number_of(vif.id) if vif.id else None
+        if number is not None:
+            settings[extra_config.INTERFACE_ID.format(index=number)] = ""
+    if changes or settings:
+        vm.reconfigure(nic_changes(changes, settings), observe=observe)
+    yield
+
+
+def backing_of(network: NetworkInfo) -> NicBacking:
+    """What plugs a NIC into a port group."""
+    return NicBacking(
+        kind=network.kind,
+        name=network.name,
+        portgroup_key=network.portgroup_key,
+        switch_uuid=network.switch_uuid,
+    )
+
+
+def _is_on(nic: VmNic, network: NetworkInfo) -> bool:
+    if nic.kind != network.kind:
+        return False
+    return nic.network == (network.name if nic.kind == "standard" else network.portgroup_key)

@@ -1,0 +1,255 @@
+"""Snapshot: an image of a running instance's root disk."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vmops import in_flight
+from vmops.errors import FileNotFound, NotSupported, QuiesceFailed
+from vmops.images.store import ImageStore
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.image import AdapterType, DiskType, Firmware, Image
+from vmops.model.power import PowerState
+from vmops.ops.engine import Engine
+from vmops.ops.own_disks import root_disk
+from vmops.progress import Observer
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.nfc_lease import DeviceUrl, NfcLease
+from vmops.vsphere.session import Session
+from vmops.vsphere.snapshots import Snapshot, create_snapshot, find_snapshot
+from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.vm_files import VmDisk
+from vmops.vsphere.vm_hardware import VmHardware
+
+log = logging.getLogger(__name__)
+
+IMAGE_PENDING_UPLOAD = "image_pending_upload"
+IMAGE_UPLOADING = "image_uploading"
+
+# vSphere's names for controllers in the keys of a lease's disks, "/vm-12/VirtualIDEController0:0".
+_CONTROLLERS: dict[AdapterType, str] = {
+    AdapterType.IDE: "VirtualIDEController",
+    AdapterType.BUS_LOGIC: "VirtualBusLogicController",
+    AdapterType.LSI_LOGIC: "VirtualLsiLogicController",
+    AdapterType.LSI_LOGIC_SAS: "VirtualLsiLogicSASController",
+    AdapterType.PARA_VIRTUAL: "ParaVirtualSCSIController",
+}
+
+
+class UpdateTaskState(Protocol):
+    """Nova's callback for the state of an image that is being made."""
+
+    def __call__(self, *, task_state: str, expected_state: str | None = None) -> Any:
+        """Take over the new state, if the present one is the expected one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotResult:
+    """The image that was made. ``quiesced`` False: it is as if the power had failed."""
+
+    image: Image
+    quiesced: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """What is known of the VM before anything is done."""
+
+    vm: VirtualMachine
+    hardware: VmHardware
+    root: VmDisk
+    guest_id: str
+    tools_run: bool
+    project_id: str
+
+    @property
+    def adapter(self) -> AdapterType:
+        return self.hardware.controller(self.root.controller_key).adapter
+
+    @property
+    def root_key(self) -> str:
+        """How a lease's keys end for the root disk."""
+        controller = self.hardware.controller(self.root.controller_key)
+        return f"/{_CONTROLLERS[controller.adapter]}{controller.bus}:{self.root.unit_number}"
+
+    def image_properties(self) -> dict[str, str]:
+        """What `spawn` needs to boot from the image."""
+        properties = {
+            "vmware_ostype": self.guest_id,
+            "vmware_adaptertype": self.adapter.value,
+            "vmware_image_version": "1",
+        }
+        if self.project_id:
+            properties["owner_id"] = self.project_id
+        if self.hardware.firmware is Firmware.EFI:
+            properties["hw_firmware_type"] = "uefi"
+        return properties
+
+
+def snapshot(  # noqa: PLR0913 - what, whither, and who is told
+    engine: Engine,
+    images: ImageStore,
+    instance_uuid: str,
+    name: str,
+    update_task_state: UpdateTaskState,
+    observe: Observer,
+    *,
+    project_id: str = "",
+) -> SnapshotResult:
+    """Make an image of an instance's root disk; the instance runs on.
+
+    1. Look at the VM
+    2. Create the snapshot
+    3. Upload the disk to the image store
+    4. Delete the snapshot
+
+    In step 3 the disk leaves through a lease on the snapshot, its chain coalesced on the way. Where
+    the endpoint cannot do that, the chain is coalesced to a temporary disk, whose data file is
+    uploaded and which is deleted. Where the guest's Tools run it is asked to hold its writes;
+    otherwise, and where it cannot, the image is as after a power failure, and the result says so.
+
+    ``update_task_state`` is called with image_pending_upload before step 2 and with
+    image_uploading, expecting image_pending_upload, before step 3. Whatever fails, no snapshot,
+    file, lease or image is left.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        NoRootDisk: it has no disk; no state was told.
+        AlreadyExists: the store has an image of this name.
+        NoDiskSpace: the datastore is full.
+        TransferFailed: the bytes did not all arrive.
+    """
+
+    def do(vm: VirtualMachine) -> SnapshotResult:
+        with Operation("snapshot", observe) as run:
+            subject = run(look_at(vm, instance_uuid, project_id))
+            update_task_state(task_state=IMAGE_PENDING_UPLOAD)
+            made, quiesced = run(take_snapshot(engine.session, subject, observe))
+            update_task_state(task_state=IMAGE_UPLOADING, expected_state=IMAGE_PENDING_UPLOAD)
+            image = run(upload_disk(engine, images, subject, made, name, observe))
+            run(delete_snapshot(made, observe))
+        return SnapshotResult(image=image, quiesced=quiesced)
+
+    return with_vm(engine.session, instance_uuid, do)
+
+
+@step("Look at the VM")
+def look_at(vm: VirtualMachine, instance_uuid: str, project_id: str) -> Reversible[_Subject]:
+    """Find the disk that the VM writes to now, at the end of its chain, in one read."""
+    hardware, more = vm.hardware_and("config.guestId", "guest.toolsRunningStatus")
+    yield _Subject(
+        vm=vm,
+        hardware=hardware,
+        root=root_disk(hardware, instance_uuid),
+        guest_id=str(more.get("config.guestId") or "otherGuest"),
+        tools_run=more.get("guest.toolsRunningStatus") == "guestToolsRunning",
+        project_id=project_id,
+    )
+
+
+@step("Create the snapshot")
+def take_snapshot(
+    session: Session, subject: _Subject, observe: Observer
+) -> Reversible[tuple[Snapshot, bool]]:
+    """Freeze the disk's state; what the VM writes from now on goes elsewhere.
+
+    A snapshot that was made although its answer was lost is found by its name and removed.
+    """
+    name = in_flight.unique_name("vmops-snapshot")
+    running = subject.hardware.files.power_state is PowerState.POWERED_ON
+    quiesced = running and subject.tools_run
+    try:
+        try:
+            made = create_snapshot(session, subject.vm, name, quiesce=quiesced, observe=observe)
+        except QuiesceFailed as failure:
+            log.warning("%s is not quiesced, its image is crash-consistent: %s", name, failure)
+            quiesced = False
+            made = create_snapshot(session, subject.vm, name, quiesce=False, observe=observe)
+    except BaseException:
+        if (left := find_snapshot(session, subject.vm, name)) is not None:
+            left.remove(missing_ok=True, observe=observe)
+        raise
+    yield made, quiesced or not running
+    made.remove(missing_ok=True, observe=observe)
+
+
+@step("Upload the disk to the image store")
+def upload_disk(
+    engine: Engine,
+    images: ImageStore,
+    subject: _Subject,
+    made: Snapshot,
+    name: str,
+    observe: Observer,
+) -> Reversible[Image]:
+    """Stream the root disk into the store, by a lease or by a coalesced copy."""
+    try:
+        lease = made.export()
+    except NotSupported as refusal:
+        log.info("snapshots cannot be exported here, the disk is copied first: %s", refusal)
+        image = _upload_copy(engine, images, subject, name, observe)
+    else:
+        image = _upload_export(lease, images, subject, name, observe)
+    yield image
+    images.remove(image.id)
+
+
+def _upload_export(
+    lease: NfcLease, images: ImageStore, subject: _Subject, name: str, observe: Observer
+) -> Image:
+    with lease:
+        device = _root_device(lease.wait_ready(), subject.root_key)
+        image = images.receive(
+            name,
+            lease.download(device, observe=observe, name=name),
+            disk_type=DiskType.STREAM_OPTIMIZED,
+            properties=subject.image_properties(),
+        )
+        try:
+            lease.complete()
+        except BaseException:
+            images.remove(image.id)
+            raise
+    return image
+
+
+def _root_device(devices: tuple[DeviceUrl, ...], key: str) -> DeviceUrl:
+    """The root disk among a lease's disks."""
+    disks = [device for device in devices if device.is_disk]
+    for device in disks:
+        if len(disks) == 1 or device.key.endswith(key):
+            return device
+    raise FileNotFound(f"root disk {key}", [device.key for device in disks])
+
+
+def _upload_copy(
+    engine: Engine, images: ImageStore, subject: _Subject, name: str, observe: Observer
+) -> Image:
+    """Coalesce the chain below the snapshot to a temporary disk, and upload its data file."""
+    session = engine.session
+    source = DatastorePath.parse(subject.root.file_name)
+    folder = DatastorePath(source.datastore, engine.settings.cache_folder).joined(
+        in_flight.unique_name("tmp")
+    )
+    disk = folder.joined("snapshot.vmdk")
+    session.file_manager.make_directory(folder, parents=True)
+    try:
+        session.virtual_disk_manager.copy(source, disk, disk_type="thin", observe=observe)
+        return images.receive(
+            name,
+            session.datastore_files.download(disk.flat),
+            disk_type=DiskType.PREALLOCATED,
+            properties=subject.image_properties(),
+        )
+    finally:
+        session.file_manager.delete(folder, missing_ok=True)
+
+
+@step("Delete the snapshot")
+def delete_snapshot(made: Snapshot, observe: Observer) -> Reversible[None]:
+    """Let the VM write to one chain again."""
+    made.remove(missing_ok=True, observe=observe)
+    yield

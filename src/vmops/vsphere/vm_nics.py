@@ -1,0 +1,92 @@
+"""A virtual machine's NICs: what they are plugged into, and which interfaces they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pyVmomi import vim
+
+PATHS = ("config.hardware.device", "config.extraConfig")
+
+# The first NIC's key; NIC number N of Nova's ``nvp.iface-id.N`` has the key 4000 + N.
+FIRST_NIC_KEY = 4000
+_INTERFACE_PREFIX = "nvp.iface-id."
+
+NetworkKind = Literal["standard", "distributed", "opaque"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmNic:
+    """A NIC. ``network`` is a port group's name, or key where ``kind`` is not "standard"."""
+
+    key: int
+    mac_address: str
+    kind: NetworkKind
+    network: str
+    connected: bool
+    device: Any = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmNics:
+    """All NICs, and the numbers under which interface ids are noted."""
+
+    nics: tuple[VmNic, ...]
+    interface_ids: dict[int, str]
+
+    def find(self, interface_id: str, mac_address: str) -> VmNic | None:
+        """The NIC of an interface: by its MAC address, else by its id."""
+        for nic in self.nics:
+            if mac_address and nic.mac_address == mac_address:
+                return nic
+        if mac_address or not interface_id:
+            return None
+        keys = {
+            FIRST_NIC_KEY + n for n, noted in self.interface_ids.items() if noted == interface_id
+        }
+        return next((nic for nic in self.nics if nic.key in keys), None)
+
+    def number_of(self, interface_id: str) -> int | None:
+        """The number under which an interface id is noted."""
+        return next((n for n, noted in self.interface_ids.items() if noted == interface_id), None)
+
+    def free_numbers(self, count: int) -> list[int]:
+        """The lowest numbers that neither a NIC nor a note has."""
+        taken = {nic.key - FIRST_NIC_KEY for nic in self.nics} | set(self.interface_ids)
+        return [n for n in range(count + len(taken)) if n not in taken][:count]
+
+
+def nics_from(values: dict[str, Any]) -> VmNics:
+    """From the values of `PATHS`, any of which may be missing."""
+    devices = values.get("config.hardware.device") or ()
+    numbers = {}
+    for option in values.get("config.extraConfig") or ():
+        number = str(option.key).removeprefix(_INTERFACE_PREFIX)
+        if str(option.key).startswith(_INTERFACE_PREFIX) and number.isdigit() and option.value:
+            numbers[int(number)] = str(option.value)
+    cards = [d for d in devices if isinstance(d, vim.vm.device.VirtualEthernetCard)]
+    return VmNics(nics=tuple(map(_nic, cards)), interface_ids=numbers)
+
+
+def _nic(device: Any) -> VmNic:
+    backing = device.backing
+    card = vim.vm.device.VirtualEthernetCard
+    kind: NetworkKind = "standard"
+    if isinstance(backing, card.DistributedVirtualPortBackingInfo):
+        kind, network = "distributed", str(backing.port.portgroupKey)
+    elif isinstance(backing, card.OpaqueNetworkBackingInfo):
+        kind, network = "opaque", str(backing.opaqueNetworkId)
+    else:
+        network = str(getattr(backing, "deviceName", "") or "")
+    connectable = device.connectable
+    return VmNic(
+        key=int(device.key),
+        mac_address=str(device.macAddress or "").lower(),
+        kind=kind,
+        network=network,
+        connected=bool(connectable.connected or connectable.startConnected)
+        if connectable
+        else True,
+        device=device,
+    )
