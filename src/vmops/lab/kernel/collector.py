@@ -46,7 +46,7 @@ class _State:
         self.kernel.unwatch(self.stream.note)
         for each in list(self.stream.filters):
             self.drop(each)
-        self.stream.cancel(fault)
+        self.stream.end(fault)
 
 
 class PropertyCollector(ManagedObject):

@@ -31,6 +31,7 @@ class UpdateStream:
         self._last: Any = None
         self._pending: deque[tuple[PropertyFilter, Any]] = deque()
         self._waiting: set[asyncio.Future[None]] = set()
+        self._ended: Exception | None = None
 
     def add(self, new: PropertyFilter) -> None:
         """Start to hear of what a filter finds."""
@@ -57,6 +58,14 @@ class UpdateStream:
             if not future.done():
                 future.set_exception(fault)
 
+    def end(self, fault: Exception) -> None:
+        """Make everybody who waits now or later raise this.
+
+        Also who was just woken by a change and has not looked yet: a cancellation misses those.
+        """
+        self._ended = fault
+        self.cancel(fault)
+
     async def wait(self, version: str, max_objects: int | None, max_wait_s: float | None) -> Any:
         """The next update set; None when nothing changed for so many seconds (None: no limit).
 
@@ -65,6 +74,7 @@ class UpdateStream:
         Raises:
             vmodl.query.InvalidCollectorVersion: neither the last version nor the one before.
             vmodl.fault.RequestCanceled: somebody called `cancel`.
+            Exception: what `end` was called with.
         """
         if not version:
             self._restart()
@@ -72,6 +82,8 @@ class UpdateStream:
         try:
             async with asyncio.timeout(max_wait_s or None):
                 while (found := self._next(version, max_objects)) is None:
+                    if self._ended is not None:
+                        raise self._ended
                     if max_wait_s == 0:
                         return None
                     await self._change()
