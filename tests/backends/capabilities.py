@@ -11,6 +11,8 @@ class Capability(StrEnum):
     VCENTER = "a vCenter's cluster"
     DISTRIBUTED_NETWORK = "a distributed port group"
     TWO_DATASTORES = "two datastores"
+    LOCAL_FILES = "datastores that are directories of this machine"
+    NESTED_POOLS = "VMs in nested resource pools"
     DISK_BYTES = "disks with bytes"
     LINKED_CLONES = "linked clones"
     DISK_CONVERSION = "copies that convert a disk"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from vmops.model.datastore_path import DatastorePath
 
+TEMPORARY = "/tmp-"  # noqa: S108 - what the image cache calls its unfinished entries
+
 
 def tree(root: Path) -> dict[str, int]:
     """Every file with its size and every folder with -1, by path below the root."""

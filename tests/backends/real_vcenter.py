@@ -31,6 +31,8 @@ VARIABLES = {
     "VMOPS_TEST_VCENTER_DISTRIBUTED_NETWORK": "a distributed port group",
 }
 LACKS = {
+    Capability.LOCAL_FILES: "its datastores are on its hosts",
+    Capability.DISK_BYTES: "its disks cannot be read from here",
     Capability.COUNTED_CALLS: "it does not count calls",
     Capability.CONTROL: "its objects cannot be changed from outside",
     Capability.GUEST: "the view into the guest is QEMU's",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,10 +30,8 @@ def logged_in(url: str, username: str, password: str, context: ssl.SSLContext) -
     try:
         yield content
     finally:
-        try:
+        with suppress(vmodl.MethodFault, OSError):
             content.sessionManager.Logout()
-        except (vmodl.MethodFault, OSError):
-            pass
         stub.DropConnections()
 
 

@@ -31,6 +31,7 @@ LACKS = {
     Capability.CASE_BLIND_UUIDS: "UUIDs are compared with their case",
     Capability.PROMPT_UPDATES: "it looks for changes every 250 ms",
     Capability.KEYED_PATHS: "it serves whole lists only",
+    Capability.NESTED_POOLS: "a VM of a nested pool cannot be removed any more",
     Capability.GUEST: "it has no guests",
 }
 

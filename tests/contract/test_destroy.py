@@ -52,6 +52,7 @@ def a_volume(bench: Bench, folder: str) -> str:
     return path
 
 
+@needs(Capability.LOCAL_FILES)
 @pytest.mark.parametrize("state", ["poweredOff", "poweredOn", "suspended"])
 def test_vm_and_folder_are_gone_whatever_its_state(bench: Bench, state: str) -> None:
     instance = bench.spawn(power_on=state != "poweredOff")
@@ -73,7 +74,7 @@ def test_its_steps_come_in_order(bench: Bench) -> None:
     ]
 
 
-@needs(Capability.LINKED_CLONES)
+@needs(Capability.LOCAL_FILES, Capability.LINKED_CLONES)
 @pytest.mark.parametrize("way", ["flat", "streamOptimized"])
 def test_the_cached_parent_stays_and_another_instance_still_reads_it(
     bench: Bench, way: str
@@ -108,6 +109,7 @@ def test_an_instance_that_never_was_is_success_and_said_so(
     assert bench.world() == before
 
 
+@needs(Capability.LOCAL_FILES)
 def test_without_destroy_disks_the_files_stay(bench: Bench) -> None:
     instance = bench.spawn()
     bench.ops.destroy(instance, None, destroy_disks=False)
@@ -162,6 +164,7 @@ def test_a_volumes_disk_in_the_vms_own_folder_survives_and_is_named(bench: Bench
     assert (folder_of(bench, instance) / "volume-flat.vmdk").exists()
 
 
+@needs(Capability.LOCAL_FILES)
 def test_files_of_others_are_not_touched(bench: Bench) -> None:
     instance, other = bench.spawn(), bench.spawn()
     root = bench.root()
@@ -179,6 +182,7 @@ def test_files_of_others_are_not_touched(bench: Bench) -> None:
     assert bench.power(other) == "poweredOn"
 
 
+@needs(Capability.LOCAL_FILES)
 def test_the_folder_of_the_vmx_is_removed_and_not_one_of_the_uuids_name(bench: Bench) -> None:
     """A VM moved by its owner may have another folder than the one it was made in."""
     instance = bench.spawn(power_on=False)
@@ -190,7 +194,7 @@ def test_the_folder_of_the_vmx_is_removed_and_not_one_of_the_uuids_name(bench: B
     assert not folder_of(bench, instance).exists()
 
 
-@needs(Capability.REGISTERED_CONFIG)
+@needs(Capability.LOCAL_FILES, Capability.REGISTERED_CONFIG)
 def test_a_folder_that_was_renamed_is_removed_by_what_the_vm_says(bench: Bench) -> None:
     instance = bench.spawn(power_on=False)
     vm = bench.vm(instance)
@@ -213,7 +217,7 @@ def test_a_folder_that_was_renamed_is_removed_by_what_the_vm_says(bench: Bench) 
     assert (decoy / "kept.txt").read_text() == "kept"
 
 
-@needs(Capability.LINKED_CLONES)
+@needs(Capability.LOCAL_FILES, Capability.LINKED_CLONES)
 def test_a_stray_file_in_its_folder_goes_with_it(bench: Bench) -> None:
     instance = bench.spawn(power_on=False)
     (folder_of(bench, instance) / "core.dump").write_text("x")

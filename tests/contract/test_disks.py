@@ -9,6 +9,7 @@ from pyVmomi import vim
 
 from tests.backends import files, second_view
 from tests.backends.capabilities import Capability
+from tests.backends.files import TEMPORARY
 from tests.builders import CAPACITY, WAYS, an_instance
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
@@ -89,7 +90,7 @@ def test_the_request_wins_over_the_image_and_the_image_over_the_setting(
     assert (bench.root_disk(instance).backing.parent is not None) is linked
 
 
-@needs(Capability.LINKED_CLONES)
+@needs(Capability.LOCAL_FILES, Capability.LINKED_CLONES)
 def test_a_full_clone_does_not_need_the_cached_image_any_more(bench: Bench) -> None:
     instance = bench.spawn(linked_clone=False, power_on=False)
     for entry in (bench.root() / bench.backend.cache_folder).rglob("*.vmdk"):
@@ -99,7 +100,7 @@ def test_a_full_clone_does_not_need_the_cached_image_any_more(bench: Bench) -> N
     assert bench.disk_digest(disk.backing.fileName, CAPACITY) == bench.image_digest()
 
 
-@needs(Capability.DISK_CONVERSION)
+@needs(Capability.LOCAL_FILES, Capability.DISK_CONVERSION)
 @pytest.mark.parametrize("way", ["sparse", "streamOptimized"])
 def test_a_converted_image_becomes_a_thin_disk_and_leaves_no_sparse_file(
     bench: Bench, way: str
@@ -109,7 +110,7 @@ def test_a_converted_image_becomes_a_thin_disk_and_leaves_no_sparse_file(
     assert backing.thinProvisioned
     descriptor = files.local(bench.root(), backing.fileName)
     assert 'ddb.thinProvisioned = "1"' in descriptor.read_text()
-    assert not [path for path in bench.tree() if "sparse" in path or "/tmp-" in path]
+    assert not [path for path in bench.tree() if "sparse" in path or TEMPORARY in path]
     assert set(bench.vms().values().__iter__().__next__()) > {"name"}
     assert len(bench.vms()) == 1
 

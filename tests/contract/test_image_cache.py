@@ -13,6 +13,7 @@ from typing import BinaryIO
 import pytest
 
 from tests.backends.capabilities import Capability
+from tests.backends.files import TEMPORARY
 from tests.builders import CAPACITY, WAYS, an_instance
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
@@ -71,7 +72,7 @@ def test_twenty_spawns_at_once_transfer_the_image_once(bench: Bench, way: str) -
         bench.disk_digest(bench.root_disk(one).backing.fileName, CAPACITY) for one in instances
     }
     assert digests == {bench.image_digest()}
-    assert not [path for path in cached(bench) if "/tmp-" in path]
+    assert not [path for path in cached(bench) if TEMPORARY in path]
 
 
 @needs(Capability.DISK_BYTES)
@@ -103,6 +104,7 @@ def test_engines_that_know_nothing_of_each_other_agree_all_the_same(bench: Bench
     assert len(bench.vms()) == 4
 
 
+@needs(Capability.LOCAL_FILES)
 def test_a_cached_image_is_not_transferred_again(bench: Bench) -> None:
     store = CountingStore(bench.images.store)
     ops = bench.engine(images=store)
@@ -114,7 +116,7 @@ def test_a_cached_image_is_not_transferred_again(bench: Bench) -> None:
     assert cached(bench) == before
 
 
-@needs(Capability.DISK_GROWTH)
+@needs(Capability.LOCAL_FILES, Capability.DISK_GROWTH)
 def test_another_size_of_a_cached_image_is_made_on_the_datastore(bench: Bench) -> None:
     store = CountingStore(bench.images.store)
     ops = bench.engine(images=store)
@@ -124,10 +126,10 @@ def test_another_size_of_a_cached_image_is_made_on_the_datastore(bench: Bench) -
     image = bench.images.store.get("flat")
     names = {path.rpartition("/")[2] for path in cached(bench) if path.endswith(".vmdk")}
     assert {f"{image.id}.vmdk", f"{image.id}.1.vmdk", f"{image.id}.2.vmdk"} <= names
-    assert not [path for path in cached(bench) if "/tmp-" in path]
+    assert not [path for path in cached(bench) if TEMPORARY in path]
 
 
-@needs(Capability.DISK_GROWTH)
+@needs(Capability.LOCAL_FILES, Capability.DISK_GROWTH)
 def test_a_full_clone_makes_no_sized_parent(bench: Bench) -> None:
     bench.spawn(instance=an_instance(root_gib=1), linked_clone=False, power_on=False)
     image = bench.images.store.get("flat")
@@ -179,6 +181,7 @@ def test_what_others_wait_for_fails_for_one_and_works_for_the_next(bench: Bench)
     assert len(bench.vms()) == 4
 
 
+@needs(Capability.LOCAL_FILES)
 def test_the_bytes_in_the_cache_are_those_of_the_image(bench: Bench) -> None:
     bench.spawn(power_on=False)
     image = bench.images.store.get("flat")
@@ -186,7 +189,7 @@ def test_the_bytes_in_the_cache_are_those_of_the_image(bench: Bench) -> None:
     assert hashlib.sha256(flat.read_bytes()).hexdigest() == bench.image_digest()
 
 
-@needs(Capability.LOGIN_FOR_FILES)
+@needs(Capability.LOCAL_FILES, Capability.LOGIN_FOR_FILES)
 def test_an_upload_that_the_server_refuses_says_the_status(bench: Bench) -> None:
     before = bench.world()
     bench.backend.refuse("PUT /folder", status=500)  # type: ignore[attr-defined]

@@ -130,6 +130,7 @@ def test_a_vm_that_may_come_back_is_listed(bench: Bench, state: str) -> None:
     assert bench.ops.list_instances() == [instance.uuid]
 
 
+@needs(Capability.NESTED_POOLS)
 def test_an_instance_in_a_nested_pool_is_listed(bench: Bench) -> None:
     compute = second_view.named(bench.content, vim.ComputeResource, bench.backend.cluster)
     root = second_view.properties(compute, "resourcePool")["resourcePool"]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from tests.backends.files import TEMPORARY
 from tests.backends.lab import LabBackend
 from tests.builders import an_instance
 from tests.contract.engine import Bench
@@ -153,7 +154,7 @@ def check_files(bench: Bench, before: dict[str, int]) -> None:
     cache = f"[{bench.backend.datastore}] {bench.backend.cache_folder}"
     left = {path: size for path, size in bench.tree().items() if path not in before}
     assert set(before) <= set(bench.tree())
-    strange = [path for path in left if not path.startswith(cache) or "/tmp-" in path]
+    strange = [path for path in left if not path.startswith(cache) or TEMPORARY in path]
     assert strange == []
     for path in left:
         if path.endswith("-flat.vmdk"):

@@ -38,7 +38,8 @@ class _Holding:
 
     def readinto(self, buffer: memoryview) -> int:
         if self._left == 0:
-            print(HELD, flush=True)
+            sys.stdout.write(f"{HELD}\n")
+            sys.stdout.flush()
             time.sleep(60)
         block = self._stream.read(min(len(buffer), self._left))
         self._left -= len(block)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends.files import TEMPORARY
 from tests.builders import Images, a_disk, an_instance, qemu_img
 from tests.contract.engine import Bench
 from vmops import DirectoryImageStore
@@ -91,7 +92,7 @@ def test_it_is_not_taken_into_the_store(
     bad = make(tmp_path, images.store.directory / "streamOptimized.vmdk")
     with pytest.raises(ImageNotAcceptable, match=says):
         store.add(bad, "bad")
-    assert not [entry for entry in (tmp_path / "store").glob("*")]
+    assert not list((tmp_path / "store").glob("*"))
 
 
 @pytest.mark.parametrize(("make", "says"), BAD, ids=[make.__name__ for make, _ in BAD])
@@ -120,10 +121,10 @@ def test_one_that_changes_after_it_was_looked_at_is_noticed(
     bad.replace(tmp_path / "store" / "soon-bad.vmdk")
     before = bench.world()
     with pytest.raises(ImageNotAcceptable):
-        bench.ops  # the engine takes an image that was read before
+        # The engine is given an image that was read before.
         bench.engine(images=store).spawn(None, an_instance(), image, None)
     assert bench.vms() == before[0]
-    assert not [path for path in bench.tree() if "/tmp-" in path]
+    assert not [path for path in bench.tree() if TEMPORARY in path]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", "a/../b"])

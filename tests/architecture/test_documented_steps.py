@@ -1,0 +1,114 @@
+"""The numbered steps of an operation's documentation are the steps that run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.backends.lab import LabBackend
+from tests.builders import WAYS, Images, an_image_store, an_instance
+from tests.contract.engine import Bench
+from vmops.ops.destroy import destroy
+from vmops.ops.spawn import spawn
+
+_STEP = re.compile(r"^\s*(\d+(?:\.\d+)?)\. (.+)$")
+_CASE = re.compile(r"^\s*(\w+) image, not cached:$")
+SIZED = "Make a copy of the flavor's size"
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """The titles of the steps, and of those below step 3 for each way of an image."""
+
+    main: list[str]
+    filling: dict[str, list[str]]
+
+
+def documented(text: str) -> Documented:
+    """Read the numbered list of a docstring."""
+    found = Documented([], {})
+    case = ""
+    for line in text.splitlines():
+        if heading := _CASE.match(line):
+            case = heading[1]
+        elif numbered := _STEP.match(line):
+            number, title = numbered.groups()
+            if "." in number:
+                found.filling.setdefault(case, []).append(title)
+            else:
+                found.main.append(title)
+    return found
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    images: Images = an_image_store(tmp_path_factory.mktemp("store") / "images")
+    backend = LabBackend("lab")
+    try:
+        with backend.connect() as session:
+            yield Bench(backend=backend, session=session, images=images)
+    finally:
+        backend.close()
+
+
+@pytest.fixture(autouse=True)
+def _clean(bench: Bench) -> Iterator[None]:
+    bench.events.clear()
+    yield
+    bench.backend.clean()
+
+
+def test_every_way_is_documented() -> None:
+    steps = documented(spawn.__doc__ or "")
+    assert set(steps.filling) == set(WAYS)
+    assert len(steps.main) == 6
+
+
+@pytest.mark.parametrize("root_gib", [0, 1], ids=["size-of-the-image", "bigger"])
+@pytest.mark.parametrize("linked", [True, False], ids=["linked", "full"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_spawn_runs_what_its_documentation_lists(
+    bench: Bench, way: str, linked: bool, root_gib: int
+) -> None:
+    steps = documented(spawn.__doc__ or "")
+    bench.spawn(way, instance=an_instance(root_gib=root_gib), linked_clone=linked)
+    ran = bench.steps()
+    main = [title for operation, title in ran if operation == "spawn"]
+    filling = [title for operation, title in ran if operation == "cache image"]
+    assert main == [t for t in steps.main if not (linked and t.startswith("Copy the image"))]
+    sized = linked and root_gib
+    assert filling == [title for title in steps.filling[way] if sized or title != SIZED]
+    at = ran.index(("cache image", filling[0]))
+    assert ran[at - 1] == ("spawn", main[2]), "the image is put there in step 3"
+
+
+def test_a_spawn_that_is_not_to_run_leaves_the_last_step_out(bench: Bench) -> None:
+    steps = documented(spawn.__doc__ or "")
+    bench.spawn(power_on=False)
+    assert [title for op, title in bench.steps() if op == "spawn"][-1] == steps.main[-2]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_destroy_runs_what_its_documentation_lists(bench: Bench, running: bool) -> None:
+    steps = documented(destroy.__doc__ or "").main
+    instance = bench.spawn(power_on=running)
+    bench.events.clear()
+    bench.ops.destroy(instance, None)
+    ran = [title for operation, title in bench.steps() if operation == "destroy"]
+    left_out = {"Detach what is not its own"} | (set() if running else {"Power off"})
+    assert ran == [title for title in steps if title not in left_out]
+
+
+def test_the_steps_of_a_detaching_destroy_are_all_of_them(bench: Bench) -> None:
+    from tests.faults.test_destroy import attach_volume  # noqa: PLC0415
+
+    steps = documented(destroy.__doc__ or "").main
+    instance = bench.spawn(power_on=False)
+    attach_volume(bench, instance)
+    bench.ops.power_on(None, instance)
+    bench.events.clear()
+    bench.ops.destroy(instance, None)
+    assert [title for op, title in bench.steps() if op == "destroy"] == steps
