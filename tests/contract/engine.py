@@ -66,6 +66,7 @@ class Bench:
         session = changes.pop("session", self.session)
         return VMwareVMOps(
             session,
+            virtapi=changes.pop("virtapi", None),
             cluster_name=cluster,
             images=changes.pop("images", self.images.store),
             config=replace(self.settings, **changes),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from vmops.errors import (
     FileNotFound,
     InstanceNotFound,
-    InvalidName,
     InvalidPowerState,
     LeftBehind,
     ManagedObjectNotFound,
@@ -16,6 +15,7 @@ from vmops.errors import (
 )
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
+from vmops.ops.own_disks import is_below, loose_disks, vm_folder
 from vmops.progress import Observer, log_event
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.lookup import find_vm
@@ -34,6 +34,8 @@ class Belongings:
     foreign_disk_keys: tuple[int, ...]
     """Device keys of disks that are not the VM's own: volumes, and disks elsewhere."""
     serial_logs: tuple[DatastorePath, ...]
+    loose_disks: frozenset[str] = frozenset()
+    """Disks of its own that need not be attached: of a rescue, of a resize."""
 
 
 def destroy(
@@ -110,34 +112,20 @@ def sort_files(files: VmFiles) -> Belongings:
 
     A disk is its own if it lies in the VM's folder and is not marked as a volume's.
     """
-    folder = _folder(files.vmx)
+    folder = vm_folder(files)
     foreign = tuple(
         disk.key
         for disk in files.disks
-        if disk.uuid in files.volume_disk_uuids or not _is_below(disk.file_name, folder)
+        if disk.uuid in files.volume_disk_uuids or not is_below(disk.file_name, folder)
     )
-    logs = tuple(
-        DatastorePath.parse(name) for name in files.serial_files if _is_below(name, folder)
-    )
+    logs = tuple(DatastorePath.parse(name) for name in files.serial_files if is_below(name, folder))
     return Belongings(
-        power_state=files.power_state, folder=folder, foreign_disk_keys=foreign, serial_logs=logs
+        power_state=files.power_state,
+        folder=folder,
+        foreign_disk_keys=foreign,
+        serial_logs=logs,
+        loose_disks=loose_disks(files),
     )
-
-
-def _folder(vmx: str) -> DatastorePath | None:
-    """The VM's folder; None where there is none of its own (a .vmx in the datastore's root)."""
-    try:
-        folder = DatastorePath.parse(vmx).parent
-    except InvalidName:
-        return None
-    return folder if folder.path else None
-
-
-def _is_below(file_name: str, folder: DatastorePath | None) -> bool:
-    try:
-        return folder is not None and DatastorePath.parse(file_name).is_below(folder)
-    except InvalidName:
-        return False
 
 
 @step("Power off")
@@ -172,13 +160,15 @@ def remove_with_files(
         session.datastore_files.delete(serial_log, missing_ok=True)
     vm.destroy(missing_ok=True, observe=observe)
     if own.folder is not None and session.datastore_files.exists(own.folder):
-        _clear(session, own.folder)
+        _clear(session, own.folder, own.loose_disks)
     yield
 
 
-def _clear(session: Session, folder: DatastorePath) -> None:
+def _clear(session: Session, folder: DatastorePath, own_disks: frozenset[str]) -> None:
     """Delete a removed VM's folder, unless there are disks in it that are not the VM's."""
     try:
+        for disk in own_disks:
+            session.virtual_disk_manager.delete(DatastorePath.parse(disk), missing_ok=True)
         names = [file.name for file in session.browse(folder)]
         disks = [name for name in names if name.endswith(".vmdk")]
         if disks:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from vmops.errors import InvalidPowerState, NotSupported
 from vmops.model.power import PowerState
+from vmops.ops.settled import refuse_rescued, refuse_resized
 from vmops.ops.states import called, describe_state
 from vmops.progress import Observer
 from vmops.specs import extra_config
@@ -29,14 +30,18 @@ def pause(session: Session, instance_uuid: str, observe: Observer, *, emulate: b
     Raises:
         InstanceNotFound: there is no such instance.
         InvalidPowerState: it is off, or suspended.
+        InvalidState: it is rescued, or in the middle of a resize.
         NotSupported: the engine was told not to emulate what vSphere does not have.
     """
     _refuse_unless(emulate)
 
     def do(vm: VirtualMachine) -> None:
-        state = vm.power_state()
-        if state is PowerState.SUSPENDED and is_paused(vm):
+        files = vm.files()
+        state, found = files.power_state, files.extra_config
+        if state is PowerState.SUSPENDED and found.get(extra_config.PAUSED) == "1":
             return
+        refuse_rescued(called(vm, instance_uuid), found)
+        refuse_resized(called(vm, instance_uuid), found)
         if state is not PowerState.POWERED_ON:
             raise InvalidPowerState(
                 f"{called(vm, instance_uuid)} is {describe_state(state)};"

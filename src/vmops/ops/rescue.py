@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Self
+from dataclasses import replace
+from typing import Any
 
-from vmops.errors import InvalidState, NoRootDisk, NotRescued
+from vmops.errors import InvalidPowerState, InvalidState, NoRootDisk, NotRescued
 from vmops.images.cache import CachedImage, CachePlace
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.model.power import PowerState
-from vmops.ops.destroy import sort_files
 from vmops.ops.engine import Engine
+from vmops.ops.own_disks import own_folder, root_disk
+from vmops.ops.rescue_note import RescueNote, find_note
+from vmops.ops.settled import refuse_resized, refuse_suspended
 from vmops.ops.states import called
 from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs import rescue as specs
+from vmops.specs.disks import DESCRIPTOR_ADAPTERS
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 from vmops.vsphere.vm_files import VmDisk
 from vmops.vsphere.vm_hardware import VmHardware
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RescueNote:
-    """What unrescue needs to know; kept in the VM's extraConfig from before the first change."""
-
-    disk: str
-    """The rescue disk's datastore path."""
-    boot_order: tuple[str | int, ...] = ()
-    efi_quick_boot: str = ""
-
-    def dump(self) -> str:
-        """As JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
-
-    @classmethod
-    def load(cls, text: str) -> Self:
-        """From JSON."""
-        values = json.loads(text)
-        return cls(
-            disk=str(values["disk"]),
-            boot_order=tuple(values["boot_order"]),
-            efi_quick_boot=str(values["efi_quick_boot"]),
-        )
 
 
 def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) -> None:
@@ -54,8 +34,8 @@ def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) 
 
     1. Look at the VM
     2. Put the image in the datastore's cache
-    3. Power off
-    4. Note what has to be put back
+    3. Note what has to be put back
+    4. Power off
     5. Copy the image to the rescue disk
     6. Attach the rescue disk
     7. Boot from the rescue disk
@@ -65,7 +45,9 @@ def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) 
 
     Raises:
         InstanceNotFound: there is no such instance.
-        InvalidState: it is rescued already; nothing was changed.
+        InvalidState: it is rescued already, paused, or in the middle of a resize. Nothing was
+            changed, nor in what follows.
+        InvalidPowerState: it is suspended.
         NoRootDisk: it has no disk that it boots from.
         UnsupportedDevice: there is no place left for a disk.
         ImageNotAcceptable, NoDiskSpace, TransferFailed: the image cannot be put there.
@@ -75,13 +57,17 @@ def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) 
         with Operation("rescue", observe) as run:
             hardware = run(look_at(vm, instance_uuid))
             root = root_disk(hardware, instance_uuid)
+            slot = hardware.free_slot(root)
             target = own_folder(hardware, instance_uuid).joined(f"{instance_uuid}-rescue.vmdk")
             cached = run(cached_image(engine, image, target.datastore, observe))
+            run(note_rescue(engine.session, vm, hardware, target, observe))
             if hardware.files.power_state is not PowerState.POWERED_OFF:
-                run(power_off(vm, hardware.files.power_state, observe))
-            run(note_rescue(vm, hardware, target, observe))
-            run(copy_to_rescue_disk(engine, cached, target, observe))
-            run(attach_rescue_disk(vm, hardware, root, cached, target, observe))
+                run(power_off(vm, observe))
+            run(copy_to_rescue_disk(engine, hardware, root, cached, target, observe))
+            spec = specs.attach_disk(
+                target, cached.capacity_bytes, slot.controller_key, slot.unit_number
+            )
+            run(attach_rescue_disk(vm, spec, observe))
             run(boot_from_rescue_disk(vm, target, observe))
             run(power_on(vm, observe))
 
@@ -95,74 +81,76 @@ def unrescue(
 
     1. Look at the VM
     2. Power off
-    3. Detach the rescue disk and boot as before
-    4. Delete what is left of the rescue disk
+    3. Delete what is left of the rescue disk
+    4. Detach the rescue disk and boot as before
     5. Power on
+    6. Forget the rescue
 
-    May be repeated after a failure or a crash at any point, of `rescue` as well as its own.
+    Step 3 is that of a rescue that died before it attached its disk. May be repeated after a
+    failure or a crash at any point, of `rescue` as well as its own.
 
     Raises:
         InstanceNotFound: there is no such instance.
         NotRescued: it is not rescued; nothing was changed.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        with Operation("unrescue", observe) as run:
-            hardware = run(look_at_rescued(vm, instance_uuid))
-            note = RescueNote.load(hardware.files.extra_config[extra_config.RESCUE])
-            if hardware.files.power_state is not PowerState.POWERED_OFF:
-                run(power_off_rescued(vm, observe))
-            run(detach_rescue_disk(vm, hardware, note, observe))
-            run(delete_rescue_disk(engine, note))
-            if power_on_after:
-                run(power_on(vm, observe))
-
-    with_vm(engine.session, instance_uuid, do)
+    with_vm(
+        engine.session,
+        instance_uuid,
+        lambda vm: _restore(
+            engine.session, vm, observe, called(vm, instance_uuid), power_on_after=power_on_after
+        ),
+    )
 
 
-def root_disk(hardware: VmHardware, instance_uuid: str) -> VmDisk:
-    """The disk that an instance boots from.
+def _restore(
+    session: Session, vm: VirtualMachine, observe: Observer, name: str, *, power_on_after: bool
+) -> None:
+    with Operation("unrescue", observe) as run:
+        hardware, note = run(look_at_rescued(vm, name))
+        is_on = hardware.files.power_state is not PowerState.POWERED_OFF
+        disk = _rescue_disk(hardware, note.disk)
+        is_changed = not note.restored and _boots_otherwise(hardware, note, disk)
+        if is_on and is_changed:
+            run(power_off(vm, observe))
+            is_on = False
+        if disk is None:
+            run(delete_rescue_disk(session, note))
+        if is_changed:
+            run(detach_rescue_disk(vm, disk, note, observe))
+        if power_on_after and not is_on:
+            run(power_on(vm, observe))
+        if is_on and not power_on_after:
+            run(power_off(vm, observe))
+        run(forget_rescue(vm, observe))
 
-    It is the one with the lowest place: of its own disks, or of its volumes if it has only those.
 
-    Raises:
-        NoRootDisk: it has none.
-    """
-    disks = sorted(hardware.files.disks, key=lambda d: (d.controller_key, d.unit_number))
-    own = [d for d in disks if d.uuid not in hardware.files.volume_disk_uuids]
-    if not disks:
-        raise NoRootDisk(f"Instance {instance_uuid} has no disk.")
-    return (own or disks)[0]
-
-
-def own_folder(hardware: VmHardware, instance_uuid: str) -> DatastorePath:
-    """The VM's own folder, which is never a volume's.
-
-    Raises:
-        NoRootDisk: it has none.
-    """
-    folder = sort_files(hardware.files).folder
-    if folder is None:
-        raise NoRootDisk(f"Instance {instance_uuid} has no folder of its own on a datastore.")
-    return folder
+def _boots_otherwise(hardware: VmHardware, note: RescueNote, disk: VmDisk | None) -> bool:
+    """Whether the VM is not as it was; a rescue that died early has changed nothing yet."""
+    order = tuple(specs.boot_order_keys(hardware.boot_order))
+    quick_boot = hardware.files.extra_config.get(extra_config.EFI_QUICK_BOOT, "")
+    return disk is not None or (order, quick_boot) != (note.boot_order, note.efi_quick_boot)
 
 
 @step("Look at the VM")
 def look_at(vm: VirtualMachine, instance_uuid: str) -> Reversible[VmHardware]:
     """Read it in one read, and refuse a second rescue."""
     hardware = vm.hardware()
-    if hardware.files.extra_config.get(extra_config.RESCUE):
-        raise InvalidState(f"{called(vm, instance_uuid)} is rescued already. Unrescue it first.")
+    found, name = hardware.files.extra_config, called(vm, instance_uuid)
+    if find_note(found) is not None:
+        raise InvalidState(f"{name} is rescued already. Unrescue it first.")
+    refuse_resized(name, found)
+    refuse_suspended(name, found, hardware.files.power_state)
     yield hardware
 
 
 @step("Look at the VM")
-def look_at_rescued(vm: VirtualMachine, instance_uuid: str) -> Reversible[VmHardware]:
+def look_at_rescued(vm: VirtualMachine, name: str) -> Reversible[tuple[VmHardware, RescueNote]]:
     """Read it in one read, and refuse one that is not rescued."""
     hardware = vm.hardware()
-    if not hardware.files.extra_config.get(extra_config.RESCUE):
-        raise NotRescued(f"{called(vm, instance_uuid)} is not rescued.")
-    yield hardware
+    note = find_note(hardware.files.extra_config)
+    if note is None:
+        raise NotRescued(f"{name} is not rescued.")
+    yield hardware, note
 
 
 @step("Put the image in the datastore's cache")
@@ -186,75 +174,81 @@ def cached_image(
     )
 
 
-@step("Power off")
-def power_off(vm: VirtualMachine, before: PowerState | None, observe: Observer) -> Reversible[None]:
-    """Pull the plug; undone, a VM that ran runs again."""
-    vm.power_off(observe=observe)
-    yield
-    if before is PowerState.POWERED_ON:
-        vm.power_on(observe=observe)
-
-
-@step("Power off")
-def power_off_rescued(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
-    """Pull the plug of the rescue system."""
-    vm.power_off(observe=observe)
-    yield
-
-
 @step("Note what has to be put back")
 def note_rescue(
-    vm: VirtualMachine, hardware: VmHardware, target: DatastorePath, observe: Observer
+    session: Session,
+    vm: VirtualMachine,
+    hardware: VmHardware,
+    target: DatastorePath,
+    observe: Observer,
 ) -> Reversible[None]:
-    """Write the note before the first change, so that unrescue works whatever dies after it."""
+    """Write the note before the first change; undone, everything that it knows of is put back.
+
+    Whether a call that got no answer had its effect is looked up then, not guessed.
+    """
     note = RescueNote(
         disk=str(target),
         boot_order=tuple(specs.boot_order_keys(hardware.boot_order)),
         efi_quick_boot=hardware.files.extra_config.get(extra_config.EFI_QUICK_BOOT, ""),
+        was_on=hardware.files.power_state is PowerState.POWERED_ON,
     )
-    vm.reconfigure(settings({extra_config.RESCUE: note.dump()}), observe=observe)
+    try:
+        vm.reconfigure(settings({extra_config.RESCUE: note.dump()}), observe=observe)
+    except BaseException:
+        _take_back(session, vm, note, observe)
+        raise
     yield
-    vm.reconfigure(specs.end_rescue(None, note.boot_order, _as_before(note)), observe=observe)
+    _take_back(session, vm, note, observe)
 
 
-def _as_before(note: RescueNote) -> dict[str, str]:
-    return {extra_config.RESCUE: "", extra_config.EFI_QUICK_BOOT: note.efi_quick_boot}
+def _take_back(session: Session, vm: VirtualMachine, note: RescueNote, observe: Observer) -> None:
+    settle(session, vm.moref)
+    try:
+        _restore(session, vm, observe, vm.moid, power_on_after=note.was_on)
+    except NotRescued:
+        return  # not even the note came to be
+
+
+@step("Power off")
+def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Pull the plug; the note's undo powers on again."""
+    try:
+        vm.power_off(observe=observe)
+    except InvalidPowerState:
+        if vm.power_state() is not PowerState.POWERED_OFF:
+            raise
+    yield
 
 
 @step("Copy the image to the rescue disk")
 def copy_to_rescue_disk(
-    engine: Engine, cached: CachedImage, target: DatastorePath, observe: Observer
-) -> Reversible[None]:
-    """Copy the cached image into the VM's own folder, also if it boots from a volume."""
-    disks = engine.session.virtual_disk_manager
-    disks.copy(cached.path, target, observe=observe)
-    yield
-    disks.delete(target, missing_ok=True)
-
-
-@step("Attach the rescue disk")
-def attach_rescue_disk(
-    vm: VirtualMachine,
+    engine: Engine,
     hardware: VmHardware,
     root: VmDisk,
     cached: CachedImage,
     target: DatastorePath,
     observe: Observer,
 ) -> Reversible[None]:
+    """Copy the cached image into the VM's own folder, also if it boots from a volume."""
+    adapter = hardware.controller(root.controller_key).adapter
+    engine.session.virtual_disk_manager.copy(
+        cached.path, target, "thin", DESCRIPTOR_ADAPTERS[adapter], observe=observe
+    )
+    yield
+
+
+@step("Attach the rescue disk")
+def attach_rescue_disk(vm: VirtualMachine, spec: Any, observe: Observer) -> Reversible[None]:
     """Attach it beside the root disk, on a controller of the same kind."""
-    slot = hardware.free_slot(root)
-    spec = specs.attach_disk(target, cached.capacity_bytes, slot.controller_key, slot.unit_number)
     vm.reconfigure(spec, observe=observe)
     yield
-    if (disk := _rescue_disk(vm.hardware(), str(target))) is not None:
-        vm.detach_devices((disk.key,), observe=observe)
 
 
 @step("Boot from the rescue disk")
 def boot_from_rescue_disk(
     vm: VirtualMachine, target: DatastorePath, observe: Observer
 ) -> Reversible[None]:
-    """Put it first, also where EFI would take its last choice; the note's undo takes it back."""
+    """Put it first, also where EFI would take its last choice."""
     disk = _rescue_disk(vm.hardware(), str(target))
     if disk is None:
         raise NoRootDisk(f"The rescue disk {target} is not attached.")
@@ -268,29 +262,42 @@ def _rescue_disk(hardware: VmHardware, path: str) -> VmDisk | None:
     return next((d for d in hardware.files.disks if d.file_name == path), None)
 
 
-@step("Detach the rescue disk and boot as before")
-def detach_rescue_disk(
-    vm: VirtualMachine, hardware: VmHardware, note: RescueNote, observe: Observer
-) -> Reversible[None]:
-    """Remove the disk with its file, restore how the VM boots, and forget the note: one change."""
-    disk = _rescue_disk(hardware, note.disk)
-    spec = specs.end_rescue(disk.key if disk else None, note.boot_order, _as_before(note))
-    vm.reconfigure(spec, observe=observe)
+@step("Delete what is left of the rescue disk")
+def delete_rescue_disk(session: Session, note: RescueNote) -> Reversible[None]:
+    """A rescue that died before it attached its disk has left the file."""
+    path = DatastorePath.parse(note.disk)
+    if session.datastore_files.exists(path):
+        session.virtual_disk_manager.delete(path, missing_ok=True)
     yield
 
 
-@step("Delete what is left of the rescue disk")
-def delete_rescue_disk(engine: Engine, note: RescueNote) -> Reversible[None]:
-    """A rescue that died before it attached its disk has left the file."""
-    path = DatastorePath.parse(note.disk)
-    if engine.session.datastore_files.exists(path):
-        engine.session.virtual_disk_manager.delete(path, missing_ok=True)
+@step("Detach the rescue disk and boot as before")
+def detach_rescue_disk(
+    vm: VirtualMachine, disk: VmDisk | None, note: RescueNote, observe: Observer
+) -> Reversible[None]:
+    """Remove the disk with its file, restore how the VM boots, and note that: one change."""
+    values = {
+        extra_config.RESCUE: replace(note, restored=True).dump(),
+        extra_config.EFI_QUICK_BOOT: note.efi_quick_boot,
+    }
+    spec = specs.end_rescue(disk.key if disk else None, note.boot_order, values)
+    vm.reconfigure(spec, observe=observe)
     yield
 
 
 @step("Power on")
 def power_on(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
-    """Start the guest; undone, it is off."""
-    vm.power_on(observe=observe)
+    """Start the guest, unless it runs."""
+    try:
+        vm.power_on(observe=observe)
+    except InvalidPowerState:
+        if vm.power_state() is not PowerState.POWERED_ON:
+            raise
     yield
-    vm.power_off(observe=observe)
+
+
+@step("Forget the rescue")
+def forget_rescue(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """The last change, so that whoever comes after a crash still finds the note."""
+    vm.reconfigure(settings({extra_config.RESCUE: ""}), observe=observe)
+    yield

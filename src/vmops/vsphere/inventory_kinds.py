@@ -22,6 +22,7 @@ Values = dict[str, Any]
 
 MARK_PATH = 'config.extraConfig["nvp.vm-uuid"]'
 PAUSED_PATH = 'config.extraConfig["vmops.paused"]'
+RESIZE_PATH = 'config.extraConfig["vmops.resize"]'
 _UPLINK_TAG = "SYSTEM/DVS.UPLINKPG"
 
 
@@ -68,7 +69,13 @@ KINDS: tuple[Kind, ...] = (
             "runtime.connectionState",
             "runtime.host",
         ),
-        ("config.managedBy.extensionKey", MARK_PATH, PAUSED_PATH),
+        (
+            "config.managedBy.extensionKey",
+            "config.changeVersion",
+            MARK_PATH,
+            PAUSED_PATH,
+            RESIZE_PATH,
+        ),
     ),
 )
 
@@ -186,6 +193,8 @@ def build_vm(moref: Moref, values: Values, tree: Tree) -> VmInfo:
         marked_paused=getattr(values.get(PAUSED_PATH), "value", "") == "1",
         num_cpu=int(values.get("config.hardware.numCPU") or 0),
         memory_mib=int(values.get("config.hardware.memoryMB") or 0),
+        resize_note=str(getattr(values.get(RESIZE_PATH), "value", None) or ""),
+        change_version=text(values, "config.changeVersion"),
     )
 
 

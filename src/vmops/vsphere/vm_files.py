@@ -33,6 +33,8 @@ class VmDisk:
     capacity_bytes: int
     controller_key: int = 0
     unit_number: int = 0
+    provisioning: str = "thin"
+    """`VirtualDiskType` of a whole copy: a delta's is thin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,4 +83,11 @@ def _disk(device: Any) -> VmDisk:
         capacity_bytes=int(device.capacityInBytes or kib_to_bytes(device.capacityInKB or 0)),
         controller_key=int(device.controllerKey or 0),
         unit_number=int(device.unitNumber or 0),
+        provisioning=_provisioning(device.backing),
     )
+
+
+def _provisioning(backing: Any) -> str:
+    if getattr(backing, "parent", None) is not None or getattr(backing, "thinProvisioned", None):
+        return "thin"
+    return "eagerZeroedThick" if getattr(backing, "eagerlyScrub", None) else "preallocated"

@@ -1,0 +1,39 @@
+"""The note of a rescue: what unrescue needs to know, in the VM's ``extraConfig``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from vmops.specs import extra_config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescueNote:
+    """Kept from before the first change until the last."""
+
+    disk: str
+    """The rescue disk's datastore path."""
+    boot_order: tuple[str | int, ...] = ()
+    efi_quick_boot: str = ""
+    was_on: bool = True
+    restored: bool = False
+    """The rescue disk is gone and the VM boots as before; what may be left is to power it on."""
+
+    def dump(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def load(cls, text: str) -> Self:
+        """From JSON."""
+        values = json.loads(text)
+        return cls(**{**values, "boot_order": tuple(values["boot_order"])})
+
+
+def find_note(settings: Mapping[str, str]) -> RescueNote | None:
+    """The note in a VM's ``extraConfig``; None if it is not rescued."""
+    text = settings.get(extra_config.RESCUE)
+    return RescueNote.load(text) if text else None

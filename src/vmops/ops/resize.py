@@ -1,0 +1,314 @@
+"""Resize: an instance gets another size, and keeps its old root disk until that is confirmed.
+
+Two calls, as Nova has them: the first one powers the instance off and changes it, the second one
+starts it. Then either `vmops.ops.resize_confirm` or `vmops.ops.resize_revert` ends it. All of them
+find what they need in the VM, so each may run in another process, and may be run again after a
+crash at any point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from vmops import units
+from vmops.errors import InvalidPowerState, InvalidState, NotResized, ResizeError
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.instance import Flavor
+from vmops.model.power import PowerState
+from vmops.model.size import Size
+from vmops.ops.engine import Engine
+from vmops.ops.own_disks import own_folder, root_disk
+from vmops.ops.power import AT_ONCE, Patience, shut_down_guest
+from vmops.ops.resize_note import Phase, ResizeNote, counterpart, find_note
+from vmops.ops.resize_revert import put_back, start
+from vmops.ops.settled import refuse_rescued, refuse_resized, refuse_suspended
+from vmops.ops.states import called
+from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs import resize as specs
+from vmops.specs.disks import DESCRIPTOR_ADAPTERS
+from vmops.specs.virtual_machine import settings
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.vm_files import VmDisk
+from vmops.vsphere.vm_machine import Machine, read_machine
+
+Tell: TypeAlias = Callable[[int], None]
+"""Takes the progress of the whole resize in percent."""
+
+# The last percents are those of `finish_migration`.
+_NOTED, _OFF, _COPIED, _CHANGED, _DONE = 10, 25, 70, 80, 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResizeRequest:
+    """What an instance is to become. ``dest`` "": it stays where it is."""
+
+    instance_uuid: str
+    flavor: Flavor
+    dest: str = ""
+    patience: Patience = AT_ONCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What a resize does. ``root`` is the root disk if that is replaced."""
+
+    machine: Machine
+    note: ResizeNote
+    is_new: bool
+    root: VmDisk | None
+
+    @property
+    def grown(self) -> DatastorePath | None:
+        return counterpart(DatastorePath.parse(self.root.file_name)) if self.root else None
+
+
+def migrate_disk_and_power_off(
+    engine: Engine, request: ResizeRequest, observe: Observer, tell: Tell
+) -> None:
+    """Power an instance off and give it another size.
+
+    1. Look at the VM
+    2. Note the resize
+    3. Power off
+    4. Copy the root disk, and let the copy grow
+    5. Change the size, and exchange the root disk
+
+    The guest is asked to shut down in step 3 if there is time for it. Step 4 is that of a bigger
+    root disk; its old one stays beside it. If anything fails the VM is as before, and runs if it
+    ran. Called again after a crash it goes on; called again when it is done it does nothing.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        ResizeError: the root disk would have to shrink. Nothing was changed, nor in what follows.
+        InstanceUnacceptable: the flavor cannot be built.
+        InvalidState: it is rescued, paused, in the middle of another resize, or its disk has
+            snapshots and would have to grow.
+        InvalidPowerState: it is suspended.
+        NoDiskSpace: the datastore has no room for the copy; all is as before.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        tell(0)
+        with Operation("resize", observe) as run:
+            plan = run(look_at(vm, request))
+            if plan.note.phase is Phase.RESIZED:
+                tell(_CHANGED)
+                return
+            run(note_resize(engine, vm, plan, observe))
+            tell(_NOTED)
+            if plan.machine.hardware.files.power_state is not PowerState.POWERED_OFF:
+                run(power_off(vm, request.patience, observe))
+            tell(_OFF)
+            if plan.root is not None:
+                run(copy_root_disk(engine, plan, observe))
+                tell(_COPIED)
+            run(change_size(vm, plan, observe))
+            tell(_CHANGED)
+
+    with_vm(engine.session, request.instance_uuid, do)
+
+
+def finish_migration(
+    session: Session, instance_uuid: str, observe: Observer, tell: Tell, *, power_on: bool
+) -> None:
+    """Start an instance that `migrate_disk_and_power_off` has changed; one that is on stays on.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        NotResized: no resize is under way.
+        InvalidState: it was interrupted before it had changed the size, or is being reverted.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        text, _ = vm.known_resize()
+        # What the live inventory knows may be a moment older than the last change.
+        if not text or ResizeNote.load(text).phase is not Phase.RESIZED:
+            text = vm.extra_config(extra_config.RESIZE)
+        if not text:
+            raise NotResized(f"{called(vm, instance_uuid)} is not being resized.")
+        if ResizeNote.load(text).phase is not Phase.RESIZED:
+            refuse_resized(called(vm, instance_uuid), {extra_config.RESIZE: text})
+        if power_on:
+            with Operation("finish resize", observe) as run:
+                run(start(vm, observe))
+        tell(_DONE)
+
+    with_vm(session, instance_uuid, do)
+
+
+def plan_resize(machine: Machine, request: ResizeRequest, name: str) -> _Plan:
+    """What is to be done, or why not; nothing is changed.
+
+    Raises:
+        As `migrate_disk_and_power_off`.
+    """
+    files = machine.hardware.files
+    refuse_rescued(name, files.extra_config)
+    refuse_suspended(name, files.extra_config, files.power_state)
+    before = find_note(files.extra_config)
+    if before is not None and before.phase is Phase.RESIZED:
+        return _already_resized(machine, before, request, name)
+    root = _growing_root(machine, request, name)
+    note = ResizeNote(
+        phase=Phase.PREPARING,
+        old=machine.size,
+        new=_new_size(machine.size, request.flavor),
+        root_bytes=units.gib_to_bytes(request.flavor.root_gib) if root else 0,
+        dest=request.dest,
+        was_on=files.power_state is PowerState.POWERED_ON,
+        host=machine.host,
+        pool=machine.pool,
+        datastore=DatastorePath.parse(files.vmx).datastore,
+    )
+    if before is None:
+        return _Plan(machine=machine, note=note, is_new=True, root=root)
+    if before.phase is not Phase.PREPARING or not before.asks_for_the_same_as(note):
+        refuse_resized(name, files.extra_config)
+    return _Plan(machine=machine, note=before, is_new=False, root=root)
+
+
+def _already_resized(
+    machine: Machine, before: ResizeNote, request: ResizeRequest, name: str
+) -> _Plan:
+    """The plan of a call that comes again: nothing is left to do."""
+    files = machine.hardware.files
+    wanted = replace(
+        before,
+        new=_new_size(before.old, request.flavor),
+        root_bytes=units.gib_to_bytes(request.flavor.root_gib) if before.original else 0,
+        dest=request.dest,
+    )
+    is_off = files.power_state is PowerState.POWERED_OFF
+    if not is_off or not before.asks_for_the_same_as(wanted):
+        refuse_resized(name, files.extra_config)
+    return _Plan(machine=machine, note=before, is_new=False, root=None)
+
+
+def _new_size(old: Size, flavor: Flavor) -> Size:
+    """The flavor's, with sockets as they were where it does not say and that is possible."""
+    size = flavor.size
+    if size.cores_per_socket:
+        return size
+    fits = old.cores_per_socket and size.vcpus % old.cores_per_socket == 0
+    return replace(size, cores_per_socket=old.cores_per_socket if fits else 1)
+
+
+def _growing_root(machine: Machine, request: ResizeRequest, name: str) -> VmDisk | None:
+    """The root disk if it has to grow; one that is a volume, or not the VM's own, never has to.
+
+    Raises:
+        ResizeError: it would have to shrink.
+        InvalidState: it has to grow, and has snapshots.
+    """
+    files = machine.hardware.files
+    wanted = units.gib_to_bytes(request.flavor.root_gib)
+    if not wanted or not files.disks:
+        return None
+    root = root_disk(machine.hardware, request.instance_uuid)
+    folder = own_folder(machine.hardware, request.instance_uuid)
+    own = DatastorePath.parse(root.file_name).is_below(folder)
+    if not own or root.uuid in files.volume_disk_uuids or root.capacity_bytes == wanted:
+        return None
+    if wanted < root.capacity_bytes:
+        raise ResizeError(
+            f"{name} has a root disk of {units.human_bytes(root.capacity_bytes)}, which cannot"
+            f" shrink to {request.flavor.root_gib} GiB. It was not touched."
+        )
+    if machine.has_snapshots:
+        raise InvalidState(f"{name} has snapshots: its disk cannot grow. Delete them first.")
+    return root
+
+
+@step("Look at the VM")
+def look_at(vm: VirtualMachine, request: ResizeRequest) -> Reversible[_Plan]:
+    """Read it in one read, and refuse what cannot be."""
+    yield plan_resize(read_machine(vm), request, called(vm, request.instance_uuid))
+
+
+@step("Note the resize")
+def note_resize(
+    engine: Engine, vm: VirtualMachine, plan: _Plan, observe: Observer
+) -> Reversible[None]:
+    """Write the note before the first change; undone, everything that it knows of is put back.
+
+    Whether a call that got no answer had its effect is looked up then, not guessed.
+    """
+    undo_power = plan.note.was_on
+    try:
+        if plan.is_new:
+            vm.reconfigure(settings({extra_config.RESIZE: plan.note.dump()}), observe=observe)
+    except BaseException:
+        put_back(engine.session, vm, observe, power_on=undo_power, missing_ok=True)
+        raise
+    yield
+    put_back(engine.session, vm, observe, power_on=undo_power, missing_ok=True)
+
+
+@step("Power off")
+def power_off(vm: VirtualMachine, patience: Patience, observe: Observer) -> Reversible[None]:
+    """Let the guest shut down if there is time for it, else pull the plug."""
+    try:
+        if patience.timeout_s <= 0 or not shut_down_guest(vm, patience):
+            vm.power_off(observe=observe)
+    except InvalidPowerState:
+        if vm.power_state() is not PowerState.POWERED_OFF:
+            raise
+    yield
+
+
+@step("Copy the root disk, and let the copy grow")
+def copy_root_disk(engine: Engine, plan: _Plan, observe: Observer) -> Reversible[None]:
+    """Copy it beside itself, whole, also if it was a linked clone: those cannot grow."""
+    assert plan.root is not None  # noqa: S101 - tells the type checker
+    assert plan.grown is not None  # noqa: S101
+    disks, hardware = engine.session.virtual_disk_manager, plan.machine.hardware
+    replaced = hardware.files.extra_config.get(extra_config.REPLACED_DISK)
+    was_interrupted = not plan.is_new or replaced == str(plan.grown)
+    if was_interrupted and engine.session.datastore_files.exists(plan.grown):
+        disks.delete(plan.grown, missing_ok=True)
+    adapter = hardware.controller(plan.root.controller_key).adapter
+    disks.copy(
+        DatastorePath.parse(plan.root.file_name),
+        plan.grown,
+        plan.root.provisioning,
+        DESCRIPTOR_ADAPTERS[adapter],
+        observe=observe,
+    )
+    disks.extend(
+        plan.grown,
+        plan.note.root_bytes,
+        eager=plan.root.provisioning == "eagerZeroedThick",
+        observe=observe,
+    )
+    yield
+
+
+@step("Change the size, and exchange the root disk")
+def change_size(vm: VirtualMachine, plan: _Plan, observe: Observer) -> Reversible[None]:
+    """One call: whoever looks finds either the old size, disk and note, or the new ones."""
+    note, exchange = plan.note.at(Phase.RESIZED), None
+    if plan.root is not None and plan.grown is not None:
+        note = replace(
+            note,
+            original=plan.root.file_name,
+            original_bytes=plan.root.capacity_bytes,
+            controller_key=plan.root.controller_key,
+            unit_number=plan.root.unit_number,
+        )
+        exchange = specs.DiskExchange(
+            old_key=plan.root.key,
+            destroy_old=False,
+            new=plan.grown,
+            new_bytes=plan.note.root_bytes,
+            controller_key=plan.root.controller_key,
+            unit_number=plan.root.unit_number,
+        )
+    changed = {extra_config.RESIZE: note.dump(), extra_config.REPLACED_DISK: ""}
+    vm.reconfigure(specs.change(note.new, exchange, changed), observe=observe)
+    yield

@@ -1,0 +1,99 @@
+"""Confirming a resize: the old root disk is not needed any more."""
+
+from __future__ import annotations
+
+import logging
+
+from vmops.errors import Busy, InstanceNotFound
+from vmops.model.datastore_path import DatastorePath
+from vmops.ops.resize_note import Phase, ResizeNote, find_note
+from vmops.ops.settled import refuse_resized
+from vmops.ops.states import called
+from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs.resize import end
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.vm_machine import read_machine
+
+log = logging.getLogger(__name__)
+
+
+def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -> None:
+    """Keep an instance's new size, and delete the disk of the old one.
+
+    1. Forget the resize
+    2. Delete the old root disk
+
+    An instance that is not being resized, or that is not there, is left alone: it was confirmed
+    before. What a confirm was interrupted before deleting is deleted then.
+
+    Raises:
+        InvalidState: the resize was interrupted before it had changed the size, or is being
+            reverted; nothing was changed.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        with Operation("confirm resize", observe) as run:
+            text, version = vm.known_resize()
+            note = ResizeNote.load(text) if text else None
+            if note is None or note.phase is not Phase.RESIZED:
+                _confirm_as_found(session, vm, instance_uuid, observe, run)
+                return
+            try:
+                # Known without a call; the change version makes sure that it still holds.
+                run(forget_resize(vm, note, version, observe))
+            except Busy:
+                log.debug("%s has changed meanwhile: looking again", vm.moid)
+                _confirm_as_found(session, vm, instance_uuid, observe, run)
+            else:
+                run(delete_old_disk(session, note.original))
+
+    try:
+        with_vm(session, instance_uuid, do)
+    except InstanceNotFound:
+        log.info("instance %s does not exist: nothing to confirm", instance_uuid)
+
+
+def _confirm_as_found(
+    session: Session, vm: VirtualMachine, instance_uuid: str, observe: Observer, run: Operation
+) -> None:
+    machine = read_machine(vm)
+    found = machine.hardware.files.extra_config
+    note = find_note(found)
+    if note is None:
+        attached = {disk.file_name for disk in machine.hardware.files.disks}
+        replaced = found.get(extra_config.REPLACED_DISK, "")
+        if replaced and replaced not in attached:
+            run(delete_old_disk(session, replaced))
+        return
+    if note.phase is not Phase.RESIZED:
+        refuse_resized(called(vm, instance_uuid), found)
+    run(forget_resize(vm, note, machine.change_version, observe))
+    run(delete_old_disk(session, note.original))
+
+
+@step("Forget the resize")
+def forget_resize(
+    vm: VirtualMachine, note: ResizeNote, change_version: str, observe: Observer
+) -> Reversible[None]:
+    """First this: from here on the old disk is nobody's, and there is no way back.
+
+    Raises:
+        Busy: the VM was changed since ``change_version``.
+    """
+    changed = {extra_config.RESIZE: "", extra_config.REPLACED_DISK: note.original}
+    vm.reconfigure(end(changed, change_version), observe=observe)
+    yield
+
+
+@step("Delete the old root disk")
+def delete_old_disk(session: Session, original: str) -> Reversible[None]:
+    """A linked clone's parent is the cache's, and stays."""
+    if original:
+        path = DatastorePath.parse(original)
+        if session.datastore_files.exists(path):
+            session.virtual_disk_manager.delete(path, missing_ok=True)
+    yield

@@ -1,0 +1,168 @@
+"""Taking a resize back: an instance has its old size, root disk and place again."""
+
+from __future__ import annotations
+
+from vmops.errors import InvalidPowerState, InvalidState, NotResized
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.power import PowerState
+from vmops.ops.own_disks import root_disk
+from vmops.ops.resize_note import Phase, ResizeNote, counterpart, find_note
+from vmops.ops.states import called
+from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs import resize as specs
+from vmops.specs.virtual_machine import settings
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.vm_files import VmDisk
+from vmops.vsphere.vm_machine import Machine, read_machine
+
+
+def finish_revert_migration(
+    session: Session, instance_uuid: str, observe: Observer, *, power_on: bool
+) -> None:
+    """Give an instance back what it had before its resize.
+
+    1. Look at the VM
+    2. Power off
+    3. Take the old size and disk
+    4. Delete what is left of the grown disk
+    5. Power on
+    6. Forget the resize
+
+    Whatever the phase that the resize was left in; called again after a crash it goes on.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        NotResized: no resize is under way; nothing was changed.
+        InvalidState: its new disk has snapshots, which would be lost; nothing was changed.
+    """
+    with_vm(
+        session,
+        instance_uuid,
+        lambda vm: _revert(session, vm, observe, called(vm, instance_uuid), power_on=power_on),
+    )
+
+
+def put_back(
+    session: Session,
+    vm: VirtualMachine,
+    observe: Observer,
+    *,
+    power_on: bool,
+    missing_ok: bool = False,
+) -> None:
+    """The same for the undo of a resize, which may not have come as far as its note."""
+    settle(session, vm.moref)
+    try:
+        _revert(session, vm, observe, vm.moid, power_on=power_on)
+    except NotResized:
+        if not missing_ok:
+            raise
+
+
+def _revert(
+    session: Session, vm: VirtualMachine, observe: Observer, name: str, *, power_on: bool
+) -> None:
+    with Operation("revert resize", observe) as run:
+        machine = run(look_at_resized(vm, name))
+        note = find_note(machine.hardware.files.extra_config)
+        assert note is not None  # noqa: S101 - `look_at_resized` refuses
+        is_off = machine.hardware.files.power_state is PowerState.POWERED_OFF
+        must_be_off = note.phase is Phase.RESIZED or not power_on
+        if must_be_off and not is_off:
+            run(power_off(vm, observe))
+            is_off = True
+        if note.phase is Phase.RESIZED:
+            run(take_old_size(vm, machine, note, observe))
+        if note.phase is Phase.PREPARING:
+            run(delete_grown_disk(session, machine, name))
+        if power_on and is_off:
+            run(start(vm, observe))
+        run(forget_resize(vm, observe))
+
+
+@step("Look at the VM")
+def look_at_resized(vm: VirtualMachine, name: str) -> Reversible[Machine]:
+    """Read it in one read, and refuse one that is not being resized."""
+    machine = read_machine(vm)
+    note = find_note(machine.hardware.files.extra_config)
+    if note is None:
+        raise NotResized(f"{name} is not being resized: there is nothing to revert.")
+    if note.original and note.phase is Phase.RESIZED and machine.has_snapshots:
+        raise InvalidState(
+            f"{name} has snapshots of its new disk, which would be lost. Delete them first."
+        )
+    yield machine
+
+
+@step("Power off")
+def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Pull the plug."""
+    try:
+        vm.power_off(observe=observe)
+    except InvalidPowerState:
+        if vm.power_state() is not PowerState.POWERED_OFF:
+            raise
+    yield
+
+
+@step("Take the old size and disk")
+def take_old_size(
+    vm: VirtualMachine, machine: Machine, note: ResizeNote, observe: Observer
+) -> Reversible[None]:
+    """One call changes size and note, and exchanges the disks; the grown one's file goes."""
+    present = _disk_at(machine, note)
+    exchange = None
+    if note.original and (present is None or present.file_name != note.original):
+        exchange = specs.DiskExchange(
+            old_key=None if present is None else present.key,
+            destroy_old=True,
+            new=DatastorePath.parse(note.original),
+            new_bytes=note.original_bytes,
+            controller_key=note.controller_key,
+            unit_number=note.unit_number,
+        )
+    changed = {extra_config.RESIZE: note.at(Phase.REVERTING).dump()}
+    vm.reconfigure(specs.change(note.old, exchange, changed), observe=observe)
+    yield
+
+
+def _disk_at(machine: Machine, note: ResizeNote) -> VmDisk | None:
+    """The disk at the root disk's place, whatever its file is called now."""
+    place = (note.controller_key, note.unit_number)
+    disks = machine.hardware.files.disks
+    return next((d for d in disks if (d.controller_key, d.unit_number) == place), None)
+
+
+@step("Delete what is left of the grown disk")
+def delete_grown_disk(session: Session, machine: Machine, name: str) -> Reversible[None]:
+    """A resize that did not come to exchange the disks may have left the copy, or a part of it."""
+    disks = machine.hardware.files.disks
+    if disks:
+        grown = counterpart(DatastorePath.parse(root_disk(machine.hardware, name).file_name))
+        attached = {disk.file_name for disk in disks}
+        if str(grown) not in attached and session.datastore_files.exists(grown):
+            session.virtual_disk_manager.delete(grown, missing_ok=True)
+    yield
+
+
+@step("Power on")
+def start(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Start the guest, unless it runs."""
+    try:
+        vm.power_on(observe=observe)
+    except InvalidPowerState:
+        if vm.power_state() is not PowerState.POWERED_ON:
+            raise
+    yield
+
+
+@step("Forget the resize")
+def forget_resize(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """The last change, so that whoever comes after a crash still finds the note."""
+    vm.reconfigure(settings({extra_config.RESIZE: ""}), observe=observe)
+    yield

@@ -1,0 +1,444 @@
+"""Resize: another size, a grown disk, the old one kept until it is confirmed or taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pyVmomi import vim
+
+from tests.backends import second_view
+from tests.backends.capabilities import Capability
+from tests.builders import CAPACITY, MEMORY_MIB, an_instance
+from tests.contract.engine import Bench
+from tests.contract.needs import needs
+from tests.contract.test_power import OFF, ON, SUSPENDED, in_state
+from vmops import Flavor, Instance, VMwareVMOps
+from vmops.errors import (
+    InstanceNotFound,
+    InstanceUnacceptable,
+    InvalidPowerState,
+    InvalidState,
+    NotResized,
+    ResizeError,
+)
+from vmops.vsphere.stream import STREAM_METHODS
+
+GIB = 1024**3
+BIGGER = Flavor(vcpus=2, memory_mib=2 * MEMORY_MIB)
+WITH_DISK = Flavor(vcpus=2, memory_mib=2 * MEMORY_MIB, root_gib=1)
+NOTE = "vmops.resize"
+
+
+class Manager:
+    """What Nova's compute manager is told."""
+
+    def __init__(self) -> None:
+        self.progress: list[int] = []
+
+    def instance_update(self, context: Any, instance_uuid: str, updates: dict[str, Any]) -> None:
+        self.progress.append(updates["progress"])
+
+
+def migrate(
+    bench: Bench, instance: Instance | str, flavor: Any = BIGGER, dest: str = "", **options: Any
+) -> None:
+    ops: VMwareVMOps = options.pop("ops", bench.ops)
+    ops.migrate_disk_and_power_off(None, instance, dest, flavor, **options)
+
+
+def finish(bench: Bench, instance: Instance | str, **options: Any) -> None:
+    ops: VMwareVMOps = options.pop("ops", bench.ops)
+    ops.finish_migration(None, None, instance, None, None, None, True, **options)
+
+
+def confirm(bench: Bench, instance: Instance | str) -> None:
+    bench.ops.confirm_migration(None, instance, None)
+
+
+def revert(bench: Bench, instance: Instance | str, **options: Any) -> None:
+    bench.ops.finish_revert_migration(instance, None, **options)
+
+
+def resize(bench: Bench, instance: Instance, flavor: Flavor = BIGGER) -> None:
+    migrate(bench, instance, flavor)
+    finish(bench, instance)
+
+
+def size(bench: Bench, instance: Instance) -> tuple[int, int]:
+    found = second_view.properties(
+        bench.vm(instance), "config.hardware.numCPU", "config.hardware.memoryMB"
+    )
+    return found["config.hardware.numCPU"], found["config.hardware.memoryMB"]
+
+
+def root(bench: Bench, instance: Instance) -> tuple[str, int]:
+    disk = bench.root_disk(instance)
+    return disk.backing.fileName, disk.capacityInKB * 1024
+
+
+def note(bench: Bench, instance: Instance) -> str:
+    return second_view.extra_config(bench.vm(instance)).get(NOTE, "")
+
+
+def disks_of(bench: Bench, instance: Instance) -> set[str]:
+    """The descriptors in the instance's folder."""
+    folder = f"[{bench.backend.datastore}] {instance.uuid}/"
+    return {
+        path.removeprefix(folder)
+        for path in bench.tree()
+        if path.startswith(folder) and path.endswith(".vmdk") and not is_data(path)
+    }
+
+
+def is_data(path: str) -> bool:
+    return path.endswith(("-flat.vmdk", "-delta.vmdk"))
+
+
+# The size
+
+
+@pytest.mark.parametrize("before", [ON, OFF])
+def test_an_instance_has_the_new_size_after_it_and_runs(bench: Bench, before: str) -> None:
+    instance = in_state(bench, before)
+    migrate(bench, instance)
+    assert (bench.power(instance), size(bench, instance)) == (OFF, (2, 2 * MEMORY_MIB))
+    finish(bench, instance)
+    assert (bench.power(instance), size(bench, instance)) == (ON, (2, 2 * MEMORY_MIB))
+    confirm(bench, instance)
+    assert (bench.power(instance), size(bench, instance)) == (ON, (2, 2 * MEMORY_MIB))
+    assert note(bench, instance) == ""
+
+
+def test_it_stays_off_where_that_is_asked_for(bench: Bench) -> None:
+    instance = in_state(bench, ON)
+    migrate(bench, instance)
+    finish(bench, instance, power_on=False)
+    assert bench.power(instance) == OFF
+
+
+@pytest.mark.parametrize("power_on", [True, False])
+def test_a_revert_gives_the_old_size_back(bench: Bench, power_on: bool) -> None:
+    instance = in_state(bench, ON)
+    resize(bench, instance)
+    revert(bench, instance, power_on=power_on)
+    assert size(bench, instance) == (1, MEMORY_MIB)
+    assert bench.power(instance) == (ON if power_on else OFF)
+    assert note(bench, instance) == ""
+
+
+def test_processors_and_memory_may_become_less(bench: Bench) -> None:
+    instance = bench.spawn(instance=an_instance(vcpus=4))
+    resize(bench, instance, Flavor(vcpus=2, memory_mib=MEMORY_MIB - 4))
+    assert size(bench, instance) == (2, MEMORY_MIB - 4)
+
+
+def test_reservations_limits_shares_and_sockets_are_what_the_flavor_asks_for(bench: Bench) -> None:
+    """In Nova's shapes, and they are gone again with the flavor."""
+    instance = in_state(bench, OFF)
+    specs = {
+        "quota:cpu_limit": "900",
+        "quota:cpu_reservation": "300",
+        "quota:cpu_shares_level": "high",
+        "quota:memory_limit": "24",
+        "quota:memory_reservation": "8",
+        "quota:memory_shares_level": "custom",
+        "quota:memory_shares_share": "77",
+        "hw:cpu_cores": "2",
+    }
+    flavor = {"vcpus": 4, "memory_mb": 32, "root_gb": 0, "extra_specs": specs}
+    migrate(bench, instance, flavor)
+    config = bench.vm(instance).config
+    assert (config.cpuAllocation.limit, config.cpuAllocation.reservation) == (900, 300)
+    assert config.cpuAllocation.shares.level == "high"
+    assert (config.memoryAllocation.limit, config.memoryAllocation.reservation) == (24, 8)
+    shares = config.memoryAllocation.shares
+    assert (shares.level, shares.shares) == ("custom", 77)
+    assert (config.hardware.numCPU, config.hardware.numCoresPerSocket) == (4, 2)
+    revert(bench, instance, power_on=False)
+    config = bench.vm(instance).config
+    assert (config.cpuAllocation.limit, config.cpuAllocation.reservation) == (-1, 0)
+    assert (config.memoryAllocation.limit, config.memoryAllocation.reservation) == (-1, 0)
+    assert config.memoryAllocation.shares.level == "normal"
+    assert config.hardware.numCPU == 1
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        {"quota:cpu_limit": "some"},
+        {"quota:cpu_shares_level": "urgent"},
+        {"quota:cpu_shares_level": "high", "quota:cpu_shares_share": "5"},
+        {"quota:cpu_limit": "5", "quota:cpu_reservation": "6"},
+        {"quota:memory_reservation": "9999"},
+        {"hw:cpu_cores": "3"},
+        {"hw:cpu_threads": "2"},
+    ],
+    ids=lambda specs: " ".join(f"{key}={value}" for key, value in specs.items()),
+)
+def test_a_flavor_that_cannot_be_is_refused_before_anything(
+    bench: Bench, specs: dict[str, str]
+) -> None:
+    instance = in_state(bench, ON)
+    before = bench.world()
+    with pytest.raises(InstanceUnacceptable):
+        migrate(bench, instance, {"vcpus": 4, "memory_mb": 32, "extra_specs": specs})
+    assert bench.world() == before
+
+
+# The disk
+
+
+@needs(Capability.DISK_GROWTH, Capability.DISK_BYTES)
+@pytest.mark.parametrize("linked", [True, False], ids=["linked", "full"])
+def test_the_root_disk_grows_and_keeps_its_bytes(bench: Bench, linked: bool) -> None:
+    instance = bench.spawn(linked_clone=linked)
+    migrate(bench, instance, WITH_DISK)
+    path, capacity = root(bench, instance)
+    assert capacity == GIB
+    assert bench.root_disk(instance).backing.parent is None
+    assert bench.disk_digest(path, CAPACITY) == bench.image_digest()
+    finish(bench, instance)
+    confirm(bench, instance)
+    assert disks_of(bench, instance) == {path.rpartition("/")[2]}
+
+
+@needs(Capability.DISK_GROWTH, Capability.DISK_BYTES)
+@pytest.mark.parametrize("linked", [True, False], ids=["linked", "full"])
+def test_the_old_disk_is_kept_until_it_is_confirmed(bench: Bench, linked: bool) -> None:
+    instance = bench.spawn(linked_clone=linked)
+    before = root(bench, instance)
+    resize(bench, instance, WITH_DISK)
+    assert len(disks_of(bench, instance)) == 2
+    revert(bench, instance, power_on=False)
+    assert root(bench, instance) == before
+    assert disks_of(bench, instance) == {before[0].rpartition("/")[2]}
+    assert bench.disk_digest(before[0], CAPACITY) == bench.image_digest()
+
+
+@needs(Capability.DISK_GROWTH)
+def test_a_disk_can_be_resized_again_and_again(bench: Bench) -> None:
+    instance = in_state(bench, OFF)
+    for gib in (1, 2, 3):
+        resize(bench, instance, Flavor(vcpus=1, memory_mib=MEMORY_MIB, root_gib=gib))
+        confirm(bench, instance)
+        assert root(bench, instance)[1] == gib * GIB
+        assert len(disks_of(bench, instance)) == 1
+
+
+@needs(Capability.DISK_GROWTH)
+def test_a_disk_that_has_the_size_already_is_not_copied(bench: Bench) -> None:
+    instance = bench.spawn(instance=an_instance(root_gib=1))
+    before = root(bench, instance)
+    resize(bench, instance, WITH_DISK)
+    assert root(bench, instance) == before
+
+
+@needs(Capability.DISK_GROWTH)
+def test_shrinking_is_refused_and_the_instance_still_runs(bench: Bench) -> None:
+    instance = bench.spawn(instance=an_instance(root_gib=2))
+    before = bench.world()
+    with pytest.raises(ResizeError, match=r"cannot shrink to 1 GiB"):
+        migrate(bench, instance, WITH_DISK)
+    assert bench.power(instance) == ON
+    assert bench.world() == before
+
+
+@needs(Capability.LOCAL_FILES, Capability.DISK_GROWTH)
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_resized_instance_is_destroyed_with_both_disks(bench: Bench, confirmed: bool) -> None:
+    instance = bench.spawn()
+    resize(bench, instance, WITH_DISK)
+    if confirmed:
+        confirm(bench, instance)
+    bench.ops.destroy(instance, None)
+    assert not [path for path in bench.tree() if instance.uuid in path]
+
+
+# What it tells
+
+
+@needs(Capability.COUNTED_CALLS, Capability.DISK_GROWTH)
+def test_it_costs_at_most_half_of_the_calls_of_nova(bench: Bench) -> None:
+    """Nova's class makes 12 + 4 + 3 for the same on the same endpoint."""
+    instance = bench.spawn()
+    bench.session.inventory.wait_fresh()
+    counts = []
+    for do in (
+        lambda: migrate(bench, instance, WITH_DISK),
+        lambda: finish(bench, instance),
+        lambda: confirm(bench, instance),
+    ):
+        bench.backend.forget_calls()
+        do()
+        calls = bench.backend.calls()
+        counts.append({name: n for name, n in calls.items() if name not in STREAM_METHODS})
+    assert [sum(count.values()) for count in counts] <= [6, 1, 2], counts
+
+
+@needs(Capability.COUNTED_CALLS, Capability.DISK_GROWTH)
+def test_a_revert_costs_a_read_and_its_changes(bench: Bench) -> None:
+    instance = bench.spawn()
+    resize(bench, instance, WITH_DISK)
+    bench.backend.forget_calls()
+    revert(bench, instance)
+    calls = bench.backend.calls()
+    counted = {name: n for name, n in calls.items() if name not in STREAM_METHODS}
+    assert sum(counted.values()) <= 5, counted
+
+
+@pytest.mark.parametrize("flavor", [BIGGER, WITH_DISK], ids=["size", "disk"])
+def test_progress_rises_to_a_hundred(bench: Bench, flavor: Flavor) -> None:
+    if flavor is WITH_DISK and Capability.DISK_GROWTH in bench.backend.lacks:
+        flavor = BIGGER
+    manager = Manager()
+    ops = bench.engine(virtapi=manager)
+    instance = in_state(bench, ON)
+    migrate(bench, instance, flavor, ops=ops)
+    assert manager.progress[0] == 0
+    assert manager.progress[-1] < 100
+    finish(bench, instance, ops=ops)
+    assert manager.progress == sorted(set(manager.progress))
+    assert manager.progress[-1] == 100
+
+
+# States
+
+
+def test_what_is_not_resized_is_not_finished_reverted_or_confirmed(bench: Bench) -> None:
+    instance = in_state(bench, ON)
+    before = bench.world()
+    with pytest.raises(NotResized, match=instance.uuid):
+        finish(bench, instance)
+    with pytest.raises(NotResized, match=instance.uuid):
+        revert(bench, instance)
+    confirm(bench, instance)
+    assert bench.world() == before
+
+
+def test_confirming_twice_is_confirming_once(bench: Bench) -> None:
+    instance = in_state(bench, ON)
+    resize(bench, instance)
+    confirm(bench, instance)
+    before = bench.world()
+    confirm(bench, instance)
+    assert bench.world() == before
+
+
+def test_what_is_confirmed_is_not_reverted(bench: Bench) -> None:
+    instance = in_state(bench, ON)
+    resize(bench, instance)
+    confirm(bench, instance)
+    with pytest.raises(NotResized):
+        revert(bench, instance)
+    assert size(bench, instance) == (2, 2 * MEMORY_MIB)
+
+
+def test_an_instance_that_does_not_exist(bench: Bench) -> None:
+    nobody = an_instance()
+    for do in (migrate, finish, revert):
+        with pytest.raises(InstanceNotFound, match=nobody.uuid):
+            do(bench, nobody)
+    confirm(bench, nobody)
+
+
+@needs(Capability.DISK_CONVERSION)
+@pytest.mark.parametrize("state", ["suspended", "paused", "rescued", "resized"])
+def test_states_in_which_no_resize_begins(bench: Bench, state: str) -> None:
+    instance = in_state(bench, SUSPENDED if state == "suspended" else ON)
+    {
+        "suspended": lambda: None,
+        "paused": lambda: bench.ops.pause(instance),
+        "rescued": lambda: bench.ops.rescue(None, instance, None, "flat"),
+        "resized": lambda: resize(bench, instance),
+    }[state]()
+    before = bench.world()
+    kind = InvalidPowerState if state == "suspended" else InvalidState
+    with pytest.raises(kind, match=f"{instance.uuid}.* is {state}"):
+        migrate(bench, instance, Flavor(vcpus=4, memory_mib=MEMORY_MIB))
+    assert bench.world() == before
+
+
+@pytest.mark.parametrize("name", ["rescue", "pause"])
+def test_what_cannot_begin_until_a_resize_is_settled(bench: Bench, name: str) -> None:
+    instance = in_state(bench, ON)
+    resize(bench, instance)
+    before = bench.world()
+    with pytest.raises(InvalidState, match=r"is resized.*Confirm or revert"):
+        if name == "rescue":
+            bench.ops.rescue(None, instance, None, "flat")
+        else:
+            bench.ops.pause(instance)
+    assert bench.world() == before
+    revert(bench, instance)
+    assert size(bench, instance) == (1, MEMORY_MIB)
+
+
+@needs(Capability.CONTROL)
+def test_a_disk_with_snapshots_does_not_grow(bench: Bench) -> None:
+    instance = in_state(bench, ON)
+    vm = bench.vm(instance)
+    snapshot = vim.vm.SnapshotTree(
+        snapshot=vim.vm.Snapshot("snapshot-1"),
+        vm=vm,
+        name="one",
+        description="",
+        createTime=datetime.now(UTC),
+        state="poweredOn",
+        quiesced=False,
+    )
+    tree = vim.vm.SnapshotInfo(rootSnapshotList=[snapshot])
+    bench.backend.change(vm, {"snapshot": tree})  # type: ignore[attr-defined]
+    with pytest.raises(InvalidState, match="snapshots"):
+        migrate(bench, instance, WITH_DISK)
+    bench.backend.change(vm, {"snapshot": None})  # type: ignore[attr-defined]
+    assert bench.power(instance) == ON
+
+
+@needs(Capability.CONTROL)
+@pytest.mark.parametrize("tools", ["running", ""])
+def test_the_guest_is_asked_to_shut_down_where_there_is_time(bench: Bench, tools: str) -> None:
+    instance = bench.spawn(extra_config={"vmops.lab.tools": tools} if tools else {})
+    bench.backend.forget_calls()
+    migrate(bench, instance, timeout=20, retry_interval=0.1)
+    calls = bench.backend.calls()
+    assert bench.power(instance) == OFF
+    assert calls["ShutdownGuest"] == 1
+    assert calls["PowerOffVM_Task"] == (0 if tools else 1)
+
+
+def test_done_twice_is_done_once(bench: Bench) -> None:
+    """What Nova's manager may do when an answer got lost."""
+    instance = in_state(bench, ON)
+    migrate(bench, instance)
+    before = bench.world()
+    migrate(bench, instance)
+    assert bench.world() == before
+    finish(bench, instance)
+    finish(bench, instance)
+    assert bench.power(instance) == ON
+
+
+@pytest.fixture
+def other(bench: Bench) -> Iterator[VMwareVMOps]:
+    """An engine on a session of its own, as another process has it."""
+    with bench.backend.connect() as session:
+        yield bench.engine(session=session)
+
+
+@needs(Capability.DISK_GROWTH)
+@pytest.mark.parametrize("way", ["confirm", "revert"])
+def test_another_session_ends_it(bench: Bench, other: VMwareVMOps, way: str) -> None:
+    instance = in_state(bench, ON)
+    before = root(bench, instance)
+    migrate(bench, instance, WITH_DISK)
+    finish(bench, instance, ops=other)
+    if way == "confirm":
+        other.confirm_migration(None, instance, None)
+        assert root(bench, instance)[1] == GIB
+    else:
+        other.finish_revert_migration(instance, None)
+        assert root(bench, instance) == before
+    assert len(disks_of(bench, instance)) == 1
