@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.managed_entity import ManagedEntity
@@ -12,6 +12,7 @@ from vmops.lab.objects.resource_pool import ResourcePool
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.kernel.task import TaskRun
 
 
 class ComputeResource(ManagedEntity):
@@ -69,7 +70,7 @@ class ComputeResource(ManagedEntity):
 
 
 class ClusterComputeResource(ComputeResource):
-    """A cluster, without DRS and HA."""
+    """A cluster, without HA; its DRS is off until a client turns it on."""
 
     wire_type = vim.ClusterComputeResource
 
@@ -80,6 +81,31 @@ class ClusterComputeResource(ComputeResource):
             drsConfig=vim.cluster.DrsConfigInfo(enabled=False),
         )
         self.computed["summaryEx"] = self._summary
+
+    def ReconfigureComputeResource_Task(self, spec: Any, modify: bool) -> Any:
+        """Turn DRS on or off: it empties hosts that enter maintenance mode, and does no more.
+
+        Raises:
+            vmodl.fault.NotSupported: something else of the cluster is to change.
+        """
+        drs = getattr(spec, "drsConfig", None)
+        others = [
+            each.name
+            for each in type(spec)._GetPropertyList()
+            if each.name != "drsConfig" and getattr(spec, each.name) not in (None, [])
+        ]
+        if drs is None or others or not modify:
+            raise vmodl.fault.NotSupported(msg="Of a cluster only drsConfig changes.")
+
+        async def run(_: TaskRun) -> None:
+            config = vim.cluster.DrsConfigInfo(
+                enabled=bool(drs.enabled), defaultVmBehavior=drs.defaultVmBehavior
+            )
+            self.kernel.update(
+                self, {"configurationEx.drsConfig": config, "configuration.drsConfig": config}
+            )
+
+        return self.kernel.start_task(self, "ComputeResource.reconfigureEx", run)
 
     def _configuration(self) -> Any:
         return vim.cluster.ConfigInfoEx(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects import host_hardware
-from vmops.lab.objects.argument_faults import invalid_state
+from vmops.lab.objects import host_hardware, host_service
 from vmops.lab.objects.host_network_system import HostNetworkSystem
 from vmops.lab.objects.managed_entity import ManagedEntity
 
@@ -18,11 +16,8 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.managed_object import ManagedObject
     from vmops.lab.kernel.task import TaskRun
 
-_POLL_S = 0.2
-
-
 class HostSystem(ManagedEntity):
-    """A host that is always connected; all hosts of a lab are the same machine."""
+    """A host; all hosts of a lab are the same machine."""
 
     wire_type = vim.HostSystem
 
@@ -39,6 +34,8 @@ class HostSystem(ManagedEntity):
     ) -> None:
         super().__init__(kernel, moid, name=name, parent=parent)
         self.uuid = uuid
+        self.is_entering = False
+        """Whether the host is on its way into maintenance mode."""
         self.network_system = HostNetworkSystem(kernel, network_system_moid, host=self)
         manager = vim.host.ConfigManager(networkSystem=self.network_system.ref)
         self.properties.update(
@@ -70,8 +67,33 @@ class HostSystem(ManagedEntity):
 
     @property
     def in_maintenance(self) -> bool:
-        """Whether the host takes no running virtual machines."""
-        return bool(self.properties["runtime"].inMaintenanceMode)
+        """Whether the host takes no running virtual machines: it is in maintenance, or about to."""
+        return self.is_entering or bool(self.properties["runtime"].inMaintenanceMode)
+
+    @property
+    def is_in_service(self) -> bool:
+        """Whether virtual machines can come here."""
+        return self.is_connected and not self.in_maintenance
+
+    def require_connected(self) -> None:
+        """Raise vim.fault.InvalidHostConnectionState if the host is disconnected."""
+        if not self.is_connected:
+            raise vim.fault.InvalidHostConnectionState(
+                host=self.ref, msg=f"The host '{self.name}' is disconnected."
+            )
+
+    def require_in_service(self) -> None:
+        """Raise vim.fault.InvalidHostState unless virtual machines can come here."""
+        self.require_connected()
+        if self.in_maintenance:
+            raise vim.fault.InvalidHostState(
+                host=self.ref, msg=f"The host '{self.name}' is in maintenance mode."
+            )
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the host answers its vCenter."""
+        return str(self.properties["runtime"].connectionState) == "connected"
 
     def running(self) -> list[ManagedObject]:
         """List the virtual machines that are on."""
@@ -111,44 +133,41 @@ class HostSystem(ManagedEntity):
         evacuatePoweredOffVms: bool | None = None,
         maintenanceSpec: Any = None,
     ) -> Any:
-        """Wait until no virtual machine runs on the host, then enter maintenance mode.
-
-        Raises (in the task):
-            vim.fault.InvalidState: it is in maintenance mode.
-            vim.fault.Timedout: ``timeout`` seconds (0: no limit) went by.
-        """
-        del evacuatePoweredOffVms, maintenanceSpec  # nothing moves in a lab of one machine
+        """Leave service; see `host_service.enter_maintenance`."""
+        del maintenanceSpec
 
         async def run(task: TaskRun) -> None:
-            if self.in_maintenance:
-                raise invalid_state("The host is already in maintenance mode.")
-            waited = 0.0
-            while self.running():
-                task.check_cancelled()
-                if timeout and waited >= timeout:
-                    raise vim.fault.Timedout(msg="Virtual machines still run on the host.")
-                await asyncio.sleep(_POLL_S)
-                waited += _POLL_S
-            self.kernel.update(self, {"runtime.inMaintenanceMode": True})
-            self.kernel.touch(self, "summary")
+            await host_service.enter_maintenance(
+                self, timeout, evacuates_all=bool(evacuatePoweredOffVms), run=task
+            )
 
         return self.kernel.start_task(self, "HostSystem.enterMaintenanceMode", run)
 
     def ExitMaintenanceMode_Task(self, timeout: int = 0) -> Any:
-        """Leave maintenance mode.
-
-        Raises (in the task):
-            vim.fault.InvalidState: it is not in maintenance mode.
-        """
+        """Come back into service; see `host_service.exit_maintenance`."""
         del timeout
 
         async def run(_: TaskRun) -> None:
-            if not self.in_maintenance:
-                raise invalid_state("The host is not in maintenance mode.")
-            self.kernel.update(self, {"runtime.inMaintenanceMode": False})
-            self.kernel.touch(self, "summary")
+            await host_service.exit_maintenance(self)
 
         return self.kernel.start_task(self, "HostSystem.exitMaintenanceMode", run)
+
+    def DisconnectHost_Task(self) -> Any:
+        """Lose the host from sight; see `host_service.set_connected`."""
+
+        async def run(_: TaskRun) -> None:
+            await host_service.set_connected(self, connected=False)
+
+        return self.kernel.start_task(self, "HostSystem.disconnect", run)
+
+    def ReconnectHost_Task(self, cnxSpec: Any = None, reconnectSpec: Any = None) -> Any:
+        """Find the host again; the lab knows it without being told where it is."""
+        del cnxSpec, reconnectSpec
+
+        async def run(_: TaskRun) -> None:
+            await host_service.set_connected(self, connected=True)
+
+        return self.kernel.start_task(self, "HostSystem.reconnect", run)
 
     def RetrieveHardwareUptime(self) -> int:
         """Return the seconds since the host started."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmops.lab.objects.default_inventory import add_default_inventory
+from vmops.lab.objects.monitoring import add_monitoring
 from vmops.lab.objects.persistence import SavedInventory
 from vmops.lab.objects.virtual_machine_power import guest_stopped
 
@@ -23,3 +24,4 @@ async def build_inventory(kernel: Kernel) -> None:
     saved = SavedInventory(kernel)
     await saved.restore()
     saved.keep()
+    add_monitoring(kernel)

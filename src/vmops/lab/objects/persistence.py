@@ -19,6 +19,7 @@ from pyVmomi import vim, vmodl
 from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.allocations import unlimited
 from vmops.lab.objects.folder import VM_CHILDREN, Folder
+from vmops.lab.objects.host_service import show_machine_connected
 from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.network import Network
@@ -242,7 +243,14 @@ class SavedInventory:
                     system.UpdatePortGroup(each["name"], spec)
                 else:
                     system.AddPortGroup(spec)
-            self._kernel.update(host, {"runtime.inMaintenanceMode": entry["maintenance"]})
+            state = "connected" if entry.get("connected", True) else "disconnected"
+            self._kernel.update(
+                host,
+                {
+                    "runtime.inMaintenanceMode": entry["maintenance"],
+                    "runtime.connectionState": state,
+                },
+            )
 
     def _renames(self, saved: dict[str, Any]) -> None:
         for moid, name in saved.get("names", {}).items():
@@ -281,6 +289,7 @@ class SavedInventory:
         )
         join(vm)
         settle_running(vm, entry["power"], running)
+        show_machine_connected(vm, host)
         await virtual_machine_properties.refresh_files(vm)
 
     def _entity(self, moid: str, cls: Any) -> Any:
@@ -335,7 +344,8 @@ def _pool_spec(saved: dict[str, list[Any]]) -> Any:
 def _host(host: HostSystem) -> dict[str, Any]:
     info = host.network_system.properties["networkInfo"]
     return {
-        "maintenance": host.in_maintenance,
+        "maintenance": bool(host.properties["runtime"].inMaintenanceMode),
+        "connected": host.is_connected,
         "switches": [switch.name for switch in info.vswitch],
         "portgroups": [
             {

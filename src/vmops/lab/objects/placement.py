@@ -42,8 +42,7 @@ def choose_host(kernel: Kernel, pool: Any, host: Any, datastore: str) -> HostSys
         given = kernel.registry.find(host, HostSystem)
         if given not in of_pool:
             raise invalid_argument("host", "It is not a host of the resource pool.")
-        if given.in_maintenance:
-            raise vim.fault.InvalidHostState(host=given.ref, msg="The host is in maintenance mode.")
+        given.require_in_service()
         if datastore_on(kernel, given, datastore) is None:
             raise vim.fault.InvalidDatastore(
                 name=datastore, msg=f"The host has no datastore '{datastore}'."
@@ -52,7 +51,7 @@ def choose_host(kernel: Kernel, pool: Any, host: Any, datastore: str) -> HostSys
     fit = [
         each
         for each in of_pool
-        if not each.in_maintenance and datastore_on(kernel, each, datastore) is not None
+        if each.is_in_service and datastore_on(kernel, each, datastore) is not None
     ]
     if not fit:
         raise vim.fault.NoCompatibleHost(

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.objects import (
+    console_tickets,
     virtual_machine_destroy,
     virtual_machine_place,
     virtual_machine_power,
     virtual_machine_properties,
     virtual_machine_reconfigure,
+    virtual_machine_relocate,
     virtual_machine_screenshot,
 )
 from vmops.lab.objects.argument_faults import invalid_state
@@ -177,6 +179,7 @@ class VirtualMachine(ManagedEntity):
             async with self.lock:
                 if self.moid not in self.kernel.registry:
                     raise vmodl.fault.ManagedObjectNotFound(obj=self.ref)
+                self.host.require_connected()
                 return await work(task)
 
         return self.kernel.start_task(self, f"VirtualMachine.{method}", run, cancelable=cancelable)
@@ -262,6 +265,36 @@ class VirtualMachine(ManagedEntity):
         """
         async with self.lock:
             virtual_machine_place.mark_as_virtual_machine(self, pool, host)
+
+    def RelocateVM_Task(self, spec: Any, priority: Any = None) -> Any:
+        """Move the machine, its guest running on; see `virtual_machine_relocate.relocate`."""
+        del priority  # one machine moves at a time
+        return self.start_task(
+            "relocate",
+            lambda run: virtual_machine_relocate.relocate(self, spec, run),
+            cancelable=True,
+        )
+
+    def MigrateVM_Task(
+        self, pool: Any = None, host: Any = None, priority: Any = None, state: Any = None
+    ) -> Any:
+        """Move the machine to another host; see `virtual_machine_relocate.migrate`."""
+        del priority
+        return self.start_task(
+            "migrate",
+            lambda run: virtual_machine_relocate.migrate(
+                self, pool=pool, host=host, state=state, run=run
+            ),
+            cancelable=True,
+        )
+
+    async def AcquireTicket(self, ticketType: str) -> Any:
+        """Return a ticket for the console; see `console_tickets.acquire`."""
+        return await console_tickets.acquire(self, ticketType)
+
+    async def AcquireMksTicket(self) -> Any:
+        """Return a ticket for the console; see `console_tickets.acquire_mks`."""
+        return await console_tickets.acquire_mks(self)
 
     def CreateScreenshot_Task(self) -> Any:
         """Write the guest's screen to a PNG file beside the .vmx file; the result is its path."""

@@ -32,7 +32,7 @@ async def destroy_unlocked(vm: VirtualMachine) -> None:
         vim.fault.InvalidPowerState: it is on.
     """
     refuse_if_on(vm)
-    kept = _needed_by_others(vm)
+    kept = needed_by_others(vm)
     devices = vm.devices
     forget(vm)
     with storage_faults(vm.vmx):
@@ -43,7 +43,8 @@ async def destroy_unlocked(vm: VirtualMachine) -> None:
         log.warning("%s could not be deleted with its virtual machine", path)
 
 
-def _needed_by_others(vm: VirtualMachine) -> frozenset[DatastorePath]:
+def needed_by_others(vm: VirtualMachine) -> frozenset[DatastorePath]:
+    """List the files that other machines have: disks with those they stand on, .vmx files."""
     needed: set[DatastorePath] = set()
     for other in vm.kernel.registry.all(type(vm)):
         if other is vm:

@@ -17,7 +17,6 @@ from vmops.lab.objects.device_faults import (
     invalid_controller,
     invalid_device,
     invalid_operation,
-    no_hot_plug,
     unsupported_device,
 )
 from vmops.lab.objects.device_slots import (
@@ -37,6 +36,7 @@ from vmops.lab.objects.device_slots import (
     used_units,
     with_children,
 )
+from vmops.lab.objects.hot_plug_rules import check_hot_plug
 from vmops.lab.objects.virtual_machine_drives import DrivePlanner
 from vmops.lab.objects.virtual_machine_nics import NicPlanner
 from vmops.lab.storage.paths import DatastorePath
@@ -70,7 +70,7 @@ class DevicePlan:
             vim.fault.TooManyDevices: more than the machine has places for.
         """
         for index, change in enumerate(changes):
-            self._check_allowed(index, change)
+            self._check_allowed(index, change, changes)
         numbered = list(enumerate(changes))
         for index, change in numbered:
             if change.operation == _Operation.remove:
@@ -93,12 +93,12 @@ class DevicePlan:
         describe(self.devices)
         return with_children(self.devices)
 
-    def _check_allowed(self, index: int, change: Any) -> None:
+    def _check_allowed(self, index: int, change: Any, changes: Sequence[Any]) -> None:
         if change.device is None or change.operation is None:
             raise invalid_device(index, "operation", "A change needs an operation and a device.")
         if self.power_state == "poweredOn":
-            raise no_hot_plug(index)
-        if self.power_state != "poweredOff":
+            check_hot_plug(index, change, changes, self.devices)
+        elif self.power_state != "poweredOff":
             raise vim.fault.InvalidPowerState(
                 requestedState="poweredOff", existingState=self.power_state
             )

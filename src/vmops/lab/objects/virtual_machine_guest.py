@@ -45,9 +45,11 @@ def read_chains(store: DiskStore, devices: Sequence[Any]) -> dict[int, list[Disk
     return chains
 
 
-def machine_of(vm: VirtualMachine, chains: Mapping[int, Sequence[DiskInfo]]) -> Machine:
-    """Build what the hypervisor needs to start the machine."""
-    config = vm.config
+def machine_of(
+    vm: VirtualMachine, chains: Mapping[int, Sequence[DiskInfo]], config: Any = None
+) -> Machine:
+    """Build what the hypervisor needs to start the machine, with its configuration or this."""
+    config = vm.config if config is None else config
     hardware = config.hardware
     store = vm.kernel.service(DiskStore)
     cards = [each for each in hardware.device if isinstance(each, _device.VirtualEthernetCard)]

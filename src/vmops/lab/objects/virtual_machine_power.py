@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.hypervisor import HypervisorError
-from vmops.lab.objects import virtual_machine_properties
+from vmops.lab.objects import remote_display, virtual_machine_properties
 from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.host_system import HostSystem
@@ -95,7 +96,8 @@ async def power_on(vm: VirtualMachine, host: Any) -> None:
     devices = vm.config.hardware.device
     _check_host(vm, host)
     chains = await vm.kernel.blocking(read_chains, vm.kernel.service(DiskStore), devices)
-    _check_locks(vm)
+    check_locks(vm)
+    display = remote_display.check(vm, vm.config)
     machine = machine_of(vm, chains)
     is_resumed = vm.power_state == SUSPENDED
     memory = vm.kernel.service(DiskStore).volumes.resolve(memory_file(vm))
@@ -106,6 +108,7 @@ async def power_on(vm: VirtualMachine, host: Any) -> None:
             await vm.kernel.hypervisor.resume(machine, memory)
         else:
             await vm.kernel.hypervisor.power_on(machine)
+        await _serve_console(vm, display)
     except HypervisorError as error:
         raise config_fault(str(error)) from error
     finally:
@@ -114,6 +117,15 @@ async def power_on(vm: VirtualMachine, host: Any) -> None:
     if is_resumed:
         await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
     await virtual_machine_properties.refresh_files(vm)
+
+
+async def _serve_console(vm: VirtualMachine, display: Any) -> None:
+    """Serve the console of a guest that was just started; end the guest if that cannot be."""
+    try:
+        await remote_display.serve(vm, display)
+    except BaseException:
+        await vm.kernel.hypervisor.power_off(vm.moid)
+        raise
 
 
 async def power_off(vm: VirtualMachine) -> None:
@@ -242,17 +254,17 @@ def move_to_host(vm: VirtualMachine, host: HostSystem) -> None:
     vm.publish({"runtime.host": host.ref})
 
 
-def _check_locks(vm: VirtualMachine) -> None:
-    """Refuse to start on a disk that another running machine has.
+def check_locks(vm: VirtualMachine, devices: Sequence[Any] | None = None) -> None:
+    """Refuse to start on a disk, or on one of these, that another running machine has.
 
     Disks below a disk are only read, so any number of machines may share those.
 
     Raises:
         vim.fault.FileLocked: names the disk.
     """
-    written, read = _disk_paths(vm)
+    written, read = _disk_paths(vm.devices if devices is None else devices)
     for other in _others_on(vm):
-        other_written, other_read = _disk_paths(other)
+        other_written, other_read = _disk_paths(other.devices)
         clash = (written & (other_written | other_read)) | (read & other_written)
         if clash:
             file = min(clash)
@@ -269,10 +281,10 @@ def _others_on(vm: VirtualMachine) -> list[VirtualMachine]:
     ]
 
 
-def _disk_paths(vm: VirtualMachine) -> tuple[set[str], set[str]]:
+def _disk_paths(devices: Sequence[Any]) -> tuple[set[str], set[str]]:
     written: set[str] = set()
     read: set[str] = set()
-    for device in vm.devices:
+    for device in devices:
         if isinstance(device, _device.VirtualDisk):
             backing = device.backing
             written.add(backing.fileName)

@@ -13,6 +13,7 @@ from pyVmomi import vim, vmodl
 from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.argument_faults import entity_name
 from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.live_change import LiveChange
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.virtual_machine_config import apply_spec
 from vmops.lab.objects.virtual_machine_devices import DevicePlan, disks_to_inspect
@@ -132,9 +133,11 @@ async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
         config.name = _checked_name(vm, spec.name)
     outcome = await plan(kernel, config, spec, vm.vmx, vm.host, vm.power_state)
     try:
-        await carry_out(kernel, outcome, vm.vmx)
+        live = _live_change(vm, spec, outcome)
+        await carry_out(kernel, outcome, vm.vmx, live)
         # A guest may have ended while files were made; what it changed must not come back.
-        keep_connections(outcome.config, vm.devices)
+        if live is None or vm.power_state != "poweredOn":
+            keep_connections(outcome.config, vm.devices)
         show(vm, outcome.config)
     finally:
         outcome.ports.release()
@@ -142,16 +145,32 @@ async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
     await virtual_machine_properties.refresh_files(vm)
 
 
-async def carry_out(kernel: Kernel, outcome: Outcome, vmx: DatastorePath) -> None:
+def _live_change(vm: VirtualMachine, spec: Any, outcome: Outcome) -> LiveChange | None:
+    """Return what the guest has to go through, None if it does not run."""
+    if vm.power_state != "poweredOn":
+        return None
+    files = outcome.files
+    live = LiveChange(vm, outcome.config, spec.deviceChange or [], files.extensions)
+    files.extensions = []
+    return live
+
+
+async def carry_out(
+    kernel: Kernel, outcome: Outcome, vmx: DatastorePath, live: LiveChange | None = None
+) -> None:
     """Make the files of an outcome and write the .vmx file; on failure nothing is left."""
     store = kernel.service(DiskStore)
     files = outcome.files
     try:
         if files.creations or files.extensions:
             await _to_its_end(kernel.blocking(files.apply, store))
+        if live is not None:
+            await live.apply()
         with storage_faults(vmx):
             await _to_its_end(kernel.blocking(write_vmx, store.volumes, vmx, outcome.config))
     except BaseException:
+        if live is not None:
+            await live.undo()
         files.undo(store)  # on the loop: a lab that stops does not wait for a thread again
         raise
 

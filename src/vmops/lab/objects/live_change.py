@@ -1,0 +1,214 @@
+"""A reconfiguration of a machine that runs: its guest gets, loses and changes devices with it.
+
+Every step says how it is taken back; what cannot be, the growing of a disk, comes last.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.hypervisor import Cdrom, Disk, HypervisorError, Machine, Nic
+from vmops.lab.objects import remote_display
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.running_machine import running_machine
+from vmops.lab.objects.virtual_machine_disks import DiskExtension, fill_from_files
+from vmops.lab.objects.virtual_machine_guest import read_chains
+from vmops.lab.objects.virtual_machine_power import check_locks, config_fault
+from vmops.lab.storage.disks import DiskStore
+
+if TYPE_CHECKING:
+    from vmops.lab.hypervisor import Controller
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
+
+_device: Any = vim.vm.device
+_edit: Any = _device.VirtualDeviceSpec.Operation.edit
+_Step = Callable[[], Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class LiveChange:
+    """What a running guest has to go through to be what a configuration says.
+
+    ``changes`` is the ConfigSpec's deviceChange.
+    """
+
+    vm: VirtualMachine
+    config: Any
+    changes: Sequence[Any]
+    extensions: list[DiskExtension]
+    _undo: list[_Step] = field(default_factory=list)
+    _before: Machine | None = None
+
+    async def apply(self) -> None:
+        """Change the guest; on failure it is as before.
+
+        Raises:
+            vim.fault.GenericVmConfigFault: the hypervisor, or the guest, could not do it.
+            vim.fault.FileLocked: another running machine has a disk.
+            As `remote_display.change` does.
+        """
+        vm = self.vm
+        store = vm.kernel.service(DiskStore)
+        _connect(self.config, vm.devices, self.changes)
+        added = [each for each in self.config.hardware.device if _is_new(each, vm.devices)]
+        check_locks(vm, added)
+        old = await vm.kernel.blocking(_chains_there, store, vm.devices)
+        new = await vm.kernel.blocking(read_chains, store, self.config.hardware.device)
+        before = running_machine(vm, vm.config, old)
+        after = running_machine(vm, self.config, new)
+        try:
+            await self._plug(before, after)
+            await self._show_console()
+            await self._extend(store)
+        except HypervisorError as error:
+            await self.undo()
+            raise config_fault(str(error)) from error
+        except BaseException:
+            await self.undo()
+            raise
+
+    async def undo(self) -> None:
+        """Let the guest be as it was; what cannot be taken back is noted in the log."""
+        while self._undo:
+            step = self._undo.pop()
+            try:
+                await step()
+            except HypervisorError as error:
+                log.warning("%s could not be changed back: %s", self.vm.name, error)
+
+    async def _plug(self, before: Machine, after: Machine) -> None:
+        hypervisor, key = self.vm.kernel.hypervisor, self.vm.moid
+        controllers = {each.key: each for each in (*before.controllers, *after.controllers)}
+        gone, come = _difference(before.disks, after.disks, _same_disk)
+        for disk in gone:
+            await hypervisor.detach_disk(key, disk.key)
+            self._undo.append(self._attaching(disk, controllers))
+        nics_gone, nics_come = _difference(before.nics, after.nics, _same_nic)
+        segments = {each.name: each for each in (*before.segments, *after.segments)}
+        for nic in nics_gone:
+            await hypervisor.detach_nic(key, nic.key)
+            self._undo.append(_step(hypervisor.attach_nic, key, nic, segments[nic.segment]))
+        for disk in come:
+            await self._attaching(disk, controllers)()
+            self._undo.append(_step(hypervisor.detach_disk, key, disk.key))
+        for nic in nics_come:
+            await hypervisor.attach_nic(key, nic, segments[nic.segment])
+            self._undo.append(_step(hypervisor.detach_nic, key, nic.key))
+            if not nic.connected:
+                await hypervisor.set_link(key, nic.key, connected=False)
+        for drive, now in _pairs(before.cdroms, after.cdroms):
+            if drive != now:
+                self._undo.append(_step(hypervisor.change_cdrom, key, drive))
+                await hypervisor.change_cdrom(key, now)
+        await self._rewire(before, after)
+
+    def _attaching(self, disk: Disk, controllers: Mapping[int, Controller]) -> _Step:
+        hypervisor = self.vm.kernel.hypervisor
+        return _step(hypervisor.attach_disk, self.vm.moid, disk, controllers[disk.controller_key])
+
+    async def _rewire(self, before: Machine, after: Machine) -> None:
+        """Plug cables in and out; to other networks by moving the guest, which sees no gap."""
+        hypervisor, key = self.vm.kernel.hypervisor, self.vm.moid
+        kept = list(_pairs(before.nics, after.nics))
+        for nic, now in kept:
+            if nic.connected != now.connected:
+                await hypervisor.set_link(key, nic.key, connected=now.connected)
+                self._undo.append(_step(hypervisor.set_link, key, nic.key, connected=nic.connected))
+        if any(nic.segment != now.segment for nic, now in kept):
+            await hypervisor.migrate(key, after)
+            self._before = before
+
+    async def _show_console(self) -> None:
+        was = await remote_display.change(self.vm, self.config)
+        if was is not None:
+            self._undo.append(was)
+
+    async def _extend(self, store: DiskStore) -> None:
+        kernel = self.vm.kernel
+        for extension in self.extensions:
+            with storage_faults(extension.path):
+                eager = bool(extension.device.backing.eagerlyScrub)
+                info = await kernel.blocking(
+                    lambda it=extension, eager=eager: store.extend(
+                        it.path, it.capacity_bytes, eager=eager, in_use=True
+                    )
+                )
+            await kernel.hypervisor.extend_disk(
+                self.vm.moid, extension.device.key, extension.capacity_bytes
+            )
+            fill_from_files(extension.device, [info])
+
+
+def _step(method: Callable[..., Awaitable[Any]], *arguments: Any, **named: Any) -> _Step:
+    return lambda: method(*arguments, **named)
+
+
+def _chains_there(store: DiskStore, devices: Sequence[Any]) -> dict[int, Any]:
+    return read_chains(store, devices)
+
+
+def _is_new(device: Any, devices: Sequence[Any]) -> bool:
+    """Whether a disk is not one the machine has already."""
+    if not isinstance(device, _device.VirtualDisk):
+        return False
+    name = device.backing.fileName
+    return all(getattr(each.backing, "fileName", None) != name for each in devices)
+
+
+def _connect(config: Any, devices: Sequence[Any], changes: Sequence[Any]) -> None:
+    """Say which devices are connected: new ones that start so, edited ones as the edit says."""
+    shown = {each.key: each for each in devices}
+    edited = {
+        each.device.key
+        for each in changes
+        if each.operation == _edit and each.device.connectable is not None
+    }
+    for device in config.hardware.device:
+        if device.connectable is None:
+            continue
+        before = shown.get(device.key)
+        if before is None or type(before) is not type(device) or before.connectable is None:
+            connected = bool(device.connectable.startConnected or device.connectable.connected)
+        elif device.key in edited:
+            connected = bool(device.connectable.connected)
+        else:
+            connected = bool(before.connectable.connected)
+        device.connectable = copy.copy(device.connectable)
+        device.connectable.connected = connected
+        device.connectable.status = "ok" if connected else "untried"
+
+
+def _same_disk(one: Disk, other: Disk) -> bool:
+    return one.layers[:1] == other.layers[:1] and one.controller_key == other.controller_key
+
+
+def _same_nic(one: Nic, other: Nic) -> bool:
+    return one.mac_address == other.mac_address and one.model == other.model
+
+
+def _difference(
+    before: Iterable[Any], after: Iterable[Any], is_same: Callable[[Any, Any], bool]
+) -> tuple[list[Any], list[Any]]:
+    """Return what goes and what comes; one of the same key that is another thing does both."""
+    old, new = {each.key: each for each in before}, {each.key: each for each in after}
+    gone = [one for key, one in old.items() if key not in new or not is_same(one, new[key])]
+    come = [one for key, one in new.items() if key not in old or not is_same(old[key], one)]
+    return gone, come
+
+
+def _pairs(before: Iterable[Cdrom | Nic], after: Iterable[Any]) -> Iterable[tuple[Any, Any]]:
+    """Pair what there is before and after."""
+    new = {each.key: each for each in after}
+    for one in before:
+        now = new.get(one.key)
+        if now is None or (isinstance(one, Nic) and not _same_nic(one, now)):
+            continue
+        yield one, now

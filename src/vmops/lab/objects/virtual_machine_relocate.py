@@ -1,0 +1,389 @@
+"""Relocation: a virtual machine gets another host, other datastores, another pool or folder.
+
+Everything is checked and made ready at the new place before anything changes; then the guest is
+moved, disk by disk and last its processor, and what is left at the old place is deleted. After
+each disk the configuration says where it is now, so that whatever ends the lab in between loses
+nothing. On failure disks that have moved are moved back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim, vmodl
+
+from vmops.lab.hypervisor import HypervisorError, Progress
+from vmops.lab.objects import virtual_machine_properties
+from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.objects.events import EventLog
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.objects.references import link, unlink
+from vmops.lab.objects.relocation_files import FilePlan, plan_files
+from vmops.lab.objects.relocation_spec import disk_wishes, home_datastore
+from vmops.lab.objects.relocation_target import (
+    RelocationTarget,
+    check_devices,
+    refuse_inaccessible,
+    target_of,
+)
+from vmops.lab.objects.running_machine import running_machine
+from vmops.lab.objects.virtual_machine_config import files_info
+from vmops.lab.objects.virtual_machine_destroy import needed_by_others
+from vmops.lab.objects.virtual_machine_disks import backing_of, chain_of
+from vmops.lab.objects.virtual_machine_guest import read_chains
+from vmops.lab.objects.virtual_machine_nics import PortReservations
+from vmops.lab.objects.virtual_machine_place import settle
+from vmops.lab.objects.virtual_machine_power import ON, config_fault, move_to_host, wrong_state
+from vmops.lab.objects.virtual_machine_reconfigure import plan as plan_changes
+from vmops.lab.objects.vmx import write_vmx
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.relocating import Watched
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.task import TaskRun
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
+
+_device: Any = vim.vm.device
+_LOOK_FOR_CANCEL_S = 0.1
+
+
+@dataclass(slots=True, kw_only=True)
+class Relocation:
+    """A relocation that has been checked."""
+
+    target: RelocationTarget
+    files: FilePlan
+    config: Any
+    """The configuration afterwards; the disks' backings follow as they move."""
+    ports: PortReservations
+    """Of distributed switches, for cards that change their network; the caller releases them."""
+    replugs: bool
+    """Whether a card changes its network."""
+
+
+async def examine(vm: VirtualMachine, spec: Any) -> Relocation:
+    """Check a RelocateSpec and plan what it means; nothing changes.
+
+    Raises:
+        vmodl.fault.NotSupported: another vCenter, encryption, or a lab of a single host.
+        vim.fault.InvalidState: the machine's files cannot be read.
+        vim.fault.InvalidDatastore: a datastore is not on the host.
+        vim.fault.NoDiskSpace: there is no room.
+        As `target_of`, `check_devices` and `disk_wishes` do.
+    """
+    if vm.kernel.settings.esx:
+        raise vmodl.fault.NotSupported(msg="A single host moves no virtual machines.")
+    if spec.service is not None or spec.cryptoSpec is not None:
+        raise vmodl.fault.NotSupported(msg="The lab has one vCenter and encrypts nothing.")
+    refuse_inaccessible(vm)
+    target = target_of(vm, host=spec.host, pool=spec.pool, folder=spec.folder)
+    store = vm.kernel.service(DiskStore)
+    ports = PortReservations()
+    config = copy.deepcopy(vm.config)
+    if spec.deviceChange:
+        config, ports = await _replugged(vm, spec.deviceChange, target)
+    try:
+        chains = await vm.kernel.blocking(read_chains, store, vm.devices)
+        wishes = disk_wishes(spec, vm, target.host, chains)
+        files = await vm.kernel.blocking(
+            plan_files,
+            store,
+            vm.vmx,
+            home_datastore(spec, vm, target.host),
+            wishes,
+            needed_by_others(vm),
+        )
+        moved = {disk.key: disk.links[0].target for disk in files.disks}
+        check_devices(_at_new_place(config, moved), files.home, target.host)
+        await vm.kernel.blocking(files.check_room, store)
+    except BaseException:
+        ports.release()
+        raise
+    return Relocation(
+        target=target, files=files, config=config, ports=ports, replugs=bool(spec.deviceChange)
+    )
+
+
+def _at_new_place(config: Any, moved: dict[int, DatastorePath]) -> list[Any]:
+    devices = []
+    for device in config.hardware.device:
+        if device.key in moved:
+            device = copy.copy(device)  # noqa: PLW2901 - the list is of what will be
+            device.backing = copy.copy(device.backing)
+            device.backing.fileName = str(moved[device.key])
+            device.backing.parent = None
+        devices.append(device)
+    return devices
+
+
+async def _replugged(
+    vm: VirtualMachine, changes: Sequence[Any], target: RelocationTarget
+) -> tuple[Any, PortReservations]:
+    """Return the configuration with cards plugged into the target's networks."""
+    for change in changes:
+        is_edit = change.operation == _device.VirtualDeviceSpec.Operation.edit
+        if not is_edit or not isinstance(change.device, _device.VirtualEthernetCard):
+            raise vmodl.fault.NotSupported(
+                msg="A relocation changes network cards and no other devices."
+            )
+    outcome = await plan_changes(
+        vm.kernel,
+        copy.deepcopy(vm.config),
+        vim.vm.ConfigSpec(deviceChange=list(changes)),
+        vm.vmx,
+        target.host,
+        vm.power_state,
+    )
+    shown = {device.key: device.connectable for device in vm.devices}
+    for device in outcome.config.hardware.device:
+        if device.connectable is not None:
+            device.connectable = shown.get(device.key)
+    return outcome.config, outcome.ports
+
+
+async def relocate(vm: VirtualMachine, spec: Any, run: TaskRun) -> None:
+    """Move the machine, whose lock the caller has, to where a RelocateSpec says.
+
+    A guest that runs goes on running all the time. On failure, or if the task is cancelled, the
+    machine is where it was.
+
+    Raises:
+        vim.fault.GenericVmConfigFault: the hypervisor could not move the guest.
+        vmodl.fault.RequestCanceled: the task was cancelled.
+        As `examine` does, and file faults.
+    """
+    move = await examine(vm, spec)
+    store = vm.kernel.service(DiskStore)
+    source = vm.host
+    datastores = move.files.datastores()
+    try:
+        await _bring(vm, move, store, run)
+        try:
+            if vm.power_state == ON:
+                await _move_guest(vm, move, store, run)
+            await _switch(vm, move, store)
+        except BaseException:
+            await _back(vm, move, store)
+            raise
+    finally:
+        move.ports.release()
+    await vm.kernel.blocking(move.files.finish, store)
+    await virtual_machine_properties.refresh_files(vm)
+    _tell_datastores(vm, datastores)
+    vm.kernel.service(EventLog).moved(vm, source, datastores)
+
+
+async def _bring(vm: VirtualMachine, move: Relocation, store: DiskStore, run: TaskRun) -> None:
+    """Make the new place ready."""
+    loop = asyncio.get_running_loop()
+
+    def show(percent: int) -> None:
+        loop.call_soon_threadsafe(run.progress, percent // 2)
+
+    watched = Watched(progress=show, cancelled=lambda: run.cancelled)
+    running = vm.power_state == ON
+    plain = [each for each in vm.devices if not isinstance(each, _device.VirtualDisk)]
+
+    def bring() -> None:
+        move.files.prepare(store, running=running, watched=watched)
+        try:
+            move.files.bring_home(store, plain, running=running)
+        except BaseException:
+            move.files.undo(store)
+            raise
+
+    bringing = asyncio.ensure_future(vm.kernel.blocking(bring))
+    try:
+        await asyncio.shield(bringing)
+    except asyncio.CancelledError:
+        # The thread cannot be interrupted; what it made is taken back once it has ended.
+        await asyncio.wait([bringing])
+        if not bringing.cancelled() and bringing.exception() is None:
+            move.files.undo(store)
+        raise
+
+
+async def _move_guest(vm: VirtualMachine, move: Relocation, store: DiskStore, run: TaskRun) -> None:
+    disks = move.files.disks
+    for number, disk in enumerate(disks):
+        run.check_cancelled()
+        await _mirror(vm, store, disk.key, disk.links[0].target, run, _share(run, number, disks))
+    if move.target.host is vm.host and not move.replugs:
+        return
+    run.check_cancelled()
+    config = await _final_config(vm, move, store)
+    chains = await vm.kernel.blocking(read_chains, store, config.hardware.device)
+    machine = running_machine(vm, config, chains)
+    with hypervisor_faults():
+        await cancellable(vm.kernel.hypervisor.migrate(vm.moid, machine), run)
+
+
+def _share(run: TaskRun, number: int, disks: Sequence[Any]) -> Progress:
+    return lambda percent: run.progress(50 + (number * 100 + percent) * 45 // (100 * len(disks)))
+
+
+async def _mirror(
+    vm: VirtualMachine,
+    store: DiskStore,
+    key: int,
+    to: DatastorePath,
+    run: TaskRun | None,
+    progress: Progress | None,
+) -> None:
+    """Let the guest use another file for a disk, and say so in the configuration at once."""
+    with storage_faults(to):
+        chain = await vm.kernel.blocking(chain_of, store, to)
+    moving = vm.kernel.hypervisor.mirror_disk(vm.moid, key, chain[0].layers, progress)
+    with hypervisor_faults():
+        await (moving if run is None else cancellable(moving, run))
+    config = copy.copy(vm.config)
+    config.hardware = copy.copy(config.hardware)
+    config.hardware.device = [
+        _with_chain(device, chain) if device.key == key else device for device in vm.devices
+    ]
+    # On the loop: between the guest's move and the file that tells of it nothing must happen.
+    write_vmx(store.volumes, vm.vmx, config)
+    vm.publish({"config.hardware.device": config.hardware.device})
+
+
+def _with_chain(device: Any, chain: Sequence[Any]) -> Any:
+    moved = copy.copy(device)
+    moved.backing = backing_of(chain, device.backing.diskMode)
+    return moved
+
+
+async def _final_config(vm: VirtualMachine, move: Relocation, store: DiskStore) -> Any:
+    """Return the configuration as it will be at the new place."""
+    config = move.config
+    config.files = files_info(move.files.home)
+    renamed = {str(old): str(new) for old, new in move.files.home_files}
+    targets = {disk.key: disk.links[0].target for disk in move.files.disks}
+    for device in config.hardware.device:
+        if device.key in targets:
+            path = targets[device.key]
+            with storage_faults(path):
+                chain = await vm.kernel.blocking(chain_of, store, path)
+            device.backing = backing_of(chain, device.backing.diskMode)
+        elif getattr(device.backing, "fileName", None) in renamed:
+            device.backing = copy.copy(device.backing)
+            device.backing.fileName = renamed[device.backing.fileName]
+    return config
+
+
+async def _switch(vm: VirtualMachine, move: Relocation, store: DiskStore) -> None:
+    """Make the new place the machine's own."""
+    config = await _final_config(vm, move, store)
+    now = {device.key: device.connectable for device in vm.devices}
+    for device in config.hardware.device:
+        device.connectable = now.get(device.key, device.connectable)
+    config.extraConfig = vm.config.extraConfig
+    with storage_faults(move.files.home):
+        write_vmx(store.volumes, move.files.home, config)
+    vm.vmx = move.files.home
+    _settle_place(vm, move.target)
+    vm.publish({"config": config})
+    settle(vm)
+
+
+def _settle_place(vm: VirtualMachine, target: RelocationTarget) -> None:
+    kernel = vm.kernel
+    move_to_host(vm, target.host)
+    for name, holder_list, wanted in (
+        ("resourcePool", "vm", target.pool),
+        ("parent", "childEntity", target.folder.ref),
+    ):
+        before = vm.properties[name]
+        if wanted is None or before is None or before._moId == wanted._moId:
+            continue
+        unlink(kernel, kernel.registry.get(before), holder_list, vm.ref)
+        vm.publish({name: wanted})
+        link(kernel, kernel.registry.get(wanted), holder_list, vm.ref)
+    compute = target.host.parent
+    if compute is not None and vm.properties["environmentBrowser"] is not None:
+        browser = compute.properties["environmentBrowser"]
+        if browser._moId != vm.properties["environmentBrowser"]._moId:
+            vm.publish({"environmentBrowser": browser})
+
+
+async def _back(vm: VirtualMachine, move: Relocation, store: DiskStore) -> None:
+    """Bring back disks that have moved, and delete what is at the new place."""
+    kept: list[DatastorePath] = []
+    for disk in move.files.disks:
+        device = next((each for each in vm.devices if each.key == disk.key), None)
+        now = None if device is None else device.backing.fileName
+        if now != str(disk.links[0].target):
+            continue
+        try:
+            await _mirror(vm, store, disk.key, disk.links[0].source, None, None)
+        except Exception:  # the guest may have ended: then its disk is where it is
+            log.exception("disk %s of %s stays at its new place", disk.key, vm.name)
+            kept += [each.target for each in disk.links]
+    move.files.undo(store, keep=kept)
+
+
+def _tell_datastores(vm: VirtualMachine, names: set[str]) -> None:
+    for datastore in vm.kernel.registry.all(ManagedEntity):
+        if datastore.wire_type is vim.Datastore and datastore.name in names:
+            vm.kernel.touch(datastore, "summary", "info")
+
+
+class hypervisor_faults:  # noqa: N801 - it is used as a statement
+    """Raise what a hypervisor says in the block as vim.fault.GenericVmConfigFault."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Translate."""
+        if isinstance(error, HypervisorError):
+            raise config_fault(str(error)) from error
+
+
+async def cancellable(work: Awaitable[Any], run: TaskRun) -> Any:
+    """Await something; stop it, and wait until it has stopped, when a client cancels the task.
+
+    Raises:
+        vmodl.fault.RequestCanceled: it was stopped.
+    """
+    running = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait([running], timeout=_LOOK_FOR_CANCEL_S))[0]:
+            if run.cancelled:
+                break
+        if running.done():
+            return running.result()
+    except asyncio.CancelledError:
+        await _stopped(running)
+        raise
+    await _stopped(running)
+    run.check_cancelled()
+    return None
+
+
+async def _stopped(running: asyncio.Future[Any]) -> None:
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def migrate(vm: VirtualMachine, *, pool: Any, host: Any, state: Any, run: TaskRun) -> None:
+    """Move the machine to another host or pool; its files stay.
+
+    Raises:
+        vmodl.fault.InvalidArgument: neither host nor pool is given.
+        vim.fault.InvalidPowerState: ``state`` is given and not the machine's.
+        As `relocate` does.
+    """
+    if host is None and pool is None:
+        raise invalid_argument("host", "A host or a pool is needed.")
+    if state is not None and vm.power_state != str(state):
+        raise wrong_state(vm, str(state))
+    await relocate(vm, vim.vm.RelocateSpec(host=host, pool=pool), run)

@@ -1,0 +1,109 @@
+"""``/ticket/{ticket}``: a guest's screen and keyboard, RFB in a WebSocket.
+
+Who has the ticket needs nothing else, so no page of another site can use a browser's session here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from aiohttp import WSMsgType, web
+
+from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.objects.console_tickets import ConsoleTickets
+from vmops.lab.objects.virtual_machine import VirtualMachine
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
+
+    from vmops.lab.kernel.kernel import Kernel
+
+SUBPROTOCOL = "binary"
+_AT_ONCE = 64 * 1024
+_LARGEST_MESSAGE = 4 * 1024 * 1024  # a clipboard's text is the largest thing a viewer sends
+_CLOSE_S = 2.0
+OPEN: web.AppKey[set[web.WebSocketResponse]] = web.AppKey("open_consoles", set)
+
+
+def add_console(app: web.Application, kernel: Kernel) -> None:
+    """Serve consoles, and close them when the lab stops."""
+    app[OPEN] = set()
+    app.on_shutdown.append(_close_all)
+
+    async def console(request: web.Request) -> web.StreamResponse:
+        """Redeem the ticket: 404 for one that is no good, 400 for another subprotocol."""
+        offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+        if SUBPROTOCOL not in {name.strip() for name in offered}:
+            raise web.HTTPBadRequest(text=f"The subprotocol is '{SUBPROTOCOL}'.")
+        moid = kernel.service(ConsoleTickets).redeem(request.match_info["ticket"])
+        if moid is None or moid not in kernel.registry:
+            raise web.HTTPNotFound(text="There is no such ticket, or it was used.")
+        vm = kernel.registry.find(moid, VirtualMachine)
+        limit = vm.config.maxMksConnections or 1
+        if vm.properties["runtime"].numMksConnections >= limit:
+            raise web.HTTPServiceUnavailable(text="The machine has as many consoles as it may.")
+        try:
+            reader, writer = await kernel.hypervisor.open_vnc(moid)
+        except HypervisorError as error:
+            raise web.HTTPServiceUnavailable(text=str(error)) from error
+        try:
+            return await _serve(request, vm, reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    app.router.add_get("/ticket/{ticket}", console)
+
+
+async def _serve(
+    request: web.Request, vm: VirtualMachine, reader: StreamReader, writer: StreamWriter
+) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,), max_msg_size=_LARGEST_MESSAGE, timeout=_CLOSE_S, compress=False
+    )
+    await socket.prepare(request)
+    request.app[OPEN].add(socket)
+    _count(vm, 1)
+    to_client = asyncio.create_task(_to_client(reader, socket))
+    try:
+        await _to_guest(socket, writer)
+    finally:
+        to_client.cancel()
+        await asyncio.gather(to_client, return_exceptions=True)
+        request.app[OPEN].discard(socket)
+        _count(vm, -1)
+    return socket
+
+
+async def _to_client(reader: StreamReader, socket: web.WebSocketResponse) -> None:
+    """Hand on what the guest shows, and hang up when it ends."""
+    with contextlib.suppress(ConnectionError):
+        # Chunks as they come: viewers expect each part of RFB's greeting in one piece.
+        while data := await reader.read(_AT_ONCE):
+            await socket.send_bytes(data)
+    await socket.close()
+
+
+async def _to_guest(socket: web.WebSocketResponse, writer: StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        async for message in socket:
+            if message.type is not WSMsgType.BINARY:
+                break
+            writer.write(message.data)
+            await writer.drain()
+    if not socket.closed:
+        await socket.close()
+
+
+def _count(vm: VirtualMachine, change: int) -> None:
+    if vm.moid in vm.kernel.registry:
+        number = vm.properties["runtime"].numMksConnections + change
+        vm.publish({"runtime.numMksConnections": max(0, number)})
+
+
+async def _close_all(app: web.Application) -> None:
+    for socket in list(app[OPEN]):
+        await socket.close()
