@@ -46,6 +46,13 @@ def instance_uuid(instance: Shape) -> str:
     return found.lower()
 
 
+def host_name(instance: Shape) -> str:
+    """What a guest may call itself: the host name Nova has for it, else its name; "" if none."""
+    if isinstance(instance, str):
+        return ""
+    return str(field(instance, "hostname", "name", default=""))
+
+
 def parse_instance(instance: Shape) -> Instance:
     """An instance with its size, from ours or Nova's shape.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from vmops.images.cache import ImageCache
 from vmops.ops.placement import Reservations
 from vmops.ops.settings import EngineSettings
+from vmops.ops.vnc import VncPorts
 from vmops.vsphere.session import Session
 
 
@@ -18,4 +19,5 @@ class Engine:
     cache: ImageCache
     settings: EngineSettings
     reservations: Reservations
+    vnc_ports: VncPorts
     cluster_name: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vmops.errors import NotFound
+from vmops.errors import AlreadyExists, NotFound
 from vmops.model.image import VifModel
 from vmops.model.instance import Vif
 from vmops.ops.engine import Engine
@@ -13,12 +13,19 @@ from vmops.ops.placement import find_networks
 from vmops.ops.states import called
 from vmops.progress import Observer
 from vmops.specs import extra_config
-from vmops.specs.nics import NicBacking, add_nic, change_nic, nic_changes, remove_nic
+from vmops.specs.nics import (
+    NicBacking,
+    add_nic,
+    change_nic,
+    model_of,
+    nic_changes,
+    remove_nic,
+)
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.inventory_types import NetworkInfo
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_nics import VmNic, VmNics
+from vmops.vsphere.vm_nics import FIRST_NIC_KEY, VmNic, VmNics
 
 DEFAULT_MODEL = VifModel.VMXNET3
 
@@ -29,13 +36,16 @@ def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: 
     1. Look at the NICs
     2. Plug the interfaces
 
-    An interface is known by its MAC address, or by its id where it has none. A NIC on another port
-    group is moved there, one that is disconnected is connected; NICs of no interface are left
-    alone. All in one change, which works while the instance runs.
+    An interface is known by its MAC address, or by its id where it has none; one that has neither
+    is served by any NIC on its port group that is no other interface's. A NIC on another port group
+    is moved there, one that is disconnected is connected; NICs of no interface are left alone. All
+    in one change, which works while the instance runs. A new NIC's model is the interface's, else
+    that of the instance's first NIC, for which its guest has a driver.
 
     Raises:
         InstanceNotFound: there is no such instance.
         NetworkNotFound: a port group does not exist; nothing was changed.
+        InvalidPowerState: the instance is suspended, and a NIC would have to change.
     """
 
     def do(vm: VirtualMachine) -> None:
@@ -47,14 +57,44 @@ def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: 
     with_vm(engine.session, instance_uuid, do)
 
 
+def attach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Observer) -> None:
+    """Give an instance one more NIC.
+
+    1. Look at the NICs
+    2. Plug the interfaces
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        AlreadyExists: it has this interface.
+        NetworkNotFound: the port group does not exist; nothing was changed.
+        InvalidPowerState: the instance is suspended.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        with Operation("attach_interface", observe) as run:
+            networks = _networks(engine, (vif,))
+            there = run(look_at_nics(vm))
+            if there.find(vif.id, vif.mac_address) is not None:
+                raise AlreadyExists(
+                    f"{called(vm, instance_uuid)} has the interface {vif.mac_address or vif.id}."
+                )
+            run(plug(vm, there, (vif,), networks, observe, only_new=True))
+
+    with_vm(engine.session, instance_uuid, do)
+
+
 def unplug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: Observer) -> None:
     """Take the NICs of these interfaces out; those that are not there are passed over.
 
     1. Look at the NICs
     2. Unplug the interfaces
 
+    Interfaces are known as in `plug_vifs`, but one with neither MAC address nor id is passed over:
+    nothing says which NIC it is.
+
     Raises:
         InstanceNotFound: there is no such instance.
+        InvalidPowerState: the instance is suspended, and a NIC would have to go.
     """
 
     def do(vm: VirtualMachine) -> None:
@@ -67,6 +107,9 @@ def unplug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe
 
 def detach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Observer) -> None:
     """Take one interface's NIC out.
+
+    1. Look at the NICs
+    2. Unplug the interfaces
 
     Raises:
         InstanceNotFound: there is no such instance.
@@ -105,25 +148,56 @@ def plug(
     vifs: Sequence[Vif],
     networks: Sequence[NetworkInfo],
     observe: Observer,
+    *,
+    only_new: bool = False,
 ) -> Reversible[None]:
     """Add what is missing and mend what is wrong, in one reconfiguration."""
     changes: list[Any] = []
     settings: dict[str, str] = {}
     numbers = iter(there.free_numbers(len(vifs)))
+    chosen = [there.find(vif.id, vif.mac_address) for vif in vifs]
+    claimed = {nic.key for nic in chosen if nic is not None}
     for index, (vif, network) in enumerate(zip(vifs, networks, strict=True)):
-        nic = there.find(vif.id, vif.mac_address)
+        nic = chosen[index]
+        if nic is None and not (only_new or vif.id or vif.mac_address):
+            nic = _unclaimed(there, claimed, network)
+            claimed |= {nic.key} if nic else set()
         if nic is None:
-            changes.append(
-                add_nic(index, vif.model or DEFAULT_MODEL, vif.mac_address, backing_of(network))
-            )
-            number = next(numbers)
-            if vif.id:
-                settings[extra_config.INTERFACE_ID.format(index=number)] = vif.id
+            model = vif.model or _usual_model(there)
+            changes.append(add_nic(index, model, vif.mac_address, backing_of(network)))
+            settings.update(_noted(there, vif.id, next(numbers)))
         elif not (nic.connected and _is_on(nic, network)):
             changes.append(change_nic(nic.device, backing_of(network)))
     if changes:
         vm.reconfigure(nic_changes(changes, settings), observe=observe)
     yield
+
+
+def _usual_model(there: VmNics) -> VifModel:
+    return next((m for nic in there.nics if (m := model_of(nic.device))), DEFAULT_MODEL)
+
+
+def _unclaimed(there: VmNics, claimed: set[int], network: NetworkInfo) -> VmNic | None:
+    """A NIC on a port group that serves no interface known by its MAC address or id."""
+    return next(
+        (
+            nic
+            for nic in there.nics
+            if nic.key not in claimed and not there.id_of(nic) and _is_on(nic, network)
+        ),
+        None,
+    )
+
+
+def _noted(there: VmNics, interface_id: str, number: int) -> dict[str, str]:
+    """The notes of which interface a new NIC is; those of a NIC that went otherwise are removed."""
+    notes = {}
+    stale = there.number_of(interface_id) if interface_id else None
+    for old in {stale, number if number in there.interface_ids else None} - {None}:
+        notes[extra_config.INTERFACE_ID.format(index=old)] = ""
+    if interface_id:
+        notes[extra_config.INTERFACE_ID.format(index=number)] = interface_id
+    return notes
 
 
 @step("Unplug the interfaces")
@@ -135,10 +209,11 @@ def unplug(
     settings = {}
     for vif in vifs:
         nic = there.find(vif.id, vif.mac_address)
+        numbers = {there.number_of(vif.id)} if vif.id else set()
         if nic is not None:
             changes.append(remove_nic(nic.device))
-        number = there.number_of(vif.id) if vif.id else None
-        if number is not None:
+            numbers.add(nic.key - FIRST_NIC_KEY)
+        for number in numbers & set(there.interface_ids):
             settings[extra_config.INTERFACE_ID.format(index=number)] = ""
     if changes or settings:
         vm.reconfigure(nic_changes(changes, settings), observe=observe)

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from vmops.model.instance import Subnet, Vif
-from vmops.ops.engine import Engine
 from vmops.progress import Observer
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 MACHINE_ID = "machine.id"
@@ -27,7 +27,7 @@ METADATA_ENCODING = "guestinfo.metadata.encoding"
 
 
 def inject_network_info(
-    engine: Engine, instance_uuid: str, name: str, vifs: Sequence[Vif], observe: Observer
+    session: Session, instance_uuid: str, name: str, vifs: Sequence[Vif], observe: Observer
 ) -> None:
     """Tell an instance's guest its addresses, in one reconfiguration.
 
@@ -41,7 +41,7 @@ def inject_network_info(
         with Operation("inject_network_info", observe) as run:
             run(write_settings(vm, network_settings(instance_uuid, name, vifs), observe))
 
-    with_vm(engine.session, instance_uuid, do)
+    with_vm(session, instance_uuid, do)
 
 
 @step("Write the guest's network settings")
@@ -81,11 +81,12 @@ def _first_ipv4(vif: Vif) -> tuple[str, str, str, str, str]:
     if subnet is None:
         return ("", "", "", "", "")
     network = ipaddress.ip_network(subnet.cidr, strict=False)
+    has_broadcast = network.prefixlen < network.max_prefixlen - 1  # RFC 3021
     return (
         next(iter(subnet.addresses), ""),
         str(network.netmask),
         subnet.gateway,
-        str(network.broadcast_address),
+        str(network.broadcast_address) if has_broadcast else "",
         next(iter(subnet.dns), ""),
     )
 
@@ -95,13 +96,14 @@ def _ethernets(vifs: Sequence[Vif]) -> dict[str, Any]:
 
 
 def _ethernet(vif: Vif) -> dict[str, Any]:
-    """One interface in netplan's words; one without fixed addresses asks by DHCP."""
+    """One interface in netplan's words; without fixed addresses it asks for one."""
     told: dict[str, Any] = {}
     if vif.mac_address:
         told["match"] = {"macaddress": vif.mac_address}
     addresses = [f"{address}/{_prefix(s)}" for s in vif.subnets for address in s.addresses]
     if not addresses:
-        return {**told, "dhcp4": True}
+        versions = {s.version for s in vif.subnets} or {4}
+        return {**told, **{f"dhcp{version}": True for version in sorted(versions)}}
     told["addresses"] = addresses
     told["routes"] = [
         {"to": "0.0.0.0/0" if s.version == 4 else "::/0", "via": s.gateway}

@@ -183,15 +183,15 @@ def create_vm(
     observe: Observer,
 ) -> Reversible[VirtualMachine]:
     """Create the VM without disks, marked as being spawned."""
-    spec = vm_specs.new_machine(_new_machine(engine, request, place, folder))
     vms = Folder(engine.session, place.datacenter.vm_folder)
     try:
-        vm = vms.create_vm(
-            spec,
-            place.cluster.resource_pool,
-            observe=observe,
-            deadline_s=engine.settings.task_deadline_s,
-        )
+        with engine.vnc_ports.reserve() as vnc:
+            vm = vms.create_vm(
+                vm_specs.new_machine(_new_machine(engine, request, place, folder, vnc)),
+                place.cluster.resource_pool,
+                observe=observe,
+                deadline_s=engine.settings.task_deadline_s,
+            )
     except UNANSWERED as lost:
         with noting(lost, "make sure that nothing was created"):
             _remove_unanswered(engine, request, vms)
@@ -216,7 +216,11 @@ def _remove_unanswered(engine: Engine, request: SpawnRequest, vms: Folder) -> No
 
 
 def _new_machine(
-    engine: Engine, request: SpawnRequest, place: Placement, folder: DatastorePath
+    engine: Engine,
+    request: SpawnRequest,
+    place: Placement,
+    folder: DatastorePath,
+    vnc: dict[str, str],
 ) -> vm_specs.NewMachine:
     properties = request.image.properties
     return vm_specs.NewMachine(
@@ -235,6 +239,7 @@ def _new_machine(
         ),
         extra_config={
             **engine.settings.extra_config,
+            **vnc,
             **dict(request.extra_config),
             extra_config.IMAGE_ID: request.image.id,
             extra_config.OPERATION: in_flight.mark("spawn"),

@@ -8,6 +8,7 @@ import string
 import threading
 from collections.abc import Iterator
 from typing import NotRequired, TypedDict
+from weakref import WeakKeyDictionary
 
 from vmops.errors import ConsoleTypeUnavailable, Exhausted, InvalidPowerState, NotSupported
 from vmops.model.power import PowerState
@@ -22,6 +23,11 @@ from vmops.vsphere.virtual_machine import VirtualMachine
 _LAST_WITH_VNC = 6
 _PORT = f'config.extraConfig["{extra_config.VNC_PORT}"]'
 _PASSWORD_LENGTH = 8  # VNC authentication uses no more of it (RFC 6143, 7.2.2)
+
+
+# Engines on one session share the ports that spawns under way have taken.
+_guard = threading.Lock()
+_reserved: WeakKeyDictionary[Session, set[int]] = WeakKeyDictionary()
 
 
 class VncConsole(TypedDict):
@@ -103,19 +109,23 @@ def _plain_vnc(
 
 
 class VncPorts:
-    """Ports for plain VNC, each given once: a VM may come to run on any host."""
+    """Ports for plain VNC, each given once: a VM may come to run on any host.
+
+    What other processes are about to give is not known here: those that spawn at the same endpoint
+    at the same time need ranges of their own.
+    """
 
     def __init__(self, session: Session, settings: EngineSettings) -> None:
         self._session = session
         self._settings = settings
-        self._guard = threading.Lock()
-        self._reserved: set[int] = set()
+        with _guard:
+            self._reserved = _reserved.setdefault(session, set())
 
     @contextlib.contextmanager
     def reserve(self) -> Iterator[dict[str, str]]:
         """The extraConfig of a new VM's VNC; its port is kept for it until the context ends.
 
-        Nothing where the settings give no ports.
+        By then the VM has to be there. Nothing where the settings give no ports.
 
         Raises:
             Exhausted: all ports are taken.
@@ -124,9 +134,7 @@ class VncPorts:
         if first is None:
             yield {}
             return
-        with self._guard:
-            port = self._lowest_free(range(first, first + self._settings.vnc_port_total))
-            self._reserved.add(port)
+        port = self._take(range(first, first + self._settings.vnc_port_total))
         try:
             yield {
                 extra_config.VNC_ENABLED: "TRUE",
@@ -134,16 +142,34 @@ class VncPorts:
                 extra_config.VNC_PASSWORD: self._settings.vnc_password or _new_password(),
             }
         finally:
-            with self._guard:
+            with _guard:
                 self._reserved.discard(port)
 
-    def _lowest_free(self, ports: range) -> int:
+    def _take(self, ports: range) -> int:
+        # Looked up under the guard: a VM must not come between the look and the choice.
+        with _guard:
+            taken = self._ports_of_vms() | self._reserved
+            port = next((port for port in ports if port not in taken), None)
+            if port is None:
+                raise Exhausted(f"All VNC ports from {ports.start} to {ports.stop - 1} are taken.")
+            self._reserved.add(port)
+            return port
+
+    def _ports_of_vms(self) -> set[int]:
         there = self._session.properties.read_container("VirtualMachine", (_PORT,))
-        taken = {str(values[_PORT].value) for values in there.values() if _PORT in values}
-        for port in ports:
-            if str(port) not in taken and port not in self._reserved:
-                return port
-        raise Exhausted(f"All VNC ports from {ports.start} to {ports.stop - 1} are taken.")
+        found = [values[_PORT].value for values in there.values() if _PORT in values]
+        if there and not found:
+            # Some servers do not serve one key of a list: read the whole list then.
+            whole = self._session.properties.read_container(
+                "VirtualMachine", ("config.extraConfig",)
+            )
+            found = [
+                option.value
+                for values in whole.values()
+                for option in values.get("config.extraConfig") or ()
+                if option.key == extra_config.VNC_PORT
+            ]
+        return {int(port) for port in map(str, found) if port.isdigit()}
 
 
 def _new_password() -> str:

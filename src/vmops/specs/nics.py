@@ -49,6 +49,11 @@ def nic_backing(backing: NicBacking) -> Any:
     return card.NetworkBackingInfo(deviceName=backing.name)
 
 
+def model_of(device: Any) -> VifModel | None:
+    """The model of a NIC that is there; None where images cannot name it."""
+    return next((model for model, card in _CARDS.items() if type(device) is card), None)
+
+
 def add_nic(index: int, model: VifModel, mac_address: str, backing: NicBacking) -> Any:
     """The change that adds NIC number ``index``; MAC "" lets the server choose."""
     nic = _CARDS[model](

@@ -7,18 +7,25 @@ from typing import Any, Literal
 
 from pyVmomi import vim
 
-PATHS = ("config.hardware.device", "config.extraConfig")
+from vmops.model.power import PowerState
+
+PATHS = ("config.hardware.device", "config.extraConfig", "runtime.powerState")
 
 # The first NIC's key; NIC number N of Nova's ``nvp.iface-id.N`` has the key 4000 + N.
 FIRST_NIC_KEY = 4000
 _INTERFACE_PREFIX = "nvp.iface-id."
+_GIVEN_UP = "free"  # what Nova's driver writes where an interface was, as it deletes no key
 
 NetworkKind = Literal["standard", "distributed", "opaque"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmNic:
-    """A NIC. ``network`` is a port group's name, or key where ``kind`` is not "standard"."""
+    """A NIC. ``network`` is a port group's name, or key where ``kind`` is not "standard".
+
+    ``connected`` is of a running VM whether it is plugged in now and will be, of another whether
+    it will be when it is powered on.
+    """
 
     key: int
     mac_address: str
@@ -51,9 +58,13 @@ class VmNics:
         """The number under which an interface id is noted."""
         return next((n for n, noted in self.interface_ids.items() if noted == interface_id), None)
 
+    def id_of(self, nic: VmNic) -> str:
+        """The interface id noted for a NIC, "" if there is none."""
+        return self.interface_ids.get(nic.key - FIRST_NIC_KEY, "")
+
     def free_numbers(self, count: int) -> list[int]:
-        """The lowest numbers that neither a NIC nor a note has."""
-        taken = {nic.key - FIRST_NIC_KEY for nic in self.nics} | set(self.interface_ids)
+        """The lowest numbers that no NIC has: those that the server gives to the next ones."""
+        taken = {nic.key - FIRST_NIC_KEY for nic in self.nics}
         return [n for n in range(count + len(taken)) if n not in taken][:count]
 
 
@@ -63,13 +74,16 @@ def nics_from(values: dict[str, Any]) -> VmNics:
     numbers = {}
     for option in values.get("config.extraConfig") or ():
         number = str(option.key).removeprefix(_INTERFACE_PREFIX)
-        if str(option.key).startswith(_INTERFACE_PREFIX) and number.isdigit() and option.value:
+        if not str(option.key).startswith(_INTERFACE_PREFIX) or not number.isdigit():
+            continue
+        if option.value and option.value != _GIVEN_UP:
             numbers[int(number)] = str(option.value)
+    is_on = values.get("runtime.powerState") == PowerState.POWERED_ON
     cards = [d for d in devices if isinstance(d, vim.vm.device.VirtualEthernetCard)]
-    return VmNics(nics=tuple(map(_nic, cards)), interface_ids=numbers)
+    return VmNics(nics=tuple(_nic(card, is_on=is_on) for card in cards), interface_ids=numbers)
 
 
-def _nic(device: Any) -> VmNic:
+def _nic(device: Any, *, is_on: bool) -> VmNic:
     backing = device.backing
     card = vim.vm.device.VirtualEthernetCard
     kind: NetworkKind = "standard"
@@ -79,14 +93,12 @@ def _nic(device: Any) -> VmNic:
         kind, network = "opaque", str(backing.opaqueNetworkId)
     else:
         network = str(getattr(backing, "deviceName", "") or "")
-    connectable = device.connectable
+    plug = device.connectable
     return VmNic(
         key=int(device.key),
         mac_address=str(device.macAddress or "").lower(),
         kind=kind,
         network=network,
-        connected=bool(connectable.connected or connectable.startConnected)
-        if connectable
-        else True,
+        connected=plug is None or bool(plug.startConnected and (plug.connected or not is_on)),
         device=device,
     )

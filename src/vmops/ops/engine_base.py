@@ -1,0 +1,102 @@
+"""What the engine's methods share: what it was given, and one operation at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from vmops.errors import ImageNotFound, NotSupported
+from vmops.images.cache import ImageCache
+from vmops.images.store import ImageStore
+from vmops.model.image import Image
+from vmops.ops import border
+from vmops.ops.border import Shape
+from vmops.ops.engine import Engine
+from vmops.ops.locks import InstanceLocks
+from vmops.ops.placement import Reservations
+from vmops.ops.settings import EngineSettings
+from vmops.ops.vnc import VncPorts
+from vmops.progress import Observer, log_event
+from vmops.vsphere.operation_id import operation
+from vmops.vsphere.session import Session
+
+T = TypeVar("T")
+
+
+class _NoImages:
+    """The store of an engine that was given none."""
+
+    def list(self) -> tuple[Image, ...]:
+        return ()
+
+    def get(self, name_or_id: str) -> Image:
+        raise ImageNotFound(name_or_id)
+
+    def open(self, image: Image) -> Any:
+        raise ImageNotFound(image.name)
+
+    def receive(self, name: str, *_blocks: Any, **_facts: Any) -> Image:
+        raise NotSupported(f"The engine was given no image store, so {name!r} has no place to go.")
+
+    def remove(self, name_or_id: str) -> None:
+        raise ImageNotFound(name_or_id)
+
+
+class VirtApi(Protocol):
+    """What the engine tells Nova's compute manager while it works."""
+
+    def instance_update(self, context: Any, instance_uuid: str, updates: dict[str, Any]) -> None:
+        """Take over ``updates``, such as {"progress": 50}."""
+
+
+class EngineBase:
+    """Holds what the engine was given; its methods are in the classes that inherit from this."""
+
+    def __init__(  # noqa: PLR0913 - the signature is Nova's
+        self,
+        session: Session,
+        virtapi: VirtApi | None = None,
+        volumeops: Any = None,
+        cluster_name: str | None = None,
+        *,
+        images: ImageStore | None = None,
+        config: EngineSettings | None = None,
+        observe: Observer = log_event,
+    ) -> None:
+        """Keep what is given; nothing is read or called yet.
+
+        ``cluster_name`` None means the only cluster, or the ESXi itself. An unknown one raises
+        `ClusterNotFound` when it is first needed.
+        """
+        self._session = session
+        self._virtapi = virtapi
+        self._volumeops = volumeops
+        self._settings = config or EngineSettings()
+        self._observe = observe
+        self._images: ImageStore = images or _NoImages()
+        self._locks = InstanceLocks()
+        self._engine = Engine(
+            session=session,
+            cache=ImageCache(
+                session,
+                self._images,
+                self._settings.cache_folder,
+                self._settings.cache_lock_dir,
+            ),
+            settings=self._settings,
+            reservations=Reservations(),
+            vnc_ports=VncPorts(session, self._settings),
+            cluster_name=cluster_name,
+        )
+
+    def _on(self, instance: Shape, purpose: str, do: Callable[[str], T]) -> T:
+        uuid = border.instance_uuid(instance)
+        with self._alone(uuid, purpose):
+            return do(uuid)
+
+    @contextlib.contextmanager
+    def _alone(self, uuid: str, purpose: str) -> Iterator[None]:
+        """One operation on one instance, its name on every call to the server."""
+        with self._locks.exclusive(uuid, purpose), operation(purpose.replace(" ", "_")):
+            yield

@@ -1,0 +1,42 @@
+"""The part of `VMwareVMOps` that looks into an instance: diagnostics, screen, serial port."""
+
+from __future__ import annotations
+
+from vmops.ops import border, console, diagnostics, vnc
+from vmops.ops.border import Shape
+from vmops.ops.diagnostics import Scalar
+from vmops.ops.engine_base import EngineBase
+from vmops.ops.vnc import VncConsole
+from vmops.vsphere.operation_id import operation
+
+
+class ConsoleMethods(EngineBase):
+    """Methods that change nothing: they take no lock, and work beside any operation."""
+
+    def get_diagnostics(self, instance: Shape) -> dict[str, Scalar]:
+        """What vSphere tells of an instance, flat; see `vmops.ops.diagnostics.get_diagnostics`."""
+        with operation("get_diagnostics"):
+            return diagnostics.get_diagnostics(self._session, border.instance_uuid(instance))
+
+    def get_console_output(self, instance: Shape) -> bytes:
+        """The tail of the instance's serial log; see `vmops.ops.console.serial_log`."""
+        with operation("get_console_output"):
+            return console.serial_log(self._session, border.instance_uuid(instance))
+
+    def get_console_screenshot(self, instance: Shape) -> bytes:
+        """The instance's screen now, as PNG; see `vmops.ops.console.screenshot`."""
+        with operation("get_console_screenshot"):
+            return console.screenshot(self._session, border.instance_uuid(instance))
+
+    def get_vnc_console(self, instance: Shape) -> VncConsole:
+        """Where the instance's screen is, at the endpoint; see `vmops.ops.vnc.get_vnc_console`."""
+        return self._vnc_console("get_vnc_console", instance, at_host=False)
+
+    def get_vnc_console_vcenter(self, instance: Shape) -> VncConsole:
+        """The same at the host that runs the instance now, which a migration changes."""
+        return self._vnc_console("get_vnc_console_vcenter", instance, at_host=True)
+
+    def _vnc_console(self, name: str, instance: Shape, *, at_host: bool) -> VncConsole:
+        uuid = border.instance_uuid(instance)
+        with operation(name):
+            return vnc.get_vnc_console(self._session, uuid, self._settings, at_host=at_host)

@@ -1,0 +1,74 @@
+"""The part of `VMwareVMOps` that plugs interfaces and tells the guest its addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from vmops.model.instance import Vif
+from vmops.ops import border, interfaces
+from vmops.ops.border import Shape
+from vmops.ops.engine_base import EngineBase
+from vmops.ops.network_info import inject_network_info
+
+
+class InterfaceMethods(EngineBase):
+    """NICs, which come and go while the instance runs, and their addresses."""
+
+    def plug_vifs(self, instance: Shape, network_info: Iterable[Shape] | None) -> None:
+        """Give an instance a NIC for each interface; see `vmops.ops.interfaces.plug_vifs`."""
+        vifs = self._vifs(network_info)
+        self._on(
+            instance,
+            "plug interfaces",
+            lambda uuid: interfaces.plug_vifs(self._engine, uuid, vifs, self._observe),
+        )
+
+    def unplug_vifs(self, instance: Shape, network_info: Iterable[Shape] | None) -> None:
+        """Take the NICs of these interfaces out; see `vmops.ops.interfaces.unplug_vifs`."""
+        vifs = self._vifs(network_info)
+        self._on(
+            instance,
+            "unplug interfaces",
+            lambda uuid: interfaces.unplug_vifs(self._engine, uuid, vifs, self._observe),
+        )
+
+    def attach_interface(
+        self, context: Any, instance: Shape, image_meta: Shape, vif: Shape
+    ) -> None:
+        """Plug one more interface; see `vmops.ops.interfaces.attach_interface`.
+
+        The image's NIC model counts where the interface has none; ``image_meta`` may be None.
+        """
+        (wanted,) = self._vifs((vif,))
+        if image_meta is not None and wanted.model is None:
+            image = border.parse_image(image_meta, self._images)
+            wanted = replace(wanted, model=image.properties.vif_model)
+        self._on(
+            instance,
+            "attach interface",
+            lambda uuid: interfaces.attach_interface(self._engine, uuid, wanted, self._observe),
+        )
+
+    def detach_interface(self, context: Any, instance: Shape, vif: Shape) -> None:
+        """Unplug one interface; see `vmops.ops.interfaces.detach_interface`."""
+        (wanted,) = self._vifs((vif,))
+        self._on(
+            instance,
+            "detach interface",
+            lambda uuid: interfaces.detach_interface(self._engine, uuid, wanted, self._observe),
+        )
+
+    def inject_network_info(self, instance: Shape, network_info: Iterable[Shape] | None) -> None:
+        """Tell the guest its addresses; see `vmops.ops.network_info.inject_network_info`."""
+        vifs = self._vifs(network_info)
+        name = border.host_name(instance)
+        self._on(
+            instance,
+            "inject network info",
+            lambda uuid: inject_network_info(self._session, uuid, name, vifs, self._observe),
+        )
+
+    def _vifs(self, network_info: Iterable[Shape] | None) -> tuple[Vif, ...]:
+        return border.parse_vifs(network_info, self._settings.default_network)
