@@ -16,6 +16,7 @@ from tests.unit.lab.qemu.machines import (
     a_nic,
     counting,
 )
+from tests.unit.lab.qemu.test_guest import pid_of
 from vmops.lab.hypervisor import Controller, DiskLayer, HypervisorError, Segment
 
 pytestmark = pytest.mark.guest
@@ -38,10 +39,9 @@ def blank(file: Path, size: int = MIB) -> DiskLayer:
 
 
 def open_files(run_dir: Path, key: str) -> set[str]:
-    from tests.unit.lab.qemu.test_guest import pid_of
-
-    links = Path(f"/proc/{pid_of(run_dir, key)}/fd").iterdir()
-    return {link.readlink().name for link in links if link.exists()}
+    """The disks' files that QEMU has open."""
+    targets = [str(link.readlink()) for link in Path(f"/proc/{pid_of(run_dir, key)}/fd").iterdir()]
+    return {Path(target).name for target in targets if target.endswith(".vmdk")}
 
 
 def test_a_guest_moves_without_losing_a_tick(tmp_path: Path) -> None:
