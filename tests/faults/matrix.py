@@ -23,7 +23,8 @@ from vmops.lab.wire.failures import Failure, How
 STREAM = {"WaitForUpdatesEx", "ModifyListView"}
 PURPOSE = "a failure on purpose"
 
-_BEGIN = ["FindAllByUuid", "CreateVM_Task", "SearchDatastore_Task"]
+_BEGIN = ["FindAllByUuid", "CreateVM_Task"]
+_LOOK = ["HEAD /folder"]
 _SIZED = ["CopyVirtualDisk_Task", "ExtendVirtualDisk_Task"]
 _MOVED = ["MoveDatastoreFile_Task"]
 _END = ["ReconfigVM_Task", "PowerOnVM_Task"]
@@ -46,7 +47,8 @@ _FILL = {
 def spawn_calls(way: str, linked: bool) -> list[str]:
     """The calls of a spawn of an image that is not cached, to a bigger disk."""
     rest = [*_SIZED, *_MOVED] if linked else [*_MOVED, *_SIZED]
-    return [*_BEGIN, *_FILL[way], *rest, *_END]
+    look = [*_LOOK, *_LOOK] if linked else _LOOK
+    return [*_BEGIN, *look, *_FILL[way], *rest, *_END]
 
 
 def failures(calls: Iterable[str]) -> Iterator[Failure]:
@@ -79,7 +81,7 @@ def spawn_parameters(way: str) -> list[object]:
 
 
 # What is asked again if no answer came, or found to have happened.
-REPEATED = {"FindAllByUuid", "RetrievePropertiesEx", "HttpNfcLeaseComplete"}
+REPEATED = {"HEAD /folder", "FindAllByUuid", "RetrievePropertiesEx", "HttpNfcLeaseComplete"}
 
 
 def check_spawn(bench: Bench, way: str, *, linked: bool, failure: Failure) -> None:

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmops import in_flight, units
-from vmops.errors import AlreadyExists, FileNotFound
+from vmops.errors import AlreadyExists
 from vmops.images import filling
 from vmops.images.store import ImageStore
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import DiskType, Image
 from vmops.progress import Observer
 from vmops.steps import Operation
-from vmops.vsphere.datastore_browser import DatastoreBrowser
 from vmops.vsphere.moref import Moref
 from vmops.vsphere.session import Session
 
@@ -84,25 +83,19 @@ class ImageCache:
         if wanted_bytes > capacity_bytes:
             sized = entry.joined(f"{image.id}.{root_gib}.vmdk")
         with self._one_at_a_time(f"{place.datastore_moref}/{image.id}"):
-            there = self._files(place, entry)
-            if sized.name not in there:
+            # Asked by HTTP, which costs no task: what was moved here is whole, so a look will do.
+            there = self._session.datastore_files.exists
+            if not there(sized):
                 try:
-                    if base.name in there:
+                    if sized != base and there(base):
                         self._add_size(image, base, sized, wanted_bytes, observe)
                     else:
                         self._fill(image, place, entry, sized.name, wanted_bytes, observe)
                 except AlreadyExists:
                     # Another machine was faster; what it moved there is as complete as ours.
-                    if sized.name not in self._files(place, entry):
+                    if not there(sized):
                         raise
         return CachedImage(path=sized, capacity_bytes=wanted_bytes)
-
-    def _files(self, place: CachePlace, entry: DatastorePath) -> set[str]:
-        browser = DatastoreBrowser(self._session, place.datastore_moref)
-        try:
-            return {file.name for file in browser.search(entry)}
-        except FileNotFound:
-            return set()
 
     def _fill(
         self,
