@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from vmops.lab.tools import ToolsCommand, ToolsListener, ToolsState
+    from vmops.lab.guest_tools import ToolsCommand, ToolsListener, ToolsState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

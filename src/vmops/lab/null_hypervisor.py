@@ -9,6 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from vmops.lab.guest_tools import (
+    NO_TOOLS,
+    ToolsCommand,
+    ToolsListener,
+    ToolsNotRunning,
+    ToolsRefused,
+    ToolsState,
+)
 from vmops.lab.hypervisor import (
     Cdrom,
     Controller,
@@ -27,6 +35,8 @@ from vmops.lab.hypervisor import (
 from vmops.lab.plain_screen import plain_screen
 
 _KIND = "vmops lab memory without a guest"
+_TOOLS_KEY = "vmops.lab.tools"
+_TOOLS = ToolsState(version="1", running=True, heartbeat="green")
 _SCREEN = ("No guest runs here", "This lab changes", "power states only")
 
 
@@ -34,15 +44,23 @@ class NullHypervisor:
     """`vmops.lab.hypervisor.Hypervisor` of machines that are on in name only.
 
     A machine behaves as a guest would that does nothing but go off when its power button is
-    pressed. Nothing survives a restart. As no guest writes, layers added while a machine is on stay
+    pressed. With "running" as its extra configuration ``vmops.lab.tools`` it also behaves as if
+    tools ran in it: it goes off when they are told to shut down, and does nothing when they are
+    told to reboot, sleep, freeze or thaw; with "refusing" they never freeze. It has no address.
+    Nothing survives a restart. As no guest writes, layers added while a machine is on stay
     empty, so merging them takes no work.
     """
 
     def __init__(self) -> None:
         self._running: dict[str, Machine] = {}
+        self._with_tools: dict[str, str] = {}
         self._on_stopped: Callable[[str], None] = lambda _key: None
 
-    async def start(self, on_stopped: Callable[[str], None]) -> None:
+    async def start(
+        self,
+        on_stopped: Callable[[str], None],
+        tools: ToolsListener | None = None,
+    ) -> None:
         """Begin with no machine running."""
         self._running.clear()
         self._on_stopped = on_stopped
@@ -59,6 +77,7 @@ class NullHypervisor:
         """Turn the machine on."""
         if machine.key in self._running:
             raise HypervisorError(f"{machine.name} runs already")
+        self._with_tools[machine.key] = machine.extra_config.get(_TOOLS_KEY, "")
         self._running[machine.key] = machine
 
     async def resume(self, machine: Machine, memory: Path) -> None:
@@ -213,6 +232,20 @@ class NullHypervisor:
             disks={disk.key: nothing for disk in machine.disks},
             nics={nic.key: silence for nic in machine.nics},
         )
+
+    def tools(self, key: str) -> ToolsState:
+        """Return what the machine was told to show when it was turned on."""
+        has_tools = key in self._running and self._with_tools.get(key) in ("running", "refusing")
+        return _TOOLS if has_tools else NO_TOOLS
+
+    async def tools_command(self, key: str, command: ToolsCommand) -> None:
+        """Turn the machine off if that is the command, and else do nothing."""
+        if not self.tools(key).running:
+            raise ToolsNotRunning(f"no tools run in the guest of {key}")
+        if command == "freeze" and self._with_tools[key] == "refusing":
+            raise ToolsRefused(command, "application", "this machine is one that refuses")
+        if command == "shutdown":
+            asyncio.get_running_loop().call_soon(self._obey, key)
 
     def _obey(self, key: str) -> None:
         if key in self._running:

@@ -32,7 +32,7 @@ def build_initramfs(busybox: bytes, release: str, modules: list[Module]) -> byte
     """
     init = files(__package__).joinpath("files/initramfs/init").read_bytes()
     entries = [
-        *(directory(name) for name in ("bin", "sbin", "dev", "proc", "sys", "root")),
+        *(directory(name) for name in ("bin", "sbin", "dev", "proc", "sys", "disk")),
         character_device("dev/console", 5, 1),
         regular("bin/busybox", busybox, 0o755),
         regular("init", init, 0o755),

@@ -8,6 +8,7 @@ from vmops.lab.objects.default_inventory import add_default_inventory
 from vmops.lab.objects.monitoring import add_monitoring
 from vmops.lab.objects.persistence import SavedInventory
 from vmops.lab.objects.virtual_machine_power import guest_stopped
+from vmops.lab.objects.virtual_machine_tools_info import GuestTools
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
@@ -19,7 +20,7 @@ async def build_inventory(kernel: Kernel) -> None:
     Virtual machines are on if their guests run now. Guests of machines that are in no inventory
     are ended.
     """
-    await kernel.hypervisor.start(lambda key: guest_stopped(kernel, key))
+    await kernel.hypervisor.start(lambda key: guest_stopped(kernel, key), GuestTools(kernel))
     add_default_inventory(kernel)
     saved = SavedInventory(kernel)
     await saved.restore()

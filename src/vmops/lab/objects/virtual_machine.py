@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.guest_tools import NO_TOOLS
 from vmops.lab.objects import (
     console_tickets,
     virtual_machine_destroy,
@@ -19,12 +20,14 @@ from vmops.lab.objects import (
     virtual_machine_reconfigure,
     virtual_machine_relocate,
     virtual_machine_screenshot,
+    virtual_machine_tools,
 )
 from vmops.lab.objects.argument_faults import invalid_state
 from vmops.lab.objects.export_vm import export_vm
 from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.virtual_machine_load import load
+from vmops.lab.objects.virtual_machine_tools_info import ToolsMemory, guest_info
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
@@ -69,12 +72,13 @@ class VirtualMachine(ManagedEntity):
         self.files: tuple[VmFile, ...] = ()
         """The machine's files as last looked at."""
         self.files_seen_at = datetime.now(UTC)
+        self.tools = ToolsMemory()
         self.properties.update(
             config=config,
             runtime=virtual_machine_properties.runtime(
                 place.host, is_accessible=config is not None
             ),
-            guest=virtual_machine_properties.guest_info("poweredOff"),
+            guest=guest_info(self, "poweredOff", NO_TOOLS),
             capability=virtual_machine_properties.capability(),
             resourcePool=place.pool,
             environmentBrowser=place.browser,
@@ -216,17 +220,17 @@ class VirtualMachine(ManagedEntity):
         """Restart the guest as its reset button would."""
         return self.start_task("reset", lambda _: virtual_machine_power.reset(self))
 
-    def ShutdownGuest(self) -> None:
-        """Ask the guest's tools to shut it down; see `virtual_machine_power.require_tools`."""
-        virtual_machine_power.require_tools(self)
+    async def ShutdownGuest(self) -> None:
+        """Ask the guest's tools to shut it down; see `virtual_machine_tools.shut_down`."""
+        await virtual_machine_tools.shut_down(self)
 
-    def RebootGuest(self) -> None:
-        """Ask the guest's tools to reboot it; see `virtual_machine_power.require_tools`."""
-        virtual_machine_power.require_tools(self)
+    async def RebootGuest(self) -> None:
+        """Ask the guest's tools to reboot it; see `virtual_machine_tools.reboot`."""
+        await virtual_machine_tools.reboot(self)
 
-    def StandbyGuest(self) -> None:
-        """Ask the guest's tools to sleep; see `virtual_machine_power.require_tools`."""
-        virtual_machine_power.require_tools(self)
+    async def StandbyGuest(self) -> None:
+        """Ask the guest's tools to sleep, and suspend it; see `virtual_machine_tools.stand_by`."""
+        await virtual_machine_tools.stand_by(self)
 
     def Destroy_Task(self) -> Any:
         """Remove the machine from the inventory and delete its files."""

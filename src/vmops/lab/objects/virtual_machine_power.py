@@ -18,6 +18,7 @@ from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.references import link, unlink
 from vmops.lab.objects.virtual_machine_guest import machine_of, read_chains
+from vmops.lab.objects.virtual_machine_tools_info import tools_changes
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
@@ -55,17 +56,6 @@ def require_on(vm: VirtualMachine) -> None:
     """Raise vim.fault.InvalidPowerState unless the machine is on."""
     if vm.power_state != ON:
         raise wrong_state(vm, ON)
-
-
-def require_tools(vm: VirtualMachine) -> None:
-    """Refuse what only the guest's tools can do; the lab's guests have none.
-
-    Raises:
-        vim.fault.InvalidPowerState: the machine is not on.
-        vim.fault.ToolsUnavailable: no tools run in the guest.
-    """
-    require_on(vm)
-    raise vim.fault.ToolsUnavailable(msg="VMware Tools is not running in the guest.")
 
 
 def config_fault(text: str) -> Any:
@@ -208,7 +198,7 @@ def show_power(vm: VirtualMachine, state: str, *, boot_time: datetime | None = N
         "runtime.bootTime": boot_time if is_on else None,
         "runtime.suspendTime": moment if state == SUSPENDED else None,
         "runtime.cleanPowerOff": None if is_on else True,
-        "guest": virtual_machine_properties.guest_info(state),
+        **tools_changes(vm, state),
     }
     if vm.is_accessible:
         changes["config.hardware.device"] = [_shown(each, is_on=is_on) for each in vm.devices]

@@ -40,26 +40,6 @@ def runtime(host: Any, *, is_accessible: bool) -> Any:
     )
 
 
-def guest_info(power_state: str) -> Any:
-    """Build the GuestInfo of a guest without tools."""
-    is_on = power_state == "poweredOn"
-    return vim.vm.GuestInfo(
-        toolsStatus="toolsNotInstalled",
-        toolsVersionStatus="guestToolsNotInstalled",
-        toolsVersionStatus2="guestToolsNotInstalled",
-        toolsRunningStatus="guestToolsNotRunning",
-        toolsVersion="0",
-        guestState="running" if is_on else "notRunning",
-        guestOperationsReady=False,
-        interactiveGuestOperationsReady=False,
-        guestStateChangeSupported=False,
-        net=[],
-        disk=[],
-        ipStack=[],
-        screen=vim.vm.GuestInfo.ScreenInfo(width=-1, height=-1),
-    )
-
-
 def capability() -> Any:
     """Build what can be done with a machine of the lab; all else is False."""
     return filled(
@@ -135,7 +115,7 @@ def _quick_stats(vm: VirtualMachine) -> Any:
         overallCpuDemand=0,
         guestMemoryUsage=0,
         hostMemoryUsage=memory,
-        guestHeartbeatStatus=vim.ManagedEntity.Status.gray,
+        guestHeartbeatStatus=vm.properties["guestHeartbeatStatus"],
         distributedCpuEntitlement=0,
         distributedMemoryEntitlement=0,
         staticCpuEntitlement=0,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects import virtual_machine_properties
+from vmops.lab.objects import virtual_machine_properties, virtual_machine_tools_info
 from vmops.lab.objects.argument_faults import entity_name
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.live_change import LiveChange
@@ -129,6 +129,8 @@ async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
         raise vmodl.fault.NotSupported(msg="A template cannot be reconfigured.")
     kernel = vm.kernel
     config = copy.deepcopy(old)
+    # What the guest has set is not the machine's own, and may change while files are made.
+    config.extraConfig = virtual_machine_tools_info.without_guest_values(vm, config.extraConfig)
     if spec.name is not None and spec.name != vm.name:
         config.name = _checked_name(vm, spec.name)
     outcome = await plan(kernel, config, spec, vm.vmx, vm.host, vm.power_state)
@@ -138,6 +140,7 @@ async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
         # A guest may have ended while files were made; what it changed must not come back.
         if live is None or vm.power_state != "poweredOn":
             keep_connections(outcome.config, vm.devices)
+        virtual_machine_tools_info.keep_guest_values(vm, outcome.config, spec)
         show(vm, outcome.config)
     finally:
         outcome.ports.release()
@@ -191,6 +194,7 @@ async def _to_its_end(work: Awaitable[None]) -> None:
 def show(vm: VirtualMachine, config: Any) -> None:
     """Publish a changed configuration and what depends on it."""
     vm.publish({"config": config, "name": config.name})
+    vm.publish(virtual_machine_tools_info.tools_changes(vm, vm.power_state))
     settle(vm)
 
 
@@ -206,6 +210,7 @@ async def rename(vm: VirtualMachine, name: str) -> None:
         return
     config = copy.copy(vm.config)
     config.name = stored
+    config.extraConfig = virtual_machine_tools_info.without_guest_values(vm, config.extraConfig)
     volumes = vm.kernel.service(DiskStore).volumes
     with storage_faults(vm.vmx):
         await vm.kernel.blocking(write_vmx, volumes, vm.vmx, config)

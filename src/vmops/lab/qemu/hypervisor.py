@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vmops.lab.guest_tools import NobodyListens, ToolsCommand, ToolsListener, ToolsState
 from vmops.lab.hypervisor import (
     Cdrom,
     Controller,
@@ -32,6 +33,7 @@ from vmops.lab.qemu.mirroring import mirror_disk
 from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity
 from vmops.lab.qemu.statistics import statistics
+from vmops.lab.qemu.tools_links import ToolsLinks
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 # Translating guests keep a processor each busy while they start; more at once only start later.
@@ -58,10 +60,14 @@ class QemuHypervisor:
         self._moving: set[asyncio.Task[Any] | None] = set()
         self._is_stopping = False
         self._on_stopped: Callable[[str], None] = lambda _key: None
+        self._tools = ToolsLinks()
 
-    async def start(self, on_stopped: Callable[[str], None]) -> None:
+    async def start(
+        self, on_stopped: Callable[[str], None], tools: ToolsListener | None = None
+    ) -> None:
         """Re-attach the guests that still run."""
         self._on_stopped = on_stopped
+        self._tools.listener = tools or NobodyListens()
         self._is_stopping = False
         await recover_moves(self._guests_dir)
         records = await asyncio.to_thread(lambda: sorted(self._guests_dir.glob("*/process")))
@@ -83,6 +89,7 @@ class QemuHypervisor:
         await asyncio.gather(*self._watchers.values(), return_exceptions=True)
         self._watchers.clear()
         self._guests.clear()
+        await self._tools.close()
         if keep_guests:
             for guest in guests:
                 await guest.release()
@@ -130,6 +137,7 @@ class QemuHypervisor:
     async def reset(self, key: str) -> None:
         """Pull the reset line."""
         await self._guest(key).reset()
+        self._tools.machine_was_reset(key)
 
     async def press_power_button(self, key: str) -> None:
         """Ask the guest by ACPI to power off; whether it listens is its own affair."""
@@ -227,6 +235,14 @@ class QemuHypervisor:
         """Return what the guest uses now; of cards no bytes are known."""
         return await statistics(self._guest(key))
 
+    def tools(self, key: str) -> ToolsState:
+        """Return what is known of the tools in the guest."""
+        return self._tools.state(key)
+
+    async def tools_command(self, key: str, command: ToolsCommand) -> None:
+        """Have the tools in the guest do something."""
+        await self._tools.command(key, command)
+
     def leases(self, segment_name: str) -> Mapping[str, str]:
         """Return the IPv4 address of each card by MAC address, on a segment with NAT. Blocks."""
         return self._segments.leases(segment_name)
@@ -291,6 +307,7 @@ class QemuHypervisor:
     def _watch(self, guest: Guest) -> None:
         self._guests[guest.key] = guest
         self._watchers[guest.key] = asyncio.create_task(self._see_end(guest))
+        self._tools.follow(guest)
 
     async def _see_end(self, guest: Guest) -> None:
         await guest.process.wait_ended(None)

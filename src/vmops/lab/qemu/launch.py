@@ -25,12 +25,14 @@ from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity, start_detached
 from vmops.lab.qemu.qmp import QmpClosed
 from vmops.lab.qemu.serial_relay import line_file, record_ports
+from vmops.lab.qemu.tools_links import SOCKET as TOOLS_SOCKET
 
 log = logging.getLogger(__name__)
 
 _QMP_DESCRIPTOR = 3
 _MEMORY_DESCRIPTOR = 4
-_FIRST_NIC_DESCRIPTOR = 5
+_TOOLS_DESCRIPTOR = 5
+_FIRST_NIC_DESCRIPTOR = 6
 NVRAM = "nvram"
 """The file of a guest's EFI variables, in its directory."""
 _LOG_TAIL_CHARACTERS = 2000
@@ -126,7 +128,10 @@ async def _prepare(
     listener = descriptors.enter_context(
         await asyncio.to_thread(sockets.listen, directory / "qmp", backlog=8)
     )
-    # Something has to be passed as 4 for the network cards to come out at 5 and up.
+    tools = descriptors.enter_context(
+        await asyncio.to_thread(sockets.listen, directory / TOOLS_SOCKET, backlog=8)
+    )
+    # Something has to be passed as 4 for what follows to come out at 5 and up.
     memory_descriptor = incoming.descriptor if incoming is not None else listener.fileno()
     variables = incoming.variables if incoming is not None else None
     connections = await _connect_nics(machine, segments, qemu, descriptors)
@@ -138,6 +143,7 @@ async def _prepare(
         sandbox=SANDBOX if qemu.sandbox else None,
         machine_type=incoming.machine_type if incoming is not None else "pc",
         qmp_descriptor=_QMP_DESCRIPTOR,
+        tools_descriptor=_TOOLS_DESCRIPTOR,
         memory_descriptor=_MEMORY_DESCRIPTOR if incoming is not None else None,
         starts_at_once=incoming is not None and incoming.is_alive,
         nic_descriptors={
@@ -152,6 +158,7 @@ async def _prepare(
     passed = (
         listener.fileno(),
         memory_descriptor,
+        tools.fileno(),
         *(connection.fileno() for connection in connections.values()),
         *(line.fileno() for line in lines.values()),
     )

@@ -29,6 +29,8 @@ class Host:
     machine_type: str = "pc"
     qmp_descriptor: int = 3
     memory_descriptor: int | None = None
+    tools_descriptor: int | None = None
+    """The socket on which the tools in the guest are reached."""
     starts_at_once: bool = False
     """Whether the guest runs as soon as its memory is there, and not on the lab's word."""
     nic_descriptors: Mapping[int, int] = field(default_factory=dict)

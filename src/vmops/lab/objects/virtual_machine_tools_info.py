@@ -1,0 +1,212 @@
+"""What the tools in a guest tell, as the virtual machine shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.guest_tools import NO_TOOLS, GuestNic, InfoRefused, ToolsState
+from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.objects.virtual_machine_nics import network_of_card
+from vmops.lab.objects.vmx_text import Entries
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+_device: Any = vim.vm.device
+_ip: Any = vim.net.IpConfigInfo
+_OFF = "poweredOff"
+# Ours and not a lab's that a manager brings up to date: what open-vm-tools are called, too.
+_UNMANAGED = "guestToolsUnmanaged"
+_NOT_INSTALLED = "guestToolsNotInstalled"
+_MOST_GUEST_VALUES = 128
+_MOST_GUEST_CHARACTERS = 256 * 1024
+_FORBIDDEN_BY = "isolation.tools.setinfo.disable"
+
+
+@dataclass(slots=True)
+class ToolsMemory:
+    """What is remembered of a machine's tools."""
+
+    version: str | None = None
+    """Of the tools last heard of, also while the machine is off."""
+    values: dict[str, str | None] = field(default_factory=dict)
+    """Names of extra configuration the guest has set, to what they were before."""
+
+
+class GuestTools:
+    """`vmops.lab.guest_tools.ToolsListener` of the lab's inventory."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def tools_changed(self, key: str) -> None:
+        """Show what the tools tell now."""
+        vm = self._machine(key)
+        if vm is not None and vm.power_state == "poweredOn":
+            vm.publish(tools_changes(vm, vm.power_state))
+
+    def info_get(self, key: str, name: str) -> str | None:
+        """Return the value in the machine's extra configuration now."""
+        vm = self._machine(key)
+        return None if vm is None or not vm.is_accessible else _entries(vm).get(name)
+
+    def info_set(self, key: str, name: str, value: str) -> None:
+        """Take a value into the extra configuration, until the machine is powered off.
+
+        Raises:
+            InfoRefused: the configuration forbids it, or the guest has set too much.
+        """
+        vm = self._machine(key)
+        if vm is None or not vm.is_accessible:
+            raise InfoRefused("the machine is not there")
+        entries = _entries(vm)
+        if entries.get(_FORBIDDEN_BY, "").upper() == "TRUE":
+            raise InfoRefused(f"{_FORBIDDEN_BY} is set")
+        names = {*vm.tools.values, name.lower()}
+        characters = sum(len(entries.get(each, "")) for each in names - {name.lower()})
+        if len(names) > _MOST_GUEST_VALUES or characters + len(value) > _MOST_GUEST_CHARACTERS:
+            raise InfoRefused("the guest has set too many values")
+        vm.tools.values.setdefault(name.lower(), entries.get(name))
+        entries.pop(name, None)
+        if value:
+            entries[name] = value
+        vm.publish({"config.extraConfig": _options(entries)})
+
+    def _machine(self, key: str) -> VirtualMachine | None:
+        if key not in self._kernel.registry:
+            return None  # a guest found again, whose machine is not yet
+        vm: Any = self._kernel.registry.find(key, ManagedEntity)
+        return vm if vm.wire_type is vim.VirtualMachine else None
+
+
+def tools_changes(vm: VirtualMachine, power_state: str) -> dict[str, Any]:
+    """Return the changes by which a machine shows its tools as they are in a power state."""
+    state = NO_TOOLS
+    if power_state == "poweredOn":
+        state = vm.kernel.hypervisor.tools(vm.moid)
+    if state.version is not None:
+        vm.tools.version = state.version
+    changes = {
+        "guest": guest_info(vm, power_state, state),
+        "guestHeartbeatStatus": vim.ManagedEntity.Status(state.heartbeat),
+    }
+    if vm.is_accessible:
+        version = _version_number(vm.tools)
+        if vm.config.tools.toolsVersion != version:
+            changes["config.tools.toolsVersion"] = version
+        if power_state == _OFF and vm.tools.values:
+            changes["config.extraConfig"] = without_guest_values(vm, vm.config.extraConfig)
+            vm.tools.values.clear()
+    return changes
+
+
+def guest_info(vm: VirtualMachine, power_state: str, state: ToolsState) -> Any:
+    """Build the GuestInfo."""
+    installed = vm.tools.version is not None
+    guest_state = "running" if power_state == "poweredOn" else "notRunning"
+    not_running = "toolsNotRunning" if installed else "toolsNotInstalled"
+    running = "guestToolsRunning" if state.running else "guestToolsNotRunning"
+    return vim.vm.GuestInfo(
+        toolsStatus="toolsOk" if state.running else not_running,
+        toolsVersionStatus=_UNMANAGED if installed else _NOT_INSTALLED,
+        toolsVersionStatus2=_UNMANAGED if installed else _NOT_INSTALLED,
+        toolsRunningStatus=running,
+        toolsVersion=vm.tools.version or "0",
+        guestState=state.ending or guest_state,
+        guestOperationsReady=False,
+        interactiveGuestOperationsReady=False,
+        guestStateChangeSupported=state.running,
+        hostName=state.host_name,
+        ipAddress=_main_address(state.nics),
+        net=[_nic(vm, nic) for nic in state.nics],
+        disk=[],
+        ipStack=[],
+        screen=vim.vm.GuestInfo.ScreenInfo(width=-1, height=-1),
+    )
+
+
+def without_guest_values(vm: VirtualMachine, options: Sequence[Any]) -> list[Any]:
+    """Return extra configuration as it is without what the guest has set since power-on."""
+    if not vm.tools.values:
+        return list(options)
+    entries = Entries({option.key: option.value for option in options})
+    for name, before in vm.tools.values.items():
+        spelled = next((key for key in entries if key.lower() == name), name)
+        entries.pop(name, None)
+        if before is not None:
+            entries[spelled] = before
+    return _options(entries)
+
+
+def keep_guest_values(vm: VirtualMachine, config: Any, spec: Any) -> None:
+    """Put into a new configuration what the guest has set, but for what a ConfigSpec sets."""
+    given = {option.key.lower() for option in spec.extraConfig or ()}
+    for name in given & vm.tools.values.keys():
+        del vm.tools.values[name]
+    config.tools.toolsVersion = _version_number(vm.tools)
+    if not vm.tools.values:
+        return
+    now = _entries(vm)
+    entries = Entries({option.key: option.value for option in config.extraConfig})
+    for name in vm.tools.values:
+        spelled = next((key for key in now if key.lower() == name), name)
+        entries.pop(name, None)
+        if name in now:
+            entries[spelled] = now[name]
+    config.extraConfig = _options(entries)
+
+
+def _entries(vm: VirtualMachine) -> Entries:
+    return Entries({option.key: str(option.value) for option in vm.config.extraConfig})
+
+
+def _options(entries: Mapping[str, str]) -> list[Any]:
+    return [vim.option.OptionValue(key=key, value=value) for key, value in entries.items()]
+
+
+def _version_number(tools: ToolsMemory) -> int:
+    return int((tools.version or "0").partition(".")[0])
+
+
+def _main_address(nics: Sequence[GuestNic]) -> str | None:
+    """Return the address a guest is best reached at: IPv4 first, link-local ones never."""
+    usable = [
+        each.ip
+        for nic in nics
+        for each in nic.addresses
+        if not (each.is_link_local or each.is_loopback)
+    ]
+    usable.sort(key=lambda address: address.version)
+    return str(usable[0]) if usable else None
+
+
+def _nic(vm: VirtualMachine, nic: GuestNic) -> Any:
+    card = next(
+        (
+            each
+            for each in vm.devices
+            if isinstance(each, _device.VirtualEthernetCard) and each.macAddress == nic.mac_address
+        ),
+        None,
+    )
+    network = None if card is None else network_of_card(vm.kernel, card)
+    return vim.vm.GuestInfo.NicInfo(
+        network=None if network is None else network.name,
+        ipAddress=[str(each.ip) for each in nic.addresses],
+        macAddress=nic.mac_address,
+        connected=card is not None and bool(card.connectable and card.connectable.connected),
+        deviceConfigId=-1 if card is None else card.key,
+        ipConfig=_ip(ipAddress=[_address(each) for each in nic.addresses]),
+    )
+
+
+def _address(interface: IPv4Interface | IPv6Interface) -> Any:
+    return _ip.IpAddress(
+        ipAddress=str(interface.ip), prefixLength=interface.network.prefixlen, state="preferred"
+    )

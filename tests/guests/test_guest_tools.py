@@ -1,0 +1,159 @@
+"""The tools in a real guest, seen by a client of the lab and by the guest's own serial line."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyVmomi import vim
+
+from tests.guests.lab_guest import LabGuest
+from tests.guests.plain_qemu import require_qemu
+from tests.unit.lab.vm import vm_client
+from vmops.lab import Lab, LabSettings
+from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.objects.virtual_machine_tools import quiesce
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.guest
+MAC = "00:50:56:0a:0b:0c"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[vm_client.VmClient]:
+    require_qemu()
+    settings = LabSettings(state_dir=tmp_path_factory.mktemp("tools"), hypervisor="qemu")
+    with Lab.run(settings) as lab:
+        connected = vm_client.connect(lab)
+        yield connected
+        connected.close()
+
+
+@pytest.fixture(scope="module")
+def guest(client: vm_client.VmClient) -> LabGuest:
+    """One guest for all tests, each of which leaves it with its tools running."""
+    made = LabGuest(client, "tools", mac=MAC)
+    assert made.vm.guest.toolsStatus == "toolsNotInstalled"
+    made.set_extra(guestinfo__colour="blue")
+    made.power_on()
+    with pytest.raises(vim.fault.ToolsUnavailable):
+        made.vm.ShutdownGuest()
+    made.wait_until("guest.toolsRunningStatus", "guestToolsRunning", seconds=120)
+    made.wait_until("guest.ipAddress", lambda value: value is not None)
+    made.wait_for("vmops-guest: ready")
+    return made
+
+
+def quiesced(guest: LabGuest, body: Any) -> bool:
+    """Do something while the guest is quiesced, and return whether it was."""
+
+    async def run(kernel: Any) -> bool:
+        vm = kernel.registry.find(guest.vm, ManagedEntity)
+        async with quiesce(vm) as is_quiesced:
+            await kernel.blocking(body)
+        return is_quiesced
+
+    return guest.client.lab.on_loop(run)
+
+
+def test_what_the_tools_tell_is_shown(guest: LabGuest) -> None:
+    shown = guest.vm.guest
+    assert (shown.toolsStatus, shown.toolsVersionStatus2) == ("toolsOk", "guestToolsUnmanaged")
+    assert (shown.guestState, shown.guestOperationsReady) == ("running", False)
+    assert shown.hostName == "vmops-guest"
+    [nic] = shown.net
+    assert (nic.macAddress, nic.network, nic.connected) == (MAC, "dv-net", True)
+    assert nic.deviceConfigId == 4000
+    assert shown.ipAddress in nic.ipAddress
+    assert guest.vm.guestHeartbeatStatus == "green"
+    assert guest.vm.summary.guest.ipAddress == shown.ipAddress
+    assert guest.vm.summary.quickStats.guestHeartbeatStatus == "green"
+    # The second view: the guest itself, and the segment's DHCP server.
+    assert shown.ipAddress in guest.run("ip -o -4 addr show eth0")
+
+
+def test_guestinfo_goes_both_ways_while_the_guest_runs(guest: LabGuest) -> None:
+    assert guest.run("guestinfo colour") == "blue"
+    guest.set_extra(guestinfo__colour='grün, "rot"', guestinfo__new="1")
+    assert guest.run("guestinfo colour; echo; guestinfo new") == 'grün, "rot"\n1'
+    guest.set_extra(guestinfo__new="")
+    assert guest.run("guestinfo new || echo none") == "none"
+    assert guest.run("guestinfo-set answer 'four two'; guestinfo answer") == "four two"
+    assert guest.extra()["guestinfo.answer"] == "four two"
+    guest.set_extra(other="1")
+    assert guest.extra()["guestinfo.answer"] == "four two"
+    vmx = guest.client.file(guest.vm.config.files.vmPathName).read_text()
+    assert 'other = "1"' in vmx
+    assert "guestinfo.answer" not in vmx
+    assert "guestinfo-set:" in guest.run("guestinfo-set 'no such' 1")
+    guest.set_extra(isolation__tools__setInfo__disable="TRUE")
+    assert "is set" in guest.run("guestinfo-set answer 3")
+
+
+def test_a_quiesced_guest_does_not_write(guest: LabGuest) -> None:
+    def try_to_write() -> None:
+        guest.start("echo 1 > /var/written; sync; echo it is written")
+        with pytest.raises(AssertionError):
+            guest.wait_for("it is written", seconds=3)
+
+    assert quiesced(guest, try_to_write)
+    guest.wait_for("it is written", seconds=10)
+
+
+def test_a_guest_that_refuses_to_be_quiesced(guest: LabGuest) -> None:
+    guest.run(
+        "mkdir -p /etc/tools; printf '#!/bin/sh\\necho database is busy; exit 1\\n'"
+        " > /etc/tools/pre-freeze; chmod +x /etc/tools/pre-freeze"
+    )
+    with pytest.raises(vim.fault.ApplicationQuiesceFault, match="database is busy"):
+        quiesced(guest, lambda: None)
+    guest.run("rm /etc/tools/pre-freeze")
+
+
+def test_a_guest_thaws_by_itself_and_says_so(guest: LabGuest) -> None:
+    with pytest.raises(vim.fault.FilesystemQuiesceFault, match="thawed already"):
+        quiesced(guest, lambda: time.sleep(10.5))
+    assert guest.run("echo 2 > /var/written; cat /var/written") == "2"
+
+
+def test_tools_that_are_killed_are_missed(guest: LabGuest) -> None:
+    guest.start("kill -9 $(pidof vmops-tools)")
+    assert guest.wait_until("guest.toolsRunningStatus", "guestToolsNotRunning") < 20
+    assert guest.vm.guest.toolsStatus == "toolsNotRunning"
+    assert guest.vm.guestHeartbeatStatus == "red"
+    assert guest.vm.guest.ipAddress is None
+    with pytest.raises(vim.fault.ToolsUnavailable):
+        guest.vm.RebootGuest()
+    assert quiesced(guest, lambda: None) is False
+    # What was there when the machine was powered on is there without tools, too.
+    guest.type("vmops-tools|cat\n")
+    guest.wait_until("guest.toolsStatus", "toolsOk")
+    guest.wait_until("guest.ipAddress", lambda value: value is not None)
+
+
+def test_a_guest_that_is_suspended_has_its_tools_again(guest: LabGuest) -> None:
+    guest.vm.StandbyGuest()
+    assert guest.vm.runtime.powerState == "suspended"
+    assert guest.vm.guest.toolsRunningStatus == "guestToolsNotRunning"
+    guest.power_on()
+    assert guest.wait_until("guest.toolsStatus", "toolsOk") < 10
+    guest.wait_until("guest.ipAddress", lambda value: value is not None)
+
+
+def test_a_guest_reboots_and_shuts_down_in_order(guest: LabGuest) -> None:
+    guest.vm.RebootGuest()
+    guest.wait_for("vmops-guest: restarting")
+    guest.wait_for("vmops-guest: boot 2")
+    assert guest.vm.runtime.powerState == "poweredOn"
+    guest.wait_until("guest.toolsStatus", "toolsOk", seconds=60)
+    guest.vm.ShutdownGuest()
+    guest.wait_for("vmops-guest: powering off")
+    guest.wait_until("runtime.powerState", "poweredOff")
+    assert guest.vm.guest.toolsStatus == "toolsNotRunning"
+    assert guest.vm.guest.guestState == "notRunning"
+    assert "guestinfo.answer" not in guest.extra()
+    with pytest.raises(vim.fault.InvalidPowerState):
+        guest.vm.ShutdownGuest()
