@@ -27,6 +27,7 @@
     │   │   ├── InstanceResumeFailure
     │   │   └── InstanceSuspendFailure
     │   ├── InvalidState
+    │   ├── MigrationPreCheckFailed
     │   ├── Busy
     │   ├── FileLocked
     │   └── LeftBehind
@@ -224,6 +225,10 @@ class InstanceSuspendFailure(InvalidPowerState):
 
 class InvalidState(Conflict):
     """The instance is rescued, being resized or the like, and this cannot be done meanwhile."""
+
+
+class MigrationPreCheckFailed(Conflict):
+    """The destination cannot take the instance as things are; nothing was moved."""
 
 
 class Busy(Conflict):

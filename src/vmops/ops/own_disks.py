@@ -59,8 +59,9 @@ def is_below(file_name: str, folder: DatastorePath | None) -> bool:
 def loose_disks(files: VmFiles) -> frozenset[str]:
     """Disks in the VM's folder that are its own although it may not have them attached.
 
-    Those are the disk that a resize keeps or has replaced, a copy that was to grow, and the disk
-    of a rescue that was interrupted.
+    Those are the parent that came with a linked clone that was moved to another datastore, the
+    disk that a resize keeps or has replaced, a copy that was to grow, and the disk of a rescue that
+    was interrupted.
     """
     folder, attached = vm_folder(files), {disk.file_name for disk in files.disks}
     return frozenset(
@@ -69,6 +70,9 @@ def loose_disks(files: VmFiles) -> frozenset[str]:
 
 
 def _noted(files: VmFiles) -> Iterator[str]:
+    for disk in files.disks:
+        if disk.uuid not in files.volume_disk_uuids:
+            yield from disk.parents
     yield files.extra_config.get(extra_config.REPLACED_DISK, "")
     if (rescue := rescue_note.find_note(files.extra_config)) is not None:
         yield rescue.disk

@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vmops import units
 from vmops.errors import DatastoreNotFound, NetworkNotFound, NoSuitableDatastore, NoSuitableHost
@@ -40,34 +40,34 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
+class WantedSpace:
     """What the filters look at besides the datastore."""
 
     settings: EngineSettings
     hosts: tuple[HostInfo, ...]
     needed_bytes: int
-    reserved: Counter[str]
+    reserved: Counter[str] = field(default_factory=Counter)
 
 
-Filter = Callable[[DatastoreInfo, _Wanted], str | None]
+Filter = Callable[[DatastoreInfo, WantedSpace], str | None]
 
 
-def _accessible(datastore: DatastoreInfo, wanted: _Wanted) -> str | None:
+def _accessible(datastore: DatastoreInfo, wanted: WantedSpace) -> str | None:
     return None if datastore.accessible else "it is not accessible"
 
 
-def _not_in_maintenance(datastore: DatastoreInfo, wanted: _Wanted) -> str | None:
+def _not_in_maintenance(datastore: DatastoreInfo, wanted: WantedSpace) -> str | None:
     mode = datastore.maintenance_mode
     return None if mode in {"", "normal"} else f"its maintenance mode is {mode}"
 
 
-def _usable_type(datastore: DatastoreInfo, wanted: _Wanted) -> str | None:
+def _usable_type(datastore: DatastoreInfo, wanted: WantedSpace) -> str | None:
     if datastore.type in USABLE_TYPES or datastore.type == "OTHER":
         return None
     return f"its type {datastore.type} cannot be used (only {', '.join(USABLE_TYPES)})"
 
 
-def _name_matches(datastore: DatastoreInfo, wanted: _Wanted) -> str | None:
+def _name_matches(datastore: DatastoreInfo, wanted: WantedSpace) -> str | None:
     name, regex = wanted.settings.datastore, wanted.settings.datastore_regex
     if name is not None and datastore.name != name:
         return f"not the datastore asked for ({name})"
@@ -76,14 +76,14 @@ def _name_matches(datastore: DatastoreInfo, wanted: _Wanted) -> str | None:
     return None
 
 
-def _mounted(datastore: DatastoreInfo, wanted: _Wanted) -> str | None:
+def _mounted(datastore: DatastoreInfo, wanted: WantedSpace) -> str | None:
     mounts = datastore.hosts_read_write
     if not mounts or any(host.moid in mounts for host in wanted.hosts):
         return None
     return "no usable host has it mounted for writing"
 
 
-def _has_space(datastore: DatastoreInfo, wanted: _Wanted) -> str | None:
+def _has_space(datastore: DatastoreInfo, wanted: WantedSpace) -> str | None:
     free = datastore.free_bytes - wanted.reserved[datastore.moid]
     if free >= wanted.needed_bytes:
         return None
@@ -158,7 +158,7 @@ def pick_datastore(
     there = [d for d in inventory.datastores() if d.moid in cluster.datastores]
     if settings.datastore is not None and settings.datastore not in {d.name for d in there}:
         raise DatastoreNotFound(settings.datastore, [d.name for d in there])
-    wanted = _Wanted(
+    wanted = WantedSpace(
         settings=settings,
         hosts=usable_hosts(inventory, cluster),
         needed_bytes=needed_bytes,

@@ -17,10 +17,11 @@ from vmops.ops.resize_revert import finish_revert_migration
 from vmops.ops.spawn import SpawnRequest, spawn
 from vmops.ops.vmops_consoles import ConsoleMethods
 from vmops.ops.vmops_interfaces import InterfaceMethods
+from vmops.ops.vmops_moves import MoveMethods
 from vmops.vsphere.operation_id import operation
 
 
-class VMwareVMOps(ConsoleMethods, InterfaceMethods):
+class VMwareVMOps(ConsoleMethods, InterfaceMethods, MoveMethods):
     """The lifecycle of virtual machines on a vCenter's cluster or a single ESXi.
 
     Every method may be called from any thread; two operations on one instance at once raise `Busy`

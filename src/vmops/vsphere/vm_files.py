@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,10 @@ PATHS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmDisk:
-    """A virtual disk with a file. ``uuid`` is "" where the server does not tell."""
+    """A virtual disk with a file. ``uuid`` is "" where the server does not tell.
+
+    ``parents`` are the disks that it is based on, the nearest first.
+    """
 
     key: int
     file_name: str
@@ -35,6 +39,7 @@ class VmDisk:
     unit_number: int = 0
     provisioning: str = "thin"
     """`VirtualDiskType` of a whole copy: a delta's is thin."""
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,15 @@ def _disk(device: Any) -> VmDisk:
         controller_key=int(device.controllerKey or 0),
         unit_number=int(device.unitNumber or 0),
         provisioning=_provisioning(device.backing),
+        parents=tuple(_parents(device.backing)),
     )
+
+
+def _parents(backing: Any) -> Iterator[str]:
+    parent = getattr(backing, "parent", None)
+    while parent is not None:
+        yield str(parent.fileName)
+        parent = getattr(parent, "parent", None)
 
 
 def _provisioning(backing: Any) -> str:
