@@ -1,0 +1,190 @@
+"""Resize, failing or dying at each of its calls: as before, or done when it is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.builders import MEMORY_MIB
+from tests.contract.engine import Bench
+from tests.faults import changing, matrix
+from vmops import Flavor, Instance, VMwareVMOps
+from vmops.errors import NotResized
+from vmops.lab.wire.failures import Failure
+
+FLAVOR = Flavor(vcpus=2, memory_mib=2 * MEMORY_MIB, root_gib=1)
+
+MIGRATE = [
+    "RetrievePropertiesEx",
+    "ReconfigVM_Task",
+    "PowerOffVM_Task",
+    "CopyVirtualDisk_Task",
+    "ExtendVirtualDisk_Task",
+    "ReconfigVM_Task",
+]
+FINISH = ["PowerOnVM_Task"]
+CONFIRM = ["ReconfigVM_Task", "HEAD /folder", "DeleteVirtualDisk_Task"]
+REVERT = [
+    "RetrievePropertiesEx",
+    "PowerOffVM_Task",
+    "ReconfigVM_Task",
+    "PowerOnVM_Task",
+    "ReconfigVM_Task",
+]
+
+
+def migrate(ops: VMwareVMOps, instance: Instance) -> None:
+    ops.migrate_disk_and_power_off(None, instance, "", FLAVOR)
+
+
+def finish(ops: VMwareVMOps, instance: Instance) -> None:
+    ops.finish_migration(None, None, instance, None, None, None, True)
+
+
+def confirm(ops: VMwareVMOps, instance: Instance) -> None:
+    ops.confirm_migration(None, instance, None)
+
+
+def revert(ops: VMwareVMOps, instance: Instance) -> None:
+    ops.finish_revert_migration(instance, None)
+
+
+def check_resized(bench: Bench, instance: Instance) -> None:
+    found = changing.facts(bench, instance)
+    assert (found["power"], found["cpus"][0], found["memory"]) == ("poweredOn", 2, 2 * MEMORY_MIB)
+    assert [disk[3] for disk in found["disks"]] == [1024**2]
+
+
+def check_confirmed(bench: Bench, instance: Instance) -> None:
+    check_resized(bench, instance)
+    found = changing.facts(bench, instance)
+    assert found["notes"] == {}
+    (disk,) = found["disks"]
+    left = {path for path in found["files"] if path.endswith(".vmdk")}
+    assert left == {disk[2], disk[2].replace(".vmdk", "-flat.vmdk")}
+
+
+# Failing
+
+
+@pytest.mark.parametrize("failure", matrix.parameters(MIGRATE))
+def test_a_resize_that_fails_leaves_all_as_it_was(bench: Bench, failure: Failure) -> None:
+    instance = bench.spawn()
+    before = changing.facts(bench, instance)
+    error = changing.failing(bench, failure, lambda: migrate(bench.ops, instance))
+    if error is not None:
+        assert changing.facts(bench, instance) == before
+        migrate(bench.ops, instance)
+    finish(bench.ops, instance)
+    check_resized(bench, instance)
+    confirm(bench.ops, instance)
+    check_confirmed(bench, instance)
+
+
+@pytest.mark.parametrize("failure", matrix.parameters(FINISH))
+def test_a_finish_that_fails_is_done_when_it_is_done_again(bench: Bench, failure: Failure) -> None:
+    instance = bench.spawn()
+    migrate(bench.ops, instance)
+    changing.failing(bench, failure, lambda: finish(bench.ops, instance))
+    finish(bench.ops, instance)
+    check_resized(bench, instance)
+
+
+@pytest.mark.parametrize("failure", matrix.parameters(CONFIRM))
+def test_a_confirm_that_fails_is_done_when_it_is_done_again(bench: Bench, failure: Failure) -> None:
+    instance = bench.spawn()
+    migrate(bench.ops, instance)
+    finish(bench.ops, instance)
+    changing.failing(bench, failure, lambda: confirm(bench.ops, instance))
+    confirm(bench.ops, instance)
+    check_confirmed(bench, instance)
+
+
+@pytest.mark.parametrize("failure", matrix.parameters(REVERT))
+def test_a_revert_that_fails_is_done_when_it_is_done_again(bench: Bench, failure: Failure) -> None:
+    instance = bench.spawn()
+    before = changing.facts(bench, instance)
+    migrate(bench.ops, instance)
+    finish(bench.ops, instance)
+    changing.failing(bench, failure, lambda: revert(bench.ops, instance))
+    if changing.facts(bench, instance)["notes"]:
+        revert(bench.ops, instance)
+    assert changing.facts(bench, instance) == before
+
+
+@pytest.mark.parametrize(
+    ("calls", "prepare", "do"),
+    [
+        (MIGRATE, (), migrate),
+        (FINISH, (migrate,), finish),
+        (CONFIRM, (migrate, finish), confirm),
+        (REVERT, (migrate, finish), revert),
+    ],
+    ids=["migrate", "finish", "confirm", "revert"],
+)
+def test_the_tables_are_those_of_good_runs(
+    bench: Bench,
+    calls: list[str],
+    prepare: tuple[Callable[[VMwareVMOps, Instance], None], ...],
+    do: Callable[[VMwareVMOps, Instance], None],
+) -> None:
+    instance = bench.spawn()
+    for each in prepare:
+        each(bench.ops, instance)
+    assert changing.calls_of(bench, lambda: do(bench.ops, instance)) == calls
+
+
+# Dying
+
+
+@pytest.mark.parametrize("at", range(1, len(MIGRATE) + 1))
+def test_a_resize_that_died_is_reverted(bench: Bench, at: int) -> None:
+    instance = bench.spawn()
+    before = changing.facts(bench, instance)
+    assert changing.die(bench, at, lambda ops: migrate(ops, instance))
+    if at <= 2:  # nothing was changed, not even the note written
+        with pytest.raises(NotResized):
+            revert(bench.ops, instance)
+    else:
+        revert(bench.ops, instance)
+    assert changing.facts(bench, instance) == before
+
+
+@pytest.mark.parametrize("at", range(1, len(MIGRATE) + 1))
+def test_a_resize_that_died_is_done_when_it_is_done_again(bench: Bench, at: int) -> None:
+    instance = bench.spawn()
+    assert changing.die(bench, at, lambda ops: migrate(ops, instance))
+    migrate(bench.ops, instance)
+    finish(bench.ops, instance)
+    confirm(bench.ops, instance)
+    check_confirmed(bench, instance)
+
+
+@pytest.mark.parametrize("at", range(1, len(MIGRATE) + 1))
+def test_an_instance_whose_resize_died_is_destroyed_whole(bench: Bench, at: int) -> None:
+    instance = bench.spawn()
+    assert changing.die(bench, at, lambda ops: migrate(ops, instance))
+    bench.ops.destroy(instance, None)
+    assert not [path for path in bench.tree() if instance.uuid in path]
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_confirm_that_died_is_done_when_it_is_done_again(bench: Bench, at: int) -> None:
+    instance = bench.spawn()
+    migrate(bench.ops, instance)
+    finish(bench.ops, instance)
+    assert changing.die(bench, at, lambda ops: confirm(ops, instance))
+    confirm(bench.ops, instance)
+    check_confirmed(bench, instance)
+
+
+@pytest.mark.parametrize("at", range(1, len(REVERT) + 1))
+def test_a_revert_that_died_is_done_when_it_is_done_again(bench: Bench, at: int) -> None:
+    instance = bench.spawn()
+    before = changing.facts(bench, instance)
+    migrate(bench.ops, instance)
+    finish(bench.ops, instance)
+    assert changing.die(bench, at, lambda ops: revert(ops, instance))
+    revert(bench.ops, instance)
+    assert changing.facts(bench, instance) == before
