@@ -6,7 +6,8 @@ import hashlib
 import re
 import tempfile
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from tests.builders import Images, an_instance, qemu_img
 from vmops import EngineSettings, Instance, Vif, VMwareVMOps
 from vmops.progress import Event, StepStarted
 from vmops.vsphere.session import Session
+
+# The calls by which a session waits for its tasks: so many as the endpoint takes time.
+OF_WAITING = frozenset({"WaitForUpdatesEx", "ModifyListView"})
 
 
 class SerialLog:
@@ -85,6 +89,15 @@ class Bench:
         instance = instance or an_instance()
         (ops or self.ops).spawn(None, instance, image, tuple(vifs), **options)
         return instance
+
+    def calls_of(self, do: Callable[[], object]) -> Counter[str]:
+        """The calls that the server saw meanwhile, those of the session's stream left out."""
+        self.backend.forget_calls()
+        do()
+        calls = self.backend.calls()
+        for stream in ("WaitForUpdatesEx", "ModifyListView"):
+            calls.pop(stream, None)
+        return calls
 
     # The second view
 
