@@ -26,6 +26,8 @@ class Capability(StrEnum):
     KEYED_PATHS = "paths that take a key of a list"
     LOGIN_FOR_FILES = "a login asked for at /folder"
     WHOLE_UPLOADS = "uploads that are whole or not there"
+    NUMBERED_NICS = "NICs whose keys tell their numbers"
+    CONSOLES = "consoles of running machines"
     COUNTED_CALLS = "calls counted at the server"
     CONTROL = "states set from outside"
     GUEST = "a guest that runs"

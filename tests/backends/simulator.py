@@ -32,6 +32,8 @@ LACKS = {
     Capability.PROMPT_UPDATES: "it looks for changes every 250 ms",
     Capability.KEYED_PATHS: "it serves whole lists only",
     Capability.NESTED_POOLS: "a VM of a nested pool cannot be removed any more",
+    Capability.NUMBERED_NICS: "keys of NICs follow on those of all devices",
+    Capability.CONSOLES: "it has no consoles, screens or logs",
     Capability.GUEST: "it has no guests",
 }
 

@@ -25,7 +25,7 @@ from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.inventory_types import NetworkInfo
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_nics import FIRST_NIC_KEY, VmNic, VmNics
+from vmops.vsphere.vm_nics import VmNic, VmNics
 
 DEFAULT_MODEL = VifModel.VMXNET3
 
@@ -212,7 +212,7 @@ def unplug(
         numbers = {there.number_of(vif.id)} if vif.id else set()
         if nic is not None:
             changes.append(remove_nic(nic.device))
-            numbers.add(nic.key - FIRST_NIC_KEY)
+            numbers.add(nic.number)
         for number in numbers & set(there.interface_ids):
             settings[extra_config.INTERFACE_ID.format(index=number)] = ""
     if changes or settings:

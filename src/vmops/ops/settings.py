@@ -30,6 +30,8 @@ class EngineSettings:
     vnc_port_total: int = 10000
     vnc_password: str = field(default="", repr=False)
     """For plain VNC of new instances; "" gives each one of its own. VNC uses 8 characters."""
+    inject_network_info: bool = False
+    """New instances are told their addresses before they boot; see `vmops.ops.network_info`."""
     emulate_pause: bool = True
     """Pause by suspending with a mark, which vSphere itself cannot; False: refuse to pause."""
     task_deadline_s: float = 3600.0

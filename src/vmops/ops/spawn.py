@@ -21,6 +21,7 @@ from vmops.model.image import Image
 from vmops.model.instance import Instance, Vif
 from vmops.ops.destroy import remove
 from vmops.ops.engine import Engine
+from vmops.ops.network_info import network_settings
 from vmops.ops.placement import Placement, find_networks, pick_datastore
 from vmops.progress import Observer
 from vmops.specs import extra_config, nics
@@ -240,12 +241,19 @@ def _new_machine(
         extra_config={
             **engine.settings.extra_config,
             **vnc,
+            **_addresses(engine, request),
             **dict(request.extra_config),
             extra_config.IMAGE_ID: request.image.id,
             extra_config.OPERATION: in_flight.mark("spawn"),
         },
         serial_log=folder.joined(SERIAL_LOG) if engine.settings.serial_log else None,
     )
+
+
+def _addresses(engine: Engine, request: SpawnRequest) -> dict[str, str]:
+    if not engine.settings.inject_network_info:
+        return {}
+    return network_settings(request.instance.uuid, request.instance.name, request.vifs)
 
 
 def _backing(network: NetworkInfo) -> nics.NicBacking:

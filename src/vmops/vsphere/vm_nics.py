@@ -11,8 +11,8 @@ from vmops.model.power import PowerState
 
 PATHS = ("config.hardware.device", "config.extraConfig", "runtime.powerState")
 
-# The first NIC's key; NIC number N of Nova's ``nvp.iface-id.N`` has the key 4000 + N.
-FIRST_NIC_KEY = 4000
+# NIC number N of Nova's ``nvp.iface-id.N``, ethernetN of the .vmx file, has the key 4000 + N.
+_FIRST_NIC_KEY = 4000
 _INTERFACE_PREFIX = "nvp.iface-id."
 _GIVEN_UP = "free"  # what Nova's driver writes where an interface was, as it deletes no key
 
@@ -34,6 +34,11 @@ class VmNic:
     connected: bool
     device: Any = field(repr=False, compare=False)
 
+    @property
+    def number(self) -> int:
+        """N of ``nvp.iface-id.N``; below 0 if the server numbers NICs in a way of its own."""
+        return self.key - _FIRST_NIC_KEY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmNics:
@@ -49,10 +54,7 @@ class VmNics:
                 return nic
         if mac_address or not interface_id:
             return None
-        keys = {
-            FIRST_NIC_KEY + n for n, noted in self.interface_ids.items() if noted == interface_id
-        }
-        return next((nic for nic in self.nics if nic.key in keys), None)
+        return next((nic for nic in self.nics if self.id_of(nic) == interface_id), None)
 
     def number_of(self, interface_id: str) -> int | None:
         """The number under which an interface id is noted."""
@@ -60,11 +62,16 @@ class VmNics:
 
     def id_of(self, nic: VmNic) -> str:
         """The interface id noted for a NIC, "" if there is none."""
-        return self.interface_ids.get(nic.key - FIRST_NIC_KEY, "")
+        return self.interface_ids.get(nic.number, "")
 
     def free_numbers(self, count: int) -> list[int]:
-        """The lowest numbers that no NIC has: those that the server gives to the next ones."""
-        taken = {nic.key - FIRST_NIC_KEY for nic in self.nics}
+        """The numbers that the server will give to the next NICs: the lowest that none has.
+
+        A note without its NIC is not heeded, unless the server numbers NICs in a way of its own.
+        """
+        taken = {nic.number for nic in self.nics}
+        if min(taken, default=0) < 0:
+            taken |= set(self.interface_ids)
         return [n for n in range(count + len(taken)) if n not in taken][:count]
 
 
