@@ -1,4 +1,4 @@
-"""VirtualMachine.ExportVm: a lease to fetch a virtual machine's disks."""
+"""Leases to fetch the disks of a virtual machine, or of a snapshot of one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pyVmomi import vim
 from vmops.lab.objects.lab_address import lab_address
 from vmops.lab.objects.nfc_disks import lease_disks
 from vmops.lab.objects.nfc_lease import HttpNfcLease
+from vmops.lab.objects.virtual_machine_snapshot import snapshot_ref
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.objects.snapshot_tree import Snapshot
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 
@@ -27,11 +29,24 @@ def export_vm(kernel: Kernel, vm: VirtualMachine) -> Any:
             existingState=state, requestedState=vim.VirtualMachine.PowerState.poweredOff
         )
 
+    return _lease(kernel, vm, vm.properties["config"], None)
+
+
+def export_snapshot(kernel: Kernel, vm: VirtualMachine, snapshot: Snapshot) -> Any:
+    """Return a lease to fetch the disks of a snapshot, whatever its machine does meanwhile.
+
+    The snapshot cannot be removed as long as the lease is open.
+    """
+    return _lease(kernel, vm, snapshot.config, snapshot_ref(vm, snapshot.uid))
+
+
+def _lease(kernel: Kernel, vm: VirtualMachine, config: Any, snapshot: Any) -> Any:
     async def prepare() -> None:
         address = await kernel.blocking(lab_address, kernel.settings)
-        lease.make_ready(vm.ref, lease_disks(vm), address)
+        lease.make_ready(vm.ref, lease_disks(vm, config), address)
 
     lease = HttpNfcLease(kernel, "pull")
+    lease.snapshot = snapshot
     kernel.add(lease)
     lease.start(prepare())
     return lease.ref

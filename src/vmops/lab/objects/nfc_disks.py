@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 _SPARSE_MAGIC = b"KDMV"  # a hosted sparse extent, stream-optimized among them
 
 
-def lease_disks(vm: VirtualMachine) -> list[LeaseDisk]:
-    """List the disks of a virtual machine, keyed ``/vm-12/VirtualLsiLogicController0:0``."""
-    devices: list[Any] = vm.properties["config"].hardware.device
+def lease_disks(vm: VirtualMachine, config: Any = None) -> list[LeaseDisk]:
+    """List the disks of a virtual machine, keyed ``/vm-12/VirtualLsiLogicController0:0``.
+
+    They are those of its present configuration, or of another one it had.
+    """
+    devices: list[Any] = (config or vm.properties["config"]).hardware.device
     controllers = {device.key: device for device in devices}
     disks: list[LeaseDisk] = []
     for device in devices:

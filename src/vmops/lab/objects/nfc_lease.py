@@ -96,6 +96,8 @@ class HttpNfcLease(ManagedObject):
         self.disks: list[LeaseDisk] = []
         self.vm: Any = None
         """The virtual machine's reference, once ready."""
+        self.snapshot: Any = None
+        """The reference of the snapshot whose disks are fetched, if they are a snapshot's."""
         self._undo = undo
         self._finish = finish
         self._timer: asyncio.TimerHandle | None = None

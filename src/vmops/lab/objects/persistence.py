@@ -26,10 +26,13 @@ from vmops.lab.objects.network import Network
 from vmops.lab.objects.placement import environment_browser_of
 from vmops.lab.objects.references import link
 from vmops.lab.objects.resource_pool import ResourcePool
+from vmops.lab.objects.snapshot_files import load_tree
+from vmops.lab.objects.snapshot_merge import show_need
 from vmops.lab.objects.virtual_machine import Place, VirtualMachine
 from vmops.lab.objects.virtual_machine_load import load
 from vmops.lab.objects.virtual_machine_place import join
 from vmops.lab.objects.virtual_machine_power import settle_running
+from vmops.lab.objects.virtual_machine_snapshot import show_tree
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
@@ -288,6 +291,8 @@ class SavedInventory:
             ),
         )
         join(vm)
+        show_tree(vm, await load_tree(vm))
+        await show_need(vm)
         settle_running(vm, entry["power"], running)
         show_machine_connected(vm, host)
         await virtual_machine_properties.refresh_files(vm)

@@ -25,8 +25,8 @@ from vmops.lab.objects import (
 from vmops.lab.objects.argument_faults import invalid_state
 from vmops.lab.objects.export_vm import export_vm
 from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.virtual_machine_load import load
+from vmops.lab.objects.virtual_machine_snapshots import MachineWithSnapshots
 from vmops.lab.objects.virtual_machine_tools_info import ToolsMemory, guest_info
 from vmops.lab.storage.paths import DatastorePath
 
@@ -46,7 +46,7 @@ class Place:
     browser: Any
 
 
-class VirtualMachine(ManagedEntity):
+class VirtualMachine(MachineWithSnapshots):
     """A virtual machine; ``config`` is None when its files cannot be read.
 
     Operations that change it wait for each other (``lock``).

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
-
-from pyVmomi import vim
+from typing import TYPE_CHECKING
 
 from vmops.lab.objects.file_faults import storage_faults
-from vmops.lab.objects.virtual_machine_disks import disk_files
+from vmops.lab.objects.own_disks import own_disks
+from vmops.lab.objects.snapshot_disks import all_disk_files
 from vmops.lab.objects.virtual_machine_files import delete_own_files
 from vmops.lab.objects.virtual_machine_place import forget
 from vmops.lab.objects.virtual_machine_power import refuse_if_on
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)
-_Disk: Any = vim.vm.device.VirtualDisk
 
 
 async def destroy_unlocked(vm: VirtualMachine) -> None:
@@ -33,11 +31,12 @@ async def destroy_unlocked(vm: VirtualMachine) -> None:
     """
     refuse_if_on(vm)
     kept = needed_by_others(vm)
+    disks = list((await own_disks(vm)).parents)
     devices = vm.devices
     forget(vm)
     with storage_faults(vm.vmx):
         left = await vm.kernel.blocking(
-            delete_own_files, vm.kernel.service(DiskStore), vm.vmx, devices, kept
+            delete_own_files, vm.kernel.service(DiskStore), vm.vmx, devices, disks, kept
         )
     for path in left:
         log.warning("%s could not be deleted with its virtual machine", path)
@@ -50,7 +49,5 @@ def needed_by_others(vm: VirtualMachine) -> frozenset[DatastorePath]:
         if other is vm:
             continue
         needed.add(other.vmx)
-        for device in other.devices:
-            if isinstance(device, _Disk):
-                needed.update(map(DatastorePath.parse, disk_files(device.backing)))
+        needed |= all_disk_files(other)
     return frozenset(needed)

@@ -133,10 +133,7 @@ def chain_of(store: DiskStore, path: DatastorePath) -> list[DiskInfo]:
     Raises:
         StorageError: one of them is missing or no disk.
     """
-    chain = [store.inspect(path)]
-    while chain[-1].parent is not None:
-        chain.append(store.inspect(chain[-1].parent))
-    return chain
+    return list(store.inspect_chain(path))
 
 
 def fill_from_files(device: Any, chain: Sequence[DiskInfo]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyVmomi import vim
@@ -51,13 +51,27 @@ def own_file_type(vmx: DatastorePath, name: str) -> str | None:
         return "log"
     if re.fullmatch(re.escape(base) + r"-\d+\.png", name):
         return "screenshot"
+    if re.fullmatch(re.escape(base) + r"-Snapshot\d+\.vmsn", name):
+        return "snapshotData"
+    if re.fullmatch(re.escape(base) + r"-Snapshot\d+\.vmem", name):
+        return "snapshotMemory"
     stem, dot, ending = name.rpartition(".")
     return _ENDINGS.get(dot + ending) if stem == base else None
 
 
-def scan(store: DiskStore, vmx: DatastorePath, devices: Sequence[Any]) -> tuple[VmFile, ...]:
-    """List the machine's files as they are now. Blocking; what cannot be read is left out."""
+def scan(
+    store: DiskStore,
+    vmx: DatastorePath,
+    devices: Sequence[Any],
+    disks_beside: Sequence[Any] = (),
+) -> tuple[VmFile, ...]:
+    """List the machine's files as they are now. Blocking; what cannot be read is left out.
+
+    ``disks_beside`` are disks that only snapshots have.
+    """
     found = list(_beside(store, vmx))
+    for disk in disks_beside:
+        found += [replace(file, disk_key=None) for file in _of_disk(store, disk)]
     for device in devices:
         if isinstance(device, _device.VirtualDisk):
             found += _of_disk(store, device)
@@ -111,18 +125,17 @@ def delete_own_files(
     store: DiskStore,
     vmx: DatastorePath,
     devices: Sequence[Any],
+    disks: Sequence[DatastorePath],
     kept: frozenset[DatastorePath],
 ) -> list[DatastorePath]:
     """Delete the machine's disks and own files, and its folder if that is empty then. Blocking.
 
-    Disks in ``kept`` (others need them), parents, images of CD-ROM drives and files that are not
+    ``disks`` are all its own, those of its snapshots among them, children before parents. Those in
+    ``kept`` (others need them), images of CD-ROM drives and files that are not
     the machine's stay. Returns what is the machine's and could not be deleted.
     """
     left = []
-    for device in devices:
-        if not isinstance(device, _device.VirtualDisk):
-            continue
-        path = DatastorePath.parse(device.backing.fileName)
+    for path in disks:
         if path in kept or not store.volumes.resolve(path).exists():
             continue
         try:

@@ -11,6 +11,7 @@ from vmops.lab.objects.placement import choose_host, datastore_on, environment_b
 from vmops.lab.objects.references import link, unlink
 from vmops.lab.objects.virtual_machine_nics import network_refs
 from vmops.lab.objects.virtual_machine_power import move_to_host, refuse_unless_off
+from vmops.lab.objects.virtual_machine_snapshot import forget_snapshots
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def forget(vm: VirtualMachine) -> None:
     """Take a machine out of the inventory."""
     for holder, name in _holders(vm):
         unlink(vm.kernel, holder, name, vm.ref)
+    forget_snapshots(vm)
     vm.kernel.remove(vm)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.objects.snapshot_layout import disks_beside, snapshot_layouts
 from vmops.lab.objects.virtual_machine_files import VmFile, scan
 from vmops.lab.objects.wire_defaults import filled
 from vmops.lab.storage.disks import DiskStore
@@ -49,7 +50,14 @@ def capability() -> Any:
         bootOptionsSupported=True,
         settingVideoRamSizeSupported=True,
         multipleCoresPerSocketSupported=True,
-        poweredOffSnapshotsSupported=False,
+        snapshotOperationsSupported=True,
+        multipleSnapshotsSupported=True,
+        snapshotConfigSupported=True,
+        poweredOffSnapshotsSupported=True,
+        memorySnapshotsSupported=True,
+        revertToSnapshotSupported=True,
+        quiescedSnapshotsSupported=True,
+        diskOnlySnapshotOnSuspendedVMSupported=True,
     )
 
 
@@ -183,7 +191,7 @@ def _storage_summary(vm: VirtualMachine) -> Any:
 async def refresh_files(vm: VirtualMachine) -> None:
     """Look at the machine's files, and publish ``layoutEx`` and ``storage``."""
     store = vm.kernel.service(DiskStore)
-    vm.files = await vm.kernel.blocking(scan, store, vm.vmx, vm.devices)
+    vm.files = await vm.kernel.blocking(scan, store, vm.vmx, vm.devices, disks_beside(vm))
     vm.files_seen_at = datetime.now(UTC)
     if vm.moid in vm.kernel.registry:
         vm.publish({"layoutEx": _layout(vm), "storage": _storage(vm)})
@@ -216,7 +224,7 @@ def _layout(vm: VirtualMachine) -> Any:
             for key, file in by_path.values()
         ],
         disk=disks,
-        snapshot=[],
+        snapshot=snapshot_layouts(vm, {str(path): key for path, (key, _) in by_path.items()}),
         timestamp=vm.files_seen_at,
     )
 

@@ -13,10 +13,13 @@ from vmops.lab.objects.container import Container
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.placement import choose_host, environment_browser_of
+from vmops.lab.objects.snapshot_files import load_tree
+from vmops.lab.objects.snapshot_merge import show_need
 from vmops.lab.objects.virtual_machine import Place, VirtualMachine
 from vmops.lab.objects.virtual_machine_config import instance_uuid
 from vmops.lab.objects.virtual_machine_load import load
 from vmops.lab.objects.virtual_machine_place import join
+from vmops.lab.objects.virtual_machine_snapshot import show_tree
 from vmops.lab.objects.vmx import write_vmx
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
@@ -78,6 +81,8 @@ async def register(kernel: Kernel, folder: Container, wanted: Registration) -> V
             place=Place(folder=folder.ref, host=host.ref, pool=pool, browser=browser),
         )
         join(vm)
+        show_tree(vm, await load_tree(vm))
+    await show_need(vm)
     await virtual_machine_properties.refresh_files(vm)
     return vm
 

@@ -77,9 +77,13 @@ class DiskStore:
             FileMissing: a file is missing, be it a descriptor, data, or a parent.
             InvalidDisk: one of them is unusable, the reason is fit for a user.
         """
+        return self.inspect_chain(path)[0]
+
+    def inspect_chain(self, path: DatastorePath) -> tuple[DiskInfo, ...]:
+        """What `inspect` says of the disk and of each below it, the disk first."""
         chain = load_chain(self.volumes, path)
         with opened(chain, locked=False):  # which checks the data files
-            return describe(chain)
+            return tuple(describe(chain[at:]) for at in range(len(chain)))
 
     def create(  # noqa: PLR0913 - each is a choice of the caller's
         self,

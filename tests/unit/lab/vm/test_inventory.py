@@ -230,7 +230,7 @@ def test_what_the_lab_cannot_do_it_says(client, name):
     vm = client.create(name)
 
     with pytest.raises(vmodl.fault.NotSupported):
-        vm.CreateSnapshot_Task("s", None, False, False)
+        vm.CreateSecondaryVM_Task()
     with pytest.raises(vmodl.fault.NotSupported):
         client.compute.ReconfigureComputeResource_Task(vim.cluster.ConfigSpecEx(), True)
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):

@@ -1,0 +1,216 @@
+"""Taking a snapshot: all is prepared, then the disks switch at one moment, or nothing happened."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.objects import virtual_machine_properties
+from vmops.lab.objects.argument_faults import entity_name, invalid_state
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.snapshot_disks import (
+    NewLayers,
+    config_with_chains,
+    disks_of,
+    is_independent,
+    path_of_disk,
+    snapshotted_disks,
+    with_chains,
+)
+from vmops.lab.objects.snapshot_files import (
+    delete_files,
+    save_config,
+    save_snapshot,
+    save_tree,
+    stored_config,
+)
+from vmops.lab.objects.snapshot_list_file import data_file, memory_file
+from vmops.lab.objects.snapshot_tree import DEEPEST, Snapshot
+from vmops.lab.objects.virtual_machine_power import OFF, ON, SUSPENDED, config_fault
+from vmops.lab.objects.virtual_machine_power import memory_file as suspended_memory
+from vmops.lab.objects.virtual_machine_snapshot import show_tree, snapshot_ref
+from vmops.lab.objects.virtual_machine_tools import quiesce
+from vmops.lab.objects.whole_work import to_its_end
+from vmops.lab.storage.consolidating import commit
+from vmops.lab.storage.disks import DiskInfo, DiskStore
+from vmops.lab.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.storage.paths import DatastorePath
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSnapshot:
+    """What CreateSnapshot_Task is asked for."""
+
+    name: str
+    description: str
+    memory: bool
+    """Keep the guest's memory; without effect on a machine that is off."""
+    quiesce: bool
+    """Hold the guest's file systems still; without effect where no tools run.
+
+    With the memory kept the guest is not held still: it would wake up so after a revert.
+    """
+
+
+async def create(vm: VirtualMachine, wanted: NewSnapshot) -> Any:
+    """Take a snapshot of a machine, whose lock the caller has; return its reference.
+
+    Raises:
+        vim.fault.InvalidName: see `entity_name`.
+        vim.fault.InvalidState: it is a template, or its files cannot be read.
+        vim.fault.TooManySnapshotLevels: it would stand on more than 32.
+        vim.fault.MemorySnapshotOnIndependentDisk: a disk is independent and the memory is asked
+            for.
+        vim.fault.ApplicationQuiesceFault, vim.fault.FilesystemQuiesceFault: the guest's tools
+            failed.
+        vim.fault.GenericVmConfigFault: the hypervisor could not.
+        vim.fault.FileFault or one below it: a file could not be made.
+    """
+    snapshot = _planned(vm, wanted)
+    tree = vm.snapshots.added(snapshot)
+    layers = NewLayers(vm.kernel.service(DiskStore))
+    below = [path_of_disk(disk) for disk in snapshotted_disks(vm.devices)]
+    old = vm.config
+    try:
+        await to_its_end(vm.kernel.blocking(layers.make, below))
+        await save_snapshot(vm, snapshot)
+        # First the files: a guest that writes to a layer which no file names would lose it when
+        # the lab is killed in between.
+        await save_config(vm, config_with_chains(old, layers.made))
+        try:
+            async with _switched(vm, snapshot, layers.made, quiesced=wanted.quiesce) as held_still:
+                snapshot = replace(snapshot, quiesced=held_still)
+                tree = tree.replaced(snapshot)
+                await save_tree(vm, tree)
+        except BaseException:
+            await save_config(vm, old)
+            raise
+    except BaseException:
+        layers.undo()
+        delete_files(vm, [snapshot])
+        raise
+    show_tree(vm, tree, {"config.hardware.device": with_chains(vm.devices, layers.made)})
+    await virtual_machine_properties.refresh_files(vm)
+    return snapshot_ref(vm, snapshot.uid)
+
+
+def _planned(vm: VirtualMachine, wanted: NewSnapshot) -> Snapshot:
+    entity_name(wanted.name)
+    if vm.is_template:
+        raise invalid_state("A template has no snapshots.")
+    tree = vm.snapshots
+    if tree.depth(tree.current) >= DEEPEST:
+        raise vim.fault.TooManySnapshotLevels(
+            msg=f"A machine stands on at most {DEEPEST} snapshots."
+        )
+    has_memory = wanted.memory and vm.power_state != OFF
+    if has_memory and any(map(is_independent, disks_of(vm.devices))):
+        raise vim.fault.MemorySnapshotOnIndependentDisk(
+            msg="The memory of a machine with an independent disk cannot be kept."
+        )
+    uid = tree.last_uid + 1
+    return Snapshot(
+        uid=uid,
+        parent=tree.current,
+        name=wanted.name,
+        description=wanted.description,
+        created=datetime.now(UTC),
+        power_state=vm.power_state if has_memory else OFF,
+        quiesced=False,
+        config=copy.deepcopy(stored_config(vm, vm.config)),
+        data=data_file(vm.vmx, uid),
+        memory=memory_file(vm.vmx, uid) if has_memory else None,
+    )
+
+
+@asynccontextmanager
+async def _switched(
+    vm: VirtualMachine,
+    snapshot: Snapshot,
+    made: Mapping[DatastorePath, list[DiskInfo]],
+    *,
+    quiesced: bool,
+) -> AsyncIterator[bool]:
+    """Let a running guest write to its new layers, or no longer if the block fails.
+
+    Gives whether its file systems were held still. A suspended machine's memory is copied.
+    """
+    memory = None
+    if snapshot.memory is not None:
+        volumes = vm.kernel.service(DiskStore).volumes
+        memory = volumes.resolve(snapshot.memory)
+        with storage_faults(snapshot.memory):
+            needed = vm.memory_mib * 1024**2
+            await vm.kernel.blocking(volumes.require, snapshot.memory.datastore, needed)
+            await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
+            if vm.power_state == SUSPENDED:
+                source = volumes.resolve(suspended_memory(vm))
+                await to_its_end(vm.kernel.blocking(shutil.copyfile, source, memory))
+    if vm.power_state != ON:
+        yield False
+        return
+    held_still = False
+    switched = False
+    try:
+        if quiesced and memory is None:
+            async with quiesce(vm) as held_still:
+                await switch(vm, made, None)
+                switched = True
+        else:
+            await switch(vm, made, memory)
+            switched = True
+        yield held_still
+    except BaseException:
+        if switched:
+            await switch_back(vm, made)
+        raise
+
+
+async def switch(
+    vm: VirtualMachine, made: Mapping[DatastorePath, list[DiskInfo]], memory: Any
+) -> None:
+    """Let a running guest write to new layers of its disks, given by the disks below them.
+
+    Raises:
+        vim.fault.GenericVmConfigFault: the hypervisor could not; nothing changed.
+    """
+    tops = {
+        disk.key: made[path_of_disk(disk)][0].layers[0]
+        for disk in disks_of(vm.devices)
+        if path_of_disk(disk) in made
+    }
+    try:
+        await to_its_end(vm.kernel.hypervisor.snapshot_disks(vm.moid, tops, memory))
+    except HypervisorError as error:
+        raise config_fault(str(error)) from error
+
+
+async def switch_back(vm: VirtualMachine, made: Mapping[DatastorePath, list[DiskInfo]]) -> None:
+    """Let a running guest write to its old layers again; what it wrote since goes there too."""
+    for disk in disks_of(vm.devices):
+        chain = made.get(path_of_disk(disk))
+        if chain is None:
+            continue
+        top, into = (layer.file for layer in chain[0].layers[:2])
+        try:
+            await vm.kernel.hypervisor.collapse(vm.moid, disk.key, top, into)
+        except HypervisorError as error:
+            log.warning("disk %d of %s cannot be put back: %s", disk.key, vm.name, error)
+            # The guest may have ended; then what it wrote is brought down without it.
+            volumes = vm.kernel.service(DiskStore).volumes
+            with suppress(StorageError, OSError):
+                await vm.kernel.blocking(commit, volumes, chain[0].path, chain[1].path)

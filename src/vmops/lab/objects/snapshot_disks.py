@@ -1,0 +1,136 @@
+"""The disks of a virtual machine with snapshots: which there are, and new layers on top of them."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.virtual_machine_disks import backing_of, chain_of, disk_files
+from vmops.lab.storage.disks import DiskInfo, DiskStore
+from vmops.lab.storage.errors import StorageError
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.snapshot_tree import SnapshotTree
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+_Disk: Any = vim.vm.device.VirtualDisk
+_NUMBERED = re.compile(r"-\d{6}$")
+_MOST_LAYERS = 999_999
+
+
+def disks_of(devices: Iterable[Any]) -> list[Any]:
+    """Return those of the devices that are disks."""
+    return [device for device in devices if isinstance(device, _Disk)]
+
+
+def path_of_disk(disk: Any) -> DatastorePath:
+    """Return the file a disk device is written to."""
+    return DatastorePath.parse(disk.backing.fileName)
+
+
+def is_independent(disk: Any) -> bool:
+    """Say whether snapshots leave a disk alone."""
+    return str(disk.backing.diskMode).startswith("independent")
+
+
+def snapshotted_disks(devices: Iterable[Any]) -> list[Any]:
+    """Return the disks that a snapshot holds."""
+    return [disk for disk in disks_of(devices) if not is_independent(disk)]
+
+
+def held_disks(tree: SnapshotTree) -> set[DatastorePath]:
+    """Return the disks that are some snapshot's, and so never change."""
+    return {
+        path_of_disk(disk)
+        for snapshot in tree.snapshots
+        for disk in snapshotted_disks(snapshot.config.hardware.device)
+    }
+
+
+def all_disk_files(vm: VirtualMachine) -> set[DatastorePath]:
+    """Return every disk the machine or a snapshot of it has, or stands on."""
+    devices = [*vm.devices]
+    for snapshot in vm.snapshots.snapshots:
+        devices += snapshot.config.hardware.device
+    return {
+        DatastorePath.parse(name) for disk in disks_of(devices) for name in disk_files(disk.backing)
+    }
+
+
+def with_chains(
+    devices: Sequence[Any], chains: Mapping[DatastorePath, Sequence[DiskInfo]]
+) -> list[Any]:
+    """Return the devices, disks whose file is a key with the backing that its files now say."""
+    changed = list(devices)
+    for index, device in enumerate(devices):
+        chain = chains.get(path_of_disk(device)) if isinstance(device, _Disk) else None
+        if chain is not None:
+            changed[index] = copy.copy(device)
+            changed[index].backing = backing_of(chain, device.backing.diskMode)
+    return changed
+
+
+def config_with_chains(config: Any, chains: Mapping[DatastorePath, Sequence[DiskInfo]]) -> Any:
+    """Return a configuration whose devices are those of `with_chains`."""
+    changed = copy.copy(config)
+    changed.hardware = copy.copy(config.hardware)
+    changed.hardware.device = with_chains(config.hardware.device, chains)
+    return changed
+
+
+@dataclass(slots=True)
+class NewLayers:
+    """New, empty layers over disks; ``made`` gives each one's chain by the disk below it."""
+
+    store: DiskStore
+    made: dict[DatastorePath, list[DiskInfo]] = field(default_factory=dict)
+
+    def make(self, below: Iterable[DatastorePath]) -> None:
+        """Make a layer over each disk, beside it, all or none. Blocking.
+
+        Raises:
+            vim.fault.FileFault or one below it: a disk cannot have a layer.
+        """
+        try:
+            for path in below:
+                with storage_faults(path):
+                    child = free_layer(self.store, path)
+                    self.store.create_child(child, path)
+                    try:
+                        self.made[path] = chain_of(self.store, child)
+                    except BaseException:
+                        self.store.delete(child)
+                        raise
+        except BaseException:
+            self.undo()
+            raise
+
+    def undo(self) -> None:
+        """Delete the layers made. Blocking."""
+        for chain in self.made.values():
+            with suppress(StorageError, OSError):
+                self.store.delete(chain[0].path)
+        self.made.clear()
+
+
+def free_layer(store: DiskStore, below: DatastorePath) -> DatastorePath:
+    """Return the name of a new layer over a disk: ``x-000002.vmdk`` over ``x-000001.vmdk``.
+
+    Raises:
+        StorageError: there is none left.
+    """
+    stem = _NUMBERED.sub("", below.name.removesuffix(".vmdk"))
+    for number in range(1, _MOST_LAYERS):
+        path = below.sibling(f"{stem}-{number:06}.vmdk")
+        data = below.sibling(f"{stem}-{number:06}-delta.vmdk")
+        if not any(store.volumes.resolve(each).exists() for each in (path, data)):
+            return path
+    raise StorageError(f"{below} has no free name for another layer")

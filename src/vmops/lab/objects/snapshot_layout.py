@@ -1,0 +1,55 @@
+"""The files of a virtual machine's snapshots, as ``layoutEx`` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.objects.snapshot_disks import disks_of, snapshotted_disks
+from vmops.lab.objects.virtual_machine_disks import disk_files
+from vmops.lab.objects.virtual_machine_snapshot import snapshot_ref
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+_Layout: Any = vim.vm.FileLayoutEx
+_NO_FILE = -1
+
+
+def disks_beside(vm: VirtualMachine) -> list[Any]:
+    """Return the disks of snapshots that are not below a present disk, each once."""
+    seen = {name for disk in disks_of(vm.devices) for name in disk_files(disk.backing)}
+    found = []
+    for snapshot in vm.snapshots.snapshots:
+        for disk in snapshotted_disks(snapshot.config.hardware.device):
+            if disk.backing.fileName not in seen:
+                seen.add(disk.backing.fileName)
+                found.append(disk)
+    return found
+
+
+def snapshot_layouts(vm: VirtualMachine, keys: Mapping[str, int]) -> list[Any]:
+    """Build the entries of all snapshots; ``keys`` gives the key of each file by its path."""
+    return [
+        _Layout.SnapshotLayout(
+            key=snapshot_ref(vm, snapshot.uid),
+            dataKey=keys.get(str(snapshot.data), _NO_FILE),
+            memoryKey=keys.get(str(snapshot.memory), _NO_FILE),
+            disk=[
+                _Layout.DiskLayout(key=disk.key, chain=_chain(disk, keys))
+                for disk in snapshotted_disks(snapshot.config.hardware.device)
+            ],
+        )
+        for snapshot in vm.snapshots.snapshots
+    ]
+
+
+def _chain(disk: Any, keys: Mapping[str, int]) -> list[Any]:
+    units = []
+    for name in reversed(disk_files(disk.backing)):
+        stem = name.removesuffix(".vmdk")
+        files = (name, f"{stem}-flat.vmdk", f"{stem}-delta.vmdk")
+        units.append(_Layout.DiskUnit(fileKey=[keys[file] for file in files if file in keys]))
+    return units

@@ -1,0 +1,201 @@
+"""Which disks a virtual machine still needs: the others are deleted, or merged with their child.
+
+A disk is needed if the machine writes to it now, or if it is a snapshot's. One that is not, and has
+a single child, takes in what the child holds and stands in its place, as on vSphere. Only layers
+that are the machine's own are merged, see `own_disks`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.own_disks import OwnDisks, own_disks
+from vmops.lab.objects.snapshot_disks import (
+    config_with_chains,
+    disks_of,
+    held_disks,
+    path_of_disk,
+    with_chains,
+)
+from vmops.lab.objects.snapshot_files import save_config, save_snapshot
+from vmops.lab.objects.snapshot_tree import SnapshotTree
+from vmops.lab.objects.virtual_machine_destroy import needed_by_others
+from vmops.lab.objects.virtual_machine_disks import chain_of, disk_files
+from vmops.lab.objects.virtual_machine_power import ON, config_fault
+from vmops.lab.objects.virtual_machine_snapshot import show_tree
+from vmops.lab.objects.whole_work import to_its_end
+from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
+from vmops.lab.storage.disks import DiskInfo, DiskStore
+from vmops.lab.storage.errors import DiskHasChildren, StorageError
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.storage.paths import DatastorePath
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int], None]
+
+
+async def delete_unneeded(vm: VirtualMachine, before: OwnDisks) -> None:
+    """Delete layers that were the machine's and are below nothing it needs any more.
+
+    What others need stays, and so does a whole disk that lies in another folder than the machine:
+    a volume is not a part of the machine that had it. What cannot be deleted is noted in the log.
+    """
+    now = await own_disks(vm)
+    others = needed_by_others(vm)
+    gone = [path for path in before.parents if path not in now.parents and path not in others]
+    store = vm.kernel.service(DiskStore)
+    for path in gone:
+        if before.parents[path] is None and path.parent != vm.directory:
+            continue
+        try:
+            await to_its_end(vm.kernel.blocking(_delete, store, path))
+        except (StorageError, OSError) as error:
+            log.warning("%s stays: %s", path, error)
+
+
+def _delete(store: DiskStore, path: DatastorePath) -> None:
+    standing = children(store.volumes, path)
+    if standing:
+        raise DiskHasChildren(path, standing)
+    store.delete(path)
+
+
+async def show_need(vm: VirtualMachine) -> None:
+    """Publish ``runtime.consolidationNeeded``."""
+    needed = any(True for _ in (await own_disks(vm)).mergeable())
+    if vm.properties["runtime"].consolidationNeeded is not needed:
+        vm.publish({"runtime.consolidationNeeded": needed})
+
+
+async def merge(vm: VirtualMachine, progress: Progress) -> None:
+    """Merge all that can be, of a machine whose lock the caller has, also while it runs.
+
+    What stands under other machines' disks stays as it is.
+
+    Raises:
+        vim.fault.FileFault or one below it: a disk's data could not be moved.
+        vim.fault.GenericVmConfigFault: the hypervisor could not move it.
+    """
+    left_alone = set(needed_by_others(vm))
+    done = 0
+    while True:
+        found = [each for each in (await own_disks(vm)).mergeable() if each[1] not in left_alone]
+        if not found:
+            return
+        span = 100 // (done + len(found))
+
+        def show(percent: int, base: int = done * span, span: int = span) -> None:
+            progress(base + percent * span // 100)
+
+        top, into = found[0]
+        if await _may_merge(vm, top, into):
+            await _merge(vm, top, into, show)
+            done += 1
+        else:
+            left_alone.add(into)
+
+
+async def _may_merge(vm: VirtualMachine, top: DatastorePath, into: DatastorePath) -> bool:
+    volumes = vm.kernel.service(DiskStore).volumes
+    with storage_faults(into):
+        try:
+            await vm.kernel.blocking(check_commit, volumes, top, into)
+        except DiskHasChildren as error:
+            log.info("%s: %s", vm.name, error)
+            return False
+    return True
+
+
+async def _merge(
+    vm: VirtualMachine, top: DatastorePath, into: DatastorePath, progress: Progress
+) -> None:
+    kernel = vm.kernel
+    volumes = kernel.service(DiskStore).volumes
+    disk = _running_on(vm, top)
+    loop = asyncio.get_running_loop()
+
+    def from_thread(percent: int) -> None:
+        loop.call_soon_threadsafe(progress, percent)
+
+    with storage_faults(into):
+        if disk is None:
+            await to_its_end(kernel.blocking(commit, volumes, top, into, from_thread))
+            await _point(vm, top, into)
+        else:
+            await _collapse(vm, disk, top, into, progress)
+            # No file may name what is gone, so the names change before the files go.
+            await _point(vm, top, into)
+            await to_its_end(kernel.blocking(drop_committed, volumes, top, into))
+    await show_backings(vm)
+
+
+def _running_on(vm: VirtualMachine, path: DatastorePath) -> Any:
+    """Return the disk of a running machine that a layer is part of; None if there is none."""
+    if vm.power_state == ON:
+        for disk in disks_of(vm.devices):
+            if str(path) in disk_files(disk.backing):
+                return disk
+    return None
+
+
+async def _collapse(
+    vm: VirtualMachine, disk: Any, top: DatastorePath, into: DatastorePath, progress: Progress
+) -> None:
+    inspect = vm.kernel.service(DiskStore).inspect
+    upper = (await vm.kernel.blocking(inspect, top)).layers[0].file
+    lower = (await vm.kernel.blocking(inspect, into)).layers[0].file
+    try:
+        await vm.kernel.hypervisor.collapse(vm.moid, disk.key, upper, lower, progress)
+    except HypervisorError as error:
+        raise config_fault(str(error)) from error
+
+
+async def _point(vm: VirtualMachine, old: DatastorePath, new: DatastorePath) -> None:
+    """Let the machine and its snapshots have one disk in the place of another with its content.
+
+    What cannot be written down is true all the same, for the guest runs on it.
+    """
+    chains = {old: await vm.kernel.blocking(chain_of, vm.kernel.service(DiskStore), new)}
+    tree = vm.snapshots
+    changed = []
+    for snapshot in tree.snapshots:
+        if old in held_disks(SnapshotTree((snapshot,))):
+            changed.append(replace(snapshot, config=config_with_chains(snapshot.config, chains)))
+            tree = tree.replaced(changed[-1])
+    was_current = old in map(path_of_disk, disks_of(vm.devices))
+    show_tree(vm, tree, {"config.hardware.device": with_chains(vm.devices, chains)})
+    for snapshot in changed:
+        await save_snapshot(vm, snapshot)
+    if was_current:
+        await save_config(vm, vm.config)
+
+
+async def show_backings(vm: VirtualMachine) -> None:
+    """Publish of all disks what their files now say of what they stand on."""
+    store = vm.kernel.service(DiskStore)
+    paths = held_disks(vm.snapshots) | set(map(path_of_disk, disks_of(vm.devices)))
+    chains = await vm.kernel.blocking(_chains, store, paths)
+    tree = vm.snapshots
+    for snapshot in tree.snapshots:
+        tree = tree.replaced(replace(snapshot, config=config_with_chains(snapshot.config, chains)))
+    show_tree(vm, tree, {"config.hardware.device": with_chains(vm.devices, chains)})
+
+
+def _chains(
+    store: DiskStore, paths: Iterable[DatastorePath]
+) -> dict[DatastorePath, list[DiskInfo]]:
+    found = {}
+    for path in paths:
+        with suppress(StorageError, OSError):  # what cannot be read is shown as it was
+            found[path] = chain_of(store, path)
+    return found

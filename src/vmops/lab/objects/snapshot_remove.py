@@ -1,0 +1,66 @@
+"""Removing snapshots: first from the tree, then what nobody needs of their disks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vmops.lab.objects import virtual_machine_properties
+from vmops.lab.objects.argument_faults import invalid_state
+from vmops.lab.objects.nfc_lease import HttpNfcLease
+from vmops.lab.objects.own_disks import own_disks
+from vmops.lab.objects.snapshot_files import delete_files, save_tree
+from vmops.lab.objects.snapshot_merge import Progress, delete_unneeded, merge, show_need
+from vmops.lab.objects.virtual_machine_snapshot import show_tree, snapshot_ref
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+
+async def remove(
+    vm: VirtualMachine, uids: frozenset[int], *, merge_disks: bool, progress: Progress
+) -> None:
+    """Remove snapshots of a machine whose lock the caller has; the machine's disks read the same.
+
+    Snapshots that stood on them stand on what is left. If disks cannot be merged, the snapshots are
+    gone all the same, and ``runtime.consolidationNeeded`` is true, as on vSphere.
+
+    Raises:
+        vim.fault.InvalidState: one of them is being exported.
+        vim.fault.FileFault or one below it: the list of snapshots could not be written, and nothing
+            changed; or disks could not be merged.
+        vim.fault.GenericVmConfigFault: the hypervisor could not merge disks.
+    """
+    _refuse_exported(vm, uids)
+    gone = [vm.snapshots.get(uid) for uid in uids]
+    before = await own_disks(vm)
+    tree = vm.snapshots.without(uids)
+    await save_tree(vm, tree)
+    show_tree(vm, tree)
+    await vm.kernel.blocking(delete_files, vm, gone)
+    await delete_unneeded(vm, before)
+    if merge_disks:
+        await consolidate(vm, progress)
+        return
+    await show_need(vm)
+    await virtual_machine_properties.refresh_files(vm)
+
+
+async def consolidate(vm: VirtualMachine, progress: Progress) -> None:
+    """Merge what can be merged of a machine's disks; the caller has its lock.
+
+    Raises:
+        As `snapshot_merge.merge` does.
+    """
+    try:
+        await merge(vm, progress)
+    finally:
+        await show_need(vm)
+        await virtual_machine_properties.refresh_files(vm)
+
+
+def _refuse_exported(vm: VirtualMachine, uids: frozenset[int]) -> None:
+    exported = {snapshot_ref(vm, uid) for uid in uids}
+    for lease in vm.kernel.registry.all(HttpNfcLease):
+        snapshot: Any = lease.snapshot
+        if lease.state in {"initializing", "ready"} and snapshot in exported:
+            raise invalid_state("The snapshot is being exported.")

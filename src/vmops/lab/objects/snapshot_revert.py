@@ -1,0 +1,213 @@
+"""Going back to a snapshot: configuration, disks and, where it was kept, the running guest."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import shutil
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vmodl
+
+from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.objects import virtual_machine_power, virtual_machine_properties
+from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
+from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.host_system import HostSystem
+from vmops.lab.objects.own_disks import own_disks
+from vmops.lab.objects.snapshot_disks import (
+    NewLayers,
+    path_of_disk,
+    snapshotted_disks,
+    with_chains,
+)
+from vmops.lab.objects.snapshot_files import save_config, save_tree
+from vmops.lab.objects.snapshot_merge import delete_unneeded, show_need
+from vmops.lab.objects.snapshot_nics import plug_in
+from vmops.lab.objects.virtual_machine_config import change_version
+from vmops.lab.objects.virtual_machine_place import settle
+from vmops.lab.objects.virtual_machine_power import OFF, ON, SUSPENDED, config_fault, show_power
+from vmops.lab.objects.virtual_machine_reconfigure import keep_connections
+from vmops.lab.objects.virtual_machine_snapshot import show_tree
+from vmops.lab.objects.whole_work import to_its_end
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.writing import partial_beside
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.snapshot_tree import Snapshot, SnapshotTree
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
+
+_KEPT = ("name", "uuid", "instanceUuid", "files", "template", "createDate", "managedBy")
+"""What a machine is called and known by is no part of its snapshots."""
+
+
+async def revert(vm: VirtualMachine, uid: int, host: Any, *, stay_off: bool) -> None:
+    """Put a machine, whose lock the caller has, back to a snapshot.
+
+    Its disks get new layers over the snapshot's, and those that are no snapshot's go. A snapshot
+    with a running guest's memory runs on from there, unless the machine is to ``stay_off``; any
+    other leaves the machine off, or suspended if it was.
+
+    Raises:
+        vmodl.fault.InvalidArgument: it cannot run on the host.
+        vim.fault.InvalidState: the host is in maintenance mode.
+        vim.fault.GenericVmConfigFault: the hypervisor cannot start the guest; the machine is, and
+            runs, as before.
+        vim.fault.FileFault or one below it: a file is missing, or could not be made.
+    """
+    snapshot = vm.snapshots.get(uid)
+    target = OFF if stay_off or snapshot.memory is None else snapshot.power_state
+    destination = _destination(vm, host, is_to_run=target == ON)
+    before = await own_disks(vm)
+    layers = NewLayers(vm.kernel.service(DiskStore))
+    below = [path_of_disk(disk) for disk in snapshotted_disks(snapshot.config.hardware.device)]
+    async with AsyncExitStack() as undo:
+        undo.callback(layers.undo)
+        await to_its_end(vm.kernel.blocking(layers.make, below))
+        config = _restored(vm, snapshot)
+        config.hardware.device = with_chains(config.hardware.device, layers.made)
+        memory = None
+        if target != OFF:
+            memory = await _copy_of_memory(vm, snapshot)
+            undo.callback(memory.unlink, missing_ok=True)
+        present = _Present(vm)
+        undo.push_async_callback(present.restore)
+        await present.stop(is_to_run=target == ON)
+        await save_config(vm, config)
+        await save_tree(vm, vm.snapshots.standing_on(uid))
+        await present.end_guest()
+        _show(vm, config, vm.snapshots.standing_on(uid))
+        virtual_machine_power.move_to_host(vm, destination)
+        if memory is not None:
+            memory.replace(_suspended_memory(vm))
+            show_power(vm, SUSPENDED)
+        if target == ON:
+            await virtual_machine_power.power_on(vm, None)
+        undo.pop_all()
+    present.forget()
+    await delete_unneeded(vm, before)
+    await show_need(vm)
+    await virtual_machine_properties.refresh_files(vm)
+
+
+class _Present:
+    """What a machine is before a revert, kept until that has succeeded."""
+
+    def __init__(self, vm: VirtualMachine) -> None:
+        self._vm = vm
+        self._config = vm.config
+        self._tree = vm.snapshots
+        self._host = vm.host
+        self._state = vm.power_state
+        self._memory = _suspended_memory(vm)
+        self._aside: Path | None = None
+        """The guest's memory, if there is any to go back to."""
+
+    async def stop(self, *, is_to_run: bool) -> None:
+        """Make room for another guest, so that this one can come back if that fails."""
+        aside = partial_beside(self._memory)
+        if self._state == SUSPENDED:
+            with storage_faults(virtual_machine_power.memory_file(self._vm)):
+                self._memory.rename(aside)
+            self._aside = aside
+        elif self._state == ON and is_to_run:
+            try:
+                await to_its_end(self._vm.kernel.hypervisor.suspend(self._vm.moid, aside))
+            except HypervisorError as error:
+                raise config_fault(str(error)) from error
+            self._aside = aside
+
+    async def end_guest(self) -> None:
+        """End a guest that nothing brings back: the last that can fail where it is called."""
+        if self._vm.power_state == ON and self._aside is None:
+            try:
+                await to_its_end(self._vm.kernel.hypervisor.power_off(self._vm.moid))
+            except HypervisorError as error:
+                raise config_fault(str(error)) from error
+
+    def forget(self) -> None:
+        """Let go of what could have been gone back to."""
+        if self._aside is not None:
+            self._aside.unlink(missing_ok=True)
+
+    async def restore(self) -> None:
+        """Make the machine what it was; what of that fails is noted in the log."""
+        vm = self._vm
+        try:
+            await save_config(vm, self._config)
+            await save_tree(vm, self._tree)
+        except vmodl.MethodFault:
+            log.exception("the files of %s are not as they were", vm.name)
+        if vm.snapshots is not self._tree:
+            _show(vm, self._config, self._tree)
+            virtual_machine_power.move_to_host(vm, self._host)
+        if self._aside is None:
+            if self._state != SUSPENDED:
+                self._memory.unlink(missing_ok=True)
+            return
+        self._aside.replace(self._memory)
+        show_power(vm, SUSPENDED)
+        if self._state == ON:
+            try:
+                await virtual_machine_power.power_on(vm, None)
+            except vmodl.MethodFault:
+                log.exception("%s stays suspended", vm.name)
+
+
+def _show(vm: VirtualMachine, config: Any, tree: SnapshotTree) -> None:
+    """Make a machine one that is off, of another configuration."""
+    show_tree(vm, tree, {"config": config})
+    if vm.power_state != OFF:
+        show_power(vm, OFF)
+    settle(vm)
+
+
+def _restored(vm: VirtualMachine, snapshot: Snapshot) -> Any:
+    config = copy.deepcopy(snapshot.config)
+    for name in _KEPT:
+        setattr(config, name, getattr(vm.config, name))
+    config.tools.toolsVersion = vm.config.tools.toolsVersion
+    config.modified = datetime.now(UTC)
+    config.changeVersion = change_version(config.modified)
+    keep_connections(config, ())
+    plug_in(vm, config.hardware.device, vm.host)
+    return config
+
+
+def _destination(vm: VirtualMachine, host: Any, *, is_to_run: bool) -> HostSystem:
+    chosen = vm.host if host is None else vm.kernel.registry.find(host, HostSystem)
+    if chosen.parent is not vm.host.parent:
+        raise invalid_argument("host", "The machine cannot run there.")
+    if is_to_run and chosen.in_maintenance:
+        raise invalid_state("The host is in maintenance mode.")
+    return chosen
+
+
+def _suspended_memory(vm: VirtualMachine) -> Path:
+    return vm.kernel.service(DiskStore).volumes.resolve(virtual_machine_power.memory_file(vm))
+
+
+async def _copy_of_memory(vm: VirtualMachine, snapshot: Snapshot) -> Path:
+    """Put the memory of a snapshot beside the place of a suspended machine's memory."""
+    volumes = vm.kernel.service(DiskStore).volumes
+    kept: Any = snapshot.memory
+    copied = partial_beside(_suspended_memory(vm))
+
+    def make() -> None:
+        source = volumes.resolve(kept)
+        try:
+            os.link(source, copied, follow_symlinks=False)  # it is never written to
+        except FileNotFoundError:
+            raise
+        except OSError:
+            shutil.copyfile(source, copied)
+
+    with storage_faults(kept):
+        await to_its_end(vm.kernel.blocking(make))
+    return copied
