@@ -242,8 +242,9 @@ def test_a_vm_that_does_not_power_off_is_left_behind_and_named(bench: Bench) -> 
 @needs(Capability.COUNTED_CALLS)
 def test_it_is_three_calls_once_the_session_is_warm(bench: Bench) -> None:
     """One look more at a task that the stream is late to tell of, on a busy machine."""
-    least = 99
-    for _ in range(3):
+    least, rounds = 99, 15
+    while rounds and least > 3:
+        rounds -= 1
         instance = bench.spawn()
         calls = bench.calls_of(lambda: bench.ops.destroy(instance, None))  # noqa: B023
         assert set(calls) == {"RetrievePropertiesEx", "PowerOffVM_Task", "Destroy_Task"}

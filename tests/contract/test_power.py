@@ -147,7 +147,9 @@ def test_each_is_one_call_once_the_session_is_warm(bench: Bench) -> None:
         "PowerOffVM_Task": lambda: bench.ops.power_off(instance),
     }
     least: dict[str, int] = {}
-    for _ in range(3):
+    rounds = 10  # a session that met a late stream asks of its next twenty tasks at once
+    while rounds and sum(least.values(), start=not least):
+        rounds -= 1
         for method, do in wanted.items():
             calls = bench.calls_of(do)
             assert calls.pop(method) == 1
