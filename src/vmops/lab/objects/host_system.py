@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.managed_object import ManagedObject
     from vmops.lab.kernel.task import TaskRun
 
+
 class HostSystem(ManagedEntity):
     """A host; all hosts of a lab are the same machine."""
 

@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,14 +78,6 @@ class FilePlan:
     def moves_home(self) -> bool:
         """Whether the .vmx file gets another place."""
         return self.vmx != self.home
-
-    def moved_link(self, path: DatastorePath) -> DatastorePath:
-        """Return the new name of one of the disks' files, the old one if it stays."""
-        for disk in self.disks:
-            for link in disk.links:
-                if link.source == path:
-                    return disk.links[0].target if disk.flattens else link.target
-        return path
 
     def datastores(self) -> set[str]:
         """Names of all datastores that files come to or go from."""
@@ -325,7 +317,8 @@ def _disk_move(wish: DiskWish, needed: Collection[DatastorePath], names: _Names)
         LinkMove(
             source=info.path,
             target=names.of(info.path, wish.datastore),
-            stays=info.path in needed,
+            # What a linked clone stands on is a disk of its own, and somebody else's.
+            stays=info.path in needed or info.uuid != top.uuid,
         )
         for info in moved
     )
@@ -345,13 +338,8 @@ def _leaving(
     """Return the upper part of a chain that has to move; what is under it stays."""
     for count in range(len(chain), 0, -1):
         info = chain[count - 1]
-        shared = info.path in needed and wish.move_type == DISALLOW_SHARING and count > 1
+        foreign = info.path in needed or info.uuid != chain[0].uuid
+        shared = foreign and wish.move_type == DISALLOW_SHARING and count > 1
         if info.path.datastore != wish.datastore or shared:
             return chain[:count]
     return ()
-
-
-def new_paths(plan: FilePlan, chains: Mapping[int, Sequence[DiskInfo]]) -> dict[int, DatastorePath]:
-    """Return the name each moved disk will have, by device key."""
-    moved = {disk.key: disk.links[0].target for disk in plan.disks}
-    return {key: moved[key] for key in chains if key in moved}

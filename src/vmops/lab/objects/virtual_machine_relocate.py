@@ -11,36 +11,28 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pyVmomi import vim, vmodl
+from pyVmomi import vim
 
-from vmops.lab.hypervisor import HypervisorError, Progress
+from vmops.lab.hypervisor import Progress
 from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.events import EventLog
 from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.hypervisor_calls import cancellable, hypervisor_faults
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.references import link, unlink
-from vmops.lab.objects.relocation_files import FilePlan, plan_files
-from vmops.lab.objects.relocation_spec import disk_wishes, home_datastore
-from vmops.lab.objects.relocation_target import (
-    RelocationTarget,
-    check_devices,
-    refuse_inaccessible,
-    target_of,
-)
+from vmops.lab.objects.relocation_plan import Relocation, examine
+from vmops.lab.objects.relocation_target import RelocationTarget
 from vmops.lab.objects.running_machine import running_machine
 from vmops.lab.objects.virtual_machine_config import files_info
-from vmops.lab.objects.virtual_machine_destroy import needed_by_others
 from vmops.lab.objects.virtual_machine_disks import backing_of, chain_of
 from vmops.lab.objects.virtual_machine_guest import read_chains
-from vmops.lab.objects.virtual_machine_nics import PortReservations
 from vmops.lab.objects.virtual_machine_place import settle
-from vmops.lab.objects.virtual_machine_power import ON, config_fault, move_to_host, wrong_state
-from vmops.lab.objects.virtual_machine_reconfigure import plan as plan_changes
+from vmops.lab.objects.virtual_machine_power import ON, move_to_host, wrong_state
+from vmops.lab.objects.virtual_machine_tools_info import without_guest_values
 from vmops.lab.objects.vmx import write_vmx
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
@@ -53,101 +45,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _device: Any = vim.vm.device
-_LOOK_FOR_CANCEL_S = 0.1
-
-
-@dataclass(slots=True, kw_only=True)
-class Relocation:
-    """A relocation that has been checked."""
-
-    target: RelocationTarget
-    files: FilePlan
-    config: Any
-    """The configuration afterwards; the disks' backings follow as they move."""
-    ports: PortReservations
-    """Of distributed switches, for cards that change their network; the caller releases them."""
-    replugs: bool
-    """Whether a card changes its network."""
-
-
-async def examine(vm: VirtualMachine, spec: Any) -> Relocation:
-    """Check a RelocateSpec and plan what it means; nothing changes.
-
-    Raises:
-        vmodl.fault.NotSupported: another vCenter, encryption, or a lab of a single host.
-        vim.fault.InvalidState: the machine's files cannot be read.
-        vim.fault.InvalidDatastore: a datastore is not on the host.
-        vim.fault.NoDiskSpace: there is no room.
-        As `target_of`, `check_devices` and `disk_wishes` do.
-    """
-    if vm.kernel.settings.esx:
-        raise vmodl.fault.NotSupported(msg="A single host moves no virtual machines.")
-    if spec.service is not None or spec.cryptoSpec is not None:
-        raise vmodl.fault.NotSupported(msg="The lab has one vCenter and encrypts nothing.")
-    refuse_inaccessible(vm)
-    target = target_of(vm, host=spec.host, pool=spec.pool, folder=spec.folder)
-    store = vm.kernel.service(DiskStore)
-    ports = PortReservations()
-    config = copy.deepcopy(vm.config)
-    if spec.deviceChange:
-        config, ports = await _replugged(vm, spec.deviceChange, target)
-    try:
-        chains = await vm.kernel.blocking(read_chains, store, vm.devices)
-        wishes = disk_wishes(spec, vm, target.host, chains)
-        files = await vm.kernel.blocking(
-            plan_files,
-            store,
-            vm.vmx,
-            home_datastore(spec, vm, target.host),
-            wishes,
-            needed_by_others(vm),
-        )
-        moved = {disk.key: disk.links[0].target for disk in files.disks}
-        check_devices(_at_new_place(config, moved), files.home, target.host)
-        await vm.kernel.blocking(files.check_room, store)
-    except BaseException:
-        ports.release()
-        raise
-    return Relocation(
-        target=target, files=files, config=config, ports=ports, replugs=bool(spec.deviceChange)
-    )
-
-
-def _at_new_place(config: Any, moved: dict[int, DatastorePath]) -> list[Any]:
-    devices = []
-    for device in config.hardware.device:
-        if device.key in moved:
-            device = copy.copy(device)  # noqa: PLW2901 - the list is of what will be
-            device.backing = copy.copy(device.backing)
-            device.backing.fileName = str(moved[device.key])
-            device.backing.parent = None
-        devices.append(device)
-    return devices
-
-
-async def _replugged(
-    vm: VirtualMachine, changes: Sequence[Any], target: RelocationTarget
-) -> tuple[Any, PortReservations]:
-    """Return the configuration with cards plugged into the target's networks."""
-    for change in changes:
-        is_edit = change.operation == _device.VirtualDeviceSpec.Operation.edit
-        if not is_edit or not isinstance(change.device, _device.VirtualEthernetCard):
-            raise vmodl.fault.NotSupported(
-                msg="A relocation changes network cards and no other devices."
-            )
-    outcome = await plan_changes(
-        vm.kernel,
-        copy.deepcopy(vm.config),
-        vim.vm.ConfigSpec(deviceChange=list(changes)),
-        vm.vmx,
-        target.host,
-        vm.power_state,
-    )
-    shown = {device.key: device.connectable for device in vm.devices}
-    for device in outcome.config.hardware.device:
-        if device.connectable is not None:
-            device.connectable = shown.get(device.key)
-    return outcome.config, outcome.ports
 
 
 async def relocate(vm: VirtualMachine, spec: Any, run: TaskRun) -> None:
@@ -251,8 +148,15 @@ async def _mirror(
         _with_chain(device, chain) if device.key == key else device for device in vm.devices
     ]
     # On the loop: between the guest's move and the file that tells of it nothing must happen.
-    write_vmx(store.volumes, vm.vmx, config)
+    write_vmx(store.volumes, vm.vmx, _stored(vm, config))
     vm.publish({"config.hardware.device": config.hardware.device})
+
+
+def _stored(vm: VirtualMachine, config: Any) -> Any:
+    """Return a configuration as files have it: without what the guest has set of its own."""
+    stored = copy.copy(config)
+    stored.extraConfig = without_guest_values(vm, config.extraConfig)
+    return stored
 
 
 def _with_chain(device: Any, chain: Sequence[Any]) -> Any:
@@ -287,7 +191,7 @@ async def _switch(vm: VirtualMachine, move: Relocation, store: DiskStore) -> Non
         device.connectable = now.get(device.key, device.connectable)
     config.extraConfig = vm.config.extraConfig
     with storage_faults(move.files.home):
-        write_vmx(store.volumes, move.files.home, config)
+        write_vmx(store.volumes, move.files.home, _stored(vm, config))
     vm.vmx = move.files.home
     _settle_place(vm, move.target)
     vm.publish({"config": config})
@@ -334,44 +238,6 @@ def _tell_datastores(vm: VirtualMachine, names: set[str]) -> None:
     for datastore in vm.kernel.registry.all(ManagedEntity):
         if datastore.wire_type is vim.Datastore and datastore.name in names:
             vm.kernel.touch(datastore, "summary", "info")
-
-
-class hypervisor_faults:  # noqa: N801 - it is used as a statement
-    """Raise what a hypervisor says in the block as vim.fault.GenericVmConfigFault."""
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        """Translate."""
-        if isinstance(error, HypervisorError):
-            raise config_fault(str(error)) from error
-
-
-async def cancellable(work: Awaitable[Any], run: TaskRun) -> Any:
-    """Await something; stop it, and wait until it has stopped, when a client cancels the task.
-
-    Raises:
-        vmodl.fault.RequestCanceled: it was stopped.
-    """
-    running = asyncio.ensure_future(work)
-    try:
-        while not (await asyncio.wait([running], timeout=_LOOK_FOR_CANCEL_S))[0]:
-            if run.cancelled:
-                break
-        if running.done():
-            return running.result()
-    except asyncio.CancelledError:
-        await _stopped(running)
-        raise
-    await _stopped(running)
-    run.check_cancelled()
-    return None
-
-
-async def _stopped(running: asyncio.Future[Any]) -> None:
-    running.cancel()
-    await asyncio.wait([running])
 
 
 async def migrate(vm: VirtualMachine, *, pool: Any, host: Any, state: Any, run: TaskRun) -> None:

@@ -24,12 +24,18 @@ SUBPROTOCOL = "binary"
 _AT_ONCE = 64 * 1024
 _LARGEST_MESSAGE = 4 * 1024 * 1024  # a clipboard's text is the largest thing a viewer sends
 _CLOSE_S = 2.0
-OPEN: web.AppKey[set[web.WebSocketResponse]] = web.AppKey("open_consoles", set)
+
+
+class OpenConsoles(set[web.WebSocketResponse]):
+    """The consoles somebody looks at now."""
+
+
+OPEN = web.AppKey("open_consoles", OpenConsoles)
 
 
 def add_console(app: web.Application, kernel: Kernel) -> None:
     """Serve consoles, and close them when the lab stops."""
-    app[OPEN] = set()
+    app[OPEN] = OpenConsoles()
     app.on_shutdown.append(_close_all)
 
     async def console(request: web.Request) -> web.StreamResponse:
@@ -105,5 +111,6 @@ def _count(vm: VirtualMachine, change: int) -> None:
 
 
 async def _close_all(app: web.Application) -> None:
-    for socket in list(app[OPEN]):
+    consoles = app[OPEN]
+    for socket in tuple(consoles):
         await socket.close()

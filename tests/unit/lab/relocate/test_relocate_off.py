@@ -109,6 +109,19 @@ def test_a_linked_disk_leaves_the_base_that_others_stand_on(client, name):
     client.result(base.PowerOnVM_Task())
 
 
+def test_a_base_that_is_nobodys_stays_for_the_next_clone(client, name):
+    base = client.create(f"{name}-base", scsi(), new_disk(4))
+    path = of_type(base, device.VirtualDisk)[0].backing.fileName
+    base.UnregisterVM()
+    vm = client.create(name, scsi(), add(disk(4, parent=path), "create"))
+
+    client.result(vm.RelocateVM_Task(ALL(datastore=datastore(client, "datastore2"))))
+
+    [moved] = of_type(vm, device.VirtualDisk)
+    assert moved.backing.parent.fileName.startswith("[datastore2]")
+    assert client.file(path).is_file()
+
+
 @pytest.mark.parametrize("move_type", ["moveChildMostDiskBacking", "consolidate"])
 def test_chains_may_stay_or_be_flattened(client, name, move_type):
     base = client.create(f"{name}-base", scsi(), new_disk(4))

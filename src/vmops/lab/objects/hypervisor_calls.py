@@ -1,0 +1,51 @@
+"""Calls of the hypervisor in tasks: its errors are faults, and a cancelled task stops them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.objects.virtual_machine_power import config_fault
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.task import TaskRun
+
+_LOOK_FOR_CANCEL_S = 0.1
+
+
+@contextmanager
+def hypervisor_faults() -> Iterator[None]:
+    """Raise what a hypervisor says in the block as vim.fault.GenericVmConfigFault."""
+    try:
+        yield
+    except HypervisorError as error:
+        raise config_fault(str(error)) from error
+
+
+async def cancellable(work: Awaitable[Any], run: TaskRun) -> Any:
+    """Await something; stop it, and wait until it has stopped, when a client cancels the task.
+
+    Raises:
+        vmodl.fault.RequestCanceled: it was stopped.
+    """
+    running = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait([running], timeout=_LOOK_FOR_CANCEL_S))[0]:
+            if run.cancelled:
+                break
+        if running.done():
+            return running.result()
+    except asyncio.CancelledError:
+        await _stopped(running)
+        raise
+    await _stopped(running)
+    run.check_cancelled()
+    return None
+
+
+async def _stopped(running: asyncio.Future[Any]) -> None:
+    running.cancel()
+    await asyncio.wait([running])

@@ -1,0 +1,124 @@
+"""A relocation before it begins: checked as a whole, and planned."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim, vmodl
+
+from vmops.lab.objects.relocation_files import FilePlan, plan_files
+from vmops.lab.objects.relocation_spec import disk_wishes, home_datastore
+from vmops.lab.objects.relocation_target import (
+    RelocationTarget,
+    check_devices,
+    refuse_inaccessible,
+    target_of,
+)
+from vmops.lab.objects.virtual_machine_destroy import needed_by_others
+from vmops.lab.objects.virtual_machine_guest import read_chains
+from vmops.lab.objects.virtual_machine_nics import PortReservations
+from vmops.lab.objects.virtual_machine_reconfigure import plan as plan_changes
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+_device: Any = vim.vm.device
+
+
+@dataclass(slots=True, kw_only=True)
+class Relocation:
+    """A relocation that has been checked."""
+
+    target: RelocationTarget
+    files: FilePlan
+    config: Any
+    """The configuration afterwards; the disks' backings follow as they move."""
+    ports: PortReservations
+    """Of distributed switches, for cards that change their network; the caller releases them."""
+    replugs: bool
+    """Whether a card changes its network."""
+
+
+async def examine(vm: VirtualMachine, spec: Any) -> Relocation:
+    """Check a RelocateSpec and plan what it means; nothing changes.
+
+    Raises:
+        vmodl.fault.NotSupported: another vCenter, encryption, or a lab of a single host.
+        vim.fault.InvalidState: the machine's files cannot be read.
+        vim.fault.InvalidDatastore: a datastore is not on the host.
+        vim.fault.NoDiskSpace: there is no room.
+        As `target_of`, `check_devices` and `disk_wishes` do.
+    """
+    if vm.kernel.settings.esx:
+        raise vmodl.fault.NotSupported(msg="A single host moves no virtual machines.")
+    if spec.service is not None or spec.cryptoSpec is not None:
+        raise vmodl.fault.NotSupported(msg="The lab has one vCenter and encrypts nothing.")
+    refuse_inaccessible(vm)
+    target = target_of(vm, host=spec.host, pool=spec.pool, folder=spec.folder)
+    store = vm.kernel.service(DiskStore)
+    ports = PortReservations()
+    config = copy.deepcopy(vm.config)
+    if spec.deviceChange:
+        config, ports = await _replugged(vm, spec.deviceChange, target)
+    try:
+        chains = await vm.kernel.blocking(read_chains, store, vm.devices)
+        wishes = disk_wishes(spec, vm, target.host, chains)
+        files = await vm.kernel.blocking(
+            plan_files,
+            store,
+            vm.vmx,
+            home_datastore(spec, vm, target.host),
+            wishes,
+            needed_by_others(vm),
+        )
+        moved = {disk.key: disk.links[0].target for disk in files.disks}
+        check_devices(_at_new_place(config, moved), files.home, target.host)
+        await vm.kernel.blocking(files.check_room, store)
+    except BaseException:
+        ports.release()
+        raise
+    return Relocation(
+        target=target, files=files, config=config, ports=ports, replugs=bool(spec.deviceChange)
+    )
+
+
+def _at_new_place(config: Any, moved: dict[int, DatastorePath]) -> list[Any]:
+    devices = []
+    for device in config.hardware.device:
+        if device.key in moved:
+            device = copy.copy(device)  # noqa: PLW2901 - the list is of what will be
+            device.backing = copy.copy(device.backing)
+            device.backing.fileName = str(moved[device.key])
+            device.backing.parent = None
+        devices.append(device)
+    return devices
+
+
+async def _replugged(
+    vm: VirtualMachine, changes: Sequence[Any], target: RelocationTarget
+) -> tuple[Any, PortReservations]:
+    """Return the configuration with cards plugged into the target's networks."""
+    for change in changes:
+        is_edit = change.operation == _device.VirtualDeviceSpec.Operation.edit
+        if not is_edit or not isinstance(change.device, _device.VirtualEthernetCard):
+            raise vmodl.fault.NotSupported(
+                msg="A relocation changes network cards and no other devices."
+            )
+    outcome = await plan_changes(
+        vm.kernel,
+        copy.deepcopy(vm.config),
+        vim.vm.ConfigSpec(deviceChange=list(changes)),
+        vm.vmx,
+        target.host,
+        vm.power_state,
+    )
+    shown = {device.key: device.connectable for device in vm.devices}
+    for device in outcome.config.hardware.device:
+        if device.connectable is not None:
+            device.connectable = shown.get(device.key)
+    return outcome.config, outcome.ports
