@@ -99,6 +99,30 @@ async def booted(hypervisor: QemuHypervisor, folder: Path) -> tuple[Machine, She
     return machine, shell
 
 
+async def the_drive_changes(
+    hypervisor: QemuHypervisor, drive: Cdrom, shell: Shell, folder: Path
+) -> None:
+    image = folder / "disc.iso"
+    image.write_bytes(b"on a disc".ljust(MIB, b"\0"))
+    read = "for n in 1 2 3 4 5; do head -c 9 /dev/sr0 && break; sleep 0.3; done"
+    await hypervisor.change_cdrom("vm-1", replace(drive, image=image))
+    assert (await shell.run(read)).endswith("on a disc")
+    await hypervisor.change_cdrom("vm-1", drive)
+    assert "on a disc" not in await shell.run(read)
+
+
+async def the_counters_count(hypervisor: QemuHypervisor, shell: Shell) -> None:
+    before = await hypervisor.statistics("vm-1")
+    await shell.run("dd if=/dev/zero of=/file bs=1M count=3 conv=fsync 2> /dev/null")
+    after = await hypervisor.statistics("vm-1")
+    written = after.disks[2000].written_bytes - before.disks[2000].written_bytes
+    assert 3 * MIB <= written < 6 * MIB
+    assert after.disks[2000].writes > before.disks[2000].writes
+    assert after.cpu_time_ns > before.cpu_time_ns
+    assert after.resident_bytes > 64 * MIB
+    assert set(after.nics) == {4000, 4001}
+
+
 def test_devices_come_and_go_and_the_guest_sees_them(tmp_path: Path) -> None:
     async def run() -> None:
         async with a_hypervisor(tmp_path / "run") as hypervisor:
@@ -127,24 +151,18 @@ def test_devices_come_and_go_and_the_guest_sees_them(tmp_path: Path) -> None:
             await hypervisor.detach_nic("vm-1", 4001)
             assert await shell.run(f"{find} || echo gone") == "gone"
             await hypervisor.attach_nic("vm-1", a_nic(1), NET)
+            await hypervisor.attach_disk("vm-1", disk, PVSCSI)
+            plugged = replace(machine, disks=(*machine.disks, disk), nics=(*machine.nics, a_nic(1)))
+            await shell.run(f"until {find}; do sleep 0.1; done")
+            assert await shell.run(f"{appears}; head -c 7 /dev/sdb") == "written"
+            reach = "until ip addr | grep -q 'inet 10.0.2.'; do sleep 0.1; done; ping -c 2 10.0.2.2"
+            await shell.run(reach)
+            await hypervisor.migrate("vm-1", plugged)
+            assert await shell.run(f"{find} > /run/card; head -c 7 /dev/sdb") == "written"
+            assert "2 packets received" in await shell.run(reach)
 
-            image = tmp_path / "disc.iso"
-            image.write_bytes(b"on a disc".ljust(MIB, b"\0"))
-            read = "for n in 1 2 3 4 5; do head -c 9 /dev/sr0 && break; sleep 0.3; done"
-            await hypervisor.change_cdrom("vm-1", replace(machine.cdroms[0], image=image))
-            assert (await shell.run(read)).endswith("on a disc")
-            await hypervisor.change_cdrom("vm-1", machine.cdroms[0])
-            assert "on a disc" not in await shell.run(read)
-
-            before = await hypervisor.statistics("vm-1")
-            await shell.run("dd if=/dev/zero of=/file bs=1M count=3 conv=fsync 2> /dev/null")
-            after = await hypervisor.statistics("vm-1")
-            written = after.disks[2000].written_bytes - before.disks[2000].written_bytes
-            assert 3 * MIB <= written < 6 * MIB
-            assert after.disks[2000].writes > before.disks[2000].writes
-            assert after.cpu_time_ns > before.cpu_time_ns
-            assert after.resident_bytes > 64 * MIB
-            assert set(after.nics) == {4000, 4001}
+            await the_drive_changes(hypervisor, machine.cdroms[0], shell, tmp_path)
+            await the_counters_count(hypervisor, shell)
             shell.close()
 
     asyncio.run(run())

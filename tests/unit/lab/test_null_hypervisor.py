@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.lab.qemu.machines import a_machine
-from vmops.lab.hypervisor import HypervisorError
+from tests.unit.lab.qemu.machines import PVSCSI, a_disk, a_machine, a_nic
+from vmops.lab.hypervisor import DiskLayer, HypervisorError, Segment
 from vmops.lab.null_hypervisor import NullHypervisor
 
 
@@ -94,3 +94,56 @@ def test_its_screen_says_that_there_is_no_guest(tmp_path: Path) -> None:
     )
     assert "GUEST" in seen.stdout
     assert "POWER STATES" in seen.stdout
+
+
+def test_devices_layers_and_places_are_kept_as_state(tmp_path: Path) -> None:
+    """What the managed objects do to a guest works on a machine without one, and is checked."""
+    base, target = tmp_path / "base", tmp_path / "target"
+    base.write_bytes(b"content".ljust(4096, b"\0"))
+    target.write_bytes(bytes(4096))
+    tops = [DiskLayer(file=tmp_path / name, file_format="qcow2") for name in ("one", "two")]
+    net = Segment(name="VM Network", nat=False)
+
+    async def scenario(hypervisor: NullHypervisor) -> None:
+        machine = a_machine("vm-1")
+        await hypervisor.power_on(machine)
+        await hypervisor.attach_disk("vm-1", a_disk(base), PVSCSI)
+        with pytest.raises(HypervisorError, match="has a disk 2000 already"):
+            await hypervisor.attach_disk("vm-1", a_disk(base), PVSCSI)
+        await hypervisor.extend_disk("vm-1", 2000, 8192)
+        await hypervisor.attach_nic("vm-1", a_nic(0), net)
+        await hypervisor.set_link("vm-1", 4000, connected=False)
+        for top in tops:
+            await hypervisor.snapshot_disks("vm-1", {2000: top})
+        with pytest.raises(HypervisorError, match="is not a layer under"):
+            await hypervisor.collapse("vm-1", 2000, base, tops[0].file)
+        await hypervisor.collapse("vm-1", 2000, tops[0].file, base)
+        await hypervisor.collapse("vm-1", 2000, tops[1].file, base)
+        layer = DiskLayer(file=target, file_format="raw")
+        shown: list[int] = []
+        await hypervisor.mirror_disk("vm-1", 2000, (layer,), shown.append)
+        assert target.read_bytes() == base.read_bytes()
+        used = await hypervisor.statistics("vm-1")
+        assert (set(used.disks), set(used.nics)) == ({2000}, {4000})
+        assert (await hypervisor.migrate("vm-1", machine, shown.append)).downtime_ms == 0
+        assert shown == [100, 100]
+        for ask in (hypervisor.detach_disk("vm-1", 2000), hypervisor.detach_nic("vm-1", 4000)):
+            with pytest.raises(HypervisorError, match="has no"):
+                await ask
+
+    assert with_null(scenario) == []
+
+
+def test_memory_of_a_running_machine_can_be_resumed(tmp_path: Path) -> None:
+    memory = tmp_path / "memory"
+
+    async def scenario(hypervisor: NullHypervisor) -> None:
+        await hypervisor.power_on(a_machine("vm-1"))
+        await hypervisor.snapshot_disks("vm-1", {}, memory)
+        assert await hypervisor.running() == {"vm-1"}
+        await hypervisor.power_off("vm-1")
+        await hypervisor.resume(a_machine("vm-1"), memory)
+        with pytest.raises(HypervisorError, match="no guest runs here"):
+            await hypervisor.open_vnc("vm-1")
+
+    assert with_null(scenario) == []

@@ -16,6 +16,7 @@ from vmops.lab.hypervisor import (
     Disk,
     HypervisorError,
     Machine,
+    NetworkSerialPort,
     SerialPort,
 )
 from vmops.lab.qemu.accelerator import Accelerator, accelerator
@@ -195,3 +196,16 @@ def test_kvm_is_used_only_where_processor_and_device_are(
     if device:
         kvm.touch()
     assert accelerator(cpuinfo, kvm).cpu_model == model
+
+
+def test_a_serial_port_on_the_network_is_a_line_to_the_lab() -> None:
+    port = NetworkSerialPort(key=9000, direction="server", port=5000)
+    host = replace(HOST, serial_descriptors={9000: 7})
+    arguments = command_line(a_machine(serial_ports=(port,)), host)
+    assert "socket,id=serial-9000-file,fd=7,server=on,wait=off" in arguments
+    assert "5000" not in " ".join(arguments)
+
+
+def test_a_guest_that_moves_in_starts_by_itself() -> None:
+    assert "-S" in command_line(a_machine(), HOST)
+    assert "-S" not in command_line(a_machine(), replace(HOST, starts_at_once=True))

@@ -154,3 +154,20 @@ def test_sockets_work_in_a_folder_deeper_than_an_address_holds(tmp_path: Path) -
         sockets.connect(folder / "s")
     with pytest.raises(FileNotFoundError):
         sockets.connect(folder / "t")
+
+
+@needs_qemu
+def test_events_are_waited_for_with_their_time(tmp_path: Path) -> None:
+    async def scenario(qmp: Qmp, process: subprocess.Popen[bytes]) -> None:
+        with qmp.events() as events:
+            with pytest.raises(HypervisorError, match=r"did not report STOP in 0.1 seconds"):
+                await events.wait_for("STOP", timeout_s=0.1)
+            await qmp.execute("system_reset")
+            event = await events.wait_for("RESET", timeout_s=30)
+            assert abs(event.at_s - time.time()) < 30
+            process.kill()
+            for _ in range(2):
+                with pytest.raises(QmpClosed, match="before it reported RESET"):
+                    await events.wait_for("RESET", timeout_s=30)
+
+    with_qemu(tmp_path, scenario)
