@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import shutil
@@ -14,7 +13,7 @@ from typing import Any
 
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.virtual_machine_files import scan
-from vmops.lab.storage.disks import DiskInfo, DiskStore, Provisioning
+from vmops.lab.storage.disks import DiskStore, Provisioning
 from vmops.lab.storage.errors import StorageError, host_errors
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.relocating import (
@@ -26,6 +25,12 @@ from vmops.lab.storage.relocating import (
 )
 
 log = logging.getLogger(__name__)
+
+CHILD_ONLY = "moveChildMostDiskBacking"
+CONSOLIDATE = "moveAllDiskBackingsAndConsolidate"
+ALLOW_SHARING = "moveAllDiskBackingsAndAllowSharing"
+DISALLOW_SHARING = "moveAllDiskBackingsAndDisallowSharing"
+MOVE_TYPES = (ALLOW_SHARING, DISALLOW_SHARING, CHILD_ONLY, CONSOLIDATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,8 @@ class FilePlan:
     home: DatastorePath
     """The .vmx file afterwards; the same if it does not move."""
     disks: tuple[DiskMove, ...]
+    branches: tuple[tuple[LinkMove, DatastorePath | None], ...] = ()
+    """Disks that only snapshots have, each with what it stands on afterwards, parents first."""
     made: list[DatastorePath] = field(default_factory=list)
     """Disks at the new place."""
     home_files: list[tuple[DatastorePath, DatastorePath]] = field(default_factory=list)
@@ -81,20 +88,31 @@ class FilePlan:
 
     def datastores(self) -> set[str]:
         """Names of all datastores that files come to or go from."""
-        moved = [link for disk in self.disks for link in disk.links]
-        names = {path.datastore for link in moved for path in (link.source, link.target)}
+        names = {path.datastore for link in self._links() for path in (link.source, link.target)}
         return names | {self.vmx.datastore, self.home.datastore}
+
+    def renamed_disks(self) -> dict[DatastorePath, DatastorePath]:
+        """Return the new name of every disk that moves, a flattened one under its topmost name."""
+        names = {
+            link.source: disk.links[0].target if disk.flattens else link.target
+            for disk in self.disks
+            for link in disk.links
+        }
+        return names | {link.source: link.target for link, _ in self.branches}
+
+    def _links(self) -> list[LinkMove]:
+        of_disks = [link for disk in self.disks for link in disk.links]
+        return [*of_disks, *(link for link, _ in self.branches)]
 
     def check_room(self, store: DiskStore) -> None:
         """Raise vim.fault.NoDiskSpace where the files would not fit. Blocking."""
         needed: dict[str, int] = {}
-        for disk in self.disks:
-            for link in disk.links:
-                with storage_faults(link.source):
-                    if link.target.datastore != link.source.datastore or link.stays:
-                        size = occupied(store.volumes, link.source)
-                        at = link.target.datastore
-                        needed[at] = needed.get(at, 0) + size
+        for link in self._links():
+            with storage_faults(link.source):
+                if link.target.datastore != link.source.datastore or link.stays:
+                    size = occupied(store.volumes, link.source)
+                    at = link.target.datastore
+                    needed[at] = needed.get(at, 0) + size
         for name, size in needed.items():
             with storage_faults(f"[{name}]"):
                 store.volumes.require(name, size)
@@ -110,6 +128,8 @@ class FilePlan:
                 self._make_folder(store, self.home.parent)
             for disk in self.disks:
                 self._prepare_disk(store, disk, running=running, watched=watched)
+            for link, parent in self.branches:
+                self._bring(store, link, parent, watched)
         except BaseException:
             self.undo(store)
             raise
@@ -140,15 +160,24 @@ class FilePlan:
                         watched=watched,
                     )
                 else:
-                    bring_link(
-                        volumes,
-                        link.source,
-                        link.target,
-                        parent=parent,
-                        stays=link.stays,
-                        watched=watched,
-                    )
+                    self._bring(store, link, parent, watched)
+                    continue
                 self.made.append(link.target)
+
+    def _bring(
+        self, store: DiskStore, link: LinkMove, parent: DatastorePath | None, watched: Watched
+    ) -> None:
+        with storage_faults(link.target):
+            self._make_folder(store, link.target.parent)
+            bring_link(
+                store.volumes,
+                link.source,
+                link.target,
+                parent=parent,
+                stays=link.stays,
+                watched=watched,
+            )
+        self.made.append(link.target)
 
     def bring_home(self, store: DiskStore, devices: Sequence[Any], *, running: bool) -> None:
         """Let the machine's other files be at the new place too; the .vmx is written. Blocking.
@@ -197,15 +226,14 @@ class FilePlan:
 
     def finish(self, store: DiskStore) -> None:
         """Delete what is at the old place; what cannot be deleted stays, noted in the log."""
-        for disk in self.disks:
-            for link in disk.links:
-                if link.stays or not store.volumes.resolve(link.source).exists():
-                    continue
-                try:
-                    store.delete(link.source)
-                except (StorageError, OSError) as error:
-                    log.warning("%s stays: %s", link.source, error)
-                self._drop_folder(store, link.source.parent)
+        for link in self._links():
+            if link.stays or not store.volumes.resolve(link.source).exists():
+                continue
+            try:
+                store.delete(link.source)
+            except (StorageError, OSError) as error:
+                log.warning("%s stays: %s", link.source, error)
+            self._drop_folder(store, link.source.parent)
         if self.moves_home:
             for path in (*(source for source, _ in self.home_files), self.vmx):
                 with suppress(StorageError, OSError):
@@ -223,123 +251,3 @@ class FilePlan:
         with storage_faults(folder), suppress(FileExistsError):
             place.mkdir()
             self.folders.append(place)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskWish:
-    """Where one disk of the machine is to be, and how."""
-
-    key: int
-    chain: tuple[DiskInfo, ...]
-    datastore: str
-    move_type: str
-    provisioning: Provisioning | None
-
-
-CHILD_ONLY = "moveChildMostDiskBacking"
-CONSOLIDATE = "moveAllDiskBackingsAndConsolidate"
-ALLOW_SHARING = "moveAllDiskBackingsAndAllowSharing"
-DISALLOW_SHARING = "moveAllDiskBackingsAndDisallowSharing"
-MOVE_TYPES = (ALLOW_SHARING, DISALLOW_SHARING, CHILD_ONLY, CONSOLIDATE)
-
-
-def plan_files(
-    store: DiskStore,
-    vmx: DatastorePath,
-    home_datastore: str,
-    wishes: Sequence[DiskWish],
-    needed: Collection[DatastorePath],
-) -> FilePlan:
-    """Decide the new name of every file. Blocking, as it looks for free names.
-
-    ``needed`` are disks that other machines have or stand on.
-    """
-    home = vmx
-    if home_datastore != vmx.datastore:
-        home = _free_home(store, vmx, home_datastore, wishes)
-    names = _Names(store, home)
-    disks = [_disk_move(wish, needed, names) for wish in wishes]
-    return FilePlan(vmx=vmx, home=home, disks=tuple(disk for disk in disks if disk.links))
-
-
-def _free_home(
-    store: DiskStore, vmx: DatastorePath, datastore: str, wishes: Sequence[DiskWish]
-) -> DatastorePath:
-    plain = vmx.parent.name or vmx.name.rpartition(".")[0]
-    own = {info.path.parent for wish in wishes for info in wish.chain[:1]}
-    for number in itertools.count():
-        folder = DatastorePath(datastore, f"{plain}_{number}" if number else plain)
-        file = folder.joined(vmx.name)
-        place = store.volumes.resolve(folder)
-        if not place.exists() or (folder in own and not store.volumes.resolve(file).exists()):
-            return file
-    raise AssertionError
-
-
-@dataclass(slots=True)
-class _Names:
-    """Gives free names, each once."""
-
-    store: DiskStore
-    home: DatastorePath
-    given: dict[DatastorePath, DatastorePath] = field(default_factory=dict)
-
-    def of(self, source: DatastorePath, datastore: str) -> DatastorePath:
-        if source in self.given:
-            return self.given[source]
-        folder = self.home.parent
-        if datastore != folder.datastore:
-            folder = DatastorePath(datastore, folder.path or self.home.name.rpartition(".")[0])
-        stem = source.name.removesuffix(".vmdk")
-        taken = set(self.given.values())
-        for number in itertools.count():
-            target = folder.joined(f"{stem}_{number}.vmdk" if number else f"{stem}.vmdk")
-            flat = target.sibling(target.name.replace(".vmdk", "-flat.vmdk"))
-            resolve = self.store.volumes.resolve
-            if target not in taken and not resolve(target).exists() and not resolve(flat).exists():
-                self.given[source] = target
-                return target
-        raise AssertionError
-
-
-def _disk_move(wish: DiskWish, needed: Collection[DatastorePath], names: _Names) -> DiskMove:
-    chain = wish.chain
-    moved: Sequence[DiskInfo] = chain
-    flattens = wish.move_type == CONSOLIDATE and len(chain) > 1
-    top = chain[0]
-    converts = wish.provisioning is not None and (flattens or len(chain) == 1)
-    converts = converts and (flattens or wish.provisioning != top.provisioning)
-    if not flattens and not converts:
-        if wish.move_type == CHILD_ONLY:
-            moved = chain[:1]
-        moved = _leaving(moved, wish, needed)
-    links = tuple(
-        LinkMove(
-            source=info.path,
-            target=names.of(info.path, wish.datastore),
-            # What a linked clone stands on is a disk of its own, and somebody else's.
-            stays=info.path in needed or info.uuid != top.uuid,
-        )
-        for info in moved
-    )
-    below = chain[len(moved)].path if len(moved) < len(chain) else None
-    return DiskMove(
-        key=wish.key,
-        links=links,
-        below=below,
-        flattens=flattens,
-        provisioning=wish.provisioning if converts else None,
-    )
-
-
-def _leaving(
-    chain: Sequence[DiskInfo], wish: DiskWish, needed: Collection[DatastorePath]
-) -> Sequence[DiskInfo]:
-    """Return the upper part of a chain that has to move; what is under it stays."""
-    for count in range(len(chain), 0, -1):
-        info = chain[count - 1]
-        foreign = info.path in needed or info.uuid != chain[0].uuid
-        shared = foreign and wish.move_type == DISALLOW_SHARING and count > 1
-        if info.path.datastore != wish.datastore or shared:
-            return chain[:count]
-    return ()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.relocation_files import FilePlan, plan_files
+from vmops.lab.objects.own_disks import own_disks
+from vmops.lab.objects.relocation_files import FilePlan
+from vmops.lab.objects.relocation_names import plan_files
 from vmops.lab.objects.relocation_spec import disk_wishes, home_datastore
 from vmops.lab.objects.relocation_target import (
     RelocationTarget,
@@ -68,6 +70,7 @@ async def examine(vm: VirtualMachine, spec: Any) -> Relocation:
     try:
         chains = await vm.kernel.blocking(read_chains, store, vm.devices)
         wishes = disk_wishes(spec, vm, target.host, chains)
+        own = (await own_disks(vm)).parents if vm.snapshots.snapshots else {}
         files = await vm.kernel.blocking(
             plan_files,
             store,
@@ -75,6 +78,7 @@ async def examine(vm: VirtualMachine, spec: Any) -> Relocation:
             home_datastore(spec, vm, target.host),
             wishes,
             needed_by_others(vm),
+            own,
         )
         moved = {disk.key: disk.links[0].target for disk in files.disks}
         check_devices(_at_new_place(config, moved), files.home, target.host)

@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.objects.argument_faults import invalid_argument
-from vmops.lab.objects.relocation_files import (
-    ALLOW_SHARING,
-    CONSOLIDATE,
-    MOVE_TYPES,
-    DiskWish,
-)
+from vmops.lab.objects.relocation_files import ALLOW_SHARING, CONSOLIDATE, MOVE_TYPES
+from vmops.lab.objects.relocation_names import DiskWish
 from vmops.lab.objects.relocation_target import datastore_of_host
 
 if TYPE_CHECKING:

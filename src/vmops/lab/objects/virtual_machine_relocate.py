@@ -12,6 +12,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
@@ -25,21 +26,25 @@ from vmops.lab.objects.hypervisor_calls import cancellable, hypervisor_faults
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.references import link, unlink
 from vmops.lab.objects.relocation_plan import Relocation, examine
+from vmops.lab.objects.relocation_snapshots import moved_tree, write_snapshots
 from vmops.lab.objects.relocation_target import RelocationTarget
 from vmops.lab.objects.running_machine import running_machine
+from vmops.lab.objects.snapshot_files import stored_config
 from vmops.lab.objects.virtual_machine_config import files_info
 from vmops.lab.objects.virtual_machine_disks import backing_of, chain_of
 from vmops.lab.objects.virtual_machine_guest import read_chains
 from vmops.lab.objects.virtual_machine_place import settle
 from vmops.lab.objects.virtual_machine_power import ON, move_to_host, wrong_state
-from vmops.lab.objects.virtual_machine_tools_info import without_guest_values
+from vmops.lab.objects.virtual_machine_snapshot import show_tree
 from vmops.lab.objects.vmx import write_vmx
 from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.relocating import Watched
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
+    from vmops.lab.objects.snapshot_tree import SnapshotTree
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)
@@ -148,15 +153,8 @@ async def _mirror(
         _with_chain(device, chain) if device.key == key else device for device in vm.devices
     ]
     # On the loop: between the guest's move and the file that tells of it nothing must happen.
-    write_vmx(store.volumes, vm.vmx, _stored(vm, config))
+    write_vmx(store.volumes, vm.vmx, stored_config(vm, config))
     vm.publish({"config.hardware.device": config.hardware.device})
-
-
-def _stored(vm: VirtualMachine, config: Any) -> Any:
-    """Return a configuration as files have it: without what the guest has set of its own."""
-    stored = copy.copy(config)
-    stored.extraConfig = without_guest_values(vm, config.extraConfig)
-    return stored
 
 
 def _with_chain(device: Any, chain: Sequence[Any]) -> Any:
@@ -186,16 +184,30 @@ async def _final_config(vm: VirtualMachine, move: Relocation, store: DiskStore) 
 async def _switch(vm: VirtualMachine, move: Relocation, store: DiskStore) -> None:
     """Make the new place the machine's own."""
     config = await _final_config(vm, move, store)
+    tree = await _final_snapshots(vm, move, store)
     now = {device.key: device.connectable for device in vm.devices}
     for device in config.hardware.device:
         device.connectable = now.get(device.key, device.connectable)
     config.extraConfig = vm.config.extraConfig
     with storage_faults(move.files.home):
-        write_vmx(store.volumes, move.files.home, _stored(vm, config))
+        write_snapshots(store.volumes, tree)
+        write_vmx(store.volumes, move.files.home, stored_config(vm, config))
     vm.vmx = move.files.home
     _settle_place(vm, move.target)
-    vm.publish({"config": config})
+    show_tree(vm, tree, {"config": config})
     settle(vm)
+
+
+async def _final_snapshots(vm: VirtualMachine, move: Relocation, store: DiskStore) -> SnapshotTree:
+    """Return the snapshots as they will be at the new place."""
+    if not vm.snapshots.snapshots:
+        return vm.snapshots
+    chains = {}
+    for old, new in move.files.renamed_disks().items():
+        with storage_faults(new):
+            chains[old] = await vm.kernel.blocking(chain_of, store, new)
+    renamed = {str(old): str(new) for old, new in move.files.home_files}
+    return moved_tree(vm.snapshots, move.files.home, chains, renamed)
 
 
 def _settle_place(vm: VirtualMachine, target: RelocationTarget) -> None:
@@ -231,6 +243,10 @@ async def _back(vm: VirtualMachine, move: Relocation, store: DiskStore) -> None:
         except Exception:  # the guest may have ended: then its disk is where it is
             log.exception("disk %s of %s stays at its new place", disk.key, vm.name)
             kept += [each.target for each in disk.links]
+    if not move.files.moves_home:
+        with suppress(StorageError, OSError):  # what was about to be written may be there
+            write_snapshots(store.volumes, vm.snapshots)
+            write_vmx(store.volumes, vm.vmx, stored_config(vm, vm.config))
     move.files.undo(store, keep=kept)
 
 
