@@ -27,6 +27,7 @@ LACKS = {
     Capability.LOGIN_FOR_FILES: "/folder asks for no login",
     Capability.WHOLE_UPLOADS: "a truncated upload is kept",
     Capability.COUNTED_CALLS: "it does not count calls",
+    Capability.SHARED_DATASTORES: "a datastore tells one of its hosts only",
     Capability.CONTROL: "its objects cannot be changed from outside",
     Capability.CASE_BLIND_UUIDS: "UUIDs are compared with their case",
     Capability.PROMPT_UPDATES: "it looks for changes every 250 ms",

@@ -61,6 +61,15 @@ def failing(bench: Bench, failure: Failure, do: Callable[[], None]) -> VMOpsErro
     return found
 
 
+def without_looks(calls: list[str]) -> list[str]:
+    """The calls without reads after a task: on a busy machine, the stream is late to tell of it."""
+    return [
+        call
+        for call, last in zip(calls, ["", *calls[:-1]], strict=True)
+        if call != "RetrievePropertiesEx" or not last.endswith(("_Task", "Ex"))
+    ]
+
+
 def calls_of(bench: Bench, do: Callable[[], None]) -> list[str]:
     """The calls of a good run, in order."""
     lab = matrix.lab_of(bench)
@@ -86,10 +95,10 @@ def dying(bench: Bench, at: int) -> Iterator[VMwareVMOps]:
         real, exchange, made = session.client.call, session.http.exchange, [0]
 
         def call(moref: Any, method: str, **arguments: Any) -> Any:
-            if method not in matrix.STREAM:
+            if method not in matrix.STREAM and not looks_at_tasks(arguments):
                 made[0] += 1
-            if made[0] >= at and method not in matrix.STREAM:
-                raise Died
+                if made[0] >= at:
+                    raise Died
             return real(moref, method, **arguments)
 
         def no_exchange(*arguments: Any, **options: Any) -> Any:
@@ -104,6 +113,12 @@ def dying(bench: Bench, at: int) -> Iterator[VMwareVMOps]:
         finally:
             session.client.call = real  # type: ignore[method-assign]
             session.http.exchange = exchange  # type: ignore[method-assign]
+
+
+def looks_at_tasks(arguments: dict[str, Any]) -> bool:
+    """Whether a call asks what became of tasks, which depends on the moment."""
+    specs = arguments.get("specSet") or ()
+    return any(each.type is vim.Task for spec in specs for each in spec.propSet)
 
 
 def die(bench: Bench, at: int, do: Callable[[VMwareVMOps], None]) -> bool:

@@ -80,8 +80,10 @@ def test_an_unrescue_that_fails_is_done_when_it_is_done_again(
 
 def test_the_tables_are_those_of_good_runs(bench: Bench) -> None:
     instance = bench.spawn()
-    assert changing.calls_of(bench, lambda: rescue(bench.ops, instance)) == RESCUE
-    assert changing.calls_of(bench, lambda: unrescue(bench.ops, instance)) == UNRESCUE
+    found = changing.calls_of(bench, lambda: rescue(bench.ops, instance))
+    assert changing.without_looks(found) == changing.without_looks(RESCUE)
+    found = changing.calls_of(bench, lambda: unrescue(bench.ops, instance))
+    assert changing.without_looks(found) == changing.without_looks(UNRESCUE)
 
 
 # Dying

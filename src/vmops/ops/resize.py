@@ -18,6 +18,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.instance import Flavor
 from vmops.model.power import PowerState
 from vmops.model.size import Size
+from vmops.ops.destination import Destination, find_destination
 from vmops.ops.engine import Engine
 from vmops.ops.own_disks import own_folder, root_disk
 from vmops.ops.power import AT_ONCE, Patience, shut_down_guest
@@ -41,12 +42,12 @@ Tell: TypeAlias = Callable[[int], None]
 """Takes the progress of the whole resize in percent."""
 
 # The last percents are those of `finish_migration`.
-_NOTED, _OFF, _COPIED, _CHANGED, _DONE = 10, 25, 70, 80, 100
+_NOTED, _OFF, _MOVED, _COPIED, _CHANGED, _DONE = 10, 25, 45, 70, 80, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResizeRequest:
-    """What an instance is to become. ``dest`` "": it stays where it is."""
+    """What an instance is to become, and where: "", or see `vmops.ops.destination`."""
 
     instance_uuid: str
     flavor: Flavor
@@ -56,12 +57,13 @@ class ResizeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What a resize does. ``root`` is the root disk if that is replaced."""
+    """What a resize does. ``root``: the root disk if that is replaced; ``where`` None: it stays."""
 
     machine: Machine
     note: ResizeNote
     is_new: bool
     root: VmDisk | None
+    where: Destination | None = None
 
     @property
     def grown(self) -> DatastorePath | None:
@@ -76,17 +78,21 @@ def migrate_disk_and_power_off(
     1. Look at the VM
     2. Note the resize
     3. Power off
-    4. Copy the root disk, and let the copy grow
-    5. Change the size, and exchange the root disk
+    4. Move the VM
+    5. Copy the root disk, and let the copy grow
+    6. Change the size, and exchange the root disk
 
-    The guest is asked to shut down in step 3 if there is time for it. Step 4 is that of a bigger
-    root disk; its old one stays beside it. If anything fails the VM is as before, and runs if it
-    ran. Called again after a crash it goes on; called again when it is done it does nothing.
+    The guest is asked to shut down in step 3 if there is time for it. Step 4 is that of another
+    place, step 5 that of a bigger root disk; its old one stays beside it. If anything fails the VM
+    is as before, and runs if it ran. Called again after a crash it goes on; called again when it is
+    done it does nothing.
 
     Raises:
         InstanceNotFound: there is no such instance.
         ResizeError: the root disk would have to shrink. Nothing was changed, nor in what follows.
         InstanceUnacceptable: the flavor cannot be built.
+        HostNotFound: ``dest`` is no host, no datastore and no cluster.
+        MigrationPreCheckFailed: it cannot take the instance; the message says why.
         InvalidState: it is rescued, paused, in the middle of another resize, or its disk has
             snapshots and would have to grow.
         InvalidPowerState: it is suspended.
@@ -96,7 +102,7 @@ def migrate_disk_and_power_off(
     def do(vm: VirtualMachine) -> None:
         tell(0)
         with Operation("resize", observe) as run:
-            plan = run(look_at(vm, request))
+            plan = run(look_at(engine, vm, request))
             if plan.note.phase is Phase.RESIZED:
                 tell(_CHANGED)
                 return
@@ -105,6 +111,9 @@ def migrate_disk_and_power_off(
             if plan.machine.hardware.files.power_state is not PowerState.POWERED_OFF:
                 run(power_off(vm, request.patience, observe))
             tell(_OFF)
+            if plan.where is not None:
+                plan = run(move_vm(engine, vm, plan, request, observe))
+                tell(_MOVED)
             if plan.root is not None:
                 run(copy_root_disk(engine, plan, observe))
                 tell(_COPIED)
@@ -161,6 +170,7 @@ def plan_resize(machine: Machine, request: ResizeRequest, name: str) -> _Plan:
         new=_new_size(machine.size, request.flavor),
         root_bytes=units.gib_to_bytes(request.flavor.root_gib) if root else 0,
         dest=request.dest,
+        moves=False,
         was_on=files.power_state is PowerState.POWERED_ON,
         host=machine.host,
         pool=machine.pool,
@@ -226,9 +236,15 @@ def _growing_root(machine: Machine, request: ResizeRequest, name: str) -> VmDisk
 
 
 @step("Look at the VM")
-def look_at(vm: VirtualMachine, request: ResizeRequest) -> Reversible[_Plan]:
+def look_at(engine: Engine, vm: VirtualMachine, request: ResizeRequest) -> Reversible[_Plan]:
     """Read it in one read, and refuse what cannot be."""
-    yield plan_resize(read_machine(vm), request, called(vm, request.instance_uuid))
+    machine = read_machine(vm)
+    plan = plan_resize(machine, request, called(vm, request.instance_uuid))
+    if plan.note.phase is Phase.PREPARING:
+        where = find_destination(engine, machine, request.dest)
+        note = replace(plan.note, moves=where is not None) if plan.is_new else plan.note
+        plan = replace(plan, note=note, where=where)
+    yield plan
 
 
 @step("Note the resize")
@@ -260,6 +276,18 @@ def power_off(vm: VirtualMachine, patience: Patience, observe: Observer) -> Reve
         if vm.power_state() is not PowerState.POWERED_OFF:
             raise
     yield
+
+
+@step("Move the VM")
+def move_vm(
+    engine: Engine, vm: VirtualMachine, plan: _Plan, request: ResizeRequest, observe: Observer
+) -> Reversible[_Plan]:
+    """Move it while it is off; on another datastore its disks have other paths."""
+    assert plan.where is not None  # noqa: S101 - tells the type checker
+    vm.relocate(plan.where.spec(engine.session, plan.machine), observe=observe)
+    machine = read_machine(vm) if plan.where.datastore else plan.machine
+    root = plan.root and root_disk(machine.hardware, request.instance_uuid)
+    yield replace(plan, machine=machine, root=root)
 
 
 @step("Copy the root disk, and let the copy grow")

@@ -41,6 +41,8 @@ class ResizeNote:
     """The capacity that the root disk is to have; 0 if it stays as it is."""
     dest: str
     """Where it is to go, as it was asked for; "" if it stays."""
+    moves: bool
+    """Whether it goes elsewhere; it may be there already."""
     was_on: bool
     host: str
     pool: str

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vmops.errors import InvalidPowerState, InvalidState, NotResized
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
+from vmops.ops.destination import way_back
 from vmops.ops.own_disks import root_disk
 from vmops.ops.resize_note import Phase, ResizeNote, counterpart, find_note
 from vmops.ops.states import called
@@ -30,8 +33,9 @@ def finish_revert_migration(
     2. Power off
     3. Take the old size and disk
     4. Delete what is left of the grown disk
-    5. Power on
-    6. Forget the resize
+    5. Move the VM back
+    6. Power on
+    7. Forget the resize
 
     Whatever the phase that the resize was left in; called again after a crash it goes on.
 
@@ -80,6 +84,9 @@ def _revert(
             run(take_old_size(vm, machine, note, observe))
         if note.phase is Phase.PREPARING:
             run(delete_grown_disk(session, machine, name))
+        spec = way_back(session, machine, note)
+        if spec is not None:
+            run(move_back(vm, spec, observe))
         if power_on and is_off:
             run(start(vm, observe))
         run(forget_resize(vm, observe))
@@ -147,6 +154,13 @@ def delete_grown_disk(session: Session, machine: Machine, name: str) -> Reversib
         attached = {disk.file_name for disk in disks}
         if str(grown) not in attached and session.datastore_files.exists(grown):
             session.virtual_disk_manager.delete(grown, missing_ok=True)
+    yield
+
+
+@step("Move the VM back")
+def move_back(vm: VirtualMachine, spec: Any, observe: Observer) -> Reversible[None]:
+    """Take it to where it was."""
+    vm.relocate(spec, observe=observe)
     yield
 
 

@@ -11,17 +11,15 @@ from vmops.ops import pause as pausing
 from vmops.ops.border import Shape
 from vmops.ops.destroy import destroy
 from vmops.ops.rescue import rescue, unrescue
-from vmops.ops.resize import ResizeRequest, Tell, finish_migration, migrate_disk_and_power_off
-from vmops.ops.resize_confirm import confirm_migration
-from vmops.ops.resize_revert import finish_revert_migration
 from vmops.ops.spawn import SpawnRequest, spawn
 from vmops.ops.vmops_consoles import ConsoleMethods
 from vmops.ops.vmops_interfaces import InterfaceMethods
 from vmops.ops.vmops_moves import MoveMethods
+from vmops.ops.vmops_resize import ResizeMethods
 from vmops.vsphere.operation_id import operation
 
 
-class VMwareVMOps(ConsoleMethods, InterfaceMethods, MoveMethods):
+class VMwareVMOps(ConsoleMethods, InterfaceMethods, MoveMethods, ResizeMethods):
     """The lifecycle of virtual machines on a vCenter's cluster or a single ESXi.
 
     Every method may be called from any thread; two operations on one instance at once raise `Busy`
@@ -171,84 +169,6 @@ class VMwareVMOps(ConsoleMethods, InterfaceMethods, MoveMethods):
             "unrescue",
             lambda uuid: unrescue(self._engine, uuid, self._observe, power_on_after=power_on),
         )
-
-    def migrate_disk_and_power_off(
-        self,
-        context: Any,
-        instance: Shape,
-        dest: str | None,
-        instance_type: Shape,
-        *,
-        timeout: float = 0,
-        retry_interval: float = 0,
-    ) -> None:
-        """Power off and change to another size; see `vmops.ops.resize` for the steps.
-
-        The guest may take ``timeout`` seconds to shut down, looked at every ``retry_interval``.
-        """
-        uuid = border.instance_uuid(instance)
-        request = ResizeRequest(
-            instance_uuid=uuid,
-            flavor=border.parse_flavor(instance_type),
-            dest=dest or "",
-            patience=power.Patience(timeout_s=timeout, retry_interval_s=retry_interval),
-        )
-        with self._alone(uuid, "resize"):
-            tell = self._progress(context, uuid)
-            migrate_disk_and_power_off(self._engine, request, self._observe, tell)
-
-    def finish_migration(  # noqa: PLR0913, PLR0917 - the signature is Nova's
-        self,
-        context: Any,
-        migration: Shape,
-        instance: Shape,
-        disk_info: Any,
-        network_info: Iterable[Shape] | None,
-        image_meta: Shape,
-        resize_instance: bool = False,
-        block_device_info: Shape = None,
-        power_on: bool = True,
-    ) -> None:
-        """Start an instance of a new size; see `vmops.ops.resize.finish_migration`."""
-        uuid = border.instance_uuid(instance)
-        with self._alone(uuid, "finish resize"):
-            tell = self._progress(context, uuid)
-            finish_migration(self._session, uuid, self._observe, tell, power_on=power_on)
-
-    def confirm_migration(
-        self, migration: Shape, instance: Shape, network_info: Iterable[Shape] | None
-    ) -> None:
-        """Keep the new size; see `vmops.ops.resize_confirm.confirm_migration`."""
-        self._on(
-            instance,
-            "confirm resize",
-            lambda uuid: confirm_migration(self._session, uuid, self._observe),
-        )
-
-    def finish_revert_migration(
-        self,
-        instance: Shape,
-        network_info: Iterable[Shape] | None,
-        block_device_info: Shape = None,
-        power_on: bool = True,
-    ) -> None:
-        """Have the old size again; see `vmops.ops.resize_revert.finish_revert_migration`."""
-        self._on(
-            instance,
-            "revert resize",
-            lambda uuid: finish_revert_migration(
-                self._session, uuid, self._observe, power_on=power_on
-            ),
-        )
-
-    def _progress(self, context: Any, uuid: str) -> Tell:
-        """What tells Nova's compute manager how far an operation is."""
-
-        def tell(percent: int) -> None:
-            if self._virtapi is not None:
-                self._virtapi.instance_update(context, uuid, {"progress": percent})
-
-        return tell
 
     def poll_rebooting_instances(self, timeout: float, instances: Iterable[Shape]) -> None:
         """Reset instances whose guests have not come back from a reboot within ``timeout``.

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyVmomi import vim
 
 
-def relocation(*, host: Any = None, pool: Any = None, datastore: Any = None) -> Any:
-    """The `vim.vm.RelocateSpec`; what is None stays as it is. Arguments are references."""
-    return vim.vm.RelocateSpec(host=host, pool=pool, datastore=datastore)
+def relocation(
+    *,
+    host: Any = None,
+    pool: Any = None,
+    datastore: Any = None,
+    staying: Sequence[tuple[int, Any]] = (),
+    consolidate: bool = False,
+) -> Any:
+    """The `vim.vm.RelocateSpec`; what is None stays as it is. Arguments are references.
+
+    ``staying`` are keys of disks that do not move, with their datastores. With ``consolidate`` a
+    disk that moves becomes a whole one, without its parents.
+    """
+    spec = vim.vm.RelocateSpec(host=host, pool=pool, datastore=datastore)
+    locator = vim.vm.RelocateSpec.DiskLocator
+    spec.disk = [locator(diskId=key, datastore=where) for key, where in staying]
+    if consolidate:
+        kinds = vim.vm.RelocateSpec.DiskMoveOptions
+        spec.diskMoveType = str(kinds.moveAllDiskBackingsAndConsolidate)
+    return spec

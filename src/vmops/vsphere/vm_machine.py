@@ -20,18 +20,20 @@ _PATHS = (
     "config.changeVersion",
     "runtime.host",
     "resourcePool",
+    "network",
     "snapshot",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a VM is. ``host`` and ``pool`` are moids, "" where the server does not tell."""
+    """What a VM is. ``host``, ``pool`` and ``networks`` are moids, "" where none is told."""
 
     hardware: VmHardware
     size: Size
     host: str
     pool: str
+    networks: frozenset[str]
     has_snapshots: bool
     change_version: str
 
@@ -50,6 +52,7 @@ def read_machine(vm: VirtualMachine) -> Machine:
         ),
         host=_moid(found.get("runtime.host")),
         pool=_moid(found.get("resourcePool")),
+        networks=frozenset(moid(one) for one in found.get("network") or ()),
         has_snapshots=found.get("snapshot") is not None,
         change_version=text(found, "config.changeVersion"),
     )
