@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
+from pyVmomi import vim
 
 from tests.backends import second_view
 from tests.backends.capabilities import Capability
 from tests.builders import a_uuid, an_instance
-from tests.contract.engine import Bench
+from tests.contract.engine import OF_WAITING, Bench
 from tests.contract.needs import needs
 from tests.contract.test_power import OFF, ON, in_state
 from vmops import Vif
 from vmops.errors import InstanceNotFound
+from vmops.model.power import InstanceState
 
 COUNTED = ("vmware:uptimeSeconds", "vmware:guestMemoryUsage", "vmware:hostMemoryUsage")
 PATHS = {
@@ -75,4 +77,68 @@ def test_they_cost_one_call(bench: Bench) -> None:
     bench.ops.get_diagnostics(instance)
     bench.backend.forget_calls()
     bench.ops.get_diagnostics(instance)
-    assert bench.backend.calls() == {"RetrievePropertiesEx": 1}
+    calls = {k: n for k, n in bench.backend.calls().items() if k not in OF_WAITING}
+    assert calls == {"RetrievePropertiesEx": 1}
+
+
+def test_typed_they_name_every_part(bench: Bench) -> None:
+    vifs = [Vif(network=bench.backend.network, mac_address="00:50:56:3c:00:01")]
+    instance = bench.spawn(instance=an_instance(vcpus=2), vifs=vifs)
+    found = bench.ops.get_instance_diagnostics(instance)
+    assert found.state is InstanceState.RUNNING
+    assert (found.cpu.vcpus, found.memory.size_mib) == (2, 16)
+    assert (found.snapshot_depth, found.question) == (0, "")
+    assert found.host == bench.ops.get_diagnostics(instance)["vmware:host"]
+    assert isinstance(found.uptime_s, int)
+    disk = bench.root_disk(instance)
+    assert [(d.key, d.path) for d in found.disks] == [(disk.key, disk.backing.fileName)]
+    assert found.disks[0].capacity_bytes == disk.capacityInKB * 1024
+    (nic,) = found.nics
+    assert (nic.mac_address, nic.network) == (vifs[0].mac_address, bench.backend.network)
+    assert nic.connected
+
+
+@needs(Capability.DISTRIBUTED_NETWORK)
+def test_typed_they_name_a_distributed_port_group(bench: Bench) -> None:
+    vifs = [Vif(network=bench.backend.distributed_network)]
+    instance = bench.spawn(vifs=vifs, power_on=False)
+    (nic,) = bench.ops.get_instance_diagnostics(instance).nics
+    assert nic.network == bench.backend.distributed_network
+
+
+def test_typed_of_an_instance_that_is_off_there_are_no_counters(bench: Bench) -> None:
+    found = bench.ops.get_instance_diagnostics(in_state(bench, OFF))
+    assert found.state is InstanceState.SHUTDOWN
+    assert found.uptime_s is None
+    assert found.cpu.ready_ms is None
+    assert found.memory.consumed_kib is None
+    assert [disk.read_bytes_per_s for disk in found.disks] == [None]
+
+
+@needs(Capability.SAMPLES)
+def test_typed_the_counters_are_those_of_the_server(bench: Bench) -> None:
+    """One that the second view finds by its own way through the performance manager."""
+    instance = in_state(bench, ON)
+    manager = bench.content.perfManager
+    known = {
+        f"{c.groupInfo.key}.{c.nameInfo.key}.{c.rollupType}": c.key
+        for c in second_view.properties(manager, "perfCounter")["perfCounter"]
+    }
+    query = vim.PerformanceManager.QuerySpec(
+        entity=bench.vm(instance),
+        maxSample=1,
+        intervalId=20,
+        metricId=[
+            vim.PerformanceManager.MetricId(counterId=known["mem.consumed.average"], instance="")
+        ],
+    )
+    (answer,) = manager.QueryPerf([query])
+    assert answer.value[0].value
+    found = bench.ops.get_instance_diagnostics(instance)
+    assert found.memory.consumed_kib is not None
+    assert found.cpu.usage_percent is not None
+
+
+def test_typed_an_unknown_instance(bench: Bench) -> None:
+    with pytest.raises(InstanceNotFound):
+        bench.ops.get_instance_diagnostics(a_uuid())

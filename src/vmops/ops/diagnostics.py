@@ -61,7 +61,7 @@ def get_diagnostics(session: Session, instance_uuid: str) -> dict[str, Scalar]:
         question = found.get(_QUESTION)
         if question is not None:
             told["vmware:question"] = str(question.text)
-        host = _host_name(session, found.get(_HOST))
+        host = host_name(session, found.get(_HOST))
         if host:
             told["vmware:host"] = host
         return told
@@ -93,7 +93,8 @@ def _depth(trees: Iterable[Any], moid: str, level: int) -> int:
     return 0
 
 
-def _host_name(session: Session, host: Any) -> str:
+def host_name(session: Session, host: Any) -> str:
+    """The name of the host of this reference, which costs no call; "" for None."""
     if host is None:
         return ""
     moid = str(host._moId)

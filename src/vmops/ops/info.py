@@ -13,7 +13,7 @@ from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 _PAUSED = f'config.extraConfig["{extra_config.PAUSED}"]'
-_INFO = (
+PATHS = (
     "runtime.powerState",
     "config.hardware.numCPU",
     "config.hardware.memoryMB",
@@ -34,7 +34,7 @@ def get_info(session: Session, instance_uuid: str) -> InstanceInfo:
     """
 
     def read(vm: VirtualMachine) -> InstanceInfo:
-        found = vm.read(*_INFO)
+        found = vm.read(*PATHS)
         return info_from(found)
 
     return with_vm(session, instance_uuid, read)

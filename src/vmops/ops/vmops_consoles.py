@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from vmops.model.diagnostics import InstanceDiagnostics
 from vmops.ops import border, console, diagnostics, vnc
 from vmops.ops.border import Shape
 from vmops.ops.diagnostics import Scalar
 from vmops.ops.engine_base import EngineBase
+from vmops.ops.instance_diagnostics import get_instance_diagnostics
 from vmops.ops.vnc import VncConsole
 from vmops.vsphere.operation_id import operation
 
@@ -17,6 +19,14 @@ class ConsoleMethods(EngineBase):
         """What vSphere tells of an instance, flat; see `vmops.ops.diagnostics.get_diagnostics`."""
         with operation("get_diagnostics"):
             return diagnostics.get_diagnostics(self._session, border.instance_uuid(instance))
+
+    def get_instance_diagnostics(self, instance: Shape) -> InstanceDiagnostics:
+        """The same typed, with counters of its parts.
+
+        See `vmops.ops.instance_diagnostics.get_instance_diagnostics`.
+        """
+        with operation("get_instance_diagnostics"):
+            return get_instance_diagnostics(self._session, border.instance_uuid(instance))
 
     def get_console_output(self, instance: Shape) -> bytes:
         """The tail of the instance's serial log; see `vmops.ops.console.serial_log`."""

@@ -19,6 +19,7 @@ from vmops.vsphere.file_manager import FileManager
 from vmops.vsphere.http_access import HttpAccess
 from vmops.vsphere.inventory import Inventory
 from vmops.vsphere.moref import Moref
+from vmops.vsphere.performance import Performance
 from vmops.vsphere.properties import Properties
 from vmops.vsphere.search_index import SearchIndex
 from vmops.vsphere.secret import Secret
@@ -43,6 +44,7 @@ class Session:
         # From the stream's start, because whoever joins later makes it load everything anew.
         self.stream.include(self.tasks)
         self.search_index = SearchIndex(client)
+        self.performance = Performance(client, self.properties)
         self.http = HttpAccess(client)
         datacenters = Datacenters(self.inventory)
         self.file_manager = FileManager(self.tasks, datacenters)
