@@ -95,10 +95,8 @@ class _NamedNotFound(NotFound):
         self.available = tuple(available)
 
     def __str__(self) -> str:
-        text = f"There is no {self.kind} {self.name!r}."
-        if self.available:
-            text += f" There is: {', '.join(sorted(self.available))}."
-        return text
+        there = f" There is: {', '.join(sorted(self.available))}." if self.available else ""
+        return f"There is no {self.kind} {self.name!r}.{there}"
 
 
 class ImageNotFound(_NamedNotFound):
@@ -121,10 +119,8 @@ class NoSuitableDatastore(DatastoreNotFound):
         self.rejected = tuple(rejected)
 
     def __str__(self) -> str:
-        text = f"No datastore is suitable for {self.name}."
-        for datastore, reason in self.rejected:
-            text += f" {datastore}: {reason}."
-        return text
+        reasons = "".join(f" {datastore}: {reason}." for datastore, reason in self.rejected)
+        return f"No datastore is suitable for {self.name}.{reasons}"
 
 
 class NetworkNotFound(_NamedNotFound):
@@ -376,12 +372,15 @@ class VsphereFault(VMOpsError):
         self.method = method
         self.causes = tuple(causes)
 
+    @property
+    def where(self) -> str:
+        """In what it happened, as the message says it."""
+        return f" in {self.method}" if self.method else ""
+
     def __str__(self) -> str:
-        where = f" in {self.method}" if self.method else ""
-        text = f"The server reports {self.fault_name}{where}: {self.message or 'no message'}"
-        if self.causes:
-            text += f" (because of {', '.join(self.causes)})"
-        return text
+        because = f" (because of {', '.join(self.causes)})" if self.causes else ""
+        message = self.message or "no message"
+        return f"The server reports {self.fault_name}{self.where}: {message}{because}"
 
 
 class TaskFailed(VsphereFault):
@@ -399,6 +398,7 @@ class TaskFailed(VsphereFault):
         super().__init__(fault_name, message, method=method, causes=causes)
         self.entity = entity
 
-    def __str__(self) -> str:
-        of = f" on {self.entity}" if self.entity else ""
-        return f"{super().__str__()}{of}"
+    @property
+    def where(self) -> str:
+        """In what, and on which object."""
+        return super().where + (f" on {self.entity}" if self.entity else "")
