@@ -348,12 +348,8 @@ class TransferFailed(VMOpsError):
     """Bytes did not all arrive; ``status`` is the HTTP status, None if there was none."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message, status)
-        self.message = message
+        super().__init__(message)
         self.status = status
-
-    def __str__(self) -> str:
-        return self.message
 
 
 class NotSupported(VMOpsError):
