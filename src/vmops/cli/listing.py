@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from vmops.ops.inventory import InstanceRecord
 
 
+STATUSES = ("running", "off", "suspended", "paused", "rescued", "resized", "resizing", "building")
+
+
 @click.command("list")
-@click.option(
-    "--status", type=click.Choice(["running", "off", "suspended"]), help="Only those in this state."
-)
+@click.option("--status", type=click.Choice(STATUSES), help="Only those in this state.")
 @output_options
 @pass_context
 def list_instances(context: CommandContext, /, status: str | None, **options: Any) -> None:

@@ -13,12 +13,12 @@ from vmops.cli.instances import complete_instances, resolve
 if TYPE_CHECKING:
     from vmops.ops.vmops import VMwareVMOps
 
-_names = click.argument(
+names_argument = click.argument(
     "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_instances
 )
 
 
-def _each(
+def each(
     context: CommandContext,
     names: tuple[str, ...],
     done: str,
@@ -32,42 +32,42 @@ def _each(
 
 
 @click.command()
-@_names
+@names_argument
 @pass_context
 def start(context: CommandContext, names: tuple[str, ...]) -> None:
     """Power instances on, or resume those that are suspended."""
-    _each(context, names, "running", lambda engine, uuid: engine.power_on(None, uuid))
+    each(context, names, "running", lambda engine, uuid: engine.power_on(None, uuid))
 
 
 @click.command()
-@_names
+@names_argument
 @pass_context
 def stop(context: CommandContext, names: tuple[str, ...]) -> None:
     """Power instances off, as if the plug was pulled."""
-    _each(context, names, "powered off", lambda engine, uuid: engine.power_off(uuid))
+    each(context, names, "powered off", lambda engine, uuid: engine.power_off(uuid))
 
 
 @click.command()
-@_names
+@names_argument
 @click.option("--hard", is_flag=True, help="Reset, even if the guest could reboot itself.")
 @pass_context
 def reboot(context: CommandContext, names: tuple[str, ...], hard: bool) -> None:
     """Reboot instances: by the guest if its Tools run, by a reset otherwise."""
     kind = "HARD" if hard else "SOFT"
-    _each(context, names, "rebooting", lambda engine, uuid: engine.reboot(uuid, None, kind))
+    each(context, names, "rebooting", lambda engine, uuid: engine.reboot(uuid, None, kind))
 
 
 @click.command()
-@_names
+@names_argument
 @pass_context
 def suspend(context: CommandContext, names: tuple[str, ...]) -> None:
     """Suspend instances: their memory goes to disk, and they go on there with resume."""
-    _each(context, names, "suspended", lambda engine, uuid: engine.suspend(uuid))
+    each(context, names, "suspended", lambda engine, uuid: engine.suspend(uuid))
 
 
 @click.command()
-@_names
+@names_argument
 @pass_context
 def resume(context: CommandContext, names: tuple[str, ...]) -> None:
     """Let suspended instances go on where they stopped."""
-    _each(context, names, "running", lambda engine, uuid: engine.resume(uuid))
+    each(context, names, "running", lambda engine, uuid: engine.resume(uuid))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 READY = r"login:"
 _POLL_S = 0.25
 _SIZE = re.compile(r"^(\d+)\s*(?:([KMGT])i?B?)?$", re.IGNORECASE)
-_MIB = {None: 1, "M": 1, "G": 1024, "T": 1024 * 1024}
-_GIB = {None: 1, "G": 1, "T": 1024}
+MIB = {None: 1, "M": 1, "G": 1024, "T": 1024 * 1024}
+GIB = {None: 1, "G": 1, "T": 1024}
 
 
 def size(unit: dict[str | None, int], default: str, least: int = 0) -> Any:
@@ -53,11 +53,11 @@ def size(unit: dict[str | None, int], default: str, least: int = 0) -> Any:
     "--memory",
     default="128M",
     show_default=True,
-    callback=size(_MIB, "512M", least=4),
+    callback=size(MIB, "512M", least=4),
     help="Memory.",
 )
 @click.option(
-    "--disk", default="0", callback=size(_GIB, "10G"),
+    "--disk", default="0", callback=size(GIB, "10G"),
     help="Root disk in GiB; as big as the image's without it.",
 )  # fmt: skip
 @click.option(

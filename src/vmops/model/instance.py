@@ -18,15 +18,18 @@ _MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flavor:
-    """The size of an instance. ``root_gib`` 0 means: as big as the image's disk."""
+    """The size of an instance. ``root_gib`` 0 means: as big as the image's disk.
+
+    Allocations of None are the server's own for a new instance; a resize leaves them.
+    """
 
     vcpus: int = 1
     memory_mib: int = 128
     root_gib: int = 0
     name: str = ""
     cores_per_socket: int = 0
-    cpu: Allocation = field(default_factory=Allocation)
-    memory: Allocation = field(default_factory=Allocation)
+    cpu: Allocation | None = None
+    memory: Allocation | None = None
 
     @property
     def size(self) -> Size:

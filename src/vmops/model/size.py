@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -78,21 +78,22 @@ class Allocation:
 class Size:
     """What a VM has of processors and memory.
 
-    ``cores_per_socket`` 0 leaves the sockets as they are where that is possible.
+    ``cores_per_socket`` 0 leaves the sockets as they are where that is possible, and an allocation
+    of None stays as it is.
     """
 
     vcpus: int
     memory_mib: int
     cores_per_socket: int = 0
-    cpu: Allocation = field(default_factory=Allocation)
-    memory: Allocation = field(default_factory=Allocation)
+    cpu: Allocation | None = None
+    memory: Allocation | None = None
 
     def __post_init__(self) -> None:
         if self.cores_per_socket and self.vcpus % self.cores_per_socket:
             raise InstanceUnacceptable(
                 f"{self.vcpus} vCPUs cannot be had in sockets of {self.cores_per_socket} cores."
             )
-        if self.memory.reservation > self.memory_mib:
+        if self.memory is not None and self.memory.reservation > self.memory_mib:
             raise InstanceUnacceptable(
                 f"{self.memory.reservation} MiB of memory cannot be reserved"
                 f" of the {self.memory_mib} MiB that there are."
@@ -109,8 +110,8 @@ class Size:
             vcpus=int(values["vcpus"]),
             memory_mib=int(values["memory_mib"]),
             cores_per_socket=int(values["cores_per_socket"]),
-            cpu=Allocation.load(values["cpu"]),
-            memory=Allocation.load(values["memory"]),
+            cpu=Allocation.load(values["cpu"]) if values["cpu"] else None,
+            memory=Allocation.load(values["memory"]) if values["memory"] else None,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from vmops import units
 from vmops.errors import InstanceNotFound
 from vmops.model.power import PowerState
+from vmops.ops.resize_note import Phase, find_note
 from vmops.specs import extra_config
 from vmops.vsphere.session import Session
 
@@ -39,7 +40,11 @@ _UNREACHABLE = {"orphaned", "inaccessible"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRecord:
-    """One instance. ``addresses`` are those that the guest's Tools report."""
+    """One instance. ``addresses`` are those that the guest's Tools report.
+
+    ``status`` is a power state, "running", "off" or "suspended", or what is more: "building",
+    "paused", "rescued", "resized" (until that is confirmed or reverted), "resizing", "unknown".
+    """
 
     uuid: str
     name: str
@@ -120,7 +125,13 @@ def _record(moid: str, found: dict[str, Any], names: _Names) -> InstanceRecord |
 def _status(found: dict[str, Any], options: dict[str, Any]) -> str:
     if options.get(extra_config.OPERATION):
         return "building"
+    if options.get(extra_config.RESCUE):
+        return "rescued"
+    if (note := find_note(options)) is not None:
+        return "resized" if note.phase is Phase.RESIZED else "resizing"
     power = found.get("runtime.powerState")
+    if power == PowerState.SUSPENDED and options.get(extra_config.PAUSED) == "1":
+        return "paused"
     return _STATUS[PowerState(str(power))] if power in set(PowerState) else "unknown"
 
 

@@ -10,13 +10,15 @@ from vmops.model.size import Allocation, Size
 
 
 def set_size(spec: Any, size: Size) -> None:
-    """Let a ``ConfigSpec`` ask for a size, all of it: what a flavor does not claim is unclaimed."""
+    """Let a ``ConfigSpec`` ask for a size; what a size leaves open is not in it."""
     spec.numCPUs = size.vcpus
     spec.memoryMB = size.memory_mib
     if size.cores_per_socket:
         spec.numCoresPerSocket = size.cores_per_socket
-    spec.cpuAllocation = _info(size.cpu)
-    spec.memoryAllocation = _info(size.memory)
+    if size.cpu is not None:
+        spec.cpuAllocation = _info(size.cpu)
+    if size.memory is not None:
+        spec.memoryAllocation = _info(size.memory)
 
 
 def _info(allocation: Allocation) -> Any:

@@ -1,0 +1,130 @@
+"""Resize, rescue and pause through the command: what it says, what the status is meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import spawn
+
+
+@pytest.fixture
+def web(vmops, request):
+    name = f"size-{abs(hash(request.node.name)) % 10**8}"
+    made = spawn(vmops, name)
+    assert made.code == 0, made.err
+    yield name
+    assert vmops("destroy", name, "--yes").code == 0
+
+
+def shown(vmops, name):
+    return vmops("show", name, "-o", "json").json
+
+
+def status(vmops, name):
+    return shown(vmops, name)["status"]
+
+
+def test_a_resize_is_told_and_confirmed(vmops, web):
+    before = shown(vmops, web)
+    done = vmops("resize", web, "--cpus", "2")
+    assert done.code == 0, done.err
+    assert f"vmops resize --confirm {web}" in done.err
+    now = shown(vmops, web)
+    assert (now["status"], now["cpus"], now["memory_mib"]) == ("resized", 2, before["memory_mib"])
+    listed = vmops("list", "--status", "resized", "-o", "name").out.split()
+    assert listed == [web]
+    confirmed = vmops("resize", "--confirm", web)
+    assert (confirmed.code, confirmed.err.splitlines()[-1]) == (0, f"{web}: confirmed")
+    assert (status(vmops, web), shown(vmops, web)["cpus"]) == ("running", 2)
+    assert vmops("resize", "--confirm", web).code == 0
+
+
+def test_a_resize_is_reverted(vmops, web):
+    before = shown(vmops, web)
+    assert vmops("resize", web, "--memory", "64M", "--disk", "1", "--cpus", "2").code == 0
+    assert shown(vmops, web)["memory_mib"] == 64
+    assert "1.0 GiB" in shown(vmops, web)["disks"][0]
+    assert vmops("resize", "--revert", web).code == 0
+    after = shown(vmops, web)
+    changing = {"booted"}
+    assert {k: v for k, v in after.items() if k not in changing} == {
+        k: v for k, v in before.items() if k not in changing
+    }
+    again = vmops("resize", "--revert", web)
+    assert again.code == 3
+    assert "not being resized" in again.err
+
+
+def test_a_disk_that_would_shrink_is_refused(vmops):
+    assert spawn(vmops, "shrink", "--disk", "2").code == 0
+    refused = vmops("resize", "shrink", "--disk", "1")
+    assert refused.code == 2
+    assert "cannot shrink" in refused.err
+    assert status(vmops, "shrink") == "running"
+
+
+def test_a_resize_to_another_host(vmops, web):
+    here = shown(vmops, web)["host"]
+    there = {"esx1.lab.local": "esx2.lab.local", "esx2.lab.local": "esx1.lab.local"}[here]
+    assert vmops("resize", web, "--host", there).code == 0
+    assert shown(vmops, web)["host"] == there
+    assert vmops("resize", "--revert", web).code == 0
+    assert shown(vmops, web)["host"] == here
+    unknown = vmops("resize", web, "--host", "nowhere")
+    assert unknown.code == 3
+    assert "esx1.lab.local" in unknown.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "Say what is to change"),
+        (("--confirm", "--cpus", "2"), "--confirm goes without --cpus"),
+        (("--host", "a", "--datastore", "b"), "either --host or --datastore"),
+        (("--memory", "much"), "is not a size"),
+        (("--cpus", "2", "--wait", "--wait-for", "("), "--wait-for"),
+    ],
+)
+def test_what_makes_no_sense(vmops, options, words):
+    refused = vmops("resize", "any", *options)
+    assert refused.code == 2
+    assert words in refused.err
+
+
+def test_a_guest_that_says_nothing_is_waited_for_in_vain(vmops, web):
+    late = vmops("resize", web, "--cpus", "2", "--wait", "--timeout", "1")
+    assert late.code == 6
+    assert "did not show" in late.err
+    assert status(vmops, web) == "resized"
+
+
+def test_a_rescue_and_back(vmops, web):
+    done = vmops("rescue", web)
+    assert done.code == 0, done.err
+    assert f"vmops unrescue {web}" in done.err
+    assert status(vmops, web) == "rescued"
+    assert len(shown(vmops, web)["disks"]) == 2
+    second = vmops("rescue", web)
+    assert second.code == 4
+    assert "rescued already" in second.err
+    assert vmops("pause", web).code == 4
+    assert vmops("resize", web, "--cpus", "2").code == 4
+    assert vmops("unrescue", web).code == 0
+    assert status(vmops, web) == "running"
+    assert vmops("unrescue", web).code == 3
+
+
+def test_an_unknown_rescue_image(vmops, web):
+    refused = vmops("rescue", web, "--image", "no-such")
+    assert refused.code == 3
+    assert status(vmops, web) == "running"
+
+
+def test_a_pause_and_back(vmops, web):
+    assert vmops("pause", web).err.splitlines()[-1] == f"{web}: paused"
+    assert status(vmops, web) == "paused"
+    refused = vmops("resume", web)
+    assert refused.code == 4
+    assert "Unpause it" in refused.err
+    assert vmops("unpause", web).code == 0
+    assert status(vmops, web) == "running"
