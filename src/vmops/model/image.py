@@ -49,6 +49,11 @@ class VifModel(StrEnum):
     VMXNET = "VirtualVmxnet"
     VMXNET3 = "VirtualVmxnet3"
 
+    @property
+    def word(self) -> str:
+        """What people call it: "vmxnet3"."""
+        return self.value.removeprefix("Virtual").lower()
+
 
 class Firmware(StrEnum):
     """What starts the guest."""

@@ -17,6 +17,7 @@ from vmops.model.power import PowerState
 from vmops.ops.diagnostics import host_name, snapshot_depth
 from vmops.ops.info import PATHS as INFO_PATHS
 from vmops.ops.info import info_from
+from vmops.ops.interfaces import network_name
 from vmops.vsphere import vm_nics
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.performance import Samples
@@ -75,7 +76,7 @@ def get_instance_diagnostics(session: Session, instance_uuid: str) -> InstanceDi
             cpu=_cpu(info.num_cpu, found.get(f"{_STATS}overallCpuUsage"), samples),
             memory=_memory(info.mem_kib // units.mib_to_kib(1), samples),
             disks=tuple(_disk(hardware, disk, samples) for disk in hardware.files.disks),
-            nics=tuple(_nic(nic, _network(session, nic), samples) for nic in _nics(found)),
+            nics=tuple(_nic(nic, network_name(session, nic), samples) for nic in _nics(found)),
         )
 
     return with_vm(session, instance_uuid, read)
@@ -140,14 +141,6 @@ def _nic(nic: VmNic, network: str, samples: Samples) -> NicDiagnostics:
         received_packets=_part(samples, _PACKETS_IN, name),
         sent_packets=_part(samples, _PACKETS_OUT, name),
     )
-
-
-def _network(session: Session, nic: VmNic) -> str:
-    """The name of the port group that a NIC is plugged into."""
-    if nic.kind == "standard":
-        return nic.network
-    there = session.inventory.networks()
-    return next((n.name for n in there if n.portgroup_key == nic.network), nic.network)
 
 
 def _part(samples: Samples, counter: str, part: str) -> int | None:

@@ -1,8 +1,9 @@
-"""NICs of an instance: make them match its interfaces, while it runs."""
+"""NICs of an instance: list them, and make them match its interfaces, while it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vmops.errors import AlreadyExists, NotFound
@@ -24,10 +25,58 @@ from vmops.specs.nics import (
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.inventory_types import NetworkInfo
 from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 from vmops.vsphere.vm_nics import VmNic, VmNics
 
 DEFAULT_MODEL = VifModel.VMXNET3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """An interface as it is. ``model`` is "" where images cannot name it.
+
+    ``addresses`` are those that the guest's Tools tell.
+    """
+
+    mac_address: str
+    network: str
+    model: str
+    connected: bool
+    id: str
+    addresses: tuple[str, ...]
+
+
+def list_interfaces(session: Session, instance_uuid: str) -> tuple[Interface, ...]:
+    """The instance's interfaces in the order of its NICs, in one read.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+    """
+
+    def do(vm: VirtualMachine) -> tuple[Interface, ...]:
+        there, addresses = vm.nics_and_addresses()
+        return tuple(
+            Interface(
+                mac_address=nic.mac_address,
+                network=network_name(session, nic),
+                model=model.word if (model := model_of(nic.device)) else "",
+                connected=nic.connected,
+                id=there.id_of(nic),
+                addresses=addresses.get(nic.mac_address, ()),
+            )
+            for nic in there.nics
+        )
+
+    return with_vm(session, instance_uuid, do)
+
+
+def network_name(session: Session, nic: VmNic) -> str:
+    """The name of the port group that a NIC is plugged into; costs no call."""
+    if nic.kind == "standard":
+        return nic.network
+    there = session.inventory.networks()
+    return next((n.name for n in there if n.portgroup_key == nic.network), nic.network)
 
 
 def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: Observer) -> None:

@@ -12,6 +12,9 @@ from vmops.ops.border import Shape
 from vmops.ops.engine_base import EngineBase
 from vmops.ops.network_info import inject_network_info
 
+# An interface that is to go need not say where it is plugged into.
+_ANY_NETWORK = "any"
+
 
 class InterfaceMethods(EngineBase):
     """NICs, which come and go while the instance runs, and their addresses."""
@@ -27,7 +30,7 @@ class InterfaceMethods(EngineBase):
 
     def unplug_vifs(self, instance: Shape, network_info: Iterable[Shape] | None) -> None:
         """Take the NICs of these interfaces out; see `vmops.ops.interfaces.unplug_vifs`."""
-        vifs = self._vifs(network_info)
+        vifs = border.parse_vifs(network_info, _ANY_NETWORK)
         self._on(
             instance,
             "unplug interfaces",
@@ -53,7 +56,7 @@ class InterfaceMethods(EngineBase):
 
     def detach_interface(self, context: Any, instance: Shape, vif: Shape) -> None:
         """Unplug one interface; see `vmops.ops.interfaces.detach_interface`."""
-        (wanted,) = self._vifs((vif,))
+        (wanted,) = border.parse_vifs((vif,), _ANY_NETWORK)
         self._on(
             instance,
             "detach interface",

@@ -116,6 +116,11 @@ class VirtualMachine:
         """Its NICs and the interfaces they are, in one read."""
         return vm_nics.nics_from(self.read(*vm_nics.PATHS))
 
+    def nics_and_addresses(self) -> tuple[VmNics, dict[str, tuple[str, ...]]]:
+        """The same with the addresses that the guest tells, by MAC address; still one read."""
+        values = self.read(*vm_nics.PATHS, "guest.net")
+        return vm_nics.nics_from(values), vm_nics.guest_addresses(values.get("guest.net"))
+
     def hardware_and(self, *paths: str) -> tuple[VmHardware, dict[str, Any]]:
         """The same with other properties, still in one read."""
         values = self.read(*vm_hardware.PATHS, *paths)

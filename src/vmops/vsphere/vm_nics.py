@@ -109,3 +109,12 @@ def _nic(device: Any, *, is_on: bool) -> VmNic:
         connected=plug is None or bool(plug.startConnected and (plug.connected or not is_on)),
         device=device,
     )
+
+
+def guest_addresses(cards: Any) -> dict[str, tuple[str, ...]]:
+    """The addresses of ``guest.net``, by MAC address."""
+    return {
+        str(card.macAddress).lower(): tuple(str(address) for address in card.ipAddress or ())
+        for card in cards or ()
+        if card.macAddress
+    }
