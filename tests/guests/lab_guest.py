@@ -16,7 +16,7 @@ from tests.unit.lab.vm.vm_client import VmClient
 from vmops.lab.guest.conversion import convert_raw
 
 device = vim.vm.device
-_KEYS = {"-": "minus", " ": "spc", "|": "shift+backslash", "\n": "ret"}
+_KEYS = {"-": "minus", " ": "spc", "&": "shift+7", "|": "shift+backslash", "\n": "ret"}
 
 
 class LabGuest:
@@ -53,6 +53,11 @@ class LabGuest:
         self._log: Path = folder / "log"
         self._seen = 0
         self._numbers = itertools.count(1)
+
+    def reach_by(self, client: VmClient) -> None:
+        """Go on with a client of another lab, which has found the machine again."""
+        self.client = client
+        self.vm = vim.VirtualMachine(self.vm._GetMoId(), client.stub)
 
     def power_on(self) -> None:
         self.client.result(self.vm.PowerOnVM_Task(None))

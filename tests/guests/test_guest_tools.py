@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,26 +17,31 @@ from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.virtual_machine_tools import quiesce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.guest
 MAC = "00:50:56:0a:0b:0c"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[vm_client.VmClient]:
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], vm_client.VmClient]]:
+    """Starts a lab of always the same state, and gives a client of it."""
     require_qemu()
     settings = LabSettings(state_dir=tmp_path_factory.mktemp("tools"), hypervisor="qemu")
-    with Lab.run(settings) as lab:
-        connected = vm_client.connect(lab)
-        yield connected
-        connected.close()
+    with ExitStack() as undo:
+
+        def start() -> vm_client.VmClient:
+            client = vm_client.connect(undo.enter_context(Lab.run(settings)))
+            undo.callback(client.stub.DropConnections)
+            return client
+
+        yield start
 
 
 @pytest.fixture(scope="module")
-def guest(client: vm_client.VmClient) -> LabGuest:
+def guest(labs: Callable[[], vm_client.VmClient]) -> LabGuest:
     """One guest for all tests, each of which leaves it with its tools running."""
-    made = LabGuest(client, "tools", mac=MAC)
+    made = LabGuest(labs(), "tools", mac=MAC)
     assert made.vm.guest.toolsStatus == "toolsNotInstalled"
     made.set_extra(guestinfo__colour="blue")
     made.power_on()
@@ -43,7 +49,7 @@ def guest(client: vm_client.VmClient) -> LabGuest:
         made.vm.ShutdownGuest()
     made.wait_until("guest.toolsRunningStatus", "guestToolsRunning", seconds=120)
     made.wait_until("guest.ipAddress", lambda value: value is not None)
-    made.wait_for("vmops-guest: ready")
+    made.wait_for("root login on 'tty1'")
     return made
 
 
@@ -81,6 +87,8 @@ def test_guestinfo_goes_both_ways_while_the_guest_runs(guest: LabGuest) -> None:
     assert guest.run("guestinfo colour; echo; guestinfo new") == 'grün, "rot"\n1'
     guest.set_extra(guestinfo__new="")
     assert guest.run("guestinfo new || echo none") == "none"
+    guest.set_extra(guestinfo__long="0123456789abcdef" * 256)
+    assert guest.run("guestinfo long | wc -c") == "4096"
     assert guest.run("guestinfo-set answer 'four two'; guestinfo answer") == "four two"
     assert guest.extra()["guestinfo.answer"] == "four two"
     guest.set_extra(other="1")
@@ -88,9 +96,10 @@ def test_guestinfo_goes_both_ways_while_the_guest_runs(guest: LabGuest) -> None:
     vmx = guest.client.file(guest.vm.config.files.vmPathName).read_text()
     assert 'other = "1"' in vmx
     assert "guestinfo.answer" not in vmx
-    assert "guestinfo-set:" in guest.run("guestinfo-set 'no such' 1")
+    assert "there can be no name" in guest.run("guestinfo-set 'no such' 1")
     guest.set_extra(isolation__tools__setInfo__disable="TRUE")
     assert "is set" in guest.run("guestinfo-set answer 3")
+    guest.set_extra(isolation__tools__setInfo__disable="")
 
 
 def test_a_quiesced_guest_does_not_write(guest: LabGuest) -> None:
@@ -128,10 +137,10 @@ def test_tools_that_are_killed_are_missed(guest: LabGuest) -> None:
     with pytest.raises(vim.fault.ToolsUnavailable):
         guest.vm.RebootGuest()
     assert quiesced(guest, lambda: None) is False
-    # What was there when the machine was powered on is there without tools, too.
-    guest.type("vmops-tools|cat\n")
+    guest.type("vmops-tools&\n")
     guest.wait_until("guest.toolsStatus", "toolsOk")
     guest.wait_until("guest.ipAddress", lambda value: value is not None)
+    assert guest.run("guestinfo answer") == "four two"
 
 
 def test_a_guest_that_is_suspended_has_its_tools_again(guest: LabGuest) -> None:
@@ -143,17 +152,40 @@ def test_a_guest_that_is_suspended_has_its_tools_again(guest: LabGuest) -> None:
     guest.wait_until("guest.ipAddress", lambda value: value is not None)
 
 
+def test_a_guest_that_moves_to_another_host_keeps_its_tools(guest: LabGuest) -> None:
+    [other] = [host for host in guest.client.compute.host if host != guest.vm.runtime.host]
+    address = guest.vm.guest.ipAddress
+    guest.client.result(guest.vm.MigrateVM_Task(None, other, "defaultPriority", None))
+    assert guest.vm.runtime.host == other
+    guest.wait_until("guest.toolsStatus", "toolsOk")
+    assert guest.run("guestinfo colour").startswith("gr")
+    assert guest.vm.guest.ipAddress == address
+
+
+def test_a_lab_that_was_killed_finds_the_tools_again(
+    guest: LabGuest, labs: Callable[[], vm_client.VmClient]
+) -> None:
+    guest.client.lab.kill()
+    guest.reach_by(labs())
+    assert guest.wait_until("guest.toolsStatus", "toolsOk") < 10
+    guest.wait_until("guest.ipAddress", lambda value: value is not None)
+    assert guest.run("guestinfo colour").startswith("gr")
+
+
 def test_a_guest_reboots_and_shuts_down_in_order(guest: LabGuest) -> None:
     guest.vm.RebootGuest()
     guest.wait_for("vmops-guest: restarting")
     guest.wait_for("vmops-guest: boot 2")
     assert guest.vm.runtime.powerState == "poweredOn"
     guest.wait_until("guest.toolsStatus", "toolsOk", seconds=60)
+    guest.wait_for("root login on 'tty1'")
+    guest.run("guestinfo-set last 1")
+    assert guest.extra()["guestinfo.last"] == "1"
     guest.vm.ShutdownGuest()
     guest.wait_for("vmops-guest: powering off")
     guest.wait_until("runtime.powerState", "poweredOff")
     assert guest.vm.guest.toolsStatus == "toolsNotRunning"
     assert guest.vm.guest.guestState == "notRunning"
-    assert "guestinfo.answer" not in guest.extra()
+    assert "guestinfo.last" not in guest.extra()  # what the guest sets is gone with it
     with pytest.raises(vim.fault.InvalidPowerState):
         guest.vm.ShutdownGuest()

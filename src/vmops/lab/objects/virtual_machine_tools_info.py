@@ -73,9 +73,7 @@ class GuestTools:
         if len(names) > _MOST_GUEST_VALUES or characters + len(value) > _MOST_GUEST_CHARACTERS:
             raise InfoRefused("the guest has set too many values")
         vm.tools.values.setdefault(name.lower(), entries.get(name))
-        entries.pop(name, None)
-        if value:
-            entries[name] = value
+        _put(entries, name, value or None)
         vm.publish({"config.extraConfig": _options(entries)})
 
     def _machine(self, key: str) -> VirtualMachine | None:
@@ -137,10 +135,7 @@ def without_guest_values(vm: VirtualMachine, options: Sequence[Any]) -> list[Any
         return list(options)
     entries = Entries({option.key: option.value for option in options})
     for name, before in vm.tools.values.items():
-        spelled = next((key for key in entries if key.lower() == name), name)
-        entries.pop(name, None)
-        if before is not None:
-            entries[spelled] = before
+        _put(entries, name, before)
     return _options(entries)
 
 
@@ -155,11 +150,16 @@ def keep_guest_values(vm: VirtualMachine, config: Any, spec: Any) -> None:
     now = _entries(vm)
     entries = Entries({option.key: option.value for option in config.extraConfig})
     for name in vm.tools.values:
-        spelled = next((key for key in now if key.lower() == name), name)
-        entries.pop(name, None)
-        if name in now:
-            entries[spelled] = now[name]
+        _put(entries, name, now.get(name))
     config.extraConfig = _options(entries)
+
+
+def _put(entries: Entries, name: str, value: str | None) -> None:
+    """Set or remove an entry, whose name stays as it is written."""
+    if value is None:
+        entries.pop(name, None)
+    else:
+        entries[next((key for key in entries if key.lower() == name.lower()), name)] = value
 
 
 def _entries(vm: VirtualMachine) -> Entries:

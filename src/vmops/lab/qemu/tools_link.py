@@ -197,6 +197,7 @@ class ToolsLink(asyncio.Protocol):
                 started = replace(NO_TOOLS, version=version)
                 if number == PROTOCOL:
                     started = replace(started, running=True, heartbeat="green")
+                    self._send(b"welcome\n")
                 self._show(started)
             case _ if not self.state.version:
                 self._send(b"hello %d\n" % PROTOCOL)  # the lab came late

@@ -13,10 +13,11 @@ The guest tells, unasked:
   ``nics [NIC ...]``          when one changes; NIC is ``name,mac[,address/prefix ...]``
   ``bye``                     the tools end in order
 and asks:
-  ``info-get ID KEY``         answered by ``value ID BASE64`` or ``none ID``
+  ``info-get ID KEY``         answered by ``value ID BASE64``, ``none ID`` or ``refused ID TEXT``
   ``info-set ID KEY BASE64``  answered by ``done ID`` or ``refused ID TEXT``
 
-The lab sends ``hello PROTOCOL`` when it connects, ``ping`` when a heartbeat is overdue, and asks:
+The lab sends ``hello PROTOCOL`` when it connects, ``welcome`` whenever it is greeted by tools it
+understands, ``ping`` when a heartbeat is overdue, and asks:
   ``shutdown ID``, ``reboot ID``, ``standby ID``  answered before they are carried out
   ``freeze ID``               until ``thaw ID``, but ten seconds at most, nothing is written to the
                               guest's disks; ``thaw`` fails if that time was over before
@@ -43,6 +44,8 @@ PORT_NAME = "vmops.tools"
 LONGEST_LINE_BYTES = 32 * 1024
 LARGEST_GUEST_VALUE_BYTES = 16 * 1024
 """Of a value the guest sets, so that its line is one write to its port."""
+LARGEST_TOLD_BYTES = 64 * 1024
+"""Of a value the guest is told: a shell, which reads byte by byte, is busy with it for seconds."""
 _MOST_NICS = 32
 _MOST_ADDRESSES = 32
 _LONGEST_TEXT = 200
@@ -139,7 +142,10 @@ def value_answer(number: int, value: str | None) -> bytes:
     """Return the line that answers an ``info-get``."""
     if value is None:
         return b"none %d\n" % number
-    return b"value %d %s\n" % (number, base64.b64encode(value.encode()) or b"-")
+    content = value.encode()
+    if len(content) > LARGEST_TOLD_BYTES:
+        return refusal(number, "it is too large to be told while the guest runs")
+    return b"value %d %s\n" % (number, base64.b64encode(content) or b"-")
 
 
 def refusal(number: int, text: str) -> bytes:
