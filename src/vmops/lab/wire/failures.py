@@ -47,12 +47,16 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One call that fails. ``nth`` counts from 1; 0 is every one. ``status`` is for files."""
+    """One call that fails. ``nth`` counts from 1; 0 is every one. ``status`` is for files.
+
+    ``fault`` is raised, or ends the task; without it a SystemError does.
+    """
 
     call: str
     how: How
     nth: int = 1
     status: int = 500
+    fault: Any = None
 
 
 class Failures:
@@ -120,7 +124,7 @@ def middleware(kernel: Kernel, failures: Failures) -> Any:
             if failure.how is How.LOST_AFTER:
                 await _task_ended(kernel, answer)
         elif failure.how is How.TASK_FAILS:
-            return _failing_task(kernel, call)
+            return _failing_task(kernel, call, _fault_of(failure))
         elif failure.how is How.REFUSED:
             return _refused(failure, is_soap=is_soap)
         if request.transport is not None:
@@ -142,15 +146,17 @@ def _route(request: web.Request) -> str:
 def _refused(failure: Failure, *, is_soap: bool) -> web.Response:
     if not is_soap:
         return web.Response(status=failure.status, text=_REASON)
-    fault = vmodl.fault.SystemError(reason=_REASON, msg=_REASON)
-    return web.Response(
-        status=500, body=fault_response(fault, WIRE_VERSION), content_type="text/xml"
-    )
+    body = fault_response(_fault_of(failure), WIRE_VERSION)
+    return web.Response(status=500, body=body, content_type="text/xml")
 
 
-def _failing_task(kernel: Kernel, method: str) -> web.Response:
+def _fault_of(failure: Failure) -> Any:
+    return failure.fault or vmodl.fault.SystemError(reason=_REASON, msg=_REASON)
+
+
+def _failing_task(kernel: Kernel, method: str, fault: Any) -> web.Response:
     async def run(_: TaskRun) -> None:
-        raise vmodl.fault.SystemError(reason=_REASON, msg=_REASON)
+        raise fault
 
     service = kernel.registry.get(vim.ServiceInstance("ServiceInstance"))
     task = kernel.start_task(service, f"failing.{method}", run)
