@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from typing import BinaryIO
 from urllib.parse import quote
@@ -83,7 +83,7 @@ class DatastoreFiles:
 
     def download(
         self, path: DatastorePath, *, start: int = 0, end: int | None = None
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """The file's bytes from ``start`` up to, without, ``end`` (None: all), in blocks.
 
         A start behind the file's end gives nothing.

@@ -53,10 +53,10 @@ class HttpAccess:
             connection.request(
                 method, target, headers={**(headers or {}), "Cookie": self.client.cookie}
             )
-            response = connection.getresponse()
-            yield response
-            if response.will_close:
-                connection.close()
+            with connection.getresponse() as response:
+                yield response
+                if response.will_close:
+                    connection.close()
 
 
 def refusal(status: int, what: str, doing: str) -> VMOpsError:

@@ -6,7 +6,7 @@ import http
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -159,7 +159,7 @@ class NfcLease:
 
     def download(
         self, device: DeviceUrl, *, observe: Observer = log_event, name: str = ""
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """The bytes of a disk that is being exported, streamOptimized, in blocks.
 
         Raises:
@@ -175,19 +175,19 @@ class NfcLease:
         try:
             with pool.borrow() as connection:
                 connection.request("GET", device.target, headers=headers)
-                response = connection.getresponse()
-                if response.status != http.HTTPStatus.OK:
-                    response.read()
-                    raise refusal(response.status, name or device.key, "exporting")
-                left = response.length
-                while block := response.read(BLOCK_BYTES):
-                    left = None if left is None else left - len(block)
-                    progress.add(len(block))
-                    yield block
-                if left:
-                    raise TransferFailed(f"The export ended {left} bytes too early.")
-                if response.will_close:
-                    connection.close()
+                with connection.getresponse() as response:
+                    if response.status != http.HTTPStatus.OK:
+                        response.read()
+                        raise refusal(response.status, name or device.key, "exporting")
+                    left = response.length
+                    while block := response.read(BLOCK_BYTES):
+                        left = None if left is None else left - len(block)
+                        progress.add(len(block))
+                        yield block
+                    if left:
+                        raise TransferFailed(f"The export ended {left} bytes too early.")
+                    if response.will_close:
+                        connection.close()
         finally:
             if not is_own:
                 pool.close()
