@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vmops import in_flight
-from vmops.errors import FileNotFound, NotSupported, QuiesceFailed
+from vmops.errors import Conflict, ConnectionLost, FileNotFound, NotSupported, QuiesceFailed
 from vmops.images.store import ImageStore
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, DiskType, Firmware, Image
@@ -15,9 +17,10 @@ from vmops.model.power import PowerState
 from vmops.ops.engine import Engine
 from vmops.ops.own_disks import root_disk
 from vmops.progress import Observer
-from vmops.steps import Operation, Reversible, step
+from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.nfc_lease import DeviceUrl, NfcLease
+from vmops.vsphere.recent_tasks import settle
 from vmops.vsphere.session import Session
 from vmops.vsphere.snapshots import Snapshot, create_snapshot, find_snapshot
 from vmops.vsphere.virtual_machine import VirtualMachine
@@ -28,6 +31,11 @@ log = logging.getLogger(__name__)
 
 IMAGE_PENDING_UPLOAD = "image_pending_upload"
 IMAGE_UPLOADING = "image_uploading"
+
+# vSphere ends a lease that it does not hear of after five minutes; some slack.
+_LEASE_S = 330.0
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 10.0
 
 # vSphere's names for controllers in the keys of a lease's disks, "/vm-12/VirtualIDEController0:0".
 _CONTROLLERS: dict[AdapterType, str] = {
@@ -159,8 +167,8 @@ def take_snapshot(
     A snapshot that was made although its answer was lost is found by its name and removed.
     """
     name = in_flight.unique_name("vmops-snapshot")
-    running = subject.hardware.files.power_state is PowerState.POWERED_ON
-    quiesced = running and subject.tools_run
+    power_state = subject.hardware.files.power_state
+    quiesced = power_state is PowerState.POWERED_ON and subject.tools_run
     try:
         try:
             made = create_snapshot(session, subject.vm, name, quiesce=quiesced, observe=observe)
@@ -168,11 +176,13 @@ def take_snapshot(
             log.warning("%s is not quiesced, its image is crash-consistent: %s", name, failure)
             quiesced = False
             made = create_snapshot(session, subject.vm, name, quiesce=False, observe=observe)
-    except BaseException:
-        if (left := find_snapshot(session, subject.vm, name)) is not None:
-            left.remove(missing_ok=True, observe=observe)
+    except BaseException as failure:
+        with noting(failure, f"remove the snapshot {name}"):
+            settle(session, subject.vm.moref)
+            if (left := find_snapshot(session, subject.vm, name)) is not None:
+                left.remove(missing_ok=True, observe=observe)
         raise
-    yield made, quiesced or not running
+    yield made, quiesced or power_state is PowerState.POWERED_OFF
     made.remove(missing_ok=True, observe=observe)
 
 
@@ -191,10 +201,27 @@ def upload_disk(
     except NotSupported as refusal:
         log.info("snapshots cannot be exported here, the disk is copied first: %s", refusal)
         image = _upload_copy(engine, images, subject, name, observe)
+    except ConnectionLost as lost:
+        with noting(lost, "remove the snapshot, which a lease that nobody knows may hold"):
+            _outlive_lease(made, observe)
+        raise
     else:
         image = _upload_export(lease, images, subject, name, observe)
     yield image
     images.remove(image.id)
+
+
+def _outlive_lease(made: Snapshot, observe: Observer) -> None:
+    """Remove a snapshot that may be held by a lease whose reference got lost, until it expires."""
+    end, delay = time.monotonic() + _LEASE_S, _FIRST_WAIT_S
+    while True:
+        try:
+            return made.remove(missing_ok=True, observe=observe)
+        except Conflict:
+            if time.monotonic() > end:
+                raise
+        time.sleep(delay)
+        delay = min(delay * 2, _LONGEST_WAIT_S)
 
 
 def _upload_export(
@@ -202,12 +229,13 @@ def _upload_export(
 ) -> Image:
     with lease:
         device = _root_device(lease.wait_ready(), subject.root_key)
-        image = images.receive(
-            name,
-            lease.download(device, observe=observe, name=name),
-            disk_type=DiskType.STREAM_OPTIMIZED,
-            properties=subject.image_properties(),
-        )
+        with contextlib.closing(lease.download(device, observe=observe, name=name)) as blocks:
+            image = images.receive(
+                name,
+                blocks,
+                disk_type=DiskType.STREAM_OPTIMIZED,
+                properties=subject.image_properties(),
+            )
         try:
             lease.complete()
         except BaseException:
@@ -235,17 +263,29 @@ def _upload_copy(
         in_flight.unique_name("tmp")
     )
     disk = folder.joined("snapshot.vmdk")
-    session.file_manager.make_directory(folder, parents=True)
     try:
+        session.file_manager.make_directory(folder, parents=True)
         session.virtual_disk_manager.copy(source, disk, disk_type="thin", observe=observe)
-        return images.receive(
-            name,
-            session.datastore_files.download(disk.flat),
-            disk_type=DiskType.PREALLOCATED,
-            properties=subject.image_properties(),
-        )
-    finally:
+        with contextlib.closing(session.datastore_files.download(disk.flat)) as blocks:
+            image = images.receive(
+                name,
+                blocks,
+                disk_type=DiskType.PREALLOCATED,
+                properties=subject.image_properties(),
+            )
+    except BaseException as failure:
+        with noting(failure, f"delete {folder}"):
+            session.file_manager.delete(folder, missing_ok=True)
+        raise
+    try:
         session.file_manager.delete(folder, missing_ok=True)
+    except BaseException as failure:
+        with noting(failure, f"remove the image {name}"):
+            images.remove(image.id)
+        with noting(failure, f"delete {folder}"):
+            session.file_manager.delete(folder, missing_ok=True)
+        raise
+    return image
 
 
 @step("Delete the snapshot")
