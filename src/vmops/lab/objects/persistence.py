@@ -28,9 +28,9 @@ from vmops.lab.objects.references import link
 from vmops.lab.objects.resource_pool import ResourcePool
 from vmops.lab.objects.snapshot_files import load_tree
 from vmops.lab.objects.snapshot_merge import show_need
-from vmops.lab.objects.virtual_machine import Place, VirtualMachine
+from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.objects.virtual_machine_load import load
-from vmops.lab.objects.virtual_machine_place import join
+from vmops.lab.objects.virtual_machine_place import Place, join
 from vmops.lab.objects.virtual_machine_power import settle_running
 from vmops.lab.objects.virtual_machine_snapshot import show_tree
 from vmops.lab.storage.paths import DatastorePath

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vmops.lab.hypervisor import HypervisorError
@@ -127,14 +128,17 @@ async def _merge(
     def from_thread(percent: int) -> None:
         loop.call_soon_threadsafe(progress, percent)
 
+    def point() -> None:
+        asyncio.run_coroutine_threadsafe(_point(vm, top, into), loop).result()
+
+    # No file may name what is gone, so the names change before the files go.
     with storage_faults(into):
         if disk is None:
-            await to_its_end(kernel.blocking(commit, volumes, top, into, from_thread))
-            await _point(vm, top, into)
+            merging = partial(commit, volumes, top, into, from_thread, before_drop=point)
+            await to_its_end(kernel.blocking(merging))
         else:
             await _collapse(vm, disk, top, into, progress)
-            # No file may name what is gone, so the names change before the files go.
-            await _point(vm, top, into)
+            await _point(vm, top, into, is_so=True)
             await to_its_end(kernel.blocking(drop_committed, volumes, top, into))
     await show_backings(vm)
 
@@ -160,10 +164,12 @@ async def _collapse(
         raise config_fault(str(error)) from error
 
 
-async def _point(vm: VirtualMachine, old: DatastorePath, new: DatastorePath) -> None:
+async def _point(
+    vm: VirtualMachine, old: DatastorePath, new: DatastorePath, *, is_so: bool = False
+) -> None:
     """Let the machine and its snapshots have one disk in the place of another with its content.
 
-    What cannot be written down is true all the same, for the guest runs on it.
+    What cannot be written down does not change; unless it ``is_so``, because the guest runs on it.
     """
     chains = {old: await vm.kernel.blocking(chain_of, vm.kernel.service(DiskStore), new)}
     tree = vm.snapshots
@@ -172,12 +178,20 @@ async def _point(vm: VirtualMachine, old: DatastorePath, new: DatastorePath) -> 
         if old in held_disks(SnapshotTree((snapshot,))):
             changed.append(replace(snapshot, config=config_with_chains(snapshot.config, chains)))
             tree = tree.replaced(changed[-1])
-    was_current = old in map(path_of_disk, disks_of(vm.devices))
-    show_tree(vm, tree, {"config.hardware.device": with_chains(vm.devices, chains)})
-    for snapshot in changed:
-        await save_snapshot(vm, snapshot)
-    if was_current:
-        await save_config(vm, vm.config)
+
+    def show() -> None:
+        show_tree(vm, tree, {"config.hardware.device": with_chains(vm.devices, chains)})
+
+    try:
+        for snapshot in changed:
+            await save_snapshot(vm, snapshot)
+        if old in map(path_of_disk, disks_of(vm.devices)):
+            await save_config(vm, config_with_chains(vm.config, chains))
+    except BaseException:
+        if is_so:
+            show()
+        raise
+    show()
 
 
 async def show_backings(vm: VirtualMachine) -> None:

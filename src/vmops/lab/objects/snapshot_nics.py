@@ -11,6 +11,7 @@ from pyVmomi import vim
 from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
 from vmops.lab.objects.virtual_machine_nics import (
     DistributedBacking,
+    PortReservations,
     StandardBacking,
     networks_of,
     portgroup,
@@ -23,17 +24,18 @@ if TYPE_CHECKING:
 _Card: Any = vim.vm.device.VirtualEthernetCard
 
 
-def plug_in(vm: VirtualMachine | None, devices: Iterable[Any], host: HostSystem) -> None:
+def plug_in(
+    vm: VirtualMachine | None, devices: Iterable[Any], host: HostSystem, ports: PortReservations
+) -> None:
     """Connect the cards among devices, which are changed, of a machine or of a new one (None).
 
-    A port that another machine has by now is replaced by a free one.
+    A port that another machine has by now is replaced by a free one. The caller releases them.
     """
     names = {
         network.name: network.ref
         for network in networks_of(host.kernel, host)
         if not isinstance(network, DistributedVirtualPortgroup)
     }
-    taken: set[str] = set()
     for card in devices:
         if not isinstance(card, _Card):
             continue
@@ -41,19 +43,20 @@ def plug_in(vm: VirtualMachine | None, devices: Iterable[Any], host: HostSystem)
         if isinstance(backing, StandardBacking):
             backing.network = names.get(backing.deviceName)
         elif isinstance(backing, DistributedBacking):
-            _plug_into_switch(vm, backing.port, host, taken)
+            _plug_into_switch(vm, backing.port, host, ports)
 
 
 def _plug_into_switch(
-    vm: VirtualMachine | None, port: Any, host: HostSystem, taken: set[str]
+    vm: VirtualMachine | None, port: Any, host: HostSystem, ports: PortReservations
 ) -> None:
     group = portgroup(host.kernel, port.switchUuid, port.portgroupKey)
     if group is None:
         return
     holders = {key: holder for key, holder, _ in group.connections()}
     is_free = vm is not None and holders.get(port.portKey, vm) is vm
-    if not port.portKey or not is_free or port.portKey in group.reserved | taken:
-        port.portKey = group.free_port(group.reserved | taken)
-        port.connectionCookie = secrets.randbelow(2**31 - 1) + 1
-    taken.add(port.portKey)
-    group.adopt_port(port.portKey)
+    if port.portKey and is_free and port.portKey not in group.reserved:
+        ports.hold(group, port.portKey)
+        group.adopt_port(port.portKey)
+        return
+    port.portKey = ports.take(group)
+    port.connectionCookie = secrets.randbelow(2**31 - 1) + 1

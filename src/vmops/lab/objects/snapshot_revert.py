@@ -29,6 +29,7 @@ from vmops.lab.objects.snapshot_files import save_config, save_tree
 from vmops.lab.objects.snapshot_merge import delete_unneeded, show_need
 from vmops.lab.objects.snapshot_nics import plug_in
 from vmops.lab.objects.virtual_machine_config import change_version
+from vmops.lab.objects.virtual_machine_nics import PortReservations
 from vmops.lab.objects.virtual_machine_place import settle
 from vmops.lab.objects.virtual_machine_power import OFF, ON, SUSPENDED, config_fault, show_power
 from vmops.lab.objects.virtual_machine_reconfigure import keep_connections
@@ -70,7 +71,9 @@ async def revert(vm: VirtualMachine, uid: int, host: Any, *, stay_off: bool) -> 
     async with AsyncExitStack() as undo:
         undo.callback(layers.undo)
         await to_its_end(vm.kernel.blocking(layers.make, below))
-        config = _restored(vm, snapshot)
+        ports = PortReservations()
+        undo.callback(ports.release)
+        config = _restored(vm, snapshot, ports)
         config.hardware.device = with_chains(config.hardware.device, layers.made)
         memory = None
         if target != OFF:
@@ -89,6 +92,7 @@ async def revert(vm: VirtualMachine, uid: int, host: Any, *, stay_off: bool) -> 
             show_power(vm, SUSPENDED)
         if target == ON:
             await virtual_machine_power.power_on(vm, None)
+        ports.release()
         undo.pop_all()
     present.forget()
     await delete_unneeded(vm, before)
@@ -168,7 +172,7 @@ def _show(vm: VirtualMachine, config: Any, tree: SnapshotTree) -> None:
     settle(vm)
 
 
-def _restored(vm: VirtualMachine, snapshot: Snapshot) -> Any:
+def _restored(vm: VirtualMachine, snapshot: Snapshot, ports: PortReservations) -> Any:
     config = copy.deepcopy(snapshot.config)
     for name in _KEPT:
         setattr(config, name, getattr(vm.config, name))
@@ -176,7 +180,7 @@ def _restored(vm: VirtualMachine, snapshot: Snapshot) -> Any:
     config.modified = datetime.now(UTC)
     config.changeVersion = change_version(config.modified)
     keep_connections(config, ())
-    plug_in(vm, config.hardware.device, vm.host)
+    plug_in(vm, config.hardware.device, vm.host, ports)
     return config
 
 

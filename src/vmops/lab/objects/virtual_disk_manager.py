@@ -19,9 +19,10 @@ from vmops.lab.objects.datastore_paths import datastore_path, datastores_of
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.file_manager import thread_progress
 from vmops.lab.objects.files_in_use import files_in_use
+from vmops.lab.storage.consolidating import children
 from vmops.lab.storage.descriptor import geometry
 from vmops.lab.storage.disks import Adapter, DiskInfo, DiskStore, Provisioning
-from vmops.lab.storage.errors import FileExists, InvalidDisk
+from vmops.lab.storage.errors import DiskHasChildren, FileExists, InvalidDisk
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
@@ -158,7 +159,8 @@ class VirtualDiskManager(ManagedObject):
         """Grow a disk.
 
         Raises:
-            vim.fault.FileFault: it would shrink (in the task, as the others).
+            vim.fault.FileFault: it would shrink, or snapshots or linked clones stand on it (in the
+                task, as the others).
             vim.fault.FileNotFound, FileLocked, NoDiskSpace, InvalidDiskFormat.
         """
         path = datastore_path(self.kernel, name, datacenter)
@@ -167,6 +169,9 @@ class VirtualDiskManager(ManagedObject):
             capacity = newCapacityKb * 1024
             if capacity < store.inspect(path).capacity_bytes:
                 raise vim.fault.FileFault(file=str(path), msg=f"{path} cannot be made smaller.")
+            standing = children(store.volumes, path)
+            if standing:
+                raise DiskHasChildren(path, standing)
             store.extend(path, capacity, eager=bool(eagerZero))
 
         return self._start("extendVirtualDisk", extend, {path: "change"}, cancelable=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from pyVmomi import vim, vmodl
 from vmops.lab.guest_tools import NO_TOOLS
 from vmops.lab.objects import (
     console_tickets,
+    virtual_machine_clone,
     virtual_machine_destroy,
     virtual_machine_place,
     virtual_machine_power,
@@ -34,16 +34,7 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
     from vmops.lab.objects.virtual_machine_files import VmFile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a virtual machine stands in the inventory: references, the pool None for templates."""
-
-    folder: Any
-    host: Any
-    pool: Any
-    browser: Any
+    from vmops.lab.objects.virtual_machine_place import Place
 
 
 class VirtualMachine(MachineWithSnapshots):
@@ -269,6 +260,14 @@ class VirtualMachine(MachineWithSnapshots):
         """
         async with self.lock:
             virtual_machine_place.mark_as_virtual_machine(self, pool, host)
+
+    def CloneVM_Task(self, folder: Any, name: str, spec: Any) -> Any:
+        """Clone the machine or one of its snapshots; see `virtual_machine_clone.clone`."""
+        return self.start_task(
+            "clone",
+            lambda run: virtual_machine_clone.clone(self, folder, name, spec, run),
+            cancelable=True,
+        )
 
     def RelocateVM_Task(self, spec: Any, priority: Any = None) -> Any:
         """Move the machine, its guest running on; see `virtual_machine_relocate.relocate`."""

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
 from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.argument_faults import directory_name, entity_name, invalid_argument
+from vmops.lab.objects.argument_faults import entity_name, invalid_argument
 from vmops.lab.objects.container import Container
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.placement import choose_host, environment_browser_of
-from vmops.lab.objects.virtual_machine import Place, VirtualMachine
+from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.objects.virtual_machine_config import new_config
 from vmops.lab.objects.virtual_machine_destroy import destroy_unlocked
-from vmops.lab.objects.virtual_machine_place import join
+from vmops.lab.objects.virtual_machine_home import new_home, remove_home
+from vmops.lab.objects.virtual_machine_place import Place, join
 from vmops.lab.objects.virtual_machine_reconfigure import carry_out, keep_connections, plan
-from vmops.lab.storage.errors import FileExists
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
-
-
-@dataclass(frozen=True, slots=True)
-class _Home:
-    """Where a new machine's .vmx file is, reserved by an empty file."""
-
-    vmx: DatastorePath
-    made_folder: bool
 
 
 async def create_virtual_machine(
@@ -76,11 +64,11 @@ async def create_virtual_machine(
     browser = environment_browser_of(kernel, pool)
     with folder.reserved(name):
         with storage_faults(given):
-            home = await _new_home(kernel, wanted, name)
+            home = await new_home(kernel, wanted, name)
         try:
             vm = await _create(kernel, config, name, home.vmx, chosen, folder, pool, browser)
         except BaseException:
-            _remove_home(kernel.service(Volumes), home)
+            remove_home(kernel.service(Volumes), home)
             raise
         join(vm)
     if run is not None:
@@ -126,56 +114,3 @@ async def destroy_virtual_machine(kernel: Kernel, vm: VirtualMachine) -> None:
     async with vm.lock:
         if vm.moid in kernel.registry:
             await destroy_unlocked(vm)
-
-
-async def _new_home(kernel: Kernel, wanted: DatastorePath, name: str) -> _Home:
-    """Make a machine's home on a thread, or none if the lab stops meanwhile."""
-    volumes = kernel.service(Volumes)
-    making = asyncio.ensure_future(kernel.blocking(_make_home, volumes, wanted, name))
-    try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:
-        await asyncio.wait([making])
-        if making.exception() is None:
-            _remove_home(volumes, making.result())
-        raise
-
-
-def _make_home(volumes: Volumes, wanted: DatastorePath, name: str) -> _Home:
-    """Reserve the .vmx file. Blocking.
-
-    A datastore alone gets a folder called like the machine, numbered if that is taken; a folder
-    gets a .vmx file called like the machine.
-    """
-    plain = directory_name(name)
-    if not wanted.path:
-        for number in itertools.count():
-            folder = wanted.joined(f"{plain}_{number}" if number else plain)
-            with suppress(FileExistsError):
-                volumes.resolve(folder).mkdir()
-                return _reserve(volumes, folder.joined(f"{folder.name}.vmx"), made_folder=True)
-    vmx = wanted
-    if not wanted.name.endswith((".vmx", ".vmtx")):
-        vmx = wanted.joined(f"{plain}.vmx")
-    made = False
-    with suppress(FileExistsError):
-        volumes.resolve(vmx.parent).mkdir()
-        made = True
-    return _reserve(volumes, vmx, made_folder=made)
-
-
-def _reserve(volumes: Volumes, vmx: DatastorePath, *, made_folder: bool) -> _Home:
-    home = _Home(vmx, made_folder)
-    try:
-        with volumes.resolve(vmx).open("xb"):
-            return home
-    except FileExistsError:
-        raise FileExists(vmx) from None
-
-
-def _remove_home(volumes: Volumes, home: _Home) -> None:
-    with suppress(OSError):
-        volumes.resolve(home.vmx).unlink(missing_ok=True)
-    if home.made_folder:
-        with suppress(OSError):
-            volumes.resolve(home.vmx.parent).rmdir()

@@ -98,7 +98,7 @@ class NicPlanner:
             if not _MAC.fullmatch(given) or int(given[:2], 16) & 1 or not given.strip("0:"):
                 raise invalid_device(index, "macAddress", "It is no unicast MAC address.")
         elif not self._is_own(given):
-            kind, given = self._automatic, self._new_address()
+            kind, given = self._automatic, new_mac_address(self.kernel)
         card.addressType, card.macAddress = kind, given
 
     @property
@@ -107,14 +107,6 @@ class NicPlanner:
 
     def _is_own(self, address: str) -> bool:
         return any(card.macAddress == address for card in self.known_cards)
-
-    def _new_address(self) -> str:
-        # VMware's range for addresses that vCenter assigns; ESXi's own begin with 00:0c:29.
-        prefix = "00:0c:29" if self.kernel.settings.esx else "00:50:56"
-        low = secrets.randbits(24)
-        if not self.kernel.settings.esx:
-            low = 0x800000 | (low & 0x3FFFFF)
-        return f"{prefix}:{low >> 16:02x}:{low >> 8 & 255:02x}:{low & 255:02x}"
 
     def _plug(self, index: int, card: Any) -> None:
         backing = card.backing
@@ -167,6 +159,16 @@ class NicPlanner:
         port.switchUuid = group.switch.properties["uuid"]
         if port.connectionCookie is None:
             port.connectionCookie = secrets.randbelow(2**31 - 1) + 1
+
+
+def new_mac_address(kernel: Kernel) -> str:
+    """Return an address as vCenter, or a host of its own, gives it to a card."""
+    # VMware's range for addresses that vCenter assigns; ESXi's own begin with 00:0c:29.
+    low = secrets.randbits(24)
+    if kernel.settings.esx:
+        return f"00:0c:29:{low >> 16:02x}:{low >> 8 & 255:02x}:{low & 255:02x}"
+    low = 0x800000 | (low & 0x3FFFFF)
+    return f"00:50:56:{low >> 16:02x}:{low >> 8 & 255:02x}:{low & 255:02x}"
 
 
 def networks_of(kernel: Kernel, host: HostSystem) -> list[Network]:

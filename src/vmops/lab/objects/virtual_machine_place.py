@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 _device: Any = vim.vm.device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a virtual machine stands in the inventory: references, the pool None for templates."""
+
+    folder: Any
+    host: Any
+    pool: Any
+    browser: Any
 
 
 def join(vm: VirtualMachine) -> None:

@@ -15,10 +15,10 @@ from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.placement import choose_host, environment_browser_of
 from vmops.lab.objects.snapshot_files import load_tree
 from vmops.lab.objects.snapshot_merge import show_need
-from vmops.lab.objects.virtual_machine import Place, VirtualMachine
+from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.objects.virtual_machine_config import instance_uuid
 from vmops.lab.objects.virtual_machine_load import load
-from vmops.lab.objects.virtual_machine_place import join
+from vmops.lab.objects.virtual_machine_place import Place, join
 from vmops.lab.objects.virtual_machine_snapshot import show_tree
 from vmops.lab.objects.vmx import write_vmx
 from vmops.lab.storage.disks import DiskStore

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -63,11 +63,13 @@ def commit(
     into: DatastorePath,
     progress: Progress | None = None,
     cancelled: Cancelled | None = None,
+    before_drop: Callable[[], None] | None = None,
 ) -> None:
     """Merge ``top``, and what lies between, into ``into``, of a chain that nobody has open.
 
     What stood on ``top`` stands on ``into`` then, and the merged disks are gone. Cut off or failed
     in the middle, the disk at ``top`` still has its content, and it can be done again.
+    ``before_drop`` is called when ``into`` has all of the content and no disk is gone yet.
 
     Raises:
         DiskHasChildren, InvalidDisk, FileMissing: see `check_commit`.
@@ -84,6 +86,8 @@ def commit(
         else:
             _write_new_delta(volumes, links, watch)
         watch.at(target.capacity_bytes)
+        if before_drop is not None:
+            before_drop()
         _drop(volumes, links)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.unit.lab.snapshot.machines import frozen_disk, only_node
+from tests.unit.lab.snapshot.machines import MIB, frozen_disk, only_node
 from tests.unit.lab.vm.vm_client import add, change, disk, extra, new_disk, scsi
 from vmops.lab.objects import snapshot_create
 
@@ -176,6 +176,14 @@ def test_a_disk_with_a_snapshot_does_not_grow(machine):
     grown.capacityInBytes = grown.capacityInKB * 1024
     with pytest.raises(vim.fault.InvalidDeviceOperation):
         machine.client.reconfigure(machine.vm, change("edit", grown))
+
+
+def test_the_disk_under_a_snapshot_is_not_extended(machine):
+    disk = frozen_disk(machine.snapshot("one"))
+    disks = machine.client.content.virtualDiskManager
+    with pytest.raises(vim.fault.FileFault, match="stands on it"):
+        machine.result(disks.ExtendVirtualDisk_Task(disk, machine.client.datacenter, 8192, False))
+    assert machine.client.file(disk.replace(".vmdk", "-flat.vmdk")).stat().st_size == 4 * MIB
 
 
 def test_a_template_has_none(machine):

@@ -6,6 +6,7 @@ import re
 import time
 
 import pytest
+from pyVmomi import vim
 
 from tests.unit.lab.snapshot.machines import MIB, Machine, frozen_disk
 from tests.unit.lab.vm.vm_client import add, connect, device, new_disk, scsi
@@ -166,3 +167,50 @@ def test_a_revert_whose_memory_is_broken_lets_the_guest_run_on(guest):
     guest.wait_for_more()
     assert guest.ticks[-1] > seen
     assert "boot 2\r" not in guest.serial
+
+
+def test_a_linked_clone_boots_while_the_machine_runs_on(guest):
+    guest.on()
+    guest.wait_for_more()
+    snapshot = guest.snapshot("one")
+    guest.wait_for_more()
+    client = guest.client
+    spec = vim.vm.CloneSpec(
+        location=vim.vm.RelocateSpec(diskMoveType="createNewChildDiskBacking"),
+        snapshot=snapshot,
+        template=False,
+        powerOn=True,
+    )
+    task = guest.CloneVM_Task(client.folder, f"{guest.name}-c", spec)
+    clone = Guest(client, client.result(task))
+    try:
+        # The first boot is in the snapshot's disk, so the clone counts its own as the second.
+        clone.wait_for(lambda: "boot 2\r" in clone.serial)
+        clone.wait_for_more()
+        guest.wait_for_more()
+        assert "boot 2\r" not in guest.serial
+        clone.off()
+        assert clone.boots() == 2
+        assert guest.boots(frozen_disk(snapshot)) == 1
+    finally:
+        clone.destroy()
+    guest.remove(snapshot)
+    guest.wait_for_more()
+    guest.off()
+    assert (guest.vmdks, guest.boots()) == ({".vmdk"}, 1)
+
+
+def test_a_running_machine_is_cloned_whole(guest):
+    guest.on()
+    guest.wait_for_more()
+    client = guest.client
+    spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(), template=False, powerOn=False)
+    task = guest.CloneVM_Task(client.folder, f"{guest.name}-c", spec)
+    clone = Guest(client, client.result(task))
+    try:
+        assert clone.boots() == 1
+        guest.wait_for_more()
+        assert (guest.tree(), guest.vmdks) == ([], {".vmdk"})
+        assert "boot 2\r" not in guest.serial
+    finally:
+        clone.destroy()

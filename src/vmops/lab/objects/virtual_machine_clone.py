@@ -1,0 +1,234 @@
+"""Clones of virtual machines: whole copies, or layers over a snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim, vmodl
+
+from vmops.lab.objects import (
+    snapshot_create,
+    snapshot_remove,
+    virtual_machine_power,
+    virtual_machine_properties,
+)
+from vmops.lab.objects.clone_disks import ClonedDisks, DiskClone, disk_targets
+from vmops.lab.objects.clone_spec import ClonePlan, clone_plan
+from vmops.lab.objects.snapshot_create import NewSnapshot
+from vmops.lab.objects.snapshot_disks import disks_of, path_of_disk
+from vmops.lab.objects.snapshot_nics import plug_in
+from vmops.lab.objects.virtual_machine_config import (
+    bios_uuid,
+    change_version,
+    files_info,
+    instance_uuid,
+)
+from vmops.lab.objects.virtual_machine_destroy import destroy_unlocked
+from vmops.lab.objects.virtual_machine_disks import backing_of
+from vmops.lab.objects.virtual_machine_home import new_home, remove_home
+from vmops.lab.objects.virtual_machine_nics import PortReservations, new_mac_address
+from vmops.lab.objects.virtual_machine_place import Place, join
+from vmops.lab.objects.virtual_machine_power import ON
+from vmops.lab.objects.virtual_machine_reconfigure import carry_out, keep_connections, plan
+from vmops.lab.objects.whole_work import to_its_end
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.volumes import Volumes
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.task import TaskRun
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
+
+_device: Any = vim.vm.device
+_Operation: Any = _device.VirtualDeviceSpec.Operation
+
+
+async def clone(vm: VirtualMachine, folder: Any, name: str, spec: Any, run: TaskRun) -> Any:
+    """Clone a machine, whose lock the caller has, or one of its snapshots; return the reference.
+
+    The clone has UUIDs and, where they are not fixed by hand, MAC addresses of its own, no
+    snapshots and no memory. A guest that runs goes on; the clone is what its disks hold at one
+    moment, as after a power cut.
+
+    Raises:
+        vim.fault.DuplicateName: the name is taken in the folder.
+        vmodl.fault.RequestCanceled: the task was cancelled.
+        vim.fault.FileFault or one below it: a disk could not be read or made.
+        As `clone_plan`, `virtual_machine_reconfigure.plan` and `virtual_machine_power.power_on`
+        do; nothing is left of the clone then.
+    """
+    wanted = clone_plan(vm, folder, name, spec)
+    kernel = vm.kernel
+    with wanted.folder.reserved(wanted.name):
+        await _rehearse(vm, wanted)
+        home = await new_home(kernel, DatastorePath(wanted.datastore), wanted.name)
+        try:
+            disks = await _disks(vm, wanted, home.vmx, run)
+            try:
+                made = await _machine(vm, wanted, home.vmx, disks)
+            except BaseException:
+                disks.undo()
+                raise
+        except BaseException:
+            remove_home(kernel.service(Volumes), home)
+            raise
+        join(made)
+    if wanted.power_on:
+        try:
+            await virtual_machine_power.power_on(made, None)
+        except BaseException:
+            await destroy_unlocked(made)
+            raise
+    await virtual_machine_properties.refresh_files(made)
+    return made.ref
+
+
+async def _rehearse(vm: VirtualMachine, wanted: ClonePlan) -> None:
+    """Let changes that cannot be fail before gigabytes are copied."""
+    outcome = await plan(
+        vm.kernel,
+        copy.deepcopy(wanted.source),
+        copy.deepcopy(wanted.changes),
+        vm.vmx,
+        wanted.host,
+        virtual_machine_power.OFF,
+    )
+    outcome.ports.release()
+
+
+async def _disks(
+    vm: VirtualMachine, wanted: ClonePlan, home: DatastorePath, run: TaskRun
+) -> ClonedDisks:
+    loop = asyncio.get_running_loop()
+
+    def show(percent: int) -> None:
+        loop.call_soon_threadsafe(run.progress, percent * 9 // 10)
+
+    async with _at_rest(vm, wanted) as devices:
+        sources = [disk for disk in disks_of(devices) if disk.key in wanted.disks]
+        targets = disk_targets(home, sources, {key: at for key, (at, _, _) in wanted.disks.items()})
+        disks = ClonedDisks(
+            vm.kernel.service(DiskStore),
+            [
+                DiskClone(
+                    key=disk.key,
+                    source=path_of_disk(disk),
+                    target=targets[disk.key],
+                    move_type=wanted.disks[disk.key][1],
+                    provisioning=wanted.disks[disk.key][2],
+                )
+                for disk in sources
+            ],
+        )
+        try:
+            await to_its_end(vm.kernel.blocking(disks.make, show, lambda: run.cancelled))
+        except asyncio.CancelledError:
+            disks.undo()
+            raise
+    return disks
+
+
+@asynccontextmanager
+async def _at_rest(vm: VirtualMachine, wanted: ClonePlan) -> AsyncIterator[list[Any]]:
+    """Give the devices whose disks are cloned, and that nobody writes to meanwhile.
+
+    A running machine gets a snapshot for that time, as vCenter does it.
+    """
+    if wanted.snapshot is not None:
+        yield wanted.snapshot.properties["config"].hardware.device
+        return
+    if vm.power_state != ON:
+        yield vm.devices
+        return
+    ref = await snapshot_create.create(
+        vm,
+        NewSnapshot(name="clone-temp", description="", memory=False, quiesce=False),
+    )
+    snapshot: Any = vm.kernel.registry.get(ref)
+    try:
+        yield snapshot.properties["config"].hardware.device
+    finally:
+        try:
+            await snapshot_remove.remove(
+                vm, frozenset({snapshot.uid}), merge_disks=True, progress=lambda _: None
+            )
+        except vmodl.MethodFault as fault:
+            log.warning("%s needs consolidation after its cloning: %s", vm.name, fault.msg)
+
+
+async def _machine(
+    vm: VirtualMachine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDisks
+) -> VirtualMachine:
+    """Write the clone's .vmx file and build its object, not yet in the inventory."""
+    kernel = vm.kernel
+    ports = PortReservations()
+    try:
+        config = _config(vm, wanted, home, disks)
+        plug_in(None, config.hardware.device, wanted.host, ports)
+        changes = _about_the_clone(wanted.changes, config.hardware.device)
+        outcome = await plan(kernel, config, changes, home, wanted.host, virtual_machine_power.OFF)
+        try:
+            keep_connections(config, ())
+            await carry_out(kernel, outcome, home)
+        finally:
+            outcome.ports.release()
+    finally:
+        ports.release()
+    place = Place(
+        folder=wanted.folder.ref, host=wanted.host.ref, pool=wanted.pool, browser=wanted.browser
+    )
+    return type(vm)(
+        kernel, kernel.new_moid("vm"), name=wanted.name, vmx=home, config=config, place=place
+    )
+
+
+def _config(vm: VirtualMachine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDisks) -> Any:
+    config = wanted.source
+    config.name, config.template, config.managedBy = wanted.name, wanted.is_template, None
+    config.uuid, config.instanceUuid = bios_uuid(), instance_uuid()
+    config.files = files_info(home)
+    config.createDate = config.modified = datetime.now(UTC)
+    config.changeVersion = change_version(config.modified)
+    for device in config.hardware.device:
+        chain = disks.made.get(device.key)
+        if chain is not None:
+            device.backing = backing_of(chain, device.backing.diskMode)
+        elif isinstance(device, _device.VirtualEthernetCard):
+            if device.addressType != "manual":
+                device.macAddress = new_mac_address(vm.kernel)
+        elif isinstance(device, _device.VirtualSerialPort):
+            _take_along(device.backing, vm.directory, home)
+    return config
+
+
+def _take_along(backing: Any, old: DatastorePath, home: DatastorePath) -> None:
+    """Let a file of the machine's own folder be one of the clone's folder."""
+    name = getattr(backing, "fileName", None)
+    if name:
+        path = DatastorePath.parse(name)
+        if path.parent == old:
+            backing.fileName = str(home.sibling(path.name))
+
+
+def _about_the_clone(changes: Any, devices: list[Any]) -> Any:
+    """Let edits of disks and cards, which a client has seen at the source, be of the clone's."""
+    own = {device.key: device for device in devices}
+    about = copy.copy(changes)
+    about.deviceChange = copy.deepcopy(list(changes.deviceChange or ()))
+    for change in about.deviceChange:
+        mine = own.get(change.device.key)
+        if change.operation != _Operation.edit or mine is None:
+            continue
+        if isinstance(mine, _device.VirtualDisk) and change.device.backing is not None:
+            change.device.backing.fileName = mine.backing.fileName
+        elif isinstance(mine, _device.VirtualEthernetCard) and mine.addressType != "manual":
+            change.device.macAddress = mine.macAddress
+    return about
