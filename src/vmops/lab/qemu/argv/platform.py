@@ -38,7 +38,7 @@ def processor_and_memory(machine: Machine, host: Host) -> Sequence[str]:
         *accelerators,
         *("-cpu", host.accelerator.cpu_model),
         *("-smp", topology),
-        *("-m", f"size={machine.memory_mib}M"),
+        *("-m", f"size={machine.memory_mib * 1024 - host.accelerator.memory_short_kib}K"),
     )
 
 
