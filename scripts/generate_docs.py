@@ -72,7 +72,8 @@ def page() -> str:
     steps = list(all_steps())
     methods = [
         (name, method)
-        for name, method in vars(VMwareVMOps).items()
+        for kind in VMwareVMOps.__mro__
+        for name, method in vars(kind).items()
         if not name.startswith("_") and inspect.isfunction(method)
     ]
     parts = [HEAD, "\n".join(f"- [`{name}`](#{name})" for name, _ in methods) + "\n"]
