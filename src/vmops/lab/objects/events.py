@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
@@ -94,8 +95,15 @@ class EventLog:
         self.post(event, vm, text.format(vm.name, vm.host.name))
 
     def reconfigured(self, vm: VirtualMachine, spec: Any) -> None:
-        """Write down that a machine was changed as a ConfigSpec says."""
-        self.post_vm(_event.VmReconfiguredEvent, vm, "Reconfigured {} on {}", configSpec=spec)
+        """Write down that a machine was changed as a ConfigSpec says.
+
+        Of extra configuration only the keys are kept: values may be passwords.
+        """
+        told = copy.copy(spec)
+        told.extraConfig = [
+            vim.option.OptionValue(key=option.key, value="") for option in spec.extraConfig or ()
+        ]
+        self.post_vm(_event.VmReconfiguredEvent, vm, "Reconfigured {} on {}", configSpec=told)
 
     def moved(self, vm: VirtualMachine, source: HostSystem, datastores: Collection[str]) -> None:
         """Write down that a machine came from another host, or from other datastores."""

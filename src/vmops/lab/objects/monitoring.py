@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from vmops.lab.objects.console_tickets import ConsoleTickets
 from vmops.lab.objects.event_manager import EventManager
 from vmops.lab.objects.events import EventLog
+from vmops.lab.objects.performance_manager import PerformanceManager
+from vmops.lab.objects.performance_samples import PerformanceSamples
+from vmops.lab.objects.provisioning_checker import ProvisioningChecker
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
@@ -21,3 +24,9 @@ def add_monitoring(kernel: Kernel) -> None:
     kernel.provide(tickets)
     tickets.watch()
     kernel.add(EventManager(kernel, "ha-eventmgr" if esx else "EventManager", log))
+    samples = PerformanceSamples(kernel)
+    kernel.provide(samples)
+    kernel.add(PerformanceManager(kernel, "ha-perfmgr" if esx else "PerfMgr", samples))
+    samples.start()
+    if not esx:
+        kernel.add(ProvisioningChecker(kernel, "ProvChecker"))

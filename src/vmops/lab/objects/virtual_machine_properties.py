@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.objects.quick_figures import quick_figures
 from vmops.lab.objects.snapshot_layout import disks_beside, snapshot_layouts
 from vmops.lab.objects.virtual_machine_files import VmFile, scan
 from vmops.lab.objects.wire_defaults import filled
@@ -114,21 +115,21 @@ def _config_summary(vm: VirtualMachine) -> Any:
 def _quick_stats(vm: VirtualMachine) -> Any:
     state = vm.properties["runtime"]
     is_on = vm.power_state == "poweredOn"
-    memory = vm.memory_mib if is_on else 0
+    used, active, mhz = quick_figures(vm)
     uptime = 0
     if is_on and state.bootTime is not None:
         uptime = int((datetime.now(UTC) - state.bootTime).total_seconds())
     return vim.vm.Summary.QuickStats(
-        overallCpuUsage=0,
-        overallCpuDemand=0,
-        guestMemoryUsage=0,
-        hostMemoryUsage=memory,
+        overallCpuUsage=mhz,
+        overallCpuDemand=mhz,
+        guestMemoryUsage=active,
+        hostMemoryUsage=used,
         guestHeartbeatStatus=vm.properties["guestHeartbeatStatus"],
         distributedCpuEntitlement=0,
         distributedMemoryEntitlement=0,
         staticCpuEntitlement=0,
         staticMemoryEntitlement=0,
-        privateMemory=memory,
+        privateMemory=used,
         sharedMemory=0,
         swappedMemory=0,
         balloonedMemory=0,

@@ -12,6 +12,7 @@ from pyVmomi import vim, vmodl
 
 from vmops.lab.objects import virtual_machine_properties, virtual_machine_tools_info
 from vmops.lab.objects.argument_faults import entity_name
+from vmops.lab.objects.events import EventLog
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.live_change import LiveChange
 from vmops.lab.objects.managed_entity import ManagedEntity
@@ -146,6 +147,7 @@ async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
         outcome.ports.release()
     await kernel.blocking(outcome.files.finish, kernel.service(DiskStore))
     await virtual_machine_properties.refresh_files(vm)
+    kernel.service(EventLog).reconfigured(vm, spec)
 
 
 def _live_change(vm: VirtualMachine, spec: Any, outcome: Outcome) -> LiveChange | None:

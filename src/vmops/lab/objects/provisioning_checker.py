@@ -1,0 +1,60 @@
+"""The provisioning checker: whether a machine could move, without moving it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim, vmodl
+
+from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.objects.relocation_plan import examine
+from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.objects.virtual_machine_power import wrong_state
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.task import TaskRun
+
+_Results: Any = vim.vm.check.Result.Array
+
+
+class ProvisioningChecker(ManagedObject):
+    """Makes the checks that a relocation begins with; what they find is in the task's result."""
+
+    wire_type = vim.vm.check.ProvisioningChecker
+
+    def CheckRelocate_Task(self, vm: Any, spec: Any, testType: Any = None) -> Any:
+        """Check a relocation; ``testType`` chooses nothing, for one fault ends the checks."""
+        del testType
+
+        async def run(_: TaskRun) -> Any:
+            return await self._checked(vm, spec)
+
+        return self.kernel.start_task(self, "VirtualMachineProvisioningChecker.checkRelocate", run)
+
+    def CheckMigrate_Task(
+        self,
+        vm: Any,
+        host: Any = None,
+        pool: Any = None,
+        state: Any = None,
+        testType: Any = None,
+    ) -> Any:
+        """Check a migration to another host or pool."""
+        del testType
+
+        async def run(_: TaskRun) -> Any:
+            spec = vim.vm.RelocateSpec(host=host, pool=pool)
+            return await self._checked(vm, spec, None if state is None else str(state))
+
+        return self.kernel.start_task(self, "VirtualMachineProvisioningChecker.checkMigrate", run)
+
+    async def _checked(self, ref: Any, spec: Any, state: str | None = None) -> Any:
+        vm = self.kernel.registry.find(ref, VirtualMachine)
+        result = vim.vm.check.Result(vm=vm.ref, host=spec.host or vm.host.ref)
+        try:
+            if state is not None and vm.power_state != state:
+                raise wrong_state(vm, state)
+            (await examine(vm, spec)).ports.release()
+        except vmodl.MethodFault as fault:
+            result.error = [fault]
+        return _Results([result])
