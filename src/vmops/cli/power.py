@@ -41,10 +41,17 @@ def start(context: CommandContext, names: tuple[str, ...]) -> None:
 
 @click.command()
 @names_argument
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    default=0,
+    show_default=True,
+    help="Seconds for the guest to shut down by itself; 0 does not ask it.",
+)
 @pass_context
-def stop(context: CommandContext, names: tuple[str, ...]) -> None:
-    """Power instances off, as if the plug was pulled."""
-    each(context, names, "powered off", lambda engine, uuid: engine.power_off(uuid))
+def stop(context: CommandContext, names: tuple[str, ...], timeout: float) -> None:
+    """Power instances off: as if the plug was pulled, or by their guests with --timeout."""
+    each(context, names, "powered off", lambda engine, uuid: engine.power_off(uuid, timeout, 1.0))
 
 
 @click.command()
