@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _RECORD = "serial-ports"
 _CHUNK_BYTES = 16 * 1024
 _MOST_WAITING_BYTES = 256 * 1024
+_SENT_AHEAD_BYTES = 64 * 1024
 _RETRY_S = 1.0
 
 
@@ -143,6 +144,9 @@ class SerialRelay:
 
     def _meet(self, writer: asyncio.StreamWriter) -> None:
         self._peer = writer
+        # The kernel would keep megabytes of old output for a peer that was away.
+        connection: socket.socket = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SENT_AHEAD_BYTES)
         if self.port.telnet:
             self._telnet = Telnet(is_server=self.port.direction == "server")
             writer.write(self._telnet.greeting())
