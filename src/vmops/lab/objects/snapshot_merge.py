@@ -15,6 +15,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pyVmomi import vmodl
+
 from vmops.lab.hypervisor import HypervisorError
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.own_disks import OwnDisks, own_disks
@@ -72,8 +74,12 @@ def _delete(store: DiskStore, path: DatastorePath) -> None:
 
 
 async def show_need(vm: VirtualMachine) -> None:
-    """Publish ``runtime.consolidationNeeded``."""
-    needed = any(True for _ in (await own_disks(vm)).mergeable())
+    """Publish ``runtime.consolidationNeeded``: whether a consolidation would do anything."""
+    others = needed_by_others(vm)
+    needed = False
+    for top, into in (await own_disks(vm)).mergeable():
+        with suppress(vmodl.MethodFault):
+            needed = needed or (into not in others and await _may_merge(vm, top, into))
     if vm.properties["runtime"].consolidationNeeded is not needed:
         vm.publish({"runtime.consolidationNeeded": needed})
 

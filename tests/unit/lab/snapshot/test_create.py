@@ -107,6 +107,26 @@ def test_quiescing_without_tools_is_not_asked_for(machine):
     assert machine.tree() == ["one", ["two"]]
 
 
+def test_a_guest_with_tools_is_quiesced(machine):
+    """But not where its memory is kept: it would wake up quiesced."""
+    machine.client.reconfigure(machine.vm, extraConfig=extra(**{"vmops.lab.tools": "running"}))
+    machine.on()
+    machine.snapshot("one", quiesce=True)
+    machine.snapshot("two", memory=True, quiesce=True)
+    node = only_node(machine.vm)
+    assert (node.quiesced, node.childSnapshotList[0].quiesced) == (True, False)
+
+
+def test_a_guest_that_cannot_be_quiesced_gets_no_snapshot(machine):
+    machine.client.reconfigure(machine.vm, extraConfig=extra(**{"vmops.lab.tools": "refusing"}))
+    machine.on()
+    before, chain = machine.files, machine.chain
+    with pytest.raises(vim.fault.SnapshotFault):
+        machine.snapshot("one", quiesce=True)
+    assert (machine.files, machine.chain, machine.tree()) == (before, chain, [])
+    machine.snapshot("two")
+
+
 def test_independent_disks_are_left_alone(machine):
     client = machine.client
     client.reconfigure(

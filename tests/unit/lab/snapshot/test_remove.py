@@ -194,6 +194,7 @@ def test_what_others_stand_on_is_not_touched(machine):
     [theirs] = [each for each in other.config.hardware.device if hasattr(each, "capacityInKB")]
     assert machine.read(disk=theirs.backing.fileName) == 1
     assert machine.read() == 2
+    assert not machine.runtime.consolidationNeeded  # it could do nothing
     client.result(other.Destroy_Task())
     machine.result(machine.ConsolidateVMDisks_Task())
     assert machine.chain == [f"{machine.name}.vmdk"]

@@ -107,6 +107,22 @@ def test_what_runs_is_frozen_and_merged_again(guest):
     assert guest.boots() == 2
 
 
+def test_a_snapshot_that_fails_after_the_switch_is_taken_back(guest):
+    """The list of snapshots cannot be written, for a folder has its name."""
+    guest.on()
+    guest.wait_for_more()
+    (guest.folder / f"{guest.name}.vmsd").mkdir()
+    files = guest.files
+    with pytest.raises(vim.fault.FileAlreadyExists):
+        guest.snapshot("one", memory=True)
+    assert (guest.files, guest.tree(), guest.chain) == (files, [], [f"{guest.name}.vmdk"])
+    guest.result(guest.ResetVM_Task())
+    guest.wait_for(lambda: "boot 2\r" in guest.serial)
+    guest.off()
+    assert guest.boots() == 2
+    (guest.folder / f"{guest.name}.vmsd").rmdir()
+
+
 def test_one_in_the_middle_while_it_runs(guest):
     guest.on()
     guest.wait_for_more()
