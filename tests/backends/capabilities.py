@@ -28,7 +28,6 @@ class Capability(StrEnum):
     LOGIN_FOR_FILES = "a login asked for at /folder"
     WHOLE_UPLOADS = "uploads that are whole or not there"
     NUMBERED_NICS = "NICs whose keys tell their numbers"
-    SAMPLES = "performance counters with samples"
     CONSOLES = "consoles of running machines"
     COUNTED_CALLS = "calls counted at the server"
     CONTROL = "states set from outside"

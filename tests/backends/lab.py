@@ -20,20 +20,15 @@ from vmops.lab import Lab, LabSettings
 from vmops.lab.wire.failures import Failure, How
 from vmops.vsphere.session import Session
 
-_NO_SAMPLES = "it has no performance manager"
 LACKS: dict[str, Mapping[Capability, str]] = {
-    "lab": {
-        Capability.GUEST: "it runs without guests",
-        Capability.SAMPLES: _NO_SAMPLES,
-    },
+    "lab": {Capability.GUEST: "it runs without guests"},
     "lab-esx": {
-        Capability.SAMPLES: _NO_SAMPLES,
         Capability.GUEST: "it runs without guests",
         Capability.VCENTER: "it is a single ESXi",
         Capability.DISTRIBUTED_NETWORK: "a single ESXi has no distributed switch",
         Capability.TWO_DATASTORES: "it has one datastore",
     },
-    "qemu": {Capability.SAMPLES: _NO_SAMPLES},
+    "qemu": {},
 }
 
 

@@ -13,7 +13,7 @@ from tests.builders import a_uuid, an_instance
 from tests.contract.engine import OF_WAITING, Bench
 from tests.contract.needs import needs
 from tests.contract.test_power import OFF, ON, in_state
-from vmops import Vif
+from vmops import Instance, Vif
 from vmops.errors import InstanceNotFound
 from vmops.model.power import InstanceState
 
@@ -115,28 +115,64 @@ def test_typed_of_an_instance_that_is_off_there_are_no_counters(bench: Bench) ->
     assert [disk.read_bytes_per_s for disk in found.disks] == [None]
 
 
-@needs(Capability.SAMPLES)
-def test_typed_the_counters_are_those_of_the_server(bench: Bench) -> None:
-    """One that the second view finds by its own way through the performance manager."""
-    instance = in_state(bench, ON)
+def latest(bench: Bench, instance: Instance, counter: str, part: str = "") -> int | None:
+    """A counter's newest sample, by pyVmomi alone; None if the server keeps none of it."""
     manager = bench.content.perfManager
-    known = {
+    keys = {
         f"{c.groupInfo.key}.{c.nameInfo.key}.{c.rollupType}": c.key
         for c in second_view.properties(manager, "perfCounter")["perfCounter"]
     }
+    metric = vim.PerformanceManager.MetricId(counterId=keys[counter], instance=part)
     query = vim.PerformanceManager.QuerySpec(
-        entity=bench.vm(instance),
-        maxSample=1,
-        intervalId=20,
-        metricId=[
-            vim.PerformanceManager.MetricId(counterId=known["mem.consumed.average"], instance="")
-        ],
+        entity=bench.vm(instance), maxSample=1, intervalId=20, metricId=[metric]
     )
     (answer,) = manager.QueryPerf([query])
-    assert answer.value[0].value
+    return int(answer.value[0].value[-1]) if answer.value else None
+
+
+def in_bytes(kib: int | None) -> int | None:
+    return None if kib is None else kib * 1024
+
+
+def test_typed_a_running_instance_has_counters(bench: Bench) -> None:
+    instance = in_state(bench, ON)
+    assert latest(bench, instance, "mem.consumed.average") is not None
     found = bench.ops.get_instance_diagnostics(instance)
     assert found.memory.consumed_kib is not None
     assert found.cpu.usage_percent is not None
+    assert found.cpu.usage_mhz is not None
+
+
+@needs(Capability.GUEST)
+def test_typed_the_counters_are_those_of_the_guest(bench: Bench) -> None:
+    """It has read its disk to boot; a sample is the same for all who ask within two seconds."""
+    instance = bench.spawn(vifs=[Vif(network=bench.backend.network)])
+    bench.serial(instance).wait_for("tick 1")
+    for _ in range(3):
+        found = bench.ops.get_instance_diagnostics(instance)
+        (disk,), (nic,) = found.disks, found.nics
+        told = (disk.read_bytes_per_s, found.memory.consumed_kib, nic.received_bytes_per_s)
+        expected = (
+            in_bytes(latest(bench, instance, "virtualDisk.read.average", "scsi0:0")),
+            latest(bench, instance, "mem.consumed.average"),
+            in_bytes(latest(bench, instance, "net.received.average", str(nic.key))),
+        )
+        if told == expected:
+            break
+    assert told == expected
+    assert disk.name == "scsi0:0"
+    assert (found.memory.consumed_kib or 0) > 1024
+    assert None not in (disk.read_bytes_per_s, disk.written_bytes_per_s, disk.reads_per_s)
+
+
+@needs(Capability.COUNTED_CALLS)
+def test_typed_they_cost_a_read_and_a_question(bench: Bench) -> None:
+    instance = in_state(bench, ON)
+    bench.ops.get_instance_diagnostics(instance)
+    bench.backend.forget_calls()
+    bench.ops.get_instance_diagnostics(instance)
+    calls = {k: n for k, n in bench.backend.calls().items() if k not in OF_WAITING}
+    assert calls == {"RetrievePropertiesEx": 1, "QueryPerf": 1}
 
 
 def test_typed_an_unknown_instance(bench: Bench) -> None:
