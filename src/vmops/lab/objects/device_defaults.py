@@ -91,7 +91,8 @@ def _summary(device: Any) -> str:
     if isinstance(device, _device.VirtualEthernetCard):
         port = getattr(backing, "port", None)
         return f"DVSwitch: {port.switchUuid}" if port is not None else str(backing.deviceName)
-    return f"File {backing.fileName}"
+    uri = getattr(backing, "serviceURI", None)
+    return f"File {backing.fileName}" if uri is None else f"Remote {uri}"
 
 
 def _said(label: str, summary: str | None = None) -> Any:

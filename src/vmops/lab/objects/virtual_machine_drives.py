@@ -8,6 +8,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from vmops.lab.objects import serial_lines
 from vmops.lab.objects.device_faults import (
     invalid_backing,
     invalid_device,
@@ -174,20 +175,23 @@ class DrivePlanner:
         drive.backing = _Cdrom.IsoBackingInfo(fileName=str(path))
 
     def prepare_serial_port(self, index: int, port: Any) -> None:
-        """Check a serial port, which writes to a file whose folder must exist."""
+        """Check a serial port: a connection, or a file whose folder must exist."""
+        if serial_lines.is_network(port):
+            try:
+                serial_lines.line_of(port.backing)
+            except ValueError as error:
+                raise unsupported_device(port, str(error)) from error
+            _finish_serial_port(port)
+            return
         if not isinstance(port.backing, _device.VirtualSerialPort.FileBackingInfo):
-            raise unsupported_device(port, "serial ports of the lab write to files.")
+            raise unsupported_device(port, "serial ports are on files or connections here.")
         path = self._file(index, port.backing.fileName)
         with storage_faults(path):
             folder = self.volumes.resolve(path).parent
             if path.parent != self.directory and not folder.is_dir():
                 raise FileMissing(path.parent)
         port.backing = _device.VirtualSerialPort.FileBackingInfo(fileName=str(path))
-        port.yieldOnPoll = True if port.yieldOnPoll is None else port.yieldOnPoll
-        if port.connectable is None:
-            port.connectable = _device.VirtualDevice.ConnectInfo(
-                startConnected=True, allowGuestControl=True, connected=False, status="untried"
-            )
+        _finish_serial_port(port)
 
     def _file(self, index: int, text: str | None) -> DatastorePath:
         """Parse the name of a file, in the machine's folder if it is a plain name."""
@@ -232,6 +236,14 @@ class DrivePlanner:
     @staticmethod
     def _path_of(disk: Any) -> DatastorePath:
         return DatastorePath.parse(disk.backing.fileName)
+
+
+def _finish_serial_port(port: Any) -> None:
+    port.yieldOnPoll = True if port.yieldOnPoll is None else port.yieldOnPoll
+    if port.connectable is None:
+        port.connectable = _device.VirtualDevice.ConnectInfo(
+            startConnected=True, allowGuestControl=True, connected=False, status="untried"
+        )
 
 
 def _adapter(controller: Any) -> Adapter:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from vmops.lab.objects.serial_lines import is_network
 from vmops.lab.objects.virtual_machine_disks import chain_of
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
@@ -75,7 +76,7 @@ def scan(
     for device in devices:
         if isinstance(device, _device.VirtualDisk):
             found += _of_disk(store, device)
-        elif isinstance(device, _device.VirtualSerialPort):
+        elif isinstance(device, _device.VirtualSerialPort) and not is_network(device):
             path = DatastorePath.parse(device.backing.fileName)
             if path.parent == vmx.parent:
                 found += _sized(store, path, "serial")

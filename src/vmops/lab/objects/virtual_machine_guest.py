@@ -11,6 +11,7 @@ from pyVmomi import vim
 from vmops.lab.hypervisor import Cdrom, Controller, Disk, Machine, Nic, Segment, SerialPort
 from vmops.lab.objects.device_slots import kind_of, wire_name
 from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.serial_lines import is_network, network_port
 from vmops.lab.objects.virtual_machine_disks import chain_of
 from vmops.lab.objects.virtual_machine_nics import network_of_card
 from vmops.lab.storage.disks import DiskInfo, DiskStore
@@ -82,7 +83,9 @@ def machine_of(
         nics=tuple(nics),
         cdroms=tuple(_cdrom(each, store) for each in _of(hardware.device, _device.VirtualCdrom)),
         serial_ports=tuple(
-            SerialPort(key=port.key, file=_host_file(store, port.backing.fileName))
+            network_port(port)
+            if is_network(port)
+            else SerialPort(key=port.key, file=_host_file(store, port.backing.fileName))
             for port in _of(hardware.device, _device.VirtualSerialPort)
             if port.connectable.startConnected
         ),

@@ -25,6 +25,7 @@ from vmops.lab.objects.device_slots import (
     place_controller,
     scsi_model,
 )
+from vmops.lab.objects.serial_lines import is_network, read_line, written_line
 from vmops.lab.objects.virtual_machine_nics import (
     CARD_MODELS,
     DistributedBacking,
@@ -89,8 +90,11 @@ def _written(device: Any, folder: DatastorePath) -> Iterator[tuple[str, str]]:
     elif isinstance(device, _device.VirtualEthernetCard):
         yield from _written_card(device)
     elif isinstance(device, _SERIAL):
-        yield "fileType", "file"
-        yield "fileName", vmx_file_name(DatastorePath.parse(device.backing.fileName), folder)
+        if is_network(device):
+            yield from written_line(device.backing)
+        else:
+            yield "fileType", "file"
+            yield "fileName", vmx_file_name(DatastorePath.parse(device.backing.fileName), folder)
         yield "yieldOnMsrRead", _bool(device.yieldOnPoll)
         yield "startConnected", _bool(device.connectable.startConnected)
 
@@ -156,8 +160,16 @@ def devices_of(entries: Entries, folder: DatastorePath) -> list[Any]:
     for number in range(MAX_SERIAL_PORTS):
         own = Entries(entries.take_prefixed(f"serial{number}."))
         name = own.take("fileName")
-        if own.take_bool("present") and own.take("fileType") == "file" and name:
-            devices.append(_read_serial_port(own, number, str(path_of(name, folder))))
+        goes_to = own.take("fileType")
+        if not own.take_bool("present") or not name:
+            continue
+        backing = None
+        if goes_to == "file":
+            backing = _SERIAL.FileBackingInfo(fileName=str(path_of(name, folder)))
+        elif goes_to == "network":
+            backing = read_line(name, own.take("network.endPoint"))
+        if backing is not None:
+            devices.append(_read_serial_port(own, number, backing))
     number_cards(devices)
     describe(devices)
     return devices
@@ -246,10 +258,10 @@ def _read_card(own: Entries, number: int) -> Any:
     )
 
 
-def _read_serial_port(own: Entries, number: int, path: str) -> Any:
+def _read_serial_port(own: Entries, number: int, backing: Any) -> Any:
     return _SERIAL(
         key=FIRST_SERIAL_KEY + number,
-        backing=_SERIAL.FileBackingInfo(fileName=path),
+        backing=backing,
         yieldOnPoll=own.take_bool("yieldOnMsrRead", True),
         connectable=_connectable(own, default=True),
     )

@@ -1,0 +1,79 @@
+"""Serial ports on a TCP connection: what their addresses say, and what a .vmx file says of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pyVmomi import vim
+
+from vmops.lab.hypervisor import NetworkSerialPort
+
+_SERIAL: Any = vim.vm.device.VirtualSerialPort
+UriBacking: Any = _SERIAL.URIBackingInfo
+_URI = re.compile(r"(?P<scheme>tcp4?|telnet)://(?P<host>[A-Za-z0-9.-]*):(?P<port>\d{1,5})/?")
+_ANY = frozenset({"", "0.0.0.0", "127.0.0.1", "localhost"})  # noqa: S104 - the lab uses 127.0.0.1
+
+
+class Line(NamedTuple):
+    """Where a port listens, or whom it connects to."""
+
+    host: str
+    port: int
+    telnet: bool
+
+
+def line_of(backing: Any) -> Line:
+    """Read a backing.
+
+    Raises:
+        ValueError: the lab cannot serve it; the text says why.
+    """
+    if backing.proxyURI:
+        raise ValueError("the lab has no virtual serial port concentrator to talk to.")
+    if backing.direction not in ("server", "client"):
+        raise ValueError("the direction is server or client.")
+    found = _URI.fullmatch(backing.serviceURI or "")
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise ValueError("the address is telnet://host:port or tcp://host:port.")
+    host = found["host"]
+    if backing.direction == "server" and host not in _ANY:
+        raise ValueError("a server listens on 127.0.0.1 and nowhere else.")
+    if backing.direction == "client" and not host:
+        raise ValueError("a client needs a host to connect to.")
+    return Line(host or "127.0.0.1", int(found["port"]), found["scheme"] == "telnet")
+
+
+def network_port(port: Any) -> NetworkSerialPort:
+    """Build what the hypervisor needs of a port with such a backing."""
+    line = line_of(port.backing)
+    return NetworkSerialPort(
+        key=port.key,
+        direction=port.backing.direction,
+        port=line.port,
+        host=line.host,
+        telnet=line.telnet,
+    )
+
+
+def is_network(port: Any) -> bool:
+    """Say whether a serial port is on a connection, not on a file."""
+    return isinstance(port.backing, UriBacking)
+
+
+def written_line(backing: Any) -> Iterator[tuple[str, str]]:
+    """Yield the entries of such a backing."""
+    yield "fileType", "network"
+    yield "fileName", str(backing.serviceURI)
+    yield "network.endPoint", str(backing.direction)
+
+
+def read_line(uri: str, end_point: str | None) -> Any:
+    """Build the backing of a .vmx file's entries; None if they make no sense."""
+    backing = UriBacking(serviceURI=uri, direction=end_point or "server")
+    try:
+        line_of(backing)
+    except ValueError:
+        return None
+    return backing
