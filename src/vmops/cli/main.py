@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "interface": ("interface", "interface", "Attach, detach and list network interfaces."),
     "screenshot": ("console", "screenshot", "Save a picture of the guest's screen."),
     "log": ("console", "log", "Print what the guest wrote to its serial port."),
+    "snapshot": ("snapshot", "snapshot", "Make images of instances."),
+    "migrate": ("migrate", "migrate", "Move a running instance to another host."),
     "image": ("image", "image", "Add, list and remove images."),
     "lab": ("lab", "lab", "Run a vSphere endpoint on this machine, with real guests."),
     "audit": ("audit", "audit", "Find what interrupted operations left behind."),

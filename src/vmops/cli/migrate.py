@@ -1,0 +1,77 @@
+"""``vmops migrate --live``."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from vmops.cli.context import CommandContext, pass_context
+from vmops.cli.instances import Found, instance_argument, resolve
+from vmops.errors import InstanceNotFound, NoSuitableHost
+
+if TYPE_CHECKING:
+    from vmops.vsphere.inventory_types import HostInfo
+
+
+@click.command()
+@instance_argument
+@click.option("--live", is_flag=True, help="While it runs. The other way is a resize.")
+@click.option(
+    "--host", metavar="HOST",
+    help="Where to; without it the usable host of its cluster with the fewest instances.",
+)  # fmt: skip
+@click.option("--block-migration", is_flag=True, help="Move its disks, too, to another datastore.")
+@click.option("--wait", is_flag=True, help="Accepted for openstack's sake: it always waits.")
+@pass_context
+def migrate(
+    context: CommandContext,
+    name: str,
+    live: bool,
+    host: str | None,
+    block_migration: bool,
+    wait: bool,
+) -> None:
+    """Move a running instance to another host without stopping it."""
+    if not live:
+        raise click.UsageError("Say --live: only running instances are moved by this command.")
+    found = resolve(context, name)
+    dest = host or _roomiest_host(context, found).name
+    begin = time.monotonic()
+    context.engine().live_migration(
+        None,
+        found.uuid,
+        dest,
+        lambda *_: None,
+        lambda *_: click.echo(f"{found.name}: runs where it was", err=True),
+        block_migration,
+    )
+    click.echo(f"{found.name}: on {dest} after {time.monotonic() - begin:.1f} s", err=True)
+
+
+def _roomiest_host(context: CommandContext, found: Found) -> HostInfo:
+    """The usable other host of an instance's cluster with the fewest VMs, the first by name.
+
+    Raises:
+        NoSuitableHost: its cluster has no other host that can be used.
+    """
+    inventory = context.session.inventory
+    vm = inventory.vm_by_uuid(found.uuid)
+    if vm is None:
+        raise InstanceNotFound(found.uuid)
+    hosts = inventory.hosts()
+    cluster = next((one.cluster for one in hosts if one.moid == vm.host), "")
+    load = Counter(one.host for one in inventory.virtual_machines() if not one.template)
+    fit = [
+        one
+        for one in hosts
+        if one.cluster == cluster
+        and one.moid != vm.host
+        and one.connected
+        and not one.in_maintenance
+    ]
+    if not fit:
+        raise NoSuitableHost(f"The cluster of {found.name} has no other host that can be used.")
+    return min(fit, key=lambda one: (load[one.moid], one.name))
