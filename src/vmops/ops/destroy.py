@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 
 from vmops.errors import (
     FileNotFound,
     InstanceNotFound,
+    InvalidName,
     InvalidPowerState,
     LeftBehind,
     ManagedObjectNotFound,
@@ -34,6 +36,7 @@ class Belongings:
     foreign_disk_keys: tuple[int, ...]
     """Device keys of disks that are not the VM's own: volumes, and disks elsewhere."""
     serial_logs: tuple[DatastorePath, ...]
+    """Also those that stayed in the folder where it was spawned when its disks were moved."""
     loose_disks: frozenset[str] = frozenset()
     """Disks of its own that need not be attached: of a rescue, of a resize."""
 
@@ -118,7 +121,12 @@ def sort_files(files: VmFiles) -> Belongings:
         for disk in files.disks
         if disk.uuid in files.volume_disk_uuids or not is_below(disk.file_name, folder)
     )
-    logs = tuple(DatastorePath.parse(name) for name in files.serial_files if is_below(name, folder))
+    spawned_in = files.instance_uuid
+    logs = tuple(
+        DatastorePath.parse(name)
+        for name in files.serial_files
+        if is_below(name, folder) or _is_in(name, spawned_in)
+    )
     return Belongings(
         power_state=files.power_state,
         folder=folder,
@@ -126,6 +134,14 @@ def sort_files(files: VmFiles) -> Belongings:
         serial_logs=logs,
         loose_disks=loose_disks(files),
     )
+
+
+def _is_in(file_name: str, folder: str) -> bool:
+    """Whether a file is in the folder of this name on any datastore."""
+    try:
+        return bool(folder) and DatastorePath.parse(file_name).parent.path == folder
+    except InvalidName:
+        return False
 
 
 @step("Power off")
@@ -161,6 +177,10 @@ def remove_with_files(
     vm.destroy(missing_ok=True, observe=observe)
     if own.folder is not None and session.datastore_files.exists(own.folder):
         _clear(session, own.folder, own.loose_disks)
+    for folder in {log.parent for log in own.serial_logs} - {own.folder}:
+        with contextlib.suppress(FileNotFound):
+            if not session.browse(folder):
+                session.file_manager.delete(folder)
     yield
 
 

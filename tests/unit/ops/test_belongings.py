@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from vmops.model.datastore_path import DatastorePath
@@ -72,3 +74,13 @@ def test_properties_that_are_missing_make_no_error() -> None:
 
 def test_a_word_for_a_power_state_that_is_new_is_none() -> None:
     assert info_from({"runtime.powerState": "dreaming"}).state is InstanceState.NOSTATE
+
+
+def test_a_log_that_stayed_where_it_was_spawned_is_its_own() -> None:
+    moved = replace(
+        files("[ds2] vm/vm.vmx"),
+        instance_uuid="7e57-1",
+        serial_files=("[ds] 7e57-1/serial.log", "[ds] 7e57-2/serial.log", "[ds] serial.log"),
+    )
+    assert sort_files(moved).serial_logs == (DatastorePath("ds", "7e57-1/serial.log"),)
+    assert sort_files(replace(moved, instance_uuid="")).serial_logs == ()
