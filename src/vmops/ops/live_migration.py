@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from vmops.errors import HostNotFound, InvalidPowerState, MigrationPreCheckFailed, NoSuitableHost
+from vmops.errors import (
+    ConnectionLost,
+    FileNotFound,
+    HostNotFound,
+    InvalidPowerState,
+    MigrationPreCheckFailed,
+    NoSuitableHost,
+    VMOpsError,
+)
+from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.ops.engine import Engine
+from vmops.ops.own_disks import loose_disks
 from vmops.ops.placement import FILTERS, WantedSpace, roomiest
+from vmops.ops.settled import refuse_rescued, refuse_resized
 from vmops.ops.states import called, describe_state
 from vmops.progress import Observer
 from vmops.specs.relocation import relocation
-from vmops.steps import Operation, Reversible, step
+from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.inventory_types import ClusterInfo, DatastoreInfo, HostInfo
 from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.moref import Moref
+from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 
-_STATE = "runtime.powerState"
+log = logging.getLogger(__name__)
+
 _HOST = "runtime.host"
 _DATASTORES = "datastore"
 _NETWORKS = "network"
@@ -33,6 +50,10 @@ class Move:
     host: HostInfo
     cluster: ClusterInfo
     datastore: DatastoreInfo | None
+    volumes: tuple[tuple[int, Moref], ...] = ()
+    """Device keys of volumes' disks with the datastores that they stay on."""
+    loose_disks: frozenset[str] = frozenset()
+    """Parents of its own that an earlier move copied for it, which the server may leave behind."""
 
 
 def live_migration(  # noqa: PLR0913 - what, whither, how, and who is told
@@ -50,16 +71,21 @@ def live_migration(  # noqa: PLR0913 - what, whither, how, and who is told
     1. Check the destination
     2. Move the VM
     3. Check where it runs
+    4. Delete what stayed behind
 
-    With ``block_migration`` its disks move to another datastore of that host, the one with most
-    free space; without, they stay, and the host must have their datastores. ``post`` is called once
-    after success. ``recover`` is called once if the move failed, the VM then running where it was,
-    and the move's error is raised. What the check refuses is raised before either is called.
+    With ``block_migration`` its own disks move to another datastore of that host, the one with most
+    free space; without, they stay. Volumes and the serial port's log always do. The host must have
+    mounted what stays.
+
+    ``post`` is called once after success. ``recover`` is called once if the move failed, the VM
+    then running where it was, and the move's error is raised. What the check refuses is raised
+    before either is called.
 
     Raises:
         InstanceNotFound: there is no such instance.
         HostNotFound: there is no host of this name.
         InvalidPowerState: it is not running.
+        InvalidState: it is rescued or in the middle of a resize, and its disks were to move.
         MigrationPreCheckFailed: the host cannot take it; the message says why. Nothing was moved.
     """
 
@@ -67,11 +93,14 @@ def live_migration(  # noqa: PLR0913 - what, whither, how, and who is told
         with Operation("live_migration", observe) as run:
             move = run(check_destination(engine, vm, instance_uuid, dest, block_migration))
             try:
-                run(move_vm(vm, move, observe))
+                run(move_vm(engine.session, vm, move, observe))
                 run(check_arrival(vm, move))
-            except BaseException:
-                recover()
+            except BaseException as failure:
+                with noting(failure, "tell of the failed migration"):
+                    recover()
                 raise
+            if move.loose_disks:
+                run(delete_left_behind(engine.session, vm, move))
         post()
 
     with_vm(engine.session, instance_uuid, do)
@@ -86,11 +115,11 @@ def check_destination(
     host = next((h for h in inventory.hosts() if h.name == dest), None)
     if host is None:
         raise HostNotFound(dest, [h.name for h in inventory.hosts()])
-    found = vm.read(_STATE, _HOST, _DATASTORES, _NETWORKS)
+    hardware, found = vm.hardware_and(_HOST, _DATASTORES, _NETWORKS)
+    files = hardware.files
     name = called(vm, instance_uuid)
-    state = found.get(_STATE)
-    if state != PowerState.POWERED_ON:
-        word = describe_state(PowerState(state) if state else None)
+    if files.power_state is not PowerState.POWERED_ON:
+        word = describe_state(files.power_state)
         raise InvalidPowerState(f"{name} is {word}; only a running one is migrated live.")
     if _moid(found.get(_HOST)) == host.moid and not block_migration:
         raise MigrationPreCheckFailed(f"{name} runs on {dest} already.")
@@ -101,38 +130,61 @@ def check_destination(
     missing = [n.name for n in inventory.networks() if n.moid in there and host.moid not in n.hosts]
     if missing:
         raise MigrationPreCheckFailed(f"The host {dest} has no network {', '.join(missing)}.")
-    cluster = next(c for c in inventory.clusters() if c.moid == host.cluster)
+    cluster = next((c for c in inventory.clusters() if c.moid == host.cluster), None)
+    if cluster is None:
+        raise MigrationPreCheckFailed(f"The server does not tell which cluster has {dest}.")
     present = {_moid(one) for one in found.get(_DATASTORES) or ()}
-    if block_migration:
-        target = _target_datastore(engine, host, cluster, present)
-    else:
-        target = None
-        _require_mounted(inventory.datastores(), present, host)
-    yield Move(host=host, cluster=cluster, datastore=target)
+    datastores = {d.name: d for d in inventory.datastores() if d.moid in present}
+    if not block_migration:
+        _require_mounted(datastores.values(), host, "Migrate with the disks (block migration).")
+        yield Move(host=host, cluster=cluster, datastore=None)
+        return
+    # What they note of disks names the datastore where those are.
+    refuse_rescued(name, files.extra_config)
+    refuse_resized(name, files.extra_config)
+    volumes = {
+        disk.key: datastores[_datastore_of(disk.file_name)]
+        for disk in files.disks
+        if disk.uuid in files.volume_disk_uuids and _datastore_of(disk.file_name) in datastores
+    }
+    _require_mounted(volumes.values(), host, "Volumes stay where they are: detach them first.")
+    logs = {_datastore_of(each) for each in files.serial_files} & datastores.keys()
+    _require_mounted([datastores[each] for each in logs], host, "The serial log stays there.")
+    own = {_datastore_of(disk.file_name) for disk in files.disks if disk.key not in volumes}
+    own.add(_datastore_of(files.vmx))
+    yield Move(
+        host=host,
+        cluster=cluster,
+        datastore=_target_datastore(engine, host, cluster, own),
+        volumes=tuple((key, datastore.moref) for key, datastore in volumes.items()),
+        loose_disks=loose_disks(files),
+    )
 
 
-def _require_mounted(
-    datastores: tuple[DatastoreInfo, ...], present: set[str], host: HostInfo
-) -> None:
+def _datastore_of(file_name: str) -> str:
+    return DatastorePath.parse(file_name).datastore
+
+
+def _require_mounted(datastores: Iterable[DatastoreInfo], host: HostInfo, advice: str) -> None:
     for datastore in datastores:
         mounts = datastore.hosts_read_write
-        if datastore.moid in present and mounts and host.moid not in mounts:
+        if mounts and host.moid not in mounts:
             raise MigrationPreCheckFailed(
-                f"The host {host.name} has not mounted {datastore.name}."
-                " Migrate with the disks (block migration)."
+                f"The host {host.name} has not mounted {datastore.name}. {advice}"
             )
 
 
 def _target_datastore(
-    engine: Engine, host: HostInfo, cluster: ClusterInfo, present: set[str]
+    engine: Engine, host: HostInfo, cluster: ClusterInfo, own: set[str]
 ) -> DatastoreInfo:
     """The roomiest other datastore of the host that passes the filters of `spawn`."""
-    wanted = WantedSpace(settings=engine.settings, hosts=(host,), needed_bytes=0)
+    settings = replace(engine.settings, datastore=None)
+    wanted = WantedSpace(settings=settings, hosts=(host,), needed_bytes=0)
     others = [
         d
         for d in engine.session.inventory.datastores()
         if d.moid in cluster.datastores
-        and d.moid not in present
+        and d.name not in own
         and not any(passes(d, wanted) for passes in FILTERS)
     ]
     if not others:
@@ -147,23 +199,68 @@ def _moid(moref: Any) -> str:
 
 
 @step("Move the VM")
-def move_vm(vm: VirtualMachine, move: Move, observe: Observer) -> Reversible[None]:
-    """Move it in one task; if that fails the server leaves the VM where it was."""
-    vm.relocate(
-        relocation(
-            host=move.host.moref,
-            pool=move.cluster.resource_pool,
-            datastore=move.datastore.moref if move.datastore else None,
-        ),
-        observe=observe,
-    )
+def move_vm(
+    session: Session, vm: VirtualMachine, move: Move, observe: Observer
+) -> Reversible[None]:
+    """Move it in one task; if that fails the server leaves the VM where it was.
+
+    Where the answer got lost the VM itself tells whether it has moved.
+    """
+    try:
+        vm.relocate(
+            relocation(
+                host=move.host.moref,
+                pool=move.cluster.resource_pool,
+                datastore=move.datastore.moref if move.datastore else None,
+                staying=move.volumes,
+            ),
+            observe=observe,
+        )
+    except ConnectionLost as lost:
+        arrived = False
+        with noting(lost, "find out where the VM is"):
+            settle(session, vm.moref)
+            arrived = _is_there(vm.read(_HOST, _DATASTORES), move)
+        if not arrived:
+            raise
     yield
+
+
+def _is_there(found: Mapping[str, Any], move: Move) -> bool:
+    present = {_moid(one) for one in found.get(_DATASTORES) or ()}
+    has_disks = move.datastore is None or move.datastore.moid in present
+    return _moid(found.get(_HOST)) == move.host.moid and has_disks
 
 
 @step("Check where it runs")
 def check_arrival(vm: VirtualMachine, move: Move) -> Reversible[None]:
-    """Believe the VM, not the task."""
-    where = _moid(vm.read(_HOST).get(_HOST))
-    if where != move.host.moid:
-        raise NoSuitableHost(f"The VM {vm.moid} did not arrive on {move.host.name}.")
+    """Believe the VM, not the task; the task, if the VM cannot be asked."""
+    try:
+        found = vm.read(_HOST, _DATASTORES)
+    except VMOpsError as failure:
+        log.warning("%s was moved, but cannot be asked where it is: %s", vm.moid, failure)
+    else:
+        if not _is_there(found, move):
+            raise NoSuitableHost(f"The VM {vm.moid} did not arrive on {move.host.name}.")
+    yield
+
+
+@step("Delete what stayed behind")
+def delete_left_behind(session: Session, vm: VirtualMachine, move: Move) -> Reversible[None]:
+    """Delete the old copy of a linked clone's parent, which no other VM was made from.
+
+    The VM runs at its destination: that this fails is told, but does not fail the migration.
+    """
+    try:
+        disks = vm.files().disks
+        used = {file for disk in disks for file in (disk.file_name, *disk.parents)}
+        left = [DatastorePath.parse(file) for file in sorted(move.loose_disks - used)]
+        for path in left:
+            session.virtual_disk_manager.delete(path, missing_ok=True)
+        for folder in {path.parent for path in left}:
+            with contextlib.suppress(FileNotFound):
+                if not session.browse(folder):
+                    session.file_manager.delete(folder)
+    except VMOpsError as failure:
+        log.warning("%s was moved, but disks may have stayed behind: %s", vm.moid, failure)
     yield
