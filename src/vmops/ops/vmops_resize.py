@@ -27,11 +27,12 @@ class ResizeMethods(EngineBase):
         timeout: float = 0,
         retry_interval: float = 0,
     ) -> None:
-        """Power off, and change to another size and place; see `vmops.ops.resize` for the steps.
+        """Power off, and change to another size and place.
 
         ``dest`` is the name of a host, a datastore or a cluster. With None, "", or the endpoint's
         own address, which is what Nova gives, the instance stays where it is. The guest may take
-        ``timeout`` seconds to shut down, looked at every ``retry_interval``.
+        ``timeout`` seconds to shut down, looked at every ``retry_interval``;
+        see `vmops.ops.resize.migrate_disk_and_power_off` for the steps.
         """
         uuid = border.instance_uuid(instance)
         request = ResizeRequest(
