@@ -20,6 +20,15 @@ WIRE_VERSION = "vim.version.v8_0_3_0"
 PRODUCT_VERSION = "8.0.3"
 
 
+_FORMS: dict[type, tuple[type, ...]] = {
+    vim.vslm.VStorageObjectManagerBase: (
+        vim.vslm.vcenter.VStorageObjectManager,
+        vim.vslm.host.VStorageObjectManager,
+    )
+}
+"""Managers that are of another type on a vCenter than on a host."""
+
+
 class ServiceInstance(ManagedObject):
     """Tells what the service is and which managers it has."""
 
@@ -51,8 +60,12 @@ class ServiceInstance(ManagedObject):
         return content
 
     def _one(self, wire_type: type) -> Any:
-        found = self.kernel.registry.of_wire_type(wire_type)
-        return next((obj.ref for obj in found if obj.owner is None), None)
+        for each in _FORMS.get(wire_type, (wire_type,)):
+            found = self.kernel.registry.of_wire_type(each)
+            for obj in found:
+                if obj.owner is None:
+                    return obj.ref
+        return None
 
     def _root_folder(self) -> Any:
         folders = self.kernel.registry.of_wire_type(vim.Folder)

@@ -1,4 +1,4 @@
-"""What watches the rest: events, figures, and the tickets that go with a machine's power."""
+"""Managers that stand on a complete inventory: events, figures, console tickets, volumes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from vmops.lab.objects.events import EventLog
 from vmops.lab.objects.performance_manager import PerformanceManager
 from vmops.lab.objects.performance_samples import PerformanceSamples
 from vmops.lab.objects.provisioning_checker import ProvisioningChecker
+from vmops.lab.objects.vstorage_object_manager import (
+    HostVStorageObjectManager,
+    VStorageObjectManager,
+)
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
@@ -28,5 +32,7 @@ def add_monitoring(kernel: Kernel) -> None:
     kernel.provide(samples)
     kernel.add(PerformanceManager(kernel, "ha-perfmgr" if esx else "PerfMgr", samples))
     samples.start()
+    manager = HostVStorageObjectManager if esx else VStorageObjectManager
+    kernel.add(manager(kernel, "ha-vstorage-object-manager" if esx else "VStorageObjectManager"))
     if not esx:
         kernel.add(ProvisioningChecker(kernel, "ProvChecker"))

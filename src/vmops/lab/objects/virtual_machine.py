@@ -12,6 +12,7 @@ from pyVmomi import vim, vmodl
 from vmops.lab.guest_tools import NO_TOOLS
 from vmops.lab.objects import (
     console_tickets,
+    first_class_attach,
     virtual_machine_clone,
     virtual_machine_destroy,
     virtual_machine_place,
@@ -268,6 +269,23 @@ class VirtualMachine(MachineWithSnapshots):
             lambda run: virtual_machine_clone.clone(self, folder, name, spec, run),
             cancelable=True,
         )
+
+    def AttachDisk_Task(
+        self,
+        diskId: Any,
+        datastore: Any,
+        controllerKey: int | None = None,
+        unitNumber: int | None = None,
+    ) -> Any:
+        """Attach a first class disk; see `first_class_attach.attach`."""
+        return self.start_task(
+            "attachDisk",
+            lambda _: first_class_attach.attach(self, diskId, datastore, controllerKey, unitNumber),
+        )
+
+    def DetachDisk_Task(self, diskId: Any) -> Any:
+        """Detach a first class disk; see `first_class_attach.detach`."""
+        return self.start_task("detachDisk", lambda _: first_class_attach.detach(self, diskId))
 
     def RelocateVM_Task(self, spec: Any, priority: Any = None) -> Any:
         """Move the machine, its guest running on; see `virtual_machine_relocate.relocate`."""

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.first_class_disks import forget_deleted, kept_disks
 from vmops.lab.objects.own_disks import own_disks
 from vmops.lab.objects.snapshot_disks import all_disk_files
 from vmops.lab.objects.virtual_machine_files import delete_own_files
@@ -30,14 +31,16 @@ async def destroy_unlocked(vm: VirtualMachine) -> None:
         vim.fault.InvalidPowerState: it is on.
     """
     refuse_if_on(vm)
-    kept = needed_by_others(vm)
+    store = vm.kernel.service(DiskStore)
     disks = list((await own_disks(vm)).parents)
+    kept = needed_by_others(vm) | await vm.kernel.blocking(kept_disks, store, disks)
     devices = vm.devices
     forget(vm)
     with storage_faults(vm.vmx):
         left = await vm.kernel.blocking(
-            delete_own_files, vm.kernel.service(DiskStore), vm.vmx, devices, disks, kept
+            delete_own_files, store, vm.vmx, devices, disks, kept
         )
+        await vm.kernel.blocking(forget_deleted, store, disks)
     for path in left:
         log.warning("%s could not be deleted with its virtual machine", path)
 

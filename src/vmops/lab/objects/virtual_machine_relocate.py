@@ -22,6 +22,7 @@ from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.events import EventLog
 from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.objects.first_class_disks import FirstClassDisks
 from vmops.lab.objects.hypervisor_calls import cancellable, hypervisor_faults
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.references import link, unlink
@@ -78,6 +79,7 @@ async def relocate(vm: VirtualMachine, spec: Any, run: TaskRun) -> None:
             raise
     finally:
         move.ports.release()
+    await vm.kernel.blocking(FirstClassDisks(store).follow, move.files.renamed_disks())
     await vm.kernel.blocking(move.files.finish, store)
     await virtual_machine_properties.refresh_files(vm)
     _tell_datastores(vm, datastores)

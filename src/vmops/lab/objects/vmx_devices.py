@@ -85,6 +85,8 @@ def _written(device: Any, folder: DatastorePath) -> Iterator[tuple[str, str]]:
         yield "deviceType", "disk"
         yield "fileName", vmx_file_name(DatastorePath.parse(device.backing.fileName), folder)
         yield "mode", str(device.backing.diskMode).replace("_", "-")
+        if device.vDiskId is not None:
+            yield "vDiskId", device.vDiskId.id
     elif isinstance(device, _Cdrom):
         yield from _written_cdrom(device, folder)
     elif isinstance(device, _device.VirtualEthernetCard):
@@ -217,7 +219,14 @@ def _read_drive(own: Entries, folder: DatastorePath) -> Any:
         backing = _device.VirtualDisk.FlatVer2BackingInfo(
             fileName=str(path_of(name, folder)), diskMode=mode
         )
-        return _device.VirtualDisk(key=-1, backing=backing, capacityInKB=0, capacityInBytes=0)
+        disk_id = own.take("vDiskId")
+        return _device.VirtualDisk(
+            key=-1,
+            backing=backing,
+            capacityInKB=0,
+            capacityInBytes=0,
+            vDiskId=vim.vslm.ID(id=disk_id) if disk_id else None,
+        )
     is_remote = own.take_bool("clientDevice")
     if kind == "cdrom-image":
         drive = _Cdrom.IsoBackingInfo(fileName=str(path_of(name, folder)))
