@@ -138,7 +138,7 @@ def snapshot(  # noqa: PLR0913 - what, whither, and who is told
             made, quiesced = run(take_snapshot(engine.session, subject, observe))
             update_task_state(task_state=IMAGE_UPLOADING, expected_state=IMAGE_PENDING_UPLOAD)
             image = run(upload_disk(engine, images, subject, made, name, observe))
-            run(delete_snapshot(made, observe))
+            run(delete_snapshot(engine.session, subject, made, observe))
         return SnapshotResult(image=image, quiesced=quiesced)
 
     return with_vm(engine.session, instance_uuid, do)
@@ -289,7 +289,14 @@ def _upload_copy(
 
 
 @step("Delete the snapshot")
-def delete_snapshot(made: Snapshot, observe: Observer) -> Reversible[None]:
-    """Let the VM write to one chain again."""
-    made.remove(missing_ok=True, observe=observe)
+def delete_snapshot(
+    session: Session, subject: _Subject, made: Snapshot, observe: Observer
+) -> Reversible[None]:
+    """Let the VM write to one chain again; asked once more if the answer got lost."""
+    try:
+        made.remove(missing_ok=True, observe=observe)
+    except ConnectionLost as lost:
+        log.warning("asking again to remove the snapshot of %s: %s", subject.vm.moid, lost)
+        settle(session, subject.vm.moref)
+        made.remove(missing_ok=True, observe=observe)
     yield
