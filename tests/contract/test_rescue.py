@@ -197,6 +197,17 @@ def root_to_volume(bench: Bench, instance: Instance) -> str:
     return volume
 
 
+@needs(Capability.LINKED_CLONES)
+def test_an_instance_with_snapshots_is_rescued_too(bench: Bench) -> None:
+    instance = in_state(bench, ON)
+    second_view.finished(bench.vm(instance).CreateSnapshot_Task("one", "", False, False))
+    root = bench.root_disk(instance).backing.fileName
+    rescue(bench, instance)
+    assert [disk.backing.fileName for disk in disks(bench, instance)][0] == root
+    bench.ops.unrescue(instance)
+    assert [disk.backing.fileName for disk in disks(bench, instance)] == [root]
+
+
 # States
 
 

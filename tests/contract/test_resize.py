@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -369,25 +368,32 @@ def test_what_cannot_begin_until_a_resize_is_settled(bench: Bench, name: str) ->
     assert size(bench, instance) == (1, MEMORY_MIB)
 
 
-@needs(Capability.CONTROL)
+@needs(Capability.DISK_GROWTH)
 def test_a_disk_with_snapshots_does_not_grow(bench: Bench) -> None:
     instance = in_state(bench, ON)
-    vm = bench.vm(instance)
-    snapshot = vim.vm.SnapshotTree(
-        snapshot=vim.vm.Snapshot("snapshot-1"),
-        vm=vm,
-        name="one",
-        description="",
-        createTime=datetime.now(UTC),
-        state="poweredOn",
-        quiesced=False,
-    )
-    tree = vim.vm.SnapshotInfo(rootSnapshotList=[snapshot])
-    bench.backend.change(vm, {"snapshot": tree})  # type: ignore[attr-defined]
+    second_view.finished(bench.vm(instance).CreateSnapshot_Task("one", "", False, False))
+    before = bench.world()
     with pytest.raises(InvalidState, match="snapshots"):
         migrate(bench, instance, WITH_DISK)
-    bench.backend.change(vm, {"snapshot": None})  # type: ignore[attr-defined]
-    assert bench.power(instance) == ON
+    assert bench.world() == before
+    resize(bench, instance)
+    revert(bench, instance)
+    assert size(bench, instance) == (1, MEMORY_MIB)
+
+
+@needs(Capability.DISK_GROWTH)
+def test_a_new_disk_with_snapshots_is_not_thrown_away(bench: Bench) -> None:
+    instance = in_state(bench, ON)
+    resize(bench, instance, WITH_DISK)
+    vm = bench.vm(instance)
+    second_view.finished(vm.CreateSnapshot_Task("one", "", False, False))
+    before = bench.world()
+    with pytest.raises(InvalidState, match="snapshots"):
+        revert(bench, instance)
+    assert bench.world() == before
+    second_view.finished(vm.RemoveAllSnapshots_Task(consolidate=True))
+    revert(bench, instance)
+    assert size(bench, instance) == (1, MEMORY_MIB)
 
 
 @needs(Capability.CONTROL)
