@@ -203,7 +203,7 @@ def test_an_instance_with_snapshots_is_rescued_too(bench: Bench) -> None:
     second_view.finished(bench.vm(instance).CreateSnapshot_Task("one", "", False, False))
     root = bench.root_disk(instance).backing.fileName
     rescue(bench, instance)
-    assert [disk.backing.fileName for disk in disks(bench, instance)][0] == root
+    assert disks(bench, instance)[0].backing.fileName == root
     bench.ops.unrescue(instance)
     assert [disk.backing.fileName for disk in disks(bench, instance)] == [root]
 
