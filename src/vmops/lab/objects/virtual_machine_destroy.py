@@ -37,9 +37,7 @@ async def destroy_unlocked(vm: VirtualMachine) -> None:
     devices = vm.devices
     forget(vm)
     with storage_faults(vm.vmx):
-        left = await vm.kernel.blocking(
-            delete_own_files, store, vm.vmx, devices, disks, kept
-        )
+        left = await vm.kernel.blocking(delete_own_files, store, vm.vmx, devices, disks, kept)
         await vm.kernel.blocking(forget_deleted, store, disks)
     for path in left:
         log.warning("%s could not be deleted with its virtual machine", path)
