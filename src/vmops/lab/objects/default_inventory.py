@@ -147,6 +147,7 @@ def _add_compute(kernel: Kernel, ids: _Ids, datacenter: Datacenter) -> ComputeRe
         )
         _add_browser(kernel, host)
         kernel.add(host.network_system)
+        kernel.add(host.storage_system)
         kernel.add(host)
         link(kernel, compute, "host", host.ref)
     return compute

@@ -9,6 +9,7 @@ from pyVmomi import vim, vmodl
 
 from vmops.lab.objects import host_hardware, host_service
 from vmops.lab.objects.host_network_system import HostNetworkSystem
+from vmops.lab.objects.host_storage_system import HostStorageSystem
 from vmops.lab.objects.managed_entity import ManagedEntity
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ class HostSystem(ManagedEntity):
         self.is_entering = False
         """Whether the host is on its way into maintenance mode."""
         self.network_system = HostNetworkSystem(kernel, network_system_moid, host=self)
-        manager = vim.host.ConfigManager(networkSystem=self.network_system.ref)
+        self.storage_system = HostStorageSystem(kernel, f"storageSystem-{moid}")
+        manager = vim.host.ConfigManager(
+            networkSystem=self.network_system.ref, storageSystem=self.storage_system.ref
+        )
         self.properties.update(
             runtime=vim.host.RuntimeInfo(
                 connectionState="connected",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
@@ -45,7 +45,6 @@ class LiveChange:
     changes: Sequence[Any]
     extensions: list[DiskExtension]
     _undo: list[_Step] = field(default_factory=list)
-    _before: Machine | None = None
 
     async def apply(self) -> None:
         """Change the guest; on failure it is as before.
@@ -94,8 +93,10 @@ class LiveChange:
         nics_gone, nics_come = _difference(before.nics, after.nics, _same_nic)
         segments = {each.name: each for each in (*before.segments, *after.segments)}
         for nic in nics_gone:
+            # A guest that does not let go of a card keeps it, and its cable.
+            self._undo.append(_step(hypervisor.set_link, key, nic.key, connected=nic.connected))
             await hypervisor.detach_nic(key, nic.key)
-            self._undo.append(_step(hypervisor.attach_nic, key, nic, segments[nic.segment]))
+            self._undo[-1] = _step(hypervisor.attach_nic, key, nic, segments[nic.segment])
         for disk in come:
             await self._attaching(disk, controllers)()
             self._undo.append(_step(hypervisor.detach_disk, key, disk.key))
@@ -124,7 +125,11 @@ class LiveChange:
                 self._undo.append(_step(hypervisor.set_link, key, nic.key, connected=nic.connected))
         if any(nic.segment != now.segment for nic, now in kept):
             await hypervisor.migrate(key, after)
-            self._before = before
+            segments = {nic.key: nic.segment for nic, _ in kept}
+            nics = [replace(nic, segment=segments.get(nic.key, nic.segment)) for nic in after.nics]
+            known = {each.name: each for each in (*before.segments, *after.segments)}
+            back = replace(after, nics=tuple(nics), segments=tuple(known.values()))
+            self._undo.append(_step(hypervisor.migrate, key, back))
 
     async def _show_console(self) -> None:
         was = await remote_display.change(self.vm, self.config)

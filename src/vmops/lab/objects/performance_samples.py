@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.objects.performance_counters import Values
     from vmops.lab.objects.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
 
 INTERVAL_S = 20
 """How often an ESXi host takes samples."""
@@ -51,6 +54,7 @@ class PerformanceSamples:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._histories: dict[str, _History] = {}
+        self._taking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -67,7 +71,13 @@ class PerformanceSamples:
     async def _run(self) -> None:
         while True:
             for vm in list(self._kernel.registry.of_wire_type(vim.VirtualMachine)):
-                await self.take(cast("VirtualMachine", vm))
+                try:
+                    await self.take(cast("VirtualMachine", vm))
+                except Exception:  # one machine that cannot be looked at is not all of them
+                    log.exception("no sample of %s", vm.moid)
+            for moid in [each for each in self._taking if each not in self._kernel.registry]:
+                self._histories.pop(moid, None)
+                del self._taking[moid]
             await asyncio.sleep(INTERVAL_S)
 
     async def take(self, vm: VirtualMachine, *, at_least_every_s: float = 0.0) -> None:
@@ -75,9 +85,13 @@ class PerformanceSamples:
 
         One that does not run has none, and loses those it had.
         """
-        if vm.power_state != "poweredOn":
+        if vm.power_state != "poweredOn" or not vm.is_accessible:
             self._histories.pop(vm.moid, None)
             return
+        async with self._taking[vm.moid]:  # readings must follow each other in time
+            await self._take(vm, at_least_every_s)
+
+    async def _take(self, vm: VirtualMachine, at_least_every_s: float) -> None:
         history = self._histories.get(vm.moid)
         now = time.monotonic()
         boot_time = vm.properties["runtime"].bootTime

@@ -22,6 +22,7 @@ from vmops.lab.storage.relocating import (
     bring_link,
     make_twin,
     occupied,
+    remove,
 )
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,8 @@ class FilePlan:
     disks: tuple[DiskMove, ...]
     branches: tuple[tuple[LinkMove, DatastorePath | None], ...] = ()
     """Disks that only snapshots have, each with what it stands on afterwards, parents first."""
-    made: list[DatastorePath] = field(default_factory=list)
-    """Disks at the new place."""
+    made: list[LinkMove] = field(default_factory=list)
+    """Those of the disks that are at the new place."""
     home_files: list[tuple[DatastorePath, DatastorePath]] = field(default_factory=list)
     """The machine's other files, old and new name, that are at both places."""
     folders: list[Path] = field(default_factory=list)
@@ -139,7 +140,7 @@ class FilePlan:
     ) -> None:
         volumes = store.volumes
         for link, parent in disk.parents():
-            if link.target in self.made:
+            if link in self.made:
                 continue  # two disks may stand on the same one
             with storage_faults(link.target):
                 self._make_folder(store, link.target.parent)
@@ -162,7 +163,7 @@ class FilePlan:
                 else:
                     self._bring(store, link, parent, watched)
                     continue
-                self.made.append(link.target)
+                self.made.append(link)
 
     def _bring(
         self, store: DiskStore, link: LinkMove, parent: DatastorePath | None, watched: Watched
@@ -177,7 +178,7 @@ class FilePlan:
                 stays=link.stays,
                 watched=watched,
             )
-        self.made.append(link.target)
+        self.made.append(link)
 
     def bring_home(self, store: DiskStore, devices: Sequence[Any], *, running: bool) -> None:
         """Let the machine's other files be at the new place too; the .vmx is written. Blocking.
@@ -210,11 +211,11 @@ class FilePlan:
 
     def undo(self, store: DiskStore, *, keep: Collection[DatastorePath] = ()) -> None:
         """Delete what is at the new place, but for disks in ``keep``. Blocking."""
-        for path in reversed(self.made):
-            if path not in keep:
+        for link in reversed(self.made):
+            if link.target not in keep:
                 with suppress(StorageError, OSError):
-                    store.delete(path)
-        self.made = [path for path in self.made if path in keep]
+                    remove(store, link.target, link.source)
+        self.made = [link for link in self.made if link.target in keep]
         if self.moves_home:
             for path in (*(target for _, target in self.home_files), self.home):
                 with suppress(StorageError, OSError):
@@ -230,7 +231,7 @@ class FilePlan:
             if link.stays or not store.volumes.resolve(link.source).exists():
                 continue
             try:
-                store.delete(link.source)
+                remove(store, link.source, link.target)
             except (StorageError, OSError) as error:
                 log.warning("%s stays: %s", link.source, error)
             self._drop_folder(store, link.source.parent)

@@ -69,9 +69,11 @@ async def relocate(vm: VirtualMachine, spec: Any, run: TaskRun) -> None:
     source = vm.host
     datastores = move.files.datastores()
     try:
-        await _bring(vm, move, store, run)
+        # What is made ready for a guest is empty until the guest has brought its content.
+        is_running = vm.power_state == ON
+        await _bring(vm, move, store, run, is_running=is_running)
         try:
-            if vm.power_state == ON:
+            if is_running:
                 await _move_guest(vm, move, store, run)
             await _switch(vm, move, store)
         except BaseException:
@@ -86,7 +88,9 @@ async def relocate(vm: VirtualMachine, spec: Any, run: TaskRun) -> None:
     vm.kernel.service(EventLog).moved(vm, source, datastores)
 
 
-async def _bring(vm: VirtualMachine, move: Relocation, store: DiskStore, run: TaskRun) -> None:
+async def _bring(
+    vm: VirtualMachine, move: Relocation, store: DiskStore, run: TaskRun, *, is_running: bool
+) -> None:
     """Make the new place ready."""
     loop = asyncio.get_running_loop()
 
@@ -94,13 +98,12 @@ async def _bring(vm: VirtualMachine, move: Relocation, store: DiskStore, run: Ta
         loop.call_soon_threadsafe(run.progress, percent // 2)
 
     watched = Watched(progress=show, cancelled=lambda: run.cancelled)
-    running = vm.power_state == ON
     plain = [each for each in vm.devices if not isinstance(each, _device.VirtualDisk)]
 
     def bring() -> None:
-        move.files.prepare(store, running=running, watched=watched)
+        move.files.prepare(store, running=is_running, watched=watched)
         try:
-            move.files.bring_home(store, plain, running=running)
+            move.files.bring_home(store, plain, running=is_running)
         except BaseException:
             move.files.undo(store)
             raise

@@ -20,7 +20,8 @@ from vmops.lab.storage.chains import (
     provisioning_entries,
 )
 from vmops.lab.storage.descriptor import NO_PARENT_CID, SECTOR, Descriptor, Extent
-from vmops.lab.storage.errors import InvalidDisk, host_errors
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.errors import InvalidDisk, StorageError, host_errors
 from vmops.lab.storage.layers import Cancelled, DiskFile, Progress, RawLayer, flattened
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.placing import FlatPlan, NewDisk, bring_file, data_path, fill_flat
@@ -122,6 +123,31 @@ def make_twin(
     with NewDisk(volumes, target, data) as new:
         fill_flat(new, plan, [], None, None)
         new.publish(_flat(link, data, plan.provisioning))
+
+
+def remove(store: DiskStore, path: DatastorePath, twin: DatastorePath) -> None:
+    """Delete a disk at one of the two places it was at.
+
+    Where both have the same data under two names a guest may hold it, at the other place.
+
+    Raises:
+        FileInUse: a guest has this very disk.
+        FileMissing, InvalidDisk: as `load_link`.
+    """
+    link = load_link(store.volumes, path)
+    if not _is_same(link, store.volumes, twin):
+        store.delete(path)
+        return
+    for name in reversed(link.files):
+        with host_errors(name, name.datastore):
+            store.volumes.resolve(name).unlink(missing_ok=True)
+
+
+def _is_same(link: Link, volumes: Volumes, twin: DatastorePath) -> bool:
+    try:
+        return link.data_file.samefile(load_link(volumes, twin).data_file)
+    except (OSError, StorageError):
+        return False
 
 
 def occupied(volumes: Volumes, path: DatastorePath) -> int:

@@ -135,3 +135,18 @@ def test_a_check_says_what_would_stop_a_move(own, name):
     assert isinstance(result.error[0], vim.fault.InvalidPowerState)
     with pytest.raises(vmodl.fault.NotSupported):
         checker.QueryVMotionCompatibilityEx_Task([vm], [second])
+
+
+def test_a_host_has_no_storage_adapters(own):
+    first, _ = hosts(own)
+    storage = first.configManager.storageSystem
+
+    storage.RescanAllHba()
+    assert list(storage.storageDeviceInfo.hostBusAdapter) == []
+    target = vim.host.InternetScsiHba.SendTarget(address="192.0.2.1")
+    for ask in (
+        lambda: storage.UpdateSoftwareInternetScsiEnabled(True),
+        lambda: storage.AddInternetScsiSendTargets("vmhba64", [target]),
+    ):
+        with pytest.raises(vmodl.fault.NotSupported):
+            ask()

@@ -176,6 +176,25 @@ def test_a_failure_leaves_guest_and_files_as_they_were(client, vm, name, monkeyp
     assert len(of_type(vm, device.VirtualDisk)) == 1
 
 
+@pytest.mark.parametrize("method", ["serve_vnc", "detach_nic"])
+def test_a_failure_leaves_cards_where_they_were(client, vm, monkeypatch, method):
+    [card] = of_type(vm, device.VirtualEthernetCard)
+    client.reconfigure(vm, standard_nic())
+    held, group = machine(client, vm), client.network("dv-net")
+    moved = type(card)(key=card.key, backing=distributed_nic(group).device.backing)
+    broken(client, monkeypatch, method)
+    options = {"RemoteDisplay.vnc.enabled": "TRUE", "RemoteDisplay.vnc.password": "secret"}
+    changes = [change("edit", moved)]
+    if method == "detach_nic":
+        changes.append(change("remove", of_type(vm, device.VirtualEthernetCard)[1]))
+
+    with pytest.raises(vim.fault.GenericVmConfigFault, match="cable"):
+        client.reconfigure(vm, *changes, extraConfig=extra(**options))
+
+    assert machine(client, vm).nics == held.nics
+    assert vm not in group.vm
+
+
 def test_a_disk_in_another_machine_is_refused(client, vm, name):
     other = client.create(f"{name}-2", scsi())
     client.result(other.PowerOnVM_Task())

@@ -172,3 +172,44 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def test_a_guest_with_snapshots_moves_whole(client, name):
+    vm = booted(client, name)
+    client.result(vm.CreateSnapshot_Task("a", "", False, False))
+    before = ticks(client, vm, 10)
+
+    spec = vim.vm.RelocateSpec(host=hosts(client)[1], datastore=datastore(client, "datastore2"))
+    client.result(vm.RelocateVM_Task(spec))
+
+    went_on(client, vm, before)
+    assert names(client.file(f"[datastore1] {name}/x").parent) is None
+    assert not client.file(f"[datastore1] {name}-disk.vmdk").exists()
+    assert not client.file(f"[datastore1] {name}-disk-flat.vmdk").exists()
+    client.result(vm.RemoveAllSnapshots_Task())
+    [held] = of_type(vm, device.VirtualDisk)
+    assert held.backing.parent is None
+    assert held.backing.fileName.startswith("[datastore2]")
+    client.result(vm.PowerOffVM_Task())
+
+
+def test_a_guest_that_ends_on_the_way_keeps_its_content(client, name, monkeypatch):
+    vm = booted(client, name)
+    hypervisor = client.lab.kernel.hypervisor
+    real = hypervisor.mirror_disk
+
+    async def mirror_the_dead(key, *arguments):
+        await hypervisor.power_off(key)
+        return await real(key, *arguments)
+
+    monkeypatch.setattr(hypervisor, "mirror_disk", mirror_the_dead)
+    with pytest.raises(vim.fault.GenericVmConfigFault):
+        client.result(
+            vm.RelocateVM_Task(vim.vm.RelocateSpec(datastore=datastore(client, "datastore2")))
+        )
+
+    [held] = of_type(vm, device.VirtualDisk)
+    assert held.backing.fileName == f"[datastore1] {name}-disk.vmdk"
+    flat = client.file(f"[datastore1] {name}-disk-flat.vmdk")
+    assert boot_count(flat.read_bytes()) == 1
+    assert names(client.file(f"[datastore2] {name}/x").parent) is None
