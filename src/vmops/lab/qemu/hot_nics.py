@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from vmops.lab.hypervisor import HypervisorError, Nic, Segment
-from vmops.lab.qemu.argv.ports import nic_backend, nic_device
+from vmops.lab.qemu.argv.ports import hot_nic_backend, nic_device
 from vmops.lab.qemu.argv.slots import slot_of
 from vmops.lab.qemu.capabilities import capabilities
 from vmops.lab.qemu.guest import Guest
@@ -28,7 +28,7 @@ async def attach_nic(guest: Guest, nic: Nic, segment: Segment, segments: Segment
         name = f"segment-{nic.key}"
         with await segments.connect(segment, await capabilities()) as connection:
             await qmp.execute("getfd", {"fdname": name}, descriptor=connection.fileno())
-        await qmp.execute("netdev_add", nic_backend(nic, name))
+        await qmp.execute("netdev_add", hot_nic_backend(nic, name))
         try:
             await qmp.execute("device_add", nic_device(nic, slot_of(nic)))
             if not nic.connected:

@@ -64,20 +64,29 @@ def nics(machine: Machine, host: Host) -> Sequence[str]:
     order = boot_indexes(machine)
     arguments: list[str] = []
     for nic in sorted(machine.nics, key=lambda nic: nic.key):
-        arguments += structured("-netdev", **nic_backend(nic, str(host.nic_descriptors[nic.key])))
+        arguments += structured("-netdev", **nic_backend(nic, host.nic_descriptors[nic.key]))
         device = nic_device(nic, slots[nic.key])
         arguments += structured("-device", **device, bootindex=order[nic.key])
     return arguments
 
 
-def nic_backend(nic: Nic, descriptor: str) -> dict[str, Any]:
-    """Return what leads from a card to its segment; ``descriptor`` is a number or a name."""
+def nic_backend(nic: Nic, descriptor: int) -> dict[str, Any]:
+    """Return what leads from a card to its segment, for a guest that is started."""
     return {
         "type": "stream",
         "id": f"segment-{nic.key}",
         "server": False,
-        "addr": {"type": "fd", "str": descriptor},
+        "addr": {"type": "fd", "str": str(descriptor)},
     }
+
+
+def hot_nic_backend(nic: Nic, descriptor_name: str) -> dict[str, Any]:
+    """Return the same for a guest that runs, whose monitor was given the descriptor by this name.
+
+    QEMU 7.2 looks up a stream's descriptor in a thread that knows no monitor, and so no names; its
+    older back end of this kind, which speaks the same, does it at once.
+    """
+    return {"type": "socket", "id": f"segment-{nic.key}", "fd": descriptor_name}
 
 
 def nic_device(nic: Nic, slot: int) -> dict[str, Any]:
