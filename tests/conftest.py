@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ hypothesis.settings.load_profile("vmops")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the process that controls the run; workers of xdist inherit its environment."""
+    # A shell starts what it puts into the background with Ctrl-C ignored, and all that comes of it
+    # inherits that: tests of interruptions need it heeded.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not is_worker(config):
         config.stash[HOME] = Path(tempfile.mkdtemp(prefix="vmops-tests-"))
         os.environ.update(environment(config.stash[HOME]))

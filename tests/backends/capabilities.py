@@ -31,4 +31,6 @@ class Capability(StrEnum):
     CONSOLES = "consoles of running machines"
     COUNTED_CALLS = "calls counted at the server"
     CONTROL = "states set from outside"
+    UNTOUCHED_DISKS = "disks that no guest writes to"
+    HOT_UNPLUG = "cards that come out while it runs"
     GUEST = "a guest that runs"

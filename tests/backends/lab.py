@@ -28,7 +28,10 @@ LACKS: dict[str, Mapping[Capability, str]] = {
         Capability.DISTRIBUTED_NETWORK: "a single ESXi has no distributed switch",
         Capability.TWO_DATASTORES: "it has one datastore",
     },
-    "qemu": {},
+    "qemu": {
+        Capability.UNTOUCHED_DISKS: "its guest counts its boots on its disk",
+        Capability.HOT_UNPLUG: "its guest of one sector does not let go of a card",
+    },
 }
 
 

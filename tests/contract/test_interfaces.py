@@ -128,6 +128,7 @@ def test_a_nic_that_was_disconnected_is_connected(bench: Bench, state: str) -> N
     assert nic.connectable.connected or state == OFF
 
 
+@needs(Capability.HOT_UNPLUG)
 @pytest.mark.parametrize("state", [OFF, ON])
 def test_what_is_unplugged_is_gone_and_the_rest_stays(bench: Bench, state: str) -> None:
     vifs = [a_vif(bench, number) for number in range(3)]
@@ -149,6 +150,7 @@ def test_what_is_not_there_is_unplugged_already(bench: Bench) -> None:
     assert (macs(bench, instance), version(bench, instance)) == (MACS[:1], before)
 
 
+@needs(Capability.HOT_UNPLUG)
 @pytest.mark.parametrize("state", [OFF, ON])
 def test_one_interface_is_attached_and_detached(bench: Bench, state: str) -> None:
     instance = spawned(bench, state, a_vif(bench, 0))
@@ -214,7 +216,7 @@ def test_a_suspended_instance_keeps_its_nics(bench: Bench) -> None:
     assert bench.world() == before
 
 
-@needs(Capability.COUNTED_CALLS)
+@needs(Capability.COUNTED_CALLS, Capability.HOT_UNPLUG)
 @pytest.mark.parametrize("state", [OFF, ON])
 def test_a_change_is_one_reconfiguration_and_none_is_none(bench: Bench, state: str) -> None:
     vifs = [a_vif(bench, number) for number in range(3)]

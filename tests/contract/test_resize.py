@@ -192,7 +192,7 @@ def test_a_flavor_that_cannot_be_is_refused_before_anything(
 # The disk
 
 
-@needs(Capability.DISK_GROWTH, Capability.DISK_BYTES)
+@needs(Capability.DISK_GROWTH, Capability.DISK_BYTES, Capability.UNTOUCHED_DISKS)
 @pytest.mark.parametrize("linked", [True, False], ids=["linked", "full"])
 def test_the_root_disk_grows_and_keeps_its_bytes(bench: Bench, linked: bool) -> None:
     instance = bench.spawn(linked_clone=linked)
@@ -206,7 +206,7 @@ def test_the_root_disk_grows_and_keeps_its_bytes(bench: Bench, linked: bool) -> 
     assert disks_of(bench, instance) == {path.rpartition("/")[2]}
 
 
-@needs(Capability.DISK_GROWTH, Capability.DISK_BYTES)
+@needs(Capability.DISK_GROWTH, Capability.DISK_BYTES, Capability.UNTOUCHED_DISKS)
 @pytest.mark.parametrize("linked", [True, False], ids=["linked", "full"])
 def test_the_old_disk_is_kept_until_it_is_confirmed(bench: Bench, linked: bool) -> None:
     instance = bench.spawn(linked_clone=linked)
@@ -396,7 +396,7 @@ def test_a_new_disk_with_snapshots_is_not_thrown_away(bench: Bench) -> None:
     assert size(bench, instance) == (1, MEMORY_MIB)
 
 
-@needs(Capability.CONTROL)
+@needs(Capability.CONTROL, Capability.UNTOUCHED_DISKS)
 @pytest.mark.parametrize("tools", ["running", ""])
 def test_the_guest_is_asked_to_shut_down_where_there_is_time(bench: Bench, tools: str) -> None:
     instance = bench.spawn(extra_config={"vmops.lab.tools": tools} if tools else {})
@@ -485,7 +485,12 @@ def test_it_goes_to_another_host(bench: Bench, way: str) -> None:
     assert bench.power(instance) == ON
 
 
-@needs(Capability.TWO_DATASTORES, Capability.DISK_BYTES, Capability.DISK_GROWTH)
+@needs(
+    Capability.TWO_DATASTORES,
+    Capability.DISK_BYTES,
+    Capability.DISK_GROWTH,
+    Capability.UNTOUCHED_DISKS,
+)
 @pytest.mark.parametrize("linked", [True, False], ids=["linked", "full"])
 @pytest.mark.parametrize("way", ["confirm", "revert"])
 def test_it_goes_to_another_datastore_and_grows_there(bench: Bench, way: str, linked: bool) -> None:

@@ -69,7 +69,8 @@ class Shell:
         self.type(f"{{ {command}; }} > /run/out 2>&1; echo be''gin; cat /run/out; echo e''nd")
         await self.wait_for(r"begin\r*\n", seconds=60)
         output = (await self.wait_for(r"(?s)(.*?)end\r*\n", seconds=60)).group(1)
-        return output.replace("\r", "").strip()
+        lines = output.replace("\r", "").splitlines()
+        return "\n".join(line for line in lines if not line.startswith("vmops-guest:")).strip()
 
     def close(self) -> None:
         self._writer.close()

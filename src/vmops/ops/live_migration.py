@@ -111,6 +111,12 @@ def check_destination(
     engine: Engine, vm: VirtualMachine, instance_uuid: str, dest: str, block_migration: bool
 ) -> Reversible[Move]:
     """Refuse what cannot succeed, before anything is moved."""
+    yield _plan_move(engine, vm, instance_uuid, dest, block_migration)
+
+
+def _plan_move(
+    engine: Engine, vm: VirtualMachine, instance_uuid: str, dest: str, block_migration: bool
+) -> Move:
     inventory = engine.session.inventory
     host = next((h for h in inventory.hosts() if h.name == dest), None)
     if host is None:
@@ -137,8 +143,7 @@ def check_destination(
     datastores = {d.name: d for d in inventory.datastores() if d.moid in present}
     if not block_migration:
         _require_mounted(datastores.values(), host, "Migrate with the disks (block migration).")
-        yield Move(host=host, cluster=cluster, datastore=None)
-        return
+        return Move(host=host, cluster=cluster, datastore=None)
     # What they note of disks names the datastore where those are.
     refuse_rescued(name, files.extra_config)
     refuse_resized(name, files.extra_config)
@@ -152,7 +157,7 @@ def check_destination(
     _require_mounted([datastores[each] for each in logs], host, "The serial log stays there.")
     own = {_datastore_of(disk.file_name) for disk in files.disks if disk.key not in volumes}
     own.add(_datastore_of(files.vmx))
-    yield Move(
+    return Move(
         host=host,
         cluster=cluster,
         datastore=_target_datastore(engine, host, cluster, own),

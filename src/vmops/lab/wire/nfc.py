@@ -117,16 +117,19 @@ class _Nfc:
         length = request.content_length or 0
         await self._kernel.blocking(volumes.require, disk.path.datastore, length)
         digests = _digests(disk)
-        writer = await self._kernel.blocking(
-            lambda: volumes.open_for_write(beside, atomic=False, replace=False)
-        )
-
-        def write(block: bytes) -> None:
-            for digest in digests.values():
-                digest.update(block)
-            writer.write(block)
-
         try:
+            # An abort must not overtake the thread that makes the file, or the file would stay.
+            writer = await _to_its_end(
+                self._kernel.blocking(
+                    lambda: volumes.open_for_write(beside, atomic=False, replace=False)
+                )
+            )
+
+            def write(block: bytes) -> None:
+                for digest in digests.values():
+                    digest.update(block)
+                writer.write(block)
+
             try:
                 size = await receive(request, write)
                 disk.is_on_the_wire = False
