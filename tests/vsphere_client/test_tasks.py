@@ -53,7 +53,7 @@ def test_progress_reaches_the_observer(slow_lab):
         session.file_manager.make_directory(folder)
         disks = session.virtual_disk_manager
         try:
-            disks.create(folder.joined("a.vmdk"), 8 * MIB, "thick")
+            disks.create(folder.joined("a.vmdk"), 64 * MIB, "thick")
             disks.copy(folder.joined("a.vmdk"), folder.joined("b.vmdk"), observe=events.append)
         finally:
             session.file_manager.delete(folder)
