@@ -1,0 +1,84 @@
+"""The state of things does not allow it. See `vmops.errors` for the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmops.errors.base import VMOpsError
+
+
+class Conflict(VMOpsError):
+    """The state of things does not allow what was asked."""
+
+
+class AlreadyExists(Conflict):
+    """Something of this name or identity is there already."""
+
+
+class InstanceExists(AlreadyExists):
+    """A virtual machine with this instance UUID is there; it was not touched."""
+
+    def __init__(self, instance_uuid: str, name: str = "") -> None:
+        super().__init__(instance_uuid, name)
+        self.instance_uuid = instance_uuid
+        self.name = name
+
+    def __str__(self) -> str:
+        called = f" (called {self.name!r})" if self.name else ""
+        return f"There is an instance {self.instance_uuid} already{called}; it was not touched."
+
+
+class DuplicateName(AlreadyExists):
+    """The folder has a child of this name."""
+
+
+class FileAlreadyExists(AlreadyExists):
+    """The datastore has a file of this name."""
+
+
+class InvalidPowerState(Conflict):
+    """The virtual machine is in a power state in which this cannot be done."""
+
+
+class InstancePowerOffFailure(InvalidPowerState):
+    """The instance cannot be powered off in its state."""
+
+
+class InstanceRebootFailure(InvalidPowerState):
+    """The instance is not powered on, so it cannot be rebooted."""
+
+
+class InstanceResumeFailure(InvalidPowerState):
+    """The instance is not suspended, so it cannot be resumed."""
+
+
+class InstanceSuspendFailure(InvalidPowerState):
+    """The instance is not powered on, so it cannot be suspended."""
+
+
+class InvalidState(Conflict):
+    """The instance is rescued, being resized or the like, and this cannot be done meanwhile."""
+
+
+class MigrationPreCheckFailed(Conflict):
+    """The destination cannot take the instance as things are; nothing was moved."""
+
+
+class Busy(Conflict):
+    """Another operation is running on the object; the message says which and since when."""
+
+
+class FileLocked(Conflict):
+    """The file is in use by a virtual machine."""
+
+
+class LeftBehind(Conflict):
+    """Something could not be removed; ``leftovers`` names each thing that is still there."""
+
+    def __init__(self, what: str, leftovers: Sequence[str]) -> None:
+        super().__init__(what, tuple(leftovers))
+        self.what = what
+        self.leftovers = tuple(leftovers)
+
+    def __str__(self) -> str:
+        return f"{self.what} Left behind: {'; '.join(self.leftovers)}."

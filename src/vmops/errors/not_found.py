@@ -1,0 +1,106 @@
+"""What a caller named is not there. See `vmops.errors` for the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmops.errors.base import VMOpsError
+
+
+class NotFound(VMOpsError):
+    """Something named by the caller does not exist."""
+
+
+class InstanceNotFound(NotFound):
+    """No virtual machine has this instance UUID."""
+
+    def __init__(self, instance_uuid: str) -> None:
+        super().__init__(instance_uuid)
+        self.instance_uuid = instance_uuid
+
+    def __str__(self) -> str:
+        return f"There is no instance {self.instance_uuid}."
+
+
+class _NamedNotFound(NotFound):
+    kind = "object"
+
+    def __init__(self, name: str, available: Sequence[str] = ()) -> None:
+        super().__init__(name, tuple(available))
+        self.name = name
+        self.available = tuple(available)
+
+    def __str__(self) -> str:
+        there = f" There is: {', '.join(sorted(self.available))}." if self.available else ""
+        return f"There is no {self.kind} {self.name!r}.{there}"
+
+
+class ImageNotFound(_NamedNotFound):
+    """The image store has no such image; ``available`` names some that it has."""
+
+    kind = "image"
+
+
+class DatastoreNotFound(_NamedNotFound):
+    """No datastore has this name."""
+
+    kind = "datastore"
+
+
+class NoSuitableDatastore(DatastoreNotFound):
+    """No datastore may be used; ``rejected`` gives a reason for each that was looked at."""
+
+    def __init__(self, wanted: str, rejected: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(wanted)
+        self.rejected = tuple(rejected)
+
+    def __str__(self) -> str:
+        reasons = "".join(f" {datastore}: {reason}." for datastore, reason in self.rejected)
+        return f"No datastore is suitable for {self.name}.{reasons}"
+
+
+class NetworkNotFound(_NamedNotFound):
+    """No port group has this name where the instance goes."""
+
+    kind = "network"
+
+
+class ClusterNotFound(_NamedNotFound):
+    """No cluster has this name."""
+
+    kind = "cluster"
+
+
+class HostNotFound(_NamedNotFound):
+    """No host has this name."""
+
+    kind = "host"
+
+
+class FileNotFound(_NamedNotFound):
+    """The datastore has no such file."""
+
+    kind = "file"
+
+
+class NotRescued(NotFound):
+    """The instance is not rescued, so there is nothing to take back."""
+
+
+class NotResized(NotFound):
+    """The instance is not being resized, so there is nothing to finish or to take back."""
+
+
+class NoRootDisk(NotFound):
+    """The instance has no disk that it boots from."""
+
+
+class ManagedObjectNotFound(NotFound):
+    """The server does not know the managed object (any more); ``moref`` is "Type:moid"."""
+
+    def __init__(self, moref: str) -> None:
+        super().__init__(moref)
+        self.moref = moref
+
+    def __str__(self) -> str:
+        return f"The server has no object {self.moref} (any more)."
