@@ -11,6 +11,8 @@
     │   ├── NetworkNotFound
     │   ├── ClusterNotFound
     │   ├── HostNotFound
+    │   ├── VolumeNotFound
+    │   ├── StoragePolicyNotFound
     │   ├── FileNotFound
     │   ├── NotRescued
     │   ├── NotResized
@@ -29,6 +31,8 @@
     │   ├── InvalidState
     │   ├── MigrationPreCheckFailed
     │   ├── Busy
+    │   ├── VolumeInUse
+    │   ├── QuestionPending
     │   ├── FileLocked
     │   └── LeftBehind
     ├── Refused
@@ -83,6 +87,8 @@ from vmops.errors.conflict import (
     InvalidState,
     LeftBehind,
     MigrationPreCheckFailed,
+    QuestionPending,
+    VolumeInUse,
 )
 from vmops.errors.exhausted import (
     Exhausted,
@@ -112,6 +118,8 @@ from vmops.errors.not_found import (
     NotFound,
     NotRescued,
     NotResized,
+    StoragePolicyNotFound,
+    VolumeNotFound,
 )
 from vmops.errors.refused import (
     CertificateRefused,
@@ -182,10 +190,12 @@ __all__ = [
     "NotRescued",
     "NotResized",
     "NotSupported",
+    "QuestionPending",
     "QuiesceFailed",
     "Refused",
     "ResizeError",
     "SessionOverload",
+    "StoragePolicyNotFound",
     "TaskFailed",
     "TimedOut",
     "ToolsUnavailable",
@@ -193,5 +203,7 @@ __all__ = [
     "Unavailable",
     "UnsupportedDevice",
     "VMOpsError",
+    "VolumeInUse",
+    "VolumeNotFound",
     "VsphereFault",
 ]

@@ -68,6 +68,14 @@ class Busy(Conflict):
     """Another operation is running on the object; the message says which and since when."""
 
 
+class VolumeInUse(Conflict):
+    """The volume is attached to a virtual machine; the message names it where it is known."""
+
+
+class QuestionPending(Conflict):
+    """The server waits for somebody's answer; the message has its question and the choices."""
+
+
 class FileLocked(Conflict):
     """The file is in use by a virtual machine."""
 

@@ -77,6 +77,18 @@ class HostNotFound(_NamedNotFound):
     kind = "host"
 
 
+class VolumeNotFound(_NamedNotFound):
+    """There is no such volume, or it is not attached to the instance."""
+
+    kind = "volume"
+
+
+class StoragePolicyNotFound(_NamedNotFound):
+    """The server has no storage policy of this name."""
+
+    kind = "storage policy"
+
+
 class FileNotFound(_NamedNotFound):
     """The datastore has no such file."""
 

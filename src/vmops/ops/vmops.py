@@ -11,7 +11,8 @@ from vmops.ops import pause as pausing
 from vmops.ops.border import Shape
 from vmops.ops.destroy import destroy
 from vmops.ops.rescue import rescue, unrescue
-from vmops.ops.spawn import SpawnRequest, spawn
+from vmops.ops.spawn import spawn
+from vmops.ops.spawn_request import SpawnRequest
 from vmops.ops.vmops_consoles import ConsoleMethods
 from vmops.ops.vmops_interfaces import InterfaceMethods
 from vmops.ops.vmops_moves import MoveMethods

@@ -1,0 +1,83 @@
+"""The disks of an instance beside its image: volumes, ephemeral disks, swap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vmops.errors import Invalid
+from vmops.model.image import AdapterType
+
+
+class VolumeKind(StrEnum):
+    """How a volume is reached; the values are Cinder's ``driver_volume_type``."""
+
+    VMDK = "vmdk"
+    FIRST_CLASS_DISK = "vstorageobject"
+    ISCSI = "iscsi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A volume as its service names it.
+
+    ``backing`` is the managed object id of the shadow VM that holds a vmdk volume's disk, or a
+    first class disk's id; ``datastore`` is the id of the datastore of a first class disk.
+    """
+
+    id: str
+    kind: VolumeKind
+    backing: str = ""
+    datastore: str = ""
+    target_portal: str = ""
+    target_iqn: str = ""
+    target_lun: int = 0
+    profile_id: str = ""
+    """The storage policy that its disk has; "" leaves it as it is."""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise Invalid("A volume has no id.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeAttachment:
+    """A volume and how an instance wants it; ``adapter`` None takes the root disk's."""
+
+    volume: Volume
+    adapter: AdapterType | None = None
+    mount_device: str = ""
+    boot_index: int | None = None
+    """0: the instance boots from it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EphemeralDisk:
+    """An empty disk that lives and dies with its instance; ``adapter`` None: the root disk's."""
+
+    size_gib: int
+    adapter: AdapterType | None = None
+
+    def __post_init__(self) -> None:
+        if self.size_gib < 1:
+            raise Invalid(f"An ephemeral disk of {self.size_gib} GiB makes no sense.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockDevices:
+    """What an instance has beside its root disk's image, in order; ``swap_mib`` 0 is no swap."""
+
+    volumes: tuple[VolumeAttachment, ...] = ()
+    ephemerals: tuple[EphemeralDisk, ...] = ()
+    swap_mib: int = 0
+
+    def __post_init__(self) -> None:
+        if self.swap_mib < 0:
+            raise Invalid(f"A swap disk of {self.swap_mib} MiB makes no sense.")
+        if sum(v.boot_index == 0 for v in self.volumes) > 1:
+            raise Invalid("An instance boots from one volume only.")
+
+    @property
+    def root_volume(self) -> VolumeAttachment | None:
+        """The volume that the instance boots from; None: it boots from its image."""
+        return next((v for v in self.volumes if v.boot_index == 0), None)

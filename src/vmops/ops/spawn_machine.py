@@ -1,0 +1,115 @@
+"""The machine of a new instance: created without disks, and taken back."""
+
+from __future__ import annotations
+
+import contextlib
+
+from vmops import in_flight
+from vmops.errors import UNANSWERED, ManagedObjectNotFound
+from vmops.model.datastore_path import DatastorePath
+from vmops.ops.destroy import remove
+from vmops.ops.engine import Engine
+from vmops.ops.network_info import network_settings
+from vmops.ops.placement import Placement
+from vmops.ops.spawn_request import SpawnRequest
+from vmops.progress import Observer
+from vmops.specs import extra_config, nics
+from vmops.specs import virtual_machine as vm_specs
+from vmops.steps import Reversible, noting, step
+from vmops.vsphere.folder import Folder
+from vmops.vsphere.inventory_types import NetworkInfo
+from vmops.vsphere.lookup import find_vm_on_server
+from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.virtual_machine import VirtualMachine
+
+SERIAL_LOG = "serial.log"
+
+
+@step("Create the VM")
+def create_vm(
+    engine: Engine,
+    request: SpawnRequest,
+    place: Placement,
+    folder: DatastorePath,
+    observe: Observer,
+) -> Reversible[VirtualMachine]:
+    """Create the VM without disks, marked as being spawned."""
+    vms = Folder(engine.session, place.datacenter.vm_folder)
+    try:
+        with engine.vnc_ports.reserve() as vnc:
+            vm = vms.create_vm(
+                vm_specs.new_machine(_new_machine(engine, request, place, folder, vnc)),
+                place.cluster.resource_pool,
+                observe=observe,
+                deadline_s=engine.settings.task_deadline_s,
+            )
+    except UNANSWERED as lost:
+        with noting(lost, "make sure that nothing was created"):
+            _remove_unanswered(engine, request, vms)
+        raise
+    yield vm
+    _take_back(engine, vm, observe)
+
+
+def _take_back(engine: Engine, vm: VirtualMachine, observe: Observer) -> None:
+    """Remove a VM that this spawn created; a change to it may still be under way."""
+    with contextlib.suppress(ManagedObjectNotFound):
+        settle(engine.session, vm.moref)
+        remove(engine.session, vm, destroy_disks=True, observe=observe)
+
+
+def _remove_unanswered(engine: Engine, request: SpawnRequest, vms: Folder) -> None:
+    """The VM may have been created although no answer came: look, and take it back."""
+    settle(engine.session, vms.moref)
+    vm = find_vm_on_server(engine.session, request.instance.uuid)
+    if vm is not None:
+        remove(engine.session, vm, destroy_disks=True)
+
+
+def _new_machine(
+    engine: Engine,
+    request: SpawnRequest,
+    place: Placement,
+    folder: DatastorePath,
+    vnc: dict[str, str],
+) -> vm_specs.NewMachine:
+    properties = request.image.properties
+    return vm_specs.NewMachine(
+        instance=request.instance,
+        vmx=folder.joined(f"{request.instance.uuid}.vmx"),
+        guest_id=properties.guest_id,
+        firmware=properties.firmware,
+        nics=tuple(
+            vm_specs.NewNic(
+                backing=_backing(network),
+                model=vif.model or properties.vif_model,
+                mac_address=vif.mac_address,
+                interface_id=vif.id,
+            )
+            for vif, network in zip(request.vifs, place.networks, strict=True)
+        ),
+        extra_config={
+            **engine.settings.extra_config,
+            **vnc,
+            **_addresses(engine, request),
+            **dict(request.extra_config),
+            extra_config.IMAGE_ID: request.image.id,
+            extra_config.OPERATION: in_flight.mark("spawn"),
+        },
+        serial_log=folder.joined(SERIAL_LOG) if engine.settings.serial_log else None,
+    )
+
+
+def _addresses(engine: Engine, request: SpawnRequest) -> dict[str, str]:
+    if not engine.settings.inject_network_info:
+        return {}
+    return network_settings(request.instance.uuid, request.instance.name, request.vifs)
+
+
+def _backing(network: NetworkInfo) -> nics.NicBacking:
+    return nics.NicBacking(
+        kind=network.kind,
+        name=network.name,
+        portgroup_key=network.portgroup_key,
+        switch_uuid=network.switch_uuid,
+    )
