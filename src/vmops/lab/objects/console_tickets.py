@@ -100,7 +100,7 @@ async def acquire(vm: VirtualMachine, kind: str) -> Any:
 
     Raises:
         vim.fault.InvalidPowerState: the machine is not on.
-        vim.fault.InvalidState: its host is disconnected.
+        vmodl.fault.HostNotConnected: its host is disconnected.
         vmodl.fault.NotSupported: a ticket for something else than the console.
         vmodl.fault.InvalidArgument: there is no such kind of ticket.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -72,41 +73,55 @@ class Datastore(ManagedEntity):
         )
         self.kernel.update(self, {"host": [*mounts, mount]})
 
+    @property
+    def is_accessible(self) -> bool:
+        """Whether the directory is there."""
+        return self._volumes.root(self.name).is_dir()
+
     def storage_changed(self) -> None:
         """Say that files came or went, so that free space is read again."""
         self._refreshed = datetime.now(UTC)
         self.kernel.touch(self, "summary", "info")
 
-    def RefreshDatastore(self) -> None:
-        """Publish the free space as it is now."""
+    async def RefreshDatastore(self) -> None:
+        """Publish the free space, and whether the datastore and its machines' files are there."""
+        mounts = [copy.deepcopy(mount) for mount in self.properties["host"]]
+        for mount in mounts:
+            mount.mountInfo.accessible = self.is_accessible
+        self.kernel.update(self, {"host": mounts})
         self.storage_changed()
+        for ref in list(self.properties["vm"]):
+            vm: Any = self.kernel.registry.get(ref)
+            await vm.look_again()
 
-    def RefreshDatastoreStorageInfo(self) -> None:
+    async def RefreshDatastoreStorageInfo(self) -> None:
         """Publish the space used by virtual machines as it is now."""
-        self.storage_changed()
+        await self.RefreshDatastore()
 
     def Rename_Task(self, newName: str) -> Any:
         """Refuse: the name is that of a directory other things refer to."""
         raise vmodl.fault.NotSupported(msg=f"Datastore '{newName}': renaming is not supported.")
 
     def _summary(self) -> Any:
+        is_there = self.is_accessible
         return vim.Datastore.Summary(
             datastore=self.ref,
             name=self.name,
             url=self.url,
-            capacity=self._volumes.capacity(self.name),
-            freeSpace=self._volumes.free(self.name),
-            accessible=True,
+            capacity=self._volumes.capacity(self.name) if is_there else 0,
+            freeSpace=self._volumes.free(self.name) if is_there else 0,
+            accessible=is_there,
             multipleHostAccess=len(self.properties["host"]) > 1,
             type="VMFS",
             maintenanceMode="normal",
         )
 
     def _info(self) -> Any:
+        is_there = self.is_accessible
         return vim.host.VmfsDatastoreInfo(
             name=self.name,
             url=self.url,
-            freeSpace=self._volumes.free(self.name),
+            freeSpace=self._volumes.free(self.name) if is_there else 0,
             maxFileSize=_LARGEST_FILE,
             maxVirtualDiskCapacity=_LARGEST_DISK,
             maxMemoryFileSize=_LARGEST_FILE,
@@ -116,7 +131,7 @@ class Datastore(ManagedEntity):
             vmfs=vim.host.VmfsVolume(
                 type="VMFS",
                 name=self.name,
-                capacity=self._volumes.capacity(self.name),
+                capacity=self._volumes.capacity(self.name) if is_there else 0,
                 blockSizeMb=1,
                 blockSize=1024,
                 maxBlocks=_LARGEST_FILE // 1024**2,

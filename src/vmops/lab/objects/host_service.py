@@ -104,24 +104,16 @@ async def set_connected(host: HostSystem, *, connected: bool) -> None:
         raise vmodl.fault.NotSupported(msg="A single host is connected to no vCenter.")
     if host.is_connected == connected:
         raise invalid_state("The host is already " + ("connected." if connected else "not."))
-    show_connected(host, connected=connected)
+    state = "connected" if connected else "disconnected"
+    power = "poweredOn" if connected else "unknown"
+    _show(host, {"runtime.connectionState": state, "runtime.powerState": power})
+    for ref in list(host.properties["vm"]):
+        vm: Any = host.kernel.registry.get(ref)
+        await vm.look_again()
     kind = vim.event.HostConnectedEvent if connected else vim.event.HostDisconnectedEvent
     event = kind() if connected else kind(reason="userRequest")
     text = "Connected to" if connected else "Disconnected from"
     host.kernel.service(EventLog).post(event, host, f"{text} {host.name}")
-
-
-def show_connected(host: HostSystem, *, connected: bool) -> None:
-    """Publish that the host is connected or not, and what that is to its machines."""
-    _show(host, {"runtime.connectionState": "connected" if connected else "disconnected"})
-    for ref in host.properties["vm"]:
-        show_machine_connected(host.kernel.registry.get(ref), host)
-
-
-def show_machine_connected(vm: Any, host: HostSystem) -> None:
-    """Publish a machine's connection state, which follows from its host's."""
-    state = "connected" if vm.is_accessible else "inaccessible"
-    vm.publish({"runtime.connectionState": state if host.is_connected else "disconnected"})
 
 
 def _show(host: HostSystem, changes: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pyVmomi import vim
 
@@ -10,6 +10,7 @@ from vmops.lab.kernel.managed_object import ManagedObject
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.objects.datastore import Datastore
 
 
 class HostStorageSystem(ManagedObject):
@@ -29,8 +30,11 @@ class HostStorageSystem(ManagedObject):
     def RescanAllHba(self) -> None:
         """Look for new devices: there are no adapters that could have some."""
 
-    def RescanVmfs(self) -> None:
-        """Look for new datastores: there are none."""
+    async def RescanVmfs(self) -> None:
+        """Look for datastores that are gone or there again; there are no new ones."""
+        for datastore in self.kernel.registry.of_wire_type(vim.Datastore):
+            await cast("Datastore", datastore).RefreshDatastore()
 
-    def RefreshStorageSystem(self) -> None:
-        """Re-read what is never stale."""
+    async def RefreshStorageSystem(self) -> None:
+        """Look at the datastores again."""
+        await self.RescanVmfs()

@@ -81,15 +81,21 @@ class HostSystem(ManagedEntity):
         return self.is_connected and not self.in_maintenance
 
     def require_connected(self) -> None:
-        """Raise vim.fault.InvalidHostConnectionState if the host is disconnected."""
+        """Raise vmodl.fault.HostNotConnected if what is asked of the host cannot reach it."""
+        if not self.is_connected:
+            raise vmodl.fault.HostNotConnected(
+                msg=f"Unable to communicate with the host '{self.name}', since it is disconnected."
+            )
+
+    def require_in_service(self) -> None:
+        """Raise vim.fault.InvalidHostState unless virtual machines can come here.
+
+        Its child vim.fault.InvalidHostConnectionState says that the host is disconnected.
+        """
         if not self.is_connected:
             raise vim.fault.InvalidHostConnectionState(
                 host=self.ref, msg=f"The host '{self.name}' is disconnected."
             )
-
-    def require_in_service(self) -> None:
-        """Raise vim.fault.InvalidHostState unless virtual machines can come here."""
-        self.require_connected()
         if self.in_maintenance:
             raise vim.fault.InvalidHostState(
                 host=self.ref, msg=f"The host '{self.name}' is in maintenance mode."

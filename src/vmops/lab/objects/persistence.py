@@ -18,8 +18,8 @@ from pyVmomi import vim, vmodl
 
 from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.allocations import unlimited
+from vmops.lab.objects.connection_state import show_connection
 from vmops.lab.objects.folder import VM_CHILDREN, Folder
-from vmops.lab.objects.host_service import show_machine_connected
 from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.network import Network
@@ -252,6 +252,7 @@ class SavedInventory:
                 {
                     "runtime.inMaintenanceMode": entry["maintenance"],
                     "runtime.connectionState": state,
+                    "runtime.powerState": "poweredOn" if state == "connected" else "unknown",
                 },
             )
 
@@ -294,7 +295,8 @@ class SavedInventory:
         show_tree(vm, await load_tree(vm))
         await show_need(vm)
         settle_running(vm, entry["power"], running)
-        show_machine_connected(vm, host)
+        vm.is_orphaned = bool(entry.get("orphaned"))
+        show_connection(vm)
         await virtual_machine_properties.refresh_files(vm)
 
     def _entity(self, moid: str, cls: Any) -> Any:
@@ -375,4 +377,5 @@ def _machine(vm: VirtualMachine) -> dict[str, Any]:
         "pool": None if pool is None else pool._moId,
         "template": vm.is_template,
         "power": vm.power_state,
+        "orphaned": vm.is_orphaned,
     }

@@ -38,8 +38,8 @@ def target_of(vm: VirtualMachine, *, host: Any, pool: Any, folder: Any) -> Reloc
     Raises:
         vmodl.fault.InvalidArgument: host and pool do not belong together, or a pool is missing.
         vim.fault.NoCompatibleHost: the pool's hosts are all out of service.
-        vim.fault.InvalidHostState: the host is disconnected or in maintenance mode; the source
-            host is disconnected.
+        vim.fault.InvalidHostState: the host is disconnected or in maintenance mode.
+        vmodl.fault.HostNotConnected: the source host is disconnected.
         vim.fault.DuplicateName: the folder has something of the machine's name.
     """
     kernel = vm.kernel

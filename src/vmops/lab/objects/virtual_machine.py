@@ -11,6 +11,7 @@ from pyVmomi import vim, vmodl
 
 from vmops.lab.guest_tools import NO_TOOLS
 from vmops.lab.objects import (
+    connection_state,
     console_tickets,
     first_class_attach,
     virtual_machine_clone,
@@ -26,7 +27,6 @@ from vmops.lab.objects import (
 from vmops.lab.objects.argument_faults import invalid_state
 from vmops.lab.objects.export_vm import export_vm
 from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.virtual_machine_load import load
 from vmops.lab.objects.virtual_machine_snapshots import MachineWithSnapshots
 from vmops.lab.objects.virtual_machine_tools_info import ToolsMemory, guest_info
 from vmops.lab.storage.paths import DatastorePath
@@ -59,6 +59,10 @@ class VirtualMachine(MachineWithSnapshots):
         super().__init__(kernel, moid, name=name, parent=place.folder)
         self.vmx = vmx
         self.lock = asyncio.Lock()
+        self.is_orphaned = False
+        """Whether its host has forgotten it."""
+        self.has_files = config is not None
+        """Whether its .vmx file was there when last looked."""
         self.starting = False
         """Whether a guest is being started right now, and so has its disks."""
         self.files: tuple[VmFile, ...] = ()
@@ -108,7 +112,9 @@ class VirtualMachine(MachineWithSnapshots):
     def is_template(self) -> bool:
         """Whether it is a template, which has no pool and cannot be powered on."""
         config = self.properties["config"]
-        return config is not None and bool(config.template)
+        if config is None:
+            return self.properties["resourcePool"] is None
+        return bool(config.template)
 
     @property
     def devices(self) -> list[Any]:
@@ -167,15 +173,25 @@ class VirtualMachine(MachineWithSnapshots):
         return changes
 
     def start_task(
-        self, method: str, work: Callable[[TaskRun], Awaitable[Any]], *, cancelable: bool = False
+        self,
+        method: str,
+        work: Callable[[TaskRun], Awaitable[Any]],
+        *,
+        cancelable: bool = False,
+        looks: bool = True,
     ) -> Any:
-        """Run a method's work in a task, after what this machine is doing now."""
+        """Run a method's work in a task, after what this machine is doing now.
+
+        Unless ``looks`` is false it is seen first whether the machine's files are there.
+        """
 
         async def run(task: TaskRun) -> Any:
             async with self.lock:
                 if self.moid not in self.kernel.registry:
                     raise vmodl.fault.ManagedObjectNotFound(obj=self.ref)
-                self.host.require_connected()
+                connection_state.require_reachable(self)
+                if looks:
+                    await connection_state.look_at_files(self)
                 return await work(task)
 
         return self.kernel.start_task(self, f"VirtualMachine.{method}", run, cancelable=cancelable)
@@ -214,14 +230,17 @@ class VirtualMachine(MachineWithSnapshots):
 
     async def ShutdownGuest(self) -> None:
         """Ask the guest's tools to shut it down; see `virtual_machine_tools.shut_down`."""
+        connection_state.require_reachable(self)
         await virtual_machine_tools.shut_down(self)
 
     async def RebootGuest(self) -> None:
         """Ask the guest's tools to reboot it; see `virtual_machine_tools.reboot`."""
+        connection_state.require_reachable(self)
         await virtual_machine_tools.reboot(self)
 
     async def StandbyGuest(self) -> None:
         """Ask the guest's tools to sleep, and suspend it; see `virtual_machine_tools.stand_by`."""
+        connection_state.require_reachable(self)
         await virtual_machine_tools.stand_by(self)
 
     def Destroy_Task(self) -> Any:
@@ -230,15 +249,18 @@ class VirtualMachine(MachineWithSnapshots):
         async def work(_: TaskRun) -> None:
             await virtual_machine_destroy.destroy_unlocked(self)
 
-        return self.start_task("destroy", work)
+        # What is known of its disks is needed to delete them.
+        return self.start_task("destroy", work, looks=False)
 
     async def UnregisterVM(self) -> None:
         """Remove the machine from the inventory; its files stay.
 
         Raises:
             vim.fault.InvalidPowerState: it is on.
+            vmodl.fault.HostNotConnected: its host is disconnected.
         """
         async with self.lock:
+            self.host.require_connected()
             virtual_machine_power.refuse_if_on(self)
             virtual_machine_place.forget(self)
 
@@ -250,6 +272,7 @@ class VirtualMachine(MachineWithSnapshots):
             vmodl.fault.NotSupported: it is a template, or the lab is a single host.
         """
         async with self.lock:
+            connection_state.require_reachable(self)
             virtual_machine_place.mark_as_template(self)
 
     async def MarkAsVirtualMachine(self, pool: Any, host: Any = None) -> None:
@@ -260,6 +283,7 @@ class VirtualMachine(MachineWithSnapshots):
             vmodl.fault.InvalidArgument: the host is not of the pool's compute resource.
         """
         async with self.lock:
+            connection_state.require_reachable(self)
             virtual_machine_place.mark_as_virtual_machine(self, pool, host)
 
     def CloneVM_Task(self, folder: Any, name: str, spec: Any) -> Any:
@@ -325,6 +349,8 @@ class VirtualMachine(MachineWithSnapshots):
 
     async def RefreshStorageInfo(self) -> None:
         """Look at the machine's files again."""
+        connection_state.require_reachable(self)
+        await self.look_again()
         await virtual_machine_properties.refresh_files(self)
 
     async def Reload(self) -> None:
@@ -334,15 +360,17 @@ class VirtualMachine(MachineWithSnapshots):
             vim.fault.NotFound, vim.fault.VmConfigFault: they are gone, or cannot be used.
         """
         async with self.lock:
+            connection_state.require_reachable(self)
             if self.power_state == "poweredOff":
-                config = await load(self.kernel, self.vmx, self.host)
-                config.template = self.is_template
-                config.name = self.name
-                virtual_machine_reconfigure.show(self, config)
-                self.publish({"runtime.connectionState": "connected"})
+                await connection_state.read_again(self)
+
+    async def look_again(self) -> None:
+        """Follow what happened to its host or its datastore; see `connection_state.look_again`."""
+        await connection_state.look_again(self)
 
     def ExportVm(self) -> Any:
         """Return a lease to fetch the machine's disks; see `export_vm`."""
+        connection_state.require_reachable(self)
         return export_vm(self.kernel, self)
 
     def QueryConnections(self) -> list[Any]:

@@ -185,7 +185,8 @@ def guest_stopped(kernel: Kernel, key: str) -> None:
     if key not in kernel.registry:
         return
     vm: Any = kernel.registry.find(key, ManagedEntity)
-    if vm.wire_type is vim.VirtualMachine and vm.power_state == ON:
+    is_seen = vm.wire_type is vim.VirtualMachine and vm.host.is_connected
+    if is_seen and vm.power_state == ON:
         show_power(vm, OFF)
 
 
