@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Generator
-from dataclasses import replace
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -13,7 +12,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Observer, log_event
 from vmops.vsphere.datacenters import Datacenters
 from vmops.vsphere.http_access import HttpAccess, refusal
-from vmops.vsphere.transfer import BLOCK_BYTES, Progress, Upload, send
+from vmops.vsphere.transfer import BLOCK_BYTES, Progress, Upload
 
 _RANGE_NOT_SATISFIABLE = 416
 _REFUSED = 400
@@ -73,11 +72,11 @@ class DatastoreFiles:
             source=source,
             size_bytes=size_bytes,
         )
-        status = self._put(put, Progress(observe, name or path.name, size_bytes))
+        status = self._http.send(put, Progress(observe, name or path.name, size_bytes))
         if status == 401 and seekable:
             client.login_again(seen)
             source.seek(start)
-            status = self._put(put, Progress(observe, name or path.name, size_bytes))
+            status = self._http.send(put, Progress(observe, name or path.name, size_bytes))
         if status >= _REFUSED or status < 200:
             raise _transfer_error(refusal(status, str(path), "uploading"), status)
 
@@ -157,13 +156,6 @@ class DatastoreFiles:
             return
         if status >= _REFUSED:
             raise refusal(status, str(path), "deleting")
-
-    def _put(self, upload: Upload, progress: Progress) -> int:
-        cookie = {"Cookie": self._http.client.cookie}
-        with self._http.client.pool.borrow() as connection:
-            return send(
-                connection, replace(upload, headers={**upload.headers, **cookie}), progress
-            ).status
 
 
 def _transfer_error(error: VMOpsError, status: int) -> VMOpsError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from vmops.errors import (
     FileLocked,
@@ -16,10 +17,12 @@ from vmops.errors import (
     VMOpsError,
 )
 from vmops.vsphere.client import Client
+from vmops.vsphere.connections import ConnectionPool
+from vmops.vsphere.transfer import Progress, Upload, send
 
 
 class HttpAccess:
-    """Requests with the session's cookie, over the session's connections."""
+    """Requests with the session's cookie, over the session's connections: the one door for them."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -45,18 +48,48 @@ class HttpAccess:
             yield response
             response.read()
 
+    def send(self, upload: Upload, progress: Progress, pool: ConnectionPool | None = None) -> int:
+        """One request with a body, and the status of its answer; raises as `transfer.send`.
+
+        ``pool``: the connections to another server. The cookie goes to nobody but the session's.
+        """
+        chosen = pool or self.client.pool
+        headers = {**upload.headers, **self._cookie(chosen)}
+        with chosen.borrow() as connection:
+            return send(connection, replace(upload, headers=headers), progress).status
+
+    @contextmanager
+    def fetch(
+        self, target: str, pool: ConnectionPool, headers: Mapping[str, str] | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """GET from this server or another one; what the body leaves unread is the caller's.
+
+        Raises:
+            ConnectionLost: see `ConnectionPool.borrow`.
+        """
+        with self._once("GET", target, headers, pool) as response:
+            yield response
+
     @contextmanager
     def _once(
-        self, method: str, target: str, headers: Mapping[str, str] | None
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | None,
+        pool: ConnectionPool | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
-        with self.client.pool.borrow() as connection:
+        chosen = pool or self.client.pool
+        with chosen.borrow() as connection:
             connection.request(
-                method, target, headers={**(headers or {}), "Cookie": self.client.cookie}
+                method, target, headers={**(headers or {}), **self._cookie(chosen)}
             )
             with connection.getresponse() as response:
                 yield response
                 if response.will_close:
                     connection.close()
+
+    def _cookie(self, pool: ConnectionPool) -> dict[str, str]:
+        return {"Cookie": self.client.cookie} if pool is self.client.pool else {}
 
 
 def refusal(status: int, what: str, doing: str) -> VMOpsError:
