@@ -10,13 +10,14 @@ import pytest
 from pyVmomi import vim
 
 from tests.vsphere_client.conftest import eventually
-from vmops.errors import TransferFailed, VMOpsError
+from vmops.errors import ManagedObjectNotFound, TransferFailed, UnsupportedDevice, VMOpsError
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import TransferProgress
 from vmops.specs import virtual_machine as vm_specs
 from vmops.units import MIB
 from vmops.vsphere.nfc_lease import NfcLease
 from vmops.vsphere.resource_pool import ResourcePool
+from vmops.vsphere.stream import STREAM_METHODS
 
 CAPACITY = 4 * MIB
 
@@ -32,11 +33,11 @@ def image(tmp_path_factory):
     return raw.read_bytes(), stream.read_bytes()
 
 
-def begin(session, name):
+def begin(session, name, capacity=CAPACITY):
     cluster = session.inventory.cluster()
     datacenter = session.inventory.datacenter(cluster.datacenter)
     datastore = session.inventory.datastores()[0].name
-    spec = vm_specs.import_shell(name, datastore, CAPACITY, "lsiLogic")
+    spec = vm_specs.import_shell(name, datastore, capacity, "lsiLogic")
     return ResourcePool(session, cluster.resource_pool).import_vapp(spec, datacenter.vm_folder)
 
 
@@ -58,6 +59,46 @@ def test_an_imported_disk_has_the_bytes_that_were_sent(lab, image):
             name="tiny", done_bytes=len(stream), total_bytes=len(stream)
         )
         vm.destroy()
+
+
+def test_a_lease_that_gets_ready_is_heard_of_at_no_call_beside_the_stream(lab):
+    with lab.connect() as session:
+        session.inventory.wait_fresh()
+        with begin(session, "waited-for") as lease:
+            before = session.counts
+            assert [device.is_disk for device in lease.wait_ready()] == [True]
+            assert set(session.counts - before) <= STREAM_METHODS
+
+
+@pytest.mark.vcsim
+def test_a_lease_that_no_list_takes_is_asked_for(simulator):
+    with simulator.connect() as session:
+        with begin(session, "asked-for") as lease:
+            started = time.monotonic()
+            lease.wait_ready()
+            assert time.monotonic() - started < 3
+            vm = lease.complete()
+        vm.destroy()
+
+
+def test_a_lease_that_fails_tells_why(lab):
+    with lab.connect() as session:
+        with (
+            pytest.raises(UnsupportedDevice, match="ImportVApp"),
+            begin(session, "too-large", capacity=100 * 1024 * 1024 * MIB) as lease,
+        ):
+            lease.wait_ready()
+        eventually(lambda: "too-large" not in names(session))
+
+
+def test_a_lease_that_is_gone_is_told(lab):
+    with lab.connect() as session:
+        with begin(session, "gone") as lease:
+            lease.wait_ready()
+        with pytest.raises(VMOpsError, match="aborted"):
+            NfcLease(session, lease.moref).wait_ready()
+        with pytest.raises(ManagedObjectNotFound):
+            NfcLease(session, vim.HttpNfcLease("lease-none")).wait_ready()
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, TransferFailed("cut")])

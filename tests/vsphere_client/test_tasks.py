@@ -153,7 +153,7 @@ def test_a_lost_stream_does_not_lose_a_task(lab, slow_lab, make_vm, tmp_path):
 
 
 def test_updates_that_never_come_hang_nobody(slow_lab, make_vm, tmp_path, monkeypatch):
-    monkeypatch.setattr("vmops.vsphere.tasks.SAFETY_POLL_S", 0.2)
+    monkeypatch.setattr("vmops.vsphere.watch_list.SAFETY_POLL_S", 0.2)
     with (
         Interposer(slow_lab.url, tmp_path) as between,
         vmops.connect(

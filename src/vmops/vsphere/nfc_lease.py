@@ -5,11 +5,11 @@ from __future__ import annotations
 import http
 import logging
 import threading
-import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from vmops.errors import (
@@ -26,17 +26,18 @@ from vmops.vsphere.connections import ConnectionPool
 from vmops.vsphere.http_access import refusal
 from vmops.vsphere.moref import Moref, describe
 from vmops.vsphere.session import Session
-from vmops.vsphere.transfer import BLOCK_BYTES, Progress, Upload, send
+from vmops.vsphere.transfer import BLOCK_BYTES, Progress, Upload
 from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.watch_list import LEASE
 
 log = logging.getLogger(__name__)
 
 READY_TIMEOUT_S = 600.0
-_FIRST_LOOK_S = 0.02
-_LONGEST_LOOK_S = 1.0
 _DEFAULT_LEASE_S = 300
 _STREAM_TYPE = "application/x-vnd.vmware-streamVmdk"
-_PATHS = ("state", "error", "info.deviceUrl", "info.leaseTimeout", "info.entity")
+
+Purpose: TypeAlias = Literal["import", "export"]
+_BEGUN_BY: dict[Purpose, str] = {"import": "ImportVApp", "export": "ExportSnapshot"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +61,10 @@ class NfcLease:
     tells the server so, because a lease that is not heard of expires.
     """
 
-    def __init__(self, session: Session, moref: Moref) -> None:
+    def __init__(self, session: Session, moref: Moref, purpose: Purpose = "import") -> None:
         self._session = session
         self.moref = moref
+        self._purpose = purpose
         self._values: dict[str, Any] = {}
         self._percent = 0
         self._ended = threading.Event()
@@ -87,28 +89,33 @@ class NfcLease:
             TimedOut: the server did not get ready within ``timeout_s`` seconds.
             VMOpsError: it could not; its fault, translated.
         """
-        end, delay = time.monotonic() + timeout_s, _FIRST_LOOK_S
-        while not self._values:
-            found = self._session.properties.read_one(self.moref, *_PATHS)
-            state = str(found.get("state") or "")
-            if state == "ready":
-                self._values = found
-                self._keep()
-            elif state == "error":
-                fault = found.get("error")
-                raise (
-                    faults.translate(fault, method="ImportVApp")
-                    if fault is not None
-                    else TransferFailed("The import failed, and the server does not say why.")
-                )
-            elif state == "done":
-                raise Conflict(f"{describe(self.moref)} has ended.")
-            elif time.monotonic() > end:
-                raise TimedOut(f"The import did not get ready within {timeout_s:g} seconds.")
-            else:
-                time.sleep(delay)
-                delay = min(delay * 2, _LONGEST_LOOK_S)
+        if not self._values:
+            with self._session.watch_list.watch(self.moref) as watched:
+                if not self._session.watch_list.wait(watched, timeout_s):
+                    raise TimedOut(
+                        f"The {self._purpose} did not get ready within {timeout_s:g} seconds."
+                    )
+            if watched.is_gone:
+                raise ManagedObjectNotFound(describe(self.moref))
+            values = self._ready_values(watched.values)
+            if "info.entity" not in values:  # a server may tell of the state first
+                values = self._session.properties.read_one(self.moref, *LEASE.paths)
+            self._values = values
+            self._keep()
         return tuple(self._device_url(url) for url in self._values.get("info.deviceUrl") or ())
+
+    def _ready_values(self, values: dict[str, Any]) -> dict[str, Any]:
+        state = str(values.get("state"))
+        if state == "error":
+            fault = values.get("error")
+            raise (
+                faults.translate(fault, method=_BEGUN_BY[self._purpose])
+                if fault is not None
+                else TransferFailed(f"The {self._purpose} failed; the server does not say why.")
+            )
+        if state == "done":
+            raise Conflict(f"{describe(self.moref)} has ended.")
+        return values
 
     def upload(
         self,
@@ -136,26 +143,17 @@ class NfcLease:
                 raise TransferFailed("The lease has no disk to send bytes to.")
             device = disks[0]
         progress = Progress(self._watch(observe, size_bytes), name or device.key, size_bytes)
-        headers = {"Content-Type": _STREAM_TYPE, "Overwrite": "t"}
-        pool = self._pool(device)
-        is_own = pool is self._session.client.pool
-        if is_own:  # the cookie goes to nobody but the server that gave it
-            headers["Cookie"] = self._session.client.cookie
         post = Upload(
             method="POST",
             target=device.target,
-            headers=headers,
+            headers={"Content-Type": _STREAM_TYPE, "Overwrite": "t"},
             source=source,
             size_bytes=size_bytes,
         )
-        try:
-            with pool.borrow() as connection:
-                response = send(connection, post, progress)
-        finally:
-            if not is_own:
-                pool.close()
-        if response.status >= 400 or response.status < 200:
-            raise refusal(response.status, name or device.key, "importing")
+        with self._pool(device) as pool:
+            status = self._session.http.send(post, progress, pool)
+        if status >= 400 or status < 200:
+            raise refusal(status, name or device.key, "importing")
 
     def download(
         self, device: DeviceUrl, *, observe: Observer = log_event, name: str = ""
@@ -169,28 +167,20 @@ class NfcLease:
         """
         size = device.size_bytes
         progress = Progress(self._watch(observe, size), name or device.key, size or None)
-        pool = self._pool(device)
-        is_own = pool is self._session.client.pool
-        headers = {"Cookie": self._session.client.cookie} if is_own else {}
-        try:
-            with pool.borrow() as connection:
-                connection.request("GET", device.target, headers=headers)
-                with connection.getresponse() as response:
-                    if response.status != http.HTTPStatus.OK:
-                        response.read()
-                        raise refusal(response.status, name or device.key, "exporting")
-                    left = response.length
-                    while block := response.read(BLOCK_BYTES):
-                        left = None if left is None else left - len(block)
-                        progress.add(len(block))
-                        yield block
-                    if left:
-                        raise TransferFailed(f"The export ended {left} bytes too early.")
-                    if response.will_close:
-                        connection.close()
-        finally:
-            if not is_own:
-                pool.close()
+        with (
+            self._pool(device) as pool,
+            self._session.http.fetch(device.target, pool) as response,
+        ):
+            if response.status != http.HTTPStatus.OK:
+                response.read()
+                raise refusal(response.status, name or device.key, "exporting")
+            left = response.length
+            while block := response.read(BLOCK_BYTES):
+                left = None if left is None else left - len(block)
+                progress.add(len(block))
+                yield block
+            if left:
+                raise TransferFailed(f"The export ended {left} bytes too early.")
 
     def complete(self) -> VirtualMachine:
         """Say that all bytes are there, and return the virtual machine.
@@ -220,7 +210,7 @@ class NfcLease:
             return False
 
     def abort(self) -> None:
-        """Give the import up; the server removes what there is of it. Never raises."""
+        """Give it up; the server removes what there is of an import. Never raises."""
         self._stop()
         try:
             self._session.call(self.moref, "HttpNfcLeaseAbort")
@@ -252,14 +242,21 @@ class NfcLease:
             thumbprint=str(url.sslThumbprint or ""),
         )
 
-    def _pool(self, device: DeviceUrl) -> ConnectionPool:
+    @contextmanager
+    def _pool(self, device: DeviceUrl) -> Iterator[ConnectionPool]:
+        """The session's connections, or those to another host, which are closed at the end."""
         own = self._session.client.pool
         if (device.host, device.port) == (own.address.host, own.address.port):
-            return own
+            yield own
+            return
         trust = own.trust.of_host(device.certificate, device.thumbprint)
-        return ConnectionPool(
+        pool = ConnectionPool(
             own.address.at(device.host, device.port), trust, timeout_s=own.timeout_s
         )
+        try:
+            yield pool
+        finally:
+            pool.close()
 
     def _keep(self) -> None:
         lease_s = int(self._values.get("info.leaseTimeout") or _DEFAULT_LEASE_S)

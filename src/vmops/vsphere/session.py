@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Observer
@@ -27,6 +27,7 @@ from vmops.vsphere.stream import Stream
 from vmops.vsphere.tasks import Tasks
 from vmops.vsphere.trust import Trust
 from vmops.vsphere.virtual_disk_manager import VirtualDiskManager
+from vmops.vsphere.watch_list import WatchList
 
 
 class Session:
@@ -35,17 +36,26 @@ class Session:
     Close it when done: servers allow a limited number of sessions.
     """
 
+    # What a session that only plans has others of; see `vmops.vsphere.planning`.
+    client_kind: ClassVar[type[Client]] = Client
+    properties_kind: ClassVar[type[Properties]] = Properties
+    inventory_kind: ClassVar[type[Inventory]] = Inventory
+    watch_list_kind: ClassVar[type[WatchList]] = WatchList
+    tasks_kind: ClassVar[type[Tasks]] = Tasks
+    http_kind: ClassVar[type[HttpAccess]] = HttpAccess
+
     def __init__(self, client: Client, address: ServerAddress) -> None:
         self.client = client
         self.stream = Stream(client)
-        self.properties = Properties(client)
-        self.inventory = Inventory(self.stream)
-        self.tasks = Tasks(client, self.stream, self.properties)
+        self.properties = self.properties_kind(client)
+        self.inventory = self.inventory_kind(self.stream)
+        self.watch_list = self.watch_list_kind(client, self.stream, self.properties)
         # From the stream's start, because whoever joins later makes it load everything anew.
-        self.stream.include(self.tasks)
+        self.stream.include(self.watch_list)
+        self.tasks = self.tasks_kind(client, self.watch_list)
         self.search_index = SearchIndex(client)
         self.performance = Performance(client, self.properties)
-        self.http = HttpAccess(client)
+        self.http = self.http_kind(client)
         datacenters = Datacenters(self.inventory)
         self.file_manager = FileManager(self.tasks, datacenters)
         self.virtual_disk_manager = VirtualDiskManager(self.tasks, datacenters)
@@ -73,7 +83,7 @@ class Session:
     ) -> Self:
         """Connect and log in; see `vmops.connect`."""
         pool = ConnectionPool(address, trust, timeout_s=timeout_s)
-        client = Client(pool, address.path, username, password)
+        client = cls.client_kind(pool, address.path, username, password)
         try:
             client.open()
             return cls(client, address)

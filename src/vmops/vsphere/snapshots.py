@@ -30,7 +30,9 @@ class Snapshot:
         Raises:
             NotSupported: the endpoint cannot export snapshots.
         """
-        return NfcLease(self._session, self._session.call(self.moref, "ExportSnapshot"))
+        return NfcLease(
+            self._session, self._session.call(self.moref, "ExportSnapshot"), purpose="export"
+        )
 
     def remove(self, *, missing_ok: bool = False, observe: Observer | None = None) -> None:
         """Remove it, not those that follow it, and consolidate its disks.

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import statistics
+import time
+
+import pytest
+
+from vmops.vsphere.stream import STREAM_METHODS
+from vmops.vsphere.watch_list import FIRST_SIGHT_S, _Sights
+
+
+def reads(session, do):
+    before = session.counts["RetrievePropertiesEx"]
+    do()
+    return session.counts["RetrievePropertiesEx"] - before
+
+
+def turned(vm):
+    vm.power_on()
+    vm.power_off()
+
+
+def seen_after(sights, *seconds):
+    for late in seconds:
+        sights.list("task-1", time.monotonic() - late)
+        sights.see("task-1")
+    return sights.are_late
+
+
+def test_one_late_sight_among_prompt_ones_changes_nothing():
+    assert not seen_after(_Sights(), 0.002, 0.003, 10 * FIRST_SIGHT_S)
+    assert not seen_after(_Sights(), 10 * FIRST_SIGHT_S, 0.002)
+
+
+def test_a_server_that_is_late_as_a_rule_is_asked_until_it_is_not():
+    sights = _Sights()
+    assert not sights.are_late
+    assert seen_after(sights, 0.2, 0.1, 0.004, 0.15)
+    assert not seen_after(sights, 0.004, 0.003)
+
+
+def test_what_is_taken_from_the_list_unseen_says_nothing():
+    sights = _Sights()
+    sights.list("task-1", time.monotonic() - 1)
+    sights.forget(["task-1"])
+    sights.see("task-1")
+    assert not sights.are_late
+
+
+def test_news_that_overtake_the_answer_are_prompt():
+    sights = _Sights()
+    sights.list("task-1", float("inf"))
+    sights.see("task-1")
+    assert not sights.are_late
+
+
+def test_a_prompt_server_is_not_asked_for_tasks(lab, make_vm):
+    with lab.connect() as session:
+        session.inventory.wait_fresh()
+        vm, _ = make_vm(session)
+        turned(vm)
+        before = session.counts
+        for _ in range(10):
+            turned(vm)
+        used = session.counts - before
+        beside = {method: n for method, n in used.items() if method not in STREAM_METHODS}
+        # A loaded machine may make a sight late now and then, which costs that task one read.
+        assert beside.pop("RetrievePropertiesEx", 0) <= 5
+        assert beside == {"PowerOnVM_Task": 10, "PowerOffVM_Task": 10}
+
+
+@pytest.mark.vcsim
+def test_a_server_that_looks_now_and_then_is_asked(simulator, make_vm):
+    with simulator.connect() as session:
+        vm, _ = make_vm(session)
+        for _ in range(4):
+            turned(vm)
+        taken = []
+        for _ in range(5):
+            started = time.monotonic()
+            turned(vm)
+            taken.append(time.monotonic() - started)
+        assert statistics.median(taken) < 0.25
