@@ -17,7 +17,7 @@ from vmops.lab.objects.snapshot_tree import Snapshot, SnapshotTree
 from vmops.lab.objects.virtual_machine_config import files_info
 from vmops.lab.objects.virtual_machine_load import load
 from vmops.lab.objects.virtual_machine_tools_info import without_guest_values
-from vmops.lab.objects.vmx import write_vmx
+from vmops.lab.objects.vmx import without_location, write_vmx
 from vmops.lab.objects.whole_work import to_its_end
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
@@ -99,6 +99,7 @@ async def load_tree(vm: VirtualMachine) -> SnapshotTree:
             lost[each.uid] = each.parent
             continue
         config.files, config.name = files_info(vm.vmx), vm.name
+        config.extraConfig = without_location(config.extraConfig)
         found.append(
             Snapshot(
                 uid=each.uid,

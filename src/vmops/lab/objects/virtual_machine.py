@@ -14,6 +14,7 @@ from vmops.lab.objects import (
     connection_state,
     console_tickets,
     first_class_attach,
+    questions,
     virtual_machine_clone,
     virtual_machine_destroy,
     virtual_machine_place,
@@ -34,6 +35,7 @@ from vmops.lab.storage.paths import DatastorePath
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
+    from vmops.lab.objects.questions import PendingQuestion
     from vmops.lab.objects.virtual_machine_files import VmFile
     from vmops.lab.objects.virtual_machine_place import Place
 
@@ -63,6 +65,8 @@ class VirtualMachine(MachineWithSnapshots):
         """Whether its host has forgotten it."""
         self.has_files = config is not None
         """Whether its .vmx file was there when last looked."""
+        self.pending_question: PendingQuestion | None = None
+        self.questions_asked = 0
         self.starting = False
         """Whether a guest is being started right now, and so has its disks."""
         self.files: tuple[VmFile, ...] = ()
@@ -186,6 +190,7 @@ class VirtualMachine(MachineWithSnapshots):
         """
 
         async def run(task: TaskRun) -> Any:
+            questions.refuse_while_pending(self)
             async with self.lock:
                 if self.moid not in self.kernel.registry:
                     raise vmodl.fault.ManagedObjectNotFound(obj=self.ref)
@@ -367,6 +372,11 @@ class VirtualMachine(MachineWithSnapshots):
     async def look_again(self) -> None:
         """Follow what happened to its host or its datastore; see `connection_state.look_again`."""
         await connection_state.look_again(self)
+
+    def AnswerVM(self, questionId: str, answerChoice: str) -> None:
+        """Answer the question in ``runtime.question``; see `questions.answer`."""
+        connection_state.require_reachable(self)
+        questions.answer(self, questionId, answerChoice)
 
     def ExportVm(self) -> Any:
         """Return a lease to fetch the machine's disks; see `export_vm`."""

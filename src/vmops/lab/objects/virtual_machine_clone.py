@@ -36,6 +36,7 @@ from vmops.lab.objects.virtual_machine_nics import PortReservations, new_mac_add
 from vmops.lab.objects.virtual_machine_place import Place, join
 from vmops.lab.objects.virtual_machine_power import ON
 from vmops.lab.objects.virtual_machine_reconfigure import carry_out, keep_connections, plan
+from vmops.lab.objects.vmx import without_location
 from vmops.lab.objects.whole_work import to_its_end
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
@@ -194,6 +195,7 @@ def _config(vm: VirtualMachine, wanted: ClonePlan, home: DatastorePath, disks: C
     config = wanted.source
     config.name, config.template, config.managedBy = wanted.name, wanted.is_template, None
     config.uuid, config.instanceUuid = bios_uuid(), instance_uuid()
+    config.extraConfig = without_location(config.extraConfig)
     config.files = files_info(home)
     config.createDate = config.modified = datetime.now(UTC)
     config.changeVersion = change_version(config.modified)

@@ -16,6 +16,7 @@ from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.objects.moved_or_copied import settle_location
 from vmops.lab.objects.references import link, unlink
 from vmops.lab.objects.virtual_machine_guest import machine_of, read_chains
 from vmops.lab.objects.virtual_machine_tools_info import tools_changes
@@ -78,13 +79,16 @@ async def power_on(vm: VirtualMachine, host: Any) -> None:
         vim.fault.FileNotFound, vim.fault.InvalidDiskFormat, vim.fault.FileLocked: a disk is
             missing, no disk, or another machine's at this moment.
         vim.fault.GenericVmConfigFault: the hypervisor cannot start it; the text says why.
+        As `settle_location` does, which may have a question to the user.
     """
     if vm.power_state == ON:
         raise wrong_state(vm, ON)
     if vm.is_template:
         raise invalid_state("A template cannot be powered on.")
-    devices = vm.config.hardware.device
     _check_host(vm, host)
+    if vm.power_state == OFF:
+        await settle_location(vm)
+    devices = vm.config.hardware.device
     chains = await vm.kernel.blocking(read_chains, vm.kernel.service(DiskStore), devices)
     check_locks(vm)
     display = remote_display.check(vm, vm.config)

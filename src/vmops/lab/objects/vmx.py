@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 from pyVmomi import vim
 
@@ -54,7 +55,16 @@ _POWER_OPS = {
     "powerType.suspend": "suspendType",
     "powerType.reset": "resetType",
 }
-_IGNORED = (".encoding", "config.version", "uuid.location", "guestOS.detailed.data")
+_IGNORED = (".encoding", "config.version", "guestOS.detailed.data")
+LOCATION = "uuid.location"
+"""Where a machine's files are, as a UUID. In the extra configuration it stands as long as they are
+elsewhere than the file says; see `moved_or_copied`."""
+_LOCATIONS = UUID("5f0c9a57-6a1e-4c55-8c0f-3a2b7b1f6d90")
+
+
+def without_location(options: Sequence[Any]) -> list[Any]:
+    """Return extra configuration for files that are where they are meant to be."""
+    return [option for option in options if option.key.lower() != LOCATION]
 
 
 def write_vmx(volumes: Volumes, vmx: DatastorePath, config: Any) -> None:
@@ -113,7 +123,8 @@ def without_conflicts(config: Any, folder: DatastorePath) -> list[Any]:
     return [
         option
         for option in config.extraConfig
-        if option.key not in taken and option.key not in _IGNORED
+        if (option.key not in taken or option.key.lower() == LOCATION)
+        and option.key not in _IGNORED
     ]
 
 
@@ -130,6 +141,7 @@ def _hardware_entries(config: Any, folder: DatastorePath) -> Entries:
             "numvcpus": str(hardware.numCPU),
             "cpuid.coresPerSocket": str(hardware.numCoresPerSocket),
             "uuid.bios": uuid_text(config.uuid),
+            LOCATION: _location(folder),
             "vc.uuid": uuid_text(config.instanceUuid),
             "firmware": config.firmware,
             "annotation": config.annotation or "",
@@ -195,10 +207,16 @@ def config_of(entries: Entries, vmx: DatastorePath) -> Any:
     boot = entries.take_prefixed("bios.") | entries.take_prefixed("uefi.")
     config.hardware.device = with_children(devices_of(entries, vmx.parent))
     _read_boot(boot, config, entries)
+    if entries.get(LOCATION) == _location(vmx.parent):
+        entries.take(LOCATION)
     config.extraConfig = [
         vim.option.OptionValue(key=key, value=value) for key, value in entries.items()
     ]
     return config
+
+
+def _location(folder: DatastorePath) -> str:
+    return uuid_text(str(uuid5(_LOCATIONS, str(folder))))
 
 
 def _bool(value: Any) -> str:

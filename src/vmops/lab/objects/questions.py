@@ -1,0 +1,110 @@
+"""Questions that stop a machine until somebody answers them with AnswerVM."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.objects.events import EventLog
+from vmops.lab.objects.vmx_text import Entries
+
+if TYPE_CHECKING:
+    from vmops.lab.objects.virtual_machine import VirtualMachine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One answer: its label is the name a program knows it by."""
+
+    label: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question; ``default`` is the index of the choice that `msg.autoAnswer` takes."""
+
+    message_id: str
+    text: str
+    choices: tuple[Choice, ...]
+    default: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingQuestion:
+    """A question that was asked; the answer is the index of a choice."""
+
+    id: str
+    question: Question
+    answer: asyncio.Future[int]
+
+
+async def ask(vm: VirtualMachine, question: Question) -> Choice:
+    """Show a question with the machine, and return what somebody answers.
+
+    A machine whose extra configuration has ``msg.autoAnswer`` = TRUE takes the default.
+    """
+    options = Entries({option.key: str(option.value) for option in vm.config.extraConfig})
+    if options.take_bool("msg.autoAnswer"):
+        return question.choices[question.default]
+    vm.questions_asked += 1
+    pending = PendingQuestion(
+        id=str(vm.questions_asked),
+        question=question,
+        answer=asyncio.get_running_loop().create_future(),
+    )
+    vm.pending_question = pending
+    vm.publish({"runtime.question": _info(pending)})
+    event = vim.event.VmMessageEvent(template=False, message=question.text)
+    vm.kernel.service(EventLog).post(event, vm, f"Message on {vm.name}: {question.text}")
+    try:
+        return question.choices[await pending.answer]
+    finally:
+        vm.pending_question = None
+        vm.publish({"runtime.question": None})
+
+
+def answer(vm: VirtualMachine, question_id: str, choice: str) -> None:
+    """Answer the question that is pending; see VirtualMachine.AnswerVM.
+
+    Raises:
+        vim.fault.ConcurrentAccess: it has been answered.
+        vmodl.fault.InvalidArgument: the machine asks no such question, or knows no such answer.
+    """
+    pending = vm.pending_question
+    if pending is None or pending.id != question_id:
+        if question_id.isdecimal() and 0 < int(question_id) <= vm.questions_asked:
+            raise vim.fault.ConcurrentAccess(msg="The question has been answered.")
+        raise invalid_argument("questionId", "The machine asks no such question.")
+    if choice not in {str(key) for key in range(len(pending.question.choices))}:
+        raise invalid_argument("answerChoice", "It is not the key of a choice.")
+    if pending.answer.done():
+        raise vim.fault.ConcurrentAccess(msg="The question has been answered.")
+    pending.answer.set_result(int(choice))
+
+
+def refuse_while_pending(vm: VirtualMachine) -> None:
+    """Raise vim.fault.QuestionPending if the machine waits for an answer."""
+    if vm.pending_question is not None:
+        text = vm.pending_question.question.text
+        raise vim.fault.QuestionPending(text=text, msg=f"'{vm.name}' waits for an answer: {text}")
+
+
+def _info(pending: PendingQuestion) -> Any:
+    question = pending.question
+    choices = [
+        vim.ElementDescription(key=str(key), label=choice.label, summary=choice.summary)
+        for key, choice in enumerate(question.choices)
+    ]
+    return vim.vm.QuestionInfo(
+        id=pending.id,
+        text=f"{question.message_id}:{question.text}",
+        choice=vim.option.ChoiceOption(
+            valueIsReadonly=True, choiceInfo=choices, defaultIndex=question.default
+        ),
+        message=[vim.vm.Message(id=question.message_id, text=question.text)],
+    )
