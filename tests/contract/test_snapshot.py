@@ -246,17 +246,39 @@ def test_an_instance_that_does_not_exist(bench: Bench, store: DirectoryImageStor
 
 
 @pytest.mark.parametrize(("name", "error"), [("made", AlreadyExists), ("../made", InvalidName)])
-def test_a_name_that_cannot_be_given(
-    bench: Bench, store: DirectoryImageStore, way: str, name: str, error: type[Exception]
+def test_a_name_that_cannot_be_given_is_refused_before_anything(
+    bench: Bench, store: DirectoryImageStore, name: str, error: type[Exception]
 ) -> None:
+    """Not even a snapshot of the VM is made for it."""
     instance = bench.spawn()
     first = snapshot(bench, store, instance).image
-    before, kept = left_over(bench, instance), sorted(files_of(store))
+    before, kept, told = left_over(bench, instance), sorted(files_of(store)), Told()
+    bench.backend.forget_calls()
     with pytest.raises(error):
-        snapshot(bench, store, instance, name)
+        snapshot(bench, store, instance, name, told)
+    assert bench.backend.calls()["CreateSnapshot_Task"] == 0
+    assert told.calls == []
     assert left_over(bench, instance) == before
     assert sorted(files_of(store)) == kept
     assert store.get("made") == first
+
+
+def test_a_name_that_another_takes_meanwhile_leaves_nothing(
+    bench: Bench, store: DirectoryImageStore, way: str
+) -> None:
+    instance = bench.spawn(power_on=False)
+    before, told = left_over(bench, instance), Told()
+    source = bench.images.store.directory / "streamOptimized.vmdk"
+    told.then["image_uploading"] = lambda: store.add(source, "made")
+    with pytest.raises(AlreadyExists, match="made"):
+        snapshot(bench, store, instance, told=told)
+    assert left_over(bench, instance) == before
+    assert raw_names(store) == ["made"]
+    assert store.get("made").size_bytes == source.stat().st_size
+
+
+def raw_names(store: DirectoryImageStore) -> list[str]:
+    return [image.name for image in store.list()]
 
 
 @pytest.mark.parametrize("state", ["image_pending_upload", "image_uploading"])

@@ -87,7 +87,7 @@ class DirectoryImageStore:
             ImageNotAcceptable: the file or a property cannot be used.
             InvalidName: the name has characters that file names cannot have.
         """
-        self._refuse_taken(name)
+        self.refuse_taken(name)
         facts = inspect(source, disk_type)
         return self._store(
             name,
@@ -95,6 +95,12 @@ class DirectoryImageStore:
             facts.disk_type,
             properties or {},
         )
+
+    def refuse_taken(self, name: str) -> None:
+        """See `ImageStore.refuse_taken`."""
+        check_file_name(name)
+        if (self.directory / f"{name}{_SUFFIX}").exists():
+            raise AlreadyExists(f"There is an image {name!r} already; remove it first.")
 
     def receive(
         self,
@@ -105,13 +111,8 @@ class DirectoryImageStore:
         properties: Mapping[str, str],
     ) -> Image:
         """See `ImageStore.receive`."""
-        self._refuse_taken(name)
+        self.refuse_taken(name)
         return self._store(name, blocks, disk_type, properties)
-
-    def _refuse_taken(self, name: str) -> None:
-        check_file_name(name)
-        if (self.directory / f"{name}{_SUFFIX}").exists():
-            raise AlreadyExists(f"There is an image {name!r} already; remove it first.")
 
     def _store(
         self, name: str, blocks: Iterable[bytes], disk_type: DiskType, properties: Mapping[str, str]

@@ -23,6 +23,14 @@ class ImageStore(Protocol):
             ImageNotAcceptable: its manifest or its file is broken.
         """
 
+    def refuse_taken(self, name: str) -> None:
+        """Let only names through that a new image can have now.
+
+        Raises:
+            AlreadyExists: an image of this name is there.
+            InvalidName: no image can have it.
+        """
+
     def receive(
         self,
         name: str,

@@ -36,8 +36,11 @@ class _NoImages:
     def open(self, image: Image) -> Any:
         raise ImageNotFound(image.name)
 
-    def receive(self, name: str, *_blocks: Any, **_facts: Any) -> Image:
+    def refuse_taken(self, name: str) -> None:
         raise NotSupported(f"The engine was given no image store, so {name!r} has no place to go.")
+
+    def receive(self, name: str, *_blocks: Any, **_facts: Any) -> Image:
+        raise NotSupported(f"There is no image store for {name!r}.")
 
     def remove(self, name_or_id: str) -> None:
         raise ImageNotFound(name_or_id)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from vmops.errors import InvalidPowerState, InvalidState, NoRootDisk, NotRescued
+from vmops.errors import InvalidState, NoRootDisk, NotRescued
 from vmops.images.cache import CachedImage, CachePlace
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.model.power import PowerState
 from vmops.ops.engine import Engine
 from vmops.ops.own_disks import own_folder, root_disk
+from vmops.ops.power_steps import power_off, power_on
 from vmops.ops.rescue_note import RescueNote, find_note
 from vmops.ops.settled import refuse_resized, refuse_suspended
 from vmops.ops.states import called
@@ -209,17 +210,6 @@ def _take_back(session: Session, vm: VirtualMachine, note: RescueNote, observe: 
         return  # not even the note came to be
 
 
-@step("Power off")
-def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
-    """Pull the plug; the note's undo powers on again."""
-    try:
-        vm.power_off(observe=observe)
-    except InvalidPowerState:
-        if vm.power_state() is not PowerState.POWERED_OFF:
-            raise
-    yield
-
-
 @step("Copy the image to the rescue disk")
 def copy_to_rescue_disk(
     engine: Engine,
@@ -282,17 +272,6 @@ def detach_rescue_disk(
     }
     spec = specs.end_rescue(disk.key if disk else None, note.boot_order, values)
     vm.reconfigure(spec, observe=observe)
-    yield
-
-
-@step("Power on")
-def power_on(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
-    """Start the guest, unless it runs."""
-    try:
-        vm.power_on(observe=observe)
-    except InvalidPowerState:
-        if vm.power_state() is not PowerState.POWERED_ON:
-            raise
     yield
 
 

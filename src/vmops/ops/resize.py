@@ -13,17 +13,18 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from vmops import units
-from vmops.errors import InvalidPowerState, InvalidState, NotResized, ResizeError
+from vmops.errors import InvalidState, NotResized, ResizeError
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.instance import Flavor
 from vmops.model.power import PowerState
 from vmops.model.size import Size
+from vmops.ops import power_steps
 from vmops.ops.destination import Destination, find_destination
 from vmops.ops.engine import Engine
 from vmops.ops.own_disks import own_folder, root_disk
-from vmops.ops.power import AT_ONCE, Patience, shut_down_guest
+from vmops.ops.power import AT_ONCE, Patience
 from vmops.ops.resize_note import Phase, ResizeNote, counterpart, find_note
-from vmops.ops.resize_revert import put_back, start
+from vmops.ops.resize_revert import put_back
 from vmops.ops.settled import refuse_rescued, refuse_resized, refuse_suspended
 from vmops.ops.states import called
 from vmops.progress import Observer
@@ -109,7 +110,7 @@ def migrate_disk_and_power_off(
             run(note_resize(engine, vm, plan, observe))
             tell(_NOTED)
             if plan.machine.hardware.files.power_state is not PowerState.POWERED_OFF:
-                run(power_off(vm, request.patience, observe))
+                run(power_steps.power_off(vm, observe, request.patience))
             tell(_OFF)
             if plan.where is not None:
                 plan = run(move_vm(engine, vm, plan, request, observe))
@@ -145,7 +146,7 @@ def finish_migration(
             refuse_resized(called(vm, instance_uuid), {extra_config.RESIZE: text})
         if power_on:
             with Operation("finish resize", observe) as run:
-                run(start(vm, observe))
+                run(power_steps.power_on(vm, observe))
         tell(_DONE)
 
     with_vm(session, instance_uuid, do)
@@ -264,18 +265,6 @@ def note_resize(
         raise
     yield
     put_back(engine.session, vm, observe, power_on=undo_power, missing_ok=True)
-
-
-@step("Power off")
-def power_off(vm: VirtualMachine, patience: Patience, observe: Observer) -> Reversible[None]:
-    """Let the guest shut down if there is time for it, else pull the plug."""
-    try:
-        if patience.timeout_s <= 0 or not shut_down_guest(vm, patience):
-            vm.power_off(observe=observe)
-    except InvalidPowerState:
-        if vm.power_state() is not PowerState.POWERED_OFF:
-            raise
-    yield
 
 
 @step("Move the VM")

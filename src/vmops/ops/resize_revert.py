@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vmops.errors import InvalidPowerState, InvalidState, NotResized
+from vmops.errors import InvalidState, NotResized
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
+from vmops.ops import power_steps
 from vmops.ops.destination import way_back
 from vmops.ops.own_disks import root_disk
 from vmops.ops.resize_note import Phase, ResizeNote, counterpart, find_note
@@ -78,7 +79,7 @@ def _revert(
         is_off = machine.hardware.files.power_state is PowerState.POWERED_OFF
         must_be_off = note.phase is Phase.RESIZED or not power_on
         if must_be_off and not is_off:
-            run(power_off(vm, observe))
+            run(power_steps.power_off(vm, observe))
             is_off = True
         if note.phase is Phase.RESIZED:
             run(take_old_size(vm, machine, note, observe))
@@ -88,7 +89,7 @@ def _revert(
         if spec is not None:
             run(move_back(vm, spec, observe))
         if power_on and is_off:
-            run(start(vm, observe))
+            run(power_steps.power_on(vm, observe))
         run(forget_resize(vm, observe))
 
 
@@ -104,17 +105,6 @@ def look_at_resized(vm: VirtualMachine, name: str) -> Reversible[Machine]:
             f"{name} has snapshots of its new disk, which would be lost. Delete them first."
         )
     yield machine
-
-
-@step("Power off")
-def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
-    """Pull the plug."""
-    try:
-        vm.power_off(observe=observe)
-    except InvalidPowerState:
-        if vm.power_state() is not PowerState.POWERED_OFF:
-            raise
-    yield
 
 
 @step("Take the old size and disk")
@@ -161,17 +151,6 @@ def delete_grown_disk(session: Session, machine: Machine, name: str) -> Reversib
 def move_back(vm: VirtualMachine, spec: Any, observe: Observer) -> Reversible[None]:
     """Take it to where it was."""
     vm.relocate(spec, observe=observe)
-    yield
-
-
-@step("Power on")
-def start(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
-    """Start the guest, unless it runs."""
-    try:
-        vm.power_on(observe=observe)
-    except InvalidPowerState:
-        if vm.power_state() is not PowerState.POWERED_ON:
-            raise
     yield
 
 

@@ -126,13 +126,14 @@ def snapshot(  # noqa: PLR0913 - what, whither, and who is told
     Raises:
         InstanceNotFound: there is no such instance.
         NoRootDisk: it has no disk; no state was told.
-        AlreadyExists: the store has an image of this name.
+        AlreadyExists: the store has an image of this name; nothing was done, no state was told.
         NoDiskSpace: the datastore is full.
         TransferFailed: the bytes did not all arrive.
     """
 
     def do(vm: VirtualMachine) -> SnapshotResult:
         with Operation("snapshot", observe) as run:
+            images.refuse_taken(name)
             subject = run(look_at(vm, instance_uuid, project_id))
             update_task_state(task_state=IMAGE_PENDING_UPLOAD)
             made, quiesced = run(take_snapshot(engine.session, subject, observe))
