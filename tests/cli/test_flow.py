@@ -25,7 +25,7 @@ def test_spawn_tells_its_steps_on_stderr_and_the_uuid_on_stdout(vmops):
     assert len(made.out.strip()) == 36
     titles = [line.rsplit(" (")[0] for line in made.err.splitlines()]
     assert titles[:2] == ["  Choose where it goes", "  Create the VM"]
-    assert "  Attach the root disk" in titles
+    assert "  Attach the disks" in titles
     assert "  Power on" not in titles
     assert made.err.splitlines()[-1].startswith("first: created after ")
 

@@ -81,3 +81,8 @@ class BlockDevices:
     def root_volume(self) -> VolumeAttachment | None:
         """The volume that the instance boots from; None: it boots from its image."""
         return next((v for v in self.volumes if v.boot_index == 0), None)
+
+    @property
+    def data_volumes(self) -> tuple[VolumeAttachment, ...]:
+        """The volumes that the instance has besides the one it boots from, in order."""
+        return tuple(v for v in self.volumes if v.boot_index != 0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from vmops.errors import InstanceUnacceptable, InvalidName
+from vmops.errors import InstanceUnacceptable, InvalidArgument, InvalidName
 from vmops.model.datastore_path import check_file_name
+from vmops.model.hardware import FlavorHardware
 from vmops.model.image import VifModel
 from vmops.model.power import InstanceState
 from vmops.model.size import Allocation, Size
+from vmops.model.topology import CpuTopology, cores_per_socket
 
+MAX_VLAN = 4095
 _UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 _MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
 
@@ -20,16 +23,26 @@ _MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
 class Flavor:
     """The size of an instance. ``root_gib`` 0 means: as big as the image's disk.
 
-    Allocations of None are the server's own for a new instance; a resize leaves them.
+    Allocations of None are the server's own for a new instance; a resize leaves them. ``disk_io``
+    is that of the root disk, ``vif`` that of every NIC. ``topology`` says which cores per socket an
+    image may wish for; ``cores_per_socket`` is what holds without an image's wish.
     """
 
     vcpus: int = 1
     memory_mib: int = 128
     root_gib: int = 0
+    ephemeral_gib: int = 0
+    swap_mib: int = 0
     name: str = ""
     cores_per_socket: int = 0
     cpu: Allocation | None = None
     memory: Allocation | None = None
+    disk_io: Allocation | None = None
+    vif: Allocation | None = None
+    topology: CpuTopology = CpuTopology()  # noqa: RUF009 - it is frozen
+    hardware: FlavorHardware = FlavorHardware()  # noqa: RUF009 - it is frozen
+    storage_policy: str = ""
+    """The name of the policy that its datastore must comply with; "": the engine's setting."""
 
     @property
     def size(self) -> Size:
@@ -42,6 +55,17 @@ class Flavor:
             memory=self.memory,
         )
 
+    def size_for(self, image: CpuTopology) -> Size:
+        """The same with the cores per socket that an image's wishes and limits lead to.
+
+        Raises:
+            InstanceUnacceptable: they contradict the flavor's.
+        """
+        own = self.topology
+        if not own.has_wish and self.cores_per_socket:
+            own = replace(own, cores=self.cores_per_socket)
+        return replace(self.size, cores_per_socket=cores_per_socket(self.vcpus, own, image))
+
     def __post_init__(self) -> None:
         if self.vcpus < 1:
             raise InstanceUnacceptable(f"{self.vcpus} vCPUs: an instance needs at least one.")
@@ -51,6 +75,8 @@ class Flavor:
             )
         if self.root_gib < 0:
             raise InstanceUnacceptable(f"A root disk of {self.root_gib} GiB makes no sense.")
+        if self.ephemeral_gib < 0 or self.swap_mib < 0:
+            raise InstanceUnacceptable("An ephemeral or swap disk of less than nothing.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +104,9 @@ class Subnet:
 class Vif:
     """A virtual interface: a NIC and the port group it is plugged into.
 
-    ``mac_address`` "" lets the server choose one; ``model`` None takes the image's.
+    ``mac_address`` "" lets the server choose one; ``model`` None takes the image's. ``vlan``, if
+    given, says that the port group is made on the hosts' standard switches with this VLAN id where
+    it is missing; ``allocation`` claims bandwidth.
     """
 
     network: str
@@ -86,10 +114,16 @@ class Vif:
     mac_address: str = ""
     model: VifModel | None = None
     subnets: tuple[Subnet, ...] = ()
+    vlan: int | None = None
+    allocation: Allocation | None = None
 
     def __post_init__(self) -> None:
         if not self.network:
             raise InvalidName("An interface names no network.")
+        if self.vlan is not None and not 0 <= self.vlan <= MAX_VLAN:
+            raise InvalidArgument(
+                f"The network {self.network!r} has the VLAN id {self.vlan}; it is 0 to {MAX_VLAN}."
+            )
         object.__setattr__(self, "mac_address", self.mac_address.lower())
         if self.mac_address and not _MAC.match(self.mac_address):
             raise InvalidName(f"{self.mac_address!r} is not a MAC address.")

@@ -13,7 +13,8 @@ from vmops.errors import Invalid, InvalidName, NotSupported
 from vmops.images.store import ImageStore
 from vmops.model.image import Image, ImageProperties, VifModel, vif_model
 from vmops.model.instance import Flavor, Instance, Subnet, Vif
-from vmops.model.size import Allocation, cores_per_socket
+from vmops.model.size import Allocation
+from vmops.model.topology import CpuTopology, cores_per_socket
 
 Shape: TypeAlias = Any
 """An object with attributes, or a mapping: what Nova passes."""
@@ -95,14 +96,22 @@ def parse_flavor(flavor: Shape) -> Flavor:
 def _flavor(shape: Shape, name: str) -> Flavor:
     specs = {str(k): str(v) for k, v in (field(shape, "extra_specs", default={})).items()}
     vcpus = int(field(shape, "vcpus", default=1))
+    topology = CpuTopology.from_properties(specs, "hw:cpu_", InstanceUnacceptable)
     return Flavor(
         vcpus=vcpus,
         memory_mib=int(field(shape, "memory_mb", default=512)),
         root_gib=int(field(shape, "root_gb", default=0)),
+        ephemeral_gib=int(field(shape, "ephemeral_gb", default=0)),
+        swap_mib=int(field(shape, "swap", default=0) or 0),
         name=name,
-        cores_per_socket=cores_per_socket(specs, vcpus),
+        cores_per_socket=cores_per_socket(vcpus, topology, CpuTopology()),
         cpu=Allocation.from_extra_specs(specs, "cpu"),
         memory=Allocation.from_extra_specs(specs, "memory"),
+        disk_io=Allocation.if_asked(specs, "disk_io"),
+        vif=Allocation.if_asked(specs, "vif"),
+        topology=topology,
+        hardware=FlavorHardware.from_extra_specs(specs),
+        storage_policy=specs.get("vmware:storage_policy", ""),
     )
 
 

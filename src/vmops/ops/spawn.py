@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from vmops import units
-from vmops.errors import ImageNotAcceptable, InstanceExists, InstanceUnacceptable
+from vmops.errors import ImageNotAcceptable, InstanceUnacceptable
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine import Engine
-from vmops.ops.placement import Placement, find_networks, pick_datastore
-from vmops.ops.spawn_disks import attach_root_disk, cached_image, copy_root_disk
+from vmops.ops.spawn_disks import attach_disks, cached_image, copy_root_disk, new_media
 from vmops.ops.spawn_machine import create_vm
+from vmops.ops.spawn_place import choose_placement
 from vmops.ops.spawn_request import SpawnRequest, is_linked_clone
 from vmops.progress import Observer
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.lookup import find_vm_on_server
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 
@@ -43,11 +42,13 @@ def spawn(engine: Engine, request: SpawnRequest, observe: Observer) -> VirtualMa
        3.4. Make a copy of the flavor's size
        3.5. Move it into the cache
     4. Copy the image to the root disk
-    5. Attach the root disk
+    5. Attach the disks
     6. Power on
 
     A copy of the flavor's size is made where the flavor's disk is bigger than the image's and the
-    root disk is a linked clone, whose size is its parent's. Step 4 is that of a full clone.
+    root disk is a linked clone, whose size is its parent's. Step 4 is that of a full clone. An
+    instance that boots from a volume has neither of the steps 3 and 4. The ephemeral disks and the
+    swap disk are created in step 5, in the same call.
 
     Raises:
         InstanceExists: a VM with this instance UUID is there; it is not touched.
@@ -66,14 +67,17 @@ def spawn(engine: Engine, request: SpawnRequest, observe: Observer) -> VirtualMa
     """
     check_size(request)
     with Operation("spawn", observe) as do:
-        place = do(choose_placement(engine, request))
+        place = do(choose_placement(engine, request, needed_bytes(engine, request)))
         vm_folder = DatastorePath(place.datastore.name).joined(request.instance.uuid)
         vm = do(create_vm(engine, request, place, vm_folder, observe))
-        image = do(cached_image(engine, request, place, observe))
         root = vm_folder.joined(f"{request.instance.uuid}.vmdk")
-        if not is_linked_clone(engine, request):
-            image = do(copy_root_disk(engine, request, image, root, observe))
-        do(attach_root_disk(engine, request, vm, image, root, observe))
+        disk = None
+        if request.image is not None:
+            disk = do(cached_image(engine, request, request.image, place, observe))
+            if not is_linked_clone(engine, request):
+                disk = do(copy_root_disk(engine, request, disk, root, observe))
+        media = new_media(request, vm_folder, root, disk)
+        do(attach_disks(engine, request, vm, media, observe))
         if request.power_on:
             do(power_on(engine, vm, observe))
     return vm
@@ -87,6 +91,8 @@ def check_size(request: SpawnRequest) -> None:
         ImageNotAcceptable: the image is no VMDK.
     """
     image, flavor = request.image, request.instance.flavor
+    if image is None:
+        return
     if image.disk_format != "vmdk":
         raise ImageNotAcceptable(
             f"Image {image.name!r} has disk format {image.disk_format}; vSphere takes vmdk."
@@ -100,32 +106,16 @@ def check_size(request: SpawnRequest) -> None:
         )
 
 
-@step("Choose where it goes")
-def choose_placement(engine: Engine, request: SpawnRequest) -> Reversible[Placement]:
-    """Choose cluster, datastore and port groups; the space is reserved until the spawn ends."""
-    uuid = request.instance.uuid
-    if (there := find_vm_on_server(engine.session, uuid)) is not None:
-        raise InstanceExists(uuid, str(there.read("name").get("name", "")))
-    inventory = engine.session.inventory
-    cluster = inventory.cluster(engine.cluster_name)
-    networks = find_networks(inventory, cluster, request.vifs)
-    needed = needed_bytes(engine, request)
-    with engine.reservations.choose(
-        lambda reserved: pick_datastore(inventory, cluster, engine.settings, needed, reserved),
-        needed,
-    ) as datastore:
-        yield Placement(
-            cluster=cluster,
-            datacenter=inventory.datacenter(cluster.datacenter),
-            datastore=datastore,
-            networks=networks,
-        )
-
-
 def needed_bytes(engine: Engine, request: SpawnRequest) -> int:
-    """What the instance may take on the datastore at first: image, full copy, memory swap file."""
+    """What the instance may take on the datastore at first: image, full copy, memory swap file.
+
+    Ephemeral and swap disks are thin: they take nothing at first.
+    """
     image, flavor = request.image, request.instance.flavor
-    needed = image.size_bytes + flavor.memory_mib * units.MIB
+    needed = flavor.memory_mib * units.MIB
+    if image is None:
+        return needed
+    needed += image.size_bytes
     if not is_linked_clone(engine, request):
         needed += max(image.capacity_bytes or 0, units.gib_to_bytes(flavor.root_gib))
     return needed

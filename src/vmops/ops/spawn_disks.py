@@ -8,25 +8,27 @@ from vmops import units
 from vmops.errors import FileLocked
 from vmops.images.cache import CachedImage, CachePlace
 from vmops.model.datastore_path import DatastorePath
+from vmops.model.image import Image
 from vmops.ops.engine import Engine
 from vmops.ops.placement import Placement
 from vmops.ops.spawn_request import SpawnRequest, is_linked_clone
 from vmops.progress import Observer
 from vmops.specs import extra_config
-from vmops.specs import virtual_machine as vm_specs
-from vmops.specs.disks import DESCRIPTOR_ADAPTERS, RootDisk, provisioning
+from vmops.specs.disks import DESCRIPTOR_ADAPTERS, RootDisk, extra_disks, provisioning
+from vmops.specs.media import NewMedia, attach
+from vmops.specs.places import Places
 from vmops.steps import Reversible, noting, step
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 
 @step("Put the image in the datastore's cache")
 def cached_image(
-    engine: Engine, request: SpawnRequest, place: Placement, observe: Observer
+    engine: Engine, request: SpawnRequest, image: Image, place: Placement, observe: Observer
 ) -> Reversible[CachedImage]:
     """Have the image on the datastore; a cached image stays there, whatever becomes of this VM."""
     root_gib = request.instance.flavor.root_gib
     yield engine.cache.fetch(
-        request.image,
+        image,
         CachePlace(
             datastore=place.datastore.name,
             datastore_moref=place.datastore.moref,
@@ -47,7 +49,7 @@ def copy_root_disk(
     observe: Observer,
 ) -> Reversible[CachedImage]:
     """Copy the cached disk into the VM's folder, as big as the flavor says."""
-    disks, properties = engine.session.virtual_disk_manager, request.image.properties
+    disks, properties = engine.session.virtual_disk_manager, request.properties
     wanted = max(image.capacity_bytes, units.gib_to_bytes(request.instance.flavor.root_gib))
     try:
         # Without a wanted type a copy is preallocated, whatever its source is.
@@ -69,27 +71,58 @@ def copy_root_disk(
         disks.delete(root, missing_ok=True)
 
 
-@step("Attach the root disk")
-def attach_root_disk(
-    engine: Engine,
-    request: SpawnRequest,
-    vm: VirtualMachine,
-    image: CachedImage,
-    root: DatastorePath,
-    observe: Observer,
+def new_media(
+    request: SpawnRequest, folder: DatastorePath, root: DatastorePath, image: CachedImage | None
+) -> NewMedia:
+    """What is attached to the new VM.
+
+    ``image`` is the disk that the root disk is made of: itself, or the parent of a linked clone;
+    None if the instance boots from a volume.
+
+    Raises:
+        InvalidName: the instance's folder cannot be named so.
+    """
+    properties, disk = request.properties, None
+    if image is not None:
+        disk = RootDisk(
+            path=root,
+            capacity_bytes=image.capacity_bytes,
+            adapter=properties.adapter_type,
+            disk_type=properties.disk_type,
+            parent=image.path if image.path != root else None,
+        )
+    return NewMedia(root=disk, extra=extra_disks(folder, request.devices, request.root_adapter))
+
+
+@step("Attach the disks")
+def attach_disks(
+    engine: Engine, request: SpawnRequest, vm: VirtualMachine, media: NewMedia, observe: Observer
 ) -> Reversible[None]:
-    """Attach the disk, and take off the mark of the spawn: the instance is whole from here on."""
-    linked = image.path != root
-    disk = RootDisk(
-        path=root,
-        capacity_bytes=image.capacity_bytes,
-        adapter=request.image.properties.adapter_type,
-        disk_type=request.image.properties.disk_type,
-        parent=image.path if linked else None,
-    )
-    vm.reconfigure(
-        vm_specs.attach(disk, {extra_config.OPERATION: ""}),
-        observe=observe,
-        deadline_s=engine.settings.task_deadline_s,
-    )
+    """Create the disks that are new and attach all of them, in one call.
+
+    Unless volumes follow, this takes the mark of the spawn off: the instance is whole from here on.
+    """
+    places = None
+    if request.image is None:  # its volume is there already
+        hardware = vm.hardware()
+        places = Places(hardware.controllers, hardware.used)
+    settings = {} if request.devices.data_volumes else {extra_config.OPERATION: ""}
+    try:
+        vm.reconfigure(
+            attach(media, settings, places),
+            observe=observe,
+            deadline_s=engine.settings.task_deadline_s,
+        )
+    except BaseException as first:
+        with noting(first, "delete the new disks"):
+            _delete_created(engine, media)
+        raise
     yield
+
+
+def _delete_created(engine: Engine, media: NewMedia) -> None:
+    """Delete what a call has created that failed half-way; what is attached goes with the VM."""
+    for disk in media.created:
+        if engine.session.datastore_files.exists(disk):
+            with contextlib.suppress(FileLocked):
+                engine.session.virtual_disk_manager.delete(disk, missing_ok=True)

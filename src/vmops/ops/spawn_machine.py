@@ -73,7 +73,7 @@ def _new_machine(
     folder: DatastorePath,
     vnc: dict[str, str],
 ) -> vm_specs.NewMachine:
-    properties = request.image.properties
+    properties = request.properties
     return vm_specs.NewMachine(
         instance=request.instance,
         vmx=folder.joined(f"{request.instance.uuid}.vmx"),
@@ -93,7 +93,7 @@ def _new_machine(
             **vnc,
             **_addresses(engine, request),
             **dict(request.extra_config),
-            extra_config.IMAGE_ID: request.image.id,
+            extra_config.IMAGE_ID: request.image.id if request.image is not None else "",
             extra_config.OPERATION: in_flight.mark("spawn"),
         },
         serial_log=folder.joined(SERIAL_LOG) if engine.settings.serial_log else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from vmops.model.block_devices import BlockDevices
 from vmops.model.instance import InstanceInfo
 from vmops.ops import border, info, power, rebooting
 from vmops.ops import pause as pausing
@@ -12,7 +13,7 @@ from vmops.ops.border import Shape
 from vmops.ops.destroy import destroy
 from vmops.ops.rescue import rescue, unrescue
 from vmops.ops.spawn import spawn
-from vmops.ops.spawn_request import SpawnRequest
+from vmops.ops.spawn_request import SpawnRequest, with_flavors_disks
 from vmops.ops.vmops_consoles import ConsoleMethods
 from vmops.ops.vmops_interfaces import InterfaceMethods
 from vmops.ops.vmops_moves import MoveMethods
@@ -58,8 +59,10 @@ class VMwareVMOps(ConsoleMethods, InterfaceMethods, MoveMethods, ResizeMethods):
         ``extra_config`` is added to the VM's.
         """
         border.refuse_volumes(block_device_info)
+        parsed = border.parse_instance(instance)
         request = SpawnRequest(
-            instance=border.parse_instance(instance),
+            instance=parsed,
+            devices=with_flavors_disks(BlockDevices(), parsed.flavor),
             image=border.parse_image(image_meta, self._images),
             vifs=border.parse_vifs(network_info, self._settings.default_network),
             linked_clone=linked_clone,

@@ -1,26 +1,22 @@
-"""Disks and their controllers."""
+"""Disks: the root disk, and those that live and die with the instance beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pyVmomi import vim
 
 from vmops import units
+from vmops.model.block_devices import BlockDevices
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, DiskType
+from vmops.specs.places import Place, Places
 
 DISK_KEY = -100
-CONTROLLER_KEY = -101
-FIRST_IDE_CONTROLLER = 200  # every VM has it; see VirtualHardware.device in the API reference
-
-_CONTROLLERS: dict[AdapterType, Any] = {
-    AdapterType.BUS_LOGIC: vim.vm.device.VirtualBusLogicController,
-    AdapterType.LSI_LOGIC: vim.vm.device.VirtualLsiLogicController,
-    AdapterType.LSI_LOGIC_SAS: vim.vm.device.VirtualLsiLogicSASController,
-    AdapterType.PARA_VIRTUAL: vim.vm.device.ParaVirtualSCSIController,
-}
+EXTRA_DISK_KEY = -300
+"""Of the first extra disk; the next ones count down."""
 
 # A VMDK descriptor knows fewer adapters than a VM has controllers (VirtualDiskAdapterType).
 DESCRIPTOR_ADAPTERS: dict[AdapterType, str] = {
@@ -36,8 +32,8 @@ DESCRIPTOR_ADAPTERS: dict[AdapterType, str] = {
 class RootDisk:
     """A root disk to be attached.
 
-    With ``parent`` the disk at ``path`` is created as a linked clone of it; without, a disk that is
-    there already is attached.
+    With ``parent`` the disk at ``path`` is created as a linked clone of it, with ``is_blank`` it is
+    created empty; without, a disk that is there already is attached.
     """
 
     path: DatastorePath
@@ -45,6 +41,47 @@ class RootDisk:
     adapter: AdapterType
     disk_type: DiskType = DiskType.THIN
     parent: DatastorePath | None = None
+    is_blank: bool = False
+
+    @property
+    def is_created(self) -> bool:
+        """Whether it comes into being by being attached."""
+        return self.is_blank or self.parent is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraDisk:
+    """An empty thin disk that is created in the VM's folder: an ephemeral or swap disk."""
+
+    path: DatastorePath
+    capacity_bytes: int
+    adapter: AdapterType
+
+
+def extra_disks(
+    folder: DatastorePath, devices: BlockDevices, root_adapter: AdapterType
+) -> tuple[ExtraDisk, ...]:
+    """The ephemeral disks, then the swap disk, as files ``ephemeral_<n>.vmdk`` and ``swap.vmdk``.
+
+    A disk that does not say its adapter has the root disk's.
+    """
+    found = [
+        ExtraDisk(
+            path=folder.joined(f"ephemeral_{number}.vmdk"),
+            capacity_bytes=units.gib_to_bytes(disk.size_gib),
+            adapter=disk.adapter or root_adapter,
+        )
+        for number, disk in enumerate(devices.ephemerals)
+    ]
+    if devices.swap_mib:
+        found.append(
+            ExtraDisk(
+                path=folder.joined("swap.vmdk"),
+                capacity_bytes=devices.swap_mib * units.MIB,
+                adapter=root_adapter,
+            )
+        )
+    return tuple(found)
 
 
 def provisioning(disk_type: DiskType) -> str:
@@ -74,48 +111,50 @@ def _flat_backing(disk: RootDisk) -> Any:
     return backing
 
 
-def attach_root_disk(disk: RootDisk) -> list[Any]:
-    """The device changes that add a root disk, with a controller of its own unless it is IDE."""
-    changes = []
-    controller_key = FIRST_IDE_CONTROLLER
-    if disk.adapter is not AdapterType.IDE:
-        controller_key = CONTROLLER_KEY
-        controller = _CONTROLLERS[disk.adapter](
-            key=CONTROLLER_KEY, busNumber=0, sharedBus="noSharing"
+def root_disk(disk: RootDisk, place: Place) -> Any:
+    """The device change that adds a root disk."""
+    return _add(DISK_KEY, disk.capacity_bytes, place, _flat_backing(disk), create=disk.is_created)
+
+
+def create_disks(disks: Sequence[ExtraDisk], places: Places) -> list[Any]:
+    """The device changes that create and add extra disks; ``places.changes()`` go before them.
+
+    Raises:
+        UnsupportedDevice: there is no place for so many.
+    """
+    return [
+        _add(
+            EXTRA_DISK_KEY - number,
+            disk.capacity_bytes,
+            places.take(disk.adapter),
+            vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+                fileName=str(disk.path), diskMode="persistent", thinProvisioned=True
+            ),
+            create=True,
         )
-        changes.append(vim.vm.device.VirtualDeviceSpec(operation="add", device=controller))
-    device = vim.vm.device.VirtualDisk(
-        key=DISK_KEY,
-        controllerKey=controller_key,
-        unitNumber=0,
-        capacityInKB=units.bytes_to_kib(disk.capacity_bytes),
-        backing=_flat_backing(disk),
-    )
-    change = vim.vm.device.VirtualDeviceSpec(operation="add", device=device)
-    if disk.parent is not None:
-        change.fileOperation = vim.vm.device.VirtualDeviceSpec.FileOperation.create
-    changes.append(change)
-    return changes
+        for number, disk in enumerate(disks)
+    ]
 
 
 def new_disk(capacity_bytes: int, adapter: AdapterType) -> list[Any]:
     """The device changes of an imported VM: one empty disk that a lease fills."""
-    controller_key = FIRST_IDE_CONTROLLER
-    changes = []
-    if adapter is not AdapterType.IDE:
-        controller_key = CONTROLLER_KEY
-        controller = _CONTROLLERS[adapter](key=CONTROLLER_KEY, busNumber=0, sharedBus="noSharing")
-        changes.append(vim.vm.device.VirtualDeviceSpec(operation="add", device=controller))
-    disk = vim.vm.device.VirtualDisk(
-        key=DISK_KEY,
-        controllerKey=controller_key,
-        unitNumber=0,
+    places = Places()
+    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+        fileName="", diskMode="persistent", thinProvisioned=True
+    )
+    disk = _add(DISK_KEY, capacity_bytes, places.take(adapter), backing, create=True)
+    return [*places.changes(), disk]
+
+
+def _add(key: int, capacity_bytes: int, place: Place, backing: Any, *, create: bool) -> Any:
+    device = vim.vm.device.VirtualDisk(
+        key=key,
+        controllerKey=place.controller_key,
+        unitNumber=place.unit_number,
         capacityInKB=units.bytes_to_kib(capacity_bytes),
-        backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-            fileName="", diskMode="persistent", thinProvisioned=True
-        ),
+        backing=backing,
     )
-    changes.append(
-        vim.vm.device.VirtualDeviceSpec(operation="add", fileOperation="create", device=disk)
-    )
-    return changes
+    change = vim.vm.device.VirtualDeviceSpec(operation="add", device=device)
+    if create:
+        change.fileOperation = vim.vm.device.VirtualDeviceSpec.FileOperation.create
+    return change

@@ -115,13 +115,6 @@ def settings(values: dict[str, str]) -> Any:
     return vim.vm.ConfigSpec(extraConfig=extra_config.option_values(values))
 
 
-def attach(disk: disks.RootDisk, settings: dict[str, str]) -> Any:
-    """The `vim.vm.ConfigSpec` that attaches a root disk and sets extraConfig keys with it."""
-    return vim.vm.ConfigSpec(
-        deviceChange=disks.attach_root_disk(disk), extraConfig=extra_config.option_values(settings)
-    )
-
-
 def import_shell(name: str, datastore: str, capacity_bytes: int, adapter: AdapterType) -> Any:
     """The `vim.vm.VmImportSpec` of the smallest VM that can carry an imported disk."""
     return vim.vm.VmImportSpec(

@@ -10,7 +10,7 @@ from pyVmomi import vim
 from tests.builders import an_instance
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, DiskType, Firmware, VifModel
-from vmops.specs import disks, extra_config, nics
+from vmops.specs import disks, extra_config, media, nics
 from vmops.specs import virtual_machine as vm_specs
 
 STANDARD = nics.NicBacking(kind="standard", name="VM Network")
@@ -92,6 +92,10 @@ def root(**changes: Any) -> disks.RootDisk:
     return disks.RootDisk(**{**given, **changes})
 
 
+def changes(disk: disks.RootDisk) -> list[Any]:
+    return list(media.attach(media.NewMedia(root=disk), {}).deviceChange)
+
+
 @pytest.mark.parametrize(
     ("adapter", "controller"),
     [
@@ -102,26 +106,26 @@ def root(**changes: Any) -> disks.RootDisk:
     ],
 )
 def test_a_scsi_disk_brings_its_controller(adapter: AdapterType, controller: Any) -> None:
-    first, second = disks.attach_root_disk(root(adapter=adapter))
+    first, second = changes(root(adapter=adapter))
     assert type(first.device) is controller
     assert second.device.controllerKey == first.device.key
     assert second.device.capacityInKB == 1024 * 1024
 
 
 def test_an_ide_disk_goes_to_the_controller_that_every_vm_has() -> None:
-    (change,) = disks.attach_root_disk(root(adapter=AdapterType.IDE))
+    (change,) = changes(root(adapter=AdapterType.IDE))
     assert change.device.controllerKey == 200
 
 
 def test_a_linked_clone_is_created_with_its_parent() -> None:
     parent = DatastorePath("ds", "cache/i/i.vmdk")
-    change = disks.attach_root_disk(root(parent=parent))[-1]
+    change = changes(root(parent=parent))[-1]
     assert change.fileOperation == "create"
     assert change.device.backing.parent.fileName == "[ds] cache/i/i.vmdk"
 
 
 def test_a_disk_that_is_there_is_attached_and_not_created() -> None:
-    change = disks.attach_root_disk(root())[-1]
+    change = changes(root())[-1]
     assert change.fileOperation is None
     assert change.device.backing.parent is None
 
@@ -138,7 +142,7 @@ def test_a_disk_that_is_there_is_attached_and_not_created() -> None:
     ],
 )
 def test_provisioning(disk_type: DiskType, thin: bool | None, eager: bool | None) -> None:
-    backing = disks.attach_root_disk(root(disk_type=disk_type))[-1].device.backing
+    backing = changes(root(disk_type=disk_type))[-1].device.backing
     assert (backing.thinProvisioned, backing.eagerlyScrub) == (thin, eager)
 
 
@@ -148,5 +152,5 @@ def test_every_disk_type_has_a_provisioning(disk_type: DiskType) -> None:
 
 
 def test_capacities_are_rounded_up_to_whole_kib() -> None:
-    change = disks.attach_root_disk(root(capacity_bytes=1025))[-1]
+    change = changes(root(capacity_bytes=1025))[-1]
     assert change.device.capacityInKB == 2
