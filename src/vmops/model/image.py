@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Self
 
 from vmops.errors import ImageNotAcceptable, UnsupportedDevice
+from vmops.model.hardware import Firmware as Firmware  # noqa: PLC0414 - told from here on
+from vmops.model.hardware import ImageHardware
 
 
 class DiskType(StrEnum):
@@ -55,13 +57,6 @@ class VifModel(StrEnum):
         return self.value.removeprefix("Virtual").lower()
 
 
-class Firmware(StrEnum):
-    """What starts the guest."""
-
-    BIOS = "bios"
-    EFI = "efi"
-
-
 # Glance's and the older driver's words for NIC models; compared in lower case.
 VIF_MODELS: dict[str, VifModel] = {
     "e1000": VifModel.E1000,
@@ -82,6 +77,14 @@ SCSI_MODELS: dict[str, AdapterType] = {
     "lsisas1068": AdapterType.LSI_LOGIC_SAS,
     "buslogic": AdapterType.BUS_LOGIC,
     "vmpvscsi": AdapterType.PARA_VIRTUAL,
+}
+
+# The present names of what has an older one, which counts first.
+_OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    "vmware_ostype": ("os_distro",),
+    "vmware_disktype": ("hw_disk_type",),
+    "vmware_adaptertype": ("hw_disk_bus", "hw_scsi_model"),
+    "vmware_linked_clone": ("img_linked_clone",),
 }
 
 FIRMWARES: dict[str, Firmware] = {
@@ -124,6 +127,7 @@ class ImageProperties:
     firmware: Firmware = Firmware.BIOS
     linked_clone: bool | None = None
     """None: the engine's setting decides."""
+    hardware: ImageHardware = ImageHardware()  # noqa: RUF009 - it is frozen
 
     @classmethod
     def from_mapping(cls, properties: Mapping[str, object]) -> Self:
@@ -164,7 +168,32 @@ class ImageProperties:
             wanted["firmware"] = FIRMWARES[firmware.lower()]
         if linked := first("vmware_linked_clone", "img_linked_clone"):
             wanted["linked_clone"] = _flag("vmware_linked_clone", linked)
-        return cls(**wanted)  # type: ignore[arg-type]
+        return cls(hardware=ImageHardware.from_properties(texts), **wanted)  # type: ignore[arg-type]
+
+    def overridden_by(self, given: Mapping[str, object]) -> ImageProperties:
+        """The same with what ``given`` says of it instead, in Glance's names.
+
+        Raises:
+            ImageNotAcceptable, UnsupportedDevice: as `from_mapping`.
+        """
+        own = {
+            name: value
+            for name, value in self.to_mapping().items()
+            if not any(given.get(other) for other in _OTHER_NAMES.get(name, ()))
+        }
+        return ImageProperties.from_mapping({**own, **given})
+
+    def to_mapping(self) -> dict[str, object]:
+        """The properties that `from_mapping` reads the same from."""
+        return {
+            "vmware_ostype": self.guest_id,
+            "vmware_disktype": self.disk_type.value,
+            "vmware_adaptertype": self.adapter_type.value,
+            "hw_vif_model": self.vif_model.value,
+            "hw_firmware_type": self.firmware.value,
+            "vmware_linked_clone": self.linked_clone,
+            **self.hardware.to_properties(),
+        }
 
 
 def _choice(kind: type[DiskType] | type[AdapterType], name: str, text: str) -> StrEnum:

@@ -80,6 +80,16 @@ class Flavor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Requester:
+    """Who asked for an instance, as far as it is known."""
+
+    user_id: str = ""
+    user_name: str = ""
+    project_id: str = ""
+    project_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
     """The fixed addresses of an interface in one subnet; ``gateway`` "" where there is none."""
 
@@ -131,10 +141,14 @@ class Vif:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """The identity and size of an instance. ``uuid`` is the VM's ``config.instanceUuid``."""
+    """The identity and size of an instance. ``uuid`` is the VM's ``config.instanceUuid``.
+
+    ``display_name`` is what its user calls it, which need not be unique as ``name`` is.
+    """
 
     uuid: str
     name: str
+    display_name: str = ""
     flavor: Flavor = field(default_factory=Flavor)
     project_id: str = ""
 

@@ -1,4 +1,8 @@
-"""The size of a virtual machine: processors, memory, and its claims on its host's."""
+"""The size of a virtual machine: processors, memory, and its claims on what it shares with others.
+
+Nova's flavors say the claims as ``quota:<resource>_limit`` and the like, of the resources "cpu" in
+MHz, "memory" in MiB, "disk_io" in operations each second, and "vif" in Mbit/s.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ class SharesLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """A claim on CPU in MHz, or on memory in MiB. ``limit`` -1 is none.
+    """A claim on a resource, in its unit. ``limit`` -1 is none.
 
     ``shares`` count with the level CUSTOM only.
     """
@@ -46,7 +50,7 @@ class Allocation:
 
     @classmethod
     def from_extra_specs(cls, specs: Mapping[str, str], resource: str) -> Self:
-        """That of "cpu" or "memory", from ``quota:cpu_limit`` and the like.
+        """That of a resource, from ``quota:cpu_limit`` and the like; a limit of 0 is none.
 
         Raises:
             InstanceUnacceptable: a value makes no sense.
@@ -58,10 +62,21 @@ class Allocation:
             )
         return cls(
             reservation=_number(specs, f"quota:{resource}_reservation", 0),
-            limit=_number(specs, f"quota:{resource}_limit", -1),
+            limit=_number(specs, f"quota:{resource}_limit", -1) or -1,
             level=SharesLevel(level),
             shares=_number(specs, f"quota:{resource}_shares_share", 0),
         )
+
+    @classmethod
+    def if_asked(cls, specs: Mapping[str, str], resource: str) -> Self | None:
+        """The same, None if the extra specs say nothing of the resource.
+
+        Raises:
+            InstanceUnacceptable: a value makes no sense.
+        """
+        if any(key.startswith(f"quota:{resource}_") for key in specs):
+            return cls.from_extra_specs(specs, resource)
+        return None
 
     @classmethod
     def load(cls, values: Mapping[str, Any]) -> Self:
@@ -113,23 +128,6 @@ class Size:
             cpu=Allocation.load(values["cpu"]) if values["cpu"] else None,
             memory=Allocation.load(values["memory"]) if values["memory"] else None,
         )
-
-
-def cores_per_socket(specs: Mapping[str, str], vcpus: int) -> int:
-    """What ``hw:cpu_cores`` or ``hw:cpu_sockets`` ask for; 0 if neither is there.
-
-    Raises:
-        InstanceUnacceptable: threads are asked for, or the numbers do not make ``vcpus``.
-    """
-    if _number(specs, "hw:cpu_threads", 1) != 1:
-        raise InstanceUnacceptable("vSphere has no threads: hw:cpu_threads must be 1.")
-    cores = _number(specs, "hw:cpu_cores", 0)
-    sockets = _number(specs, "hw:cpu_sockets", 0)
-    if cores < 0 or sockets < 0 or (sockets and vcpus % sockets):
-        raise InstanceUnacceptable(f"{vcpus} vCPUs cannot be had in {sockets} sockets.")
-    if cores and sockets and cores * sockets != vcpus:
-        raise InstanceUnacceptable(f"{sockets} sockets of {cores} cores are not {vcpus} vCPUs.")
-    return cores or (vcpus // sockets if sockets else 0)
 
 
 def _number(specs: Mapping[str, str], key: str, default: int) -> int:

@@ -7,12 +7,14 @@ own dataclasses pass unchanged. Inside, nothing else reads a foreign shape.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from vmops.errors import Invalid, InvalidName, NotSupported
+from vmops.errors import InstanceUnacceptable, Invalid, InvalidName, NotSupported
 from vmops.images.store import ImageStore
-from vmops.model.image import Image, ImageProperties, VifModel, vif_model
-from vmops.model.instance import Flavor, Instance, Subnet, Vif
+from vmops.model.hardware import FlavorHardware, ImageHardware
+from vmops.model.image import Image, VifModel, vif_model
+from vmops.model.instance import Flavor, Instance, Requester, Subnet, Vif
 from vmops.model.size import Allocation
 from vmops.model.topology import CpuTopology, cores_per_socket
 
@@ -77,6 +79,7 @@ def parse_instance(instance: Shape) -> Instance:
     return Instance(
         uuid=uuid,
         name=str(name),
+        display_name=str(shown or ""),
         flavor=parse_flavor(flavor) if flavor is not instance else _flavor(instance, ""),
         project_id=str(field(instance, "project_id", default="")),
     )
@@ -115,6 +118,12 @@ def _flavor(shape: Shape, name: str) -> Flavor:
     )
 
 
+def parse_requester(context: Shape) -> Requester:
+    """Who asks, from Nova's request context; nobody known where there is none."""
+    words = ("user_id", "user_name", "project_id", "project_name")
+    return Requester(**{word: str(field(context, word, default="")) for word in words})
+
+
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() and c not in "/\\[]%" else "_" for c in text)
 
@@ -139,17 +148,7 @@ def parse_image(image_meta: Shape, store: ImageStore) -> Image:
     given = _properties(field(image_meta, "properties", default={}))
     if not given:
         return stored
-    merged = ImageProperties.from_mapping(
-        {
-            "vmware_ostype": stored.properties.guest_id,
-            "vmware_disktype": stored.properties.disk_type.value,
-            "vmware_adaptertype": stored.properties.adapter_type.value,
-            "hw_vif_model": stored.properties.vif_model.value,
-            "hw_firmware_type": stored.properties.firmware.value,
-            "vmware_linked_clone": stored.properties.linked_clone,
-            **given,
-        }
-    )
+    merged = stored.properties.overridden_by(given)
     return Image(
         id=stored.id,
         name=stored.name,
@@ -173,6 +172,7 @@ _PROPERTY_NAMES = (
     "hw_scsi_model",
     "hw_vif_model",
     "hw_firmware_type",
+    *ImageHardware.NAMES,
     "vmware_linked_clone",
     "img_linked_clone",
 )
@@ -193,9 +193,11 @@ def _properties(shape: Shape) -> dict[str, object]:
 
 
 def parse_vifs(
-    network_info: Iterable[Shape] | None, default_network: str | None
+    network_info: Iterable[Shape] | None,
+    default_network: str | None,
+    allocation: Allocation | None = None,
 ) -> tuple[Vif, ...]:
-    """The interfaces, in order.
+    """The interfaces, in order; what claims no bandwidth itself claims ``allocation``.
 
     The port group's name is, in this order: the VIF details' ``dvs_port_group_name``, the network's
     ``bridge``, its ``label``, the engine's default network.
@@ -204,12 +206,12 @@ def parse_vifs(
         InvalidName: an interface names no network, or has no proper MAC address.
         UnsupportedDevice: its model does not exist.
     """
-    return tuple(_parse_vif(vif, default_network) for vif in network_info or ())
+    return tuple(_parse_vif(vif, default_network, allocation) for vif in network_info or ())
 
 
-def _parse_vif(vif: Shape, default_network: str | None) -> Vif:
+def _parse_vif(vif: Shape, default_network: str | None, allocation: Allocation | None) -> Vif:
     if isinstance(vif, Vif):
-        return vif
+        return vif if vif.allocation or allocation is None else replace(vif, allocation=allocation)
     network = field(vif, "network", default={})
     details = field(vif, "details", default={})
     name = (
@@ -230,7 +232,17 @@ def _parse_vif(vif: Shape, default_network: str | None) -> Vif:
             )
             if field(subnet, "cidr")
         ),
+        vlan=_vlan(network),
+        allocation=allocation,
     )
+
+
+def _vlan(network: Shape) -> int | None:
+    """The VLAN id of a network whose port group is to be made."""
+    meta = {} if isinstance(network, str) else field(network, "meta", default={})
+    if not field(meta, "should_create_vlan", default=False):
+        return None
+    return int(field(meta, "vlan", default=0))
 
 
 def _parse_subnet(subnet: Shape) -> Subnet:

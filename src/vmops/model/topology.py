@@ -1,0 +1,114 @@
+"""How vCPUs are divided into sockets: wishes and limits of flavors and images, as Nova has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Self
+
+from vmops.errors import InstanceUnacceptable, Invalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuTopology:
+    """Wished and greatest numbers of sockets, and of cores in each; 0 is none."""
+
+    WORDS: ClassVar[tuple[str, ...]] = ("sockets", "cores", "max_sockets", "max_cores")
+
+    sockets: int = 0
+    cores: int = 0
+    max_sockets: int = 0
+    max_cores: int = 0
+
+    @classmethod
+    def from_properties(cls, texts: Mapping[str, str], prefix: str, wrong: type[Invalid]) -> Self:
+        """Read ``hw:cpu_cores``, ``hw:cpu_max_sockets`` and the like; ``prefix`` is "hw:cpu_".
+
+        Raises:
+            Invalid: of the class ``wrong``: a value is no number of something, or threads are
+                asked for.
+        """
+        if _number(texts, f"{prefix}threads", wrong) > 1:
+            raise wrong(f"vSphere has no threads: {prefix}threads must be 1.")
+        return cls(**{word: _number(texts, f"{prefix}{word}", wrong) for word in cls.WORDS})
+
+    def to_words(self) -> dict[str, str]:
+        """What `from_properties` reads the same from, without the prefix."""
+        return {word: str(number) for word, number in asdict(self).items() if number}
+
+    @property
+    def has_wish(self) -> bool:
+        """Whether it asks for a number of sockets or cores."""
+        return bool(self.sockets or self.cores)
+
+
+def cores_per_socket(vcpus: int, flavor: CpuTopology, image: CpuTopology) -> int:
+    """How many cores a socket has; 0 if nothing is said about it.
+
+    An image's limits may only be narrower than the flavor's. Its wish counts before the flavor's,
+    which is dropped where it is beyond the image's limits. Without a wish, limits are met with as
+    many sockets as they allow.
+
+    Raises:
+        InstanceUnacceptable: the numbers do not make ``vcpus``, or are beyond a limit.
+    """
+    most_sockets = _limit("sockets", flavor.max_sockets, image.max_sockets)
+    most_cores = _limit("cores", flavor.max_cores, image.max_cores)
+    wish = flavor
+    if image.has_wish:
+        wish = image
+    elif _beyond(flavor.sockets, image.max_sockets) or _beyond(flavor.cores, image.max_cores):
+        wish = CpuTopology()
+    cores = _wished(vcpus, wish)
+    if not cores:
+        if not (most_sockets or most_cores):
+            return 0
+        cores = _fewest(vcpus, most_sockets, most_cores)
+    if _beyond(cores, most_cores) or _beyond(vcpus // cores, most_sockets):
+        raise InstanceUnacceptable(
+            f"{vcpus // cores} sockets of {cores} cores are more than is allowed:"
+            f" at most {most_sockets or 'any'} sockets, {most_cores or 'any'} cores."
+        )
+    return cores
+
+
+def _limit(what: str, flavor: int, image: int) -> int:
+    if flavor and image > flavor:
+        raise InstanceUnacceptable(
+            f"The image allows {image} {what}, which is more than the flavor's {flavor}."
+        )
+    return image or flavor
+
+
+def _wished(vcpus: int, wish: CpuTopology) -> int:
+    if wish.sockets and vcpus % wish.sockets:
+        raise InstanceUnacceptable(f"{vcpus} vCPUs cannot be had in {wish.sockets} sockets.")
+    if wish.cores and vcpus % wish.cores:
+        raise InstanceUnacceptable(f"{vcpus} vCPUs cannot be had in sockets of {wish.cores} cores.")
+    if wish.sockets and wish.cores and wish.sockets * wish.cores != vcpus:
+        raise InstanceUnacceptable(
+            f"{wish.sockets} sockets of {wish.cores} cores are not {vcpus} vCPUs."
+        )
+    return wish.cores or (vcpus // wish.sockets if wish.sockets else 0)
+
+
+def _fewest(vcpus: int, most_sockets: int, most_cores: int) -> int:
+    for cores in range(1, vcpus + 1):
+        sockets, rest = divmod(vcpus, cores)
+        if not (rest or _beyond(sockets, most_sockets) or _beyond(cores, most_cores)):
+            return cores
+    raise InstanceUnacceptable(
+        f"{vcpus} vCPUs cannot be had in at most {most_sockets or 'any'} sockets of at most"
+        f" {most_cores or 'any'} cores."
+    )
+
+
+def _beyond(number: int, most: int) -> bool:
+    return bool(most) and number > most
+
+
+def _number(texts: Mapping[str, str], key: str, wrong: type[Invalid]) -> int:
+    text = str(texts.get(key, "0")).strip()
+    if not (text.isascii() and text.isdigit()):
+        raise wrong(f"{key} {text!r} is not a whole number.")
+    return int(text)
