@@ -266,7 +266,7 @@ def _upload_copy(
     disk = folder.joined("snapshot.vmdk")
     try:
         session.file_manager.make_directory(folder, parents=True)
-        session.virtual_disk_manager.copy(source, disk, disk_type="thin", observe=observe)
+        _coalesce(session, source, disk, observe)
         with contextlib.closing(session.datastore_files.download(disk.flat)) as blocks:
             image = images.receive(
                 name,
@@ -287,6 +287,17 @@ def _upload_copy(
             session.file_manager.delete(folder, missing_ok=True)
         raise
     return image
+
+
+def _coalesce(
+    session: Session, source: DatastorePath, target: DatastorePath, observe: Observer
+) -> None:
+    """Copy a chain to one disk: thin where the endpoint takes a wish, else as it does itself."""
+    try:
+        session.virtual_disk_manager.copy(source, target, disk_type="thin", observe=observe)
+    except NotSupported as refusal:
+        log.info("copies cannot be of a wanted type here: %s", refusal)
+        session.virtual_disk_manager.copy(source, target, observe=observe)
 
 
 @step("Delete the snapshot")
