@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from vmops.errors import Invalid
 from vmops.model.image import AdapterType
@@ -34,6 +35,8 @@ class Volume:
     target_lun: int = 0
     profile_id: str = ""
     """The storage policy that its disk has; "" leaves it as it is."""
+    connection_info: Any = field(default=None, compare=False, repr=False)
+    """What the service gave, unread: for a volume engine of the caller's own."""
 
     def __post_init__(self) -> None:
         if not self.id:
