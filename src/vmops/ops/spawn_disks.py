@@ -90,6 +90,7 @@ def new_media(
             adapter=properties.adapter_type,
             disk_type=properties.disk_type,
             parent=image.path if image.path != root else None,
+            io=request.instance.flavor.disk_io,
         )
     return NewMedia(root=disk, extra=extra_disks(folder, request.devices, request.root_adapter))
 

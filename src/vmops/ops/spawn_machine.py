@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from vmops import in_flight
+from vmops import __version__, in_flight
 from vmops.errors import UNANSWERED, ManagedObjectNotFound
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.destroy import remove
@@ -15,6 +15,7 @@ from vmops.ops.spawn_request import SpawnRequest
 from vmops.progress import Observer
 from vmops.specs import extra_config, nics
 from vmops.specs import virtual_machine as vm_specs
+from vmops.specs.annotation import annotation
 from vmops.steps import Reversible, noting, step
 from vmops.vsphere.folder import Folder
 from vmops.vsphere.inventory_types import NetworkInfo
@@ -74,17 +75,23 @@ def _new_machine(
     vnc: dict[str, str],
 ) -> vm_specs.NewMachine:
     properties = request.properties
+    image_id = request.image.id if request.image is not None else ""
     return vm_specs.NewMachine(
         instance=request.instance,
         vmx=folder.joined(f"{request.instance.uuid}.vmx"),
         guest_id=properties.guest_id,
-        firmware=properties.firmware,
+        size=request.size,
+        hardware=request.hardware,
+        annotation=annotation(
+            request.instance, image_id, request.requester, f"vmops {__version__}"
+        ),
         nics=tuple(
             vm_specs.NewNic(
                 backing=_backing(network),
                 model=vif.model or properties.vif_model,
                 mac_address=vif.mac_address,
                 interface_id=vif.id,
+                allocation=vif.allocation or request.instance.flavor.vif,
             )
             for vif, network in zip(request.vifs, place.networks, strict=True)
         ),
@@ -93,7 +100,7 @@ def _new_machine(
             **vnc,
             **_addresses(engine, request),
             **dict(request.extra_config),
-            extra_config.IMAGE_ID: request.image.id if request.image is not None else "",
+            extra_config.IMAGE_ID: image_id,
             extra_config.OPERATION: in_flight.mark("spawn"),
         },
         serial_log=folder.joined(SERIAL_LOG) if engine.settings.serial_log else None,

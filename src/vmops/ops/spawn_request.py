@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from vmops.errors import Invalid
 from vmops.model.block_devices import BlockDevices, EphemeralDisk
+from vmops.model.hardware import Hardware, machine_hardware
 from vmops.model.image import AdapterType, Image, ImageProperties
-from vmops.model.instance import Flavor, Instance, Vif
+from vmops.model.instance import Flavor, Instance, Requester, Vif
+from vmops.model.size import Size
 from vmops.ops.engine import Engine
 
 
@@ -16,6 +18,9 @@ class SpawnRequest:
     """What to spawn: from an image, or from a volume if ``devices`` have one to boot from.
 
     ``volume_properties`` are the image properties of an instance that boots from a volume.
+
+    Raises:
+        InstanceUnacceptable: flavor and image contradict each other, or no machine can be so.
     """
 
     instance: Instance
@@ -27,8 +32,18 @@ class SpawnRequest:
     """None: the image's property decides, then the engine's setting."""
     power_on: bool = True
     extra_config: tuple[tuple[str, str], ...] = ()
+    requester: Requester = Requester()  # noqa: RUF009 - it is frozen
+    hardware: Hardware = field(init=False)
+    """What flavor and image together make of the machine, and its size."""
+    size: Size = field(init=False)
 
     def __post_init__(self) -> None:
+        flavor, wishes = self.instance.flavor, self.properties.hardware
+        object.__setattr__(self, "size", flavor.size_for(wishes.topology))
+        hardware = machine_hardware(
+            flavor.hardware, wishes, self.properties.firmware, self.properties.guest_id
+        )
+        object.__setattr__(self, "hardware", hardware)
         if self.image is None and self.devices.root_volume is None:
             raise Invalid("The instance has neither an image nor a volume to boot from.")
         if self.image is not None and self.devices.root_volume is not None:

@@ -68,6 +68,7 @@ class VMwareVMOps(ConsoleMethods, InterfaceMethods, MoveMethods, ResizeMethods):
             linked_clone=linked_clone,
             power_on=power_on,
             extra_config=tuple((extra_config or {}).items()),
+            requester=border.parse_requester(context),
         )
         with self._alone(request.instance.uuid, "spawn"):
             spawn(self._engine, request, self._observe)

@@ -12,7 +12,9 @@ from vmops import units
 from vmops.model.block_devices import BlockDevices
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, DiskType
+from vmops.model.size import Allocation
 from vmops.specs.places import Place, Places
+from vmops.specs.size import io_allocation
 
 DISK_KEY = -100
 EXTRA_DISK_KEY = -300
@@ -42,6 +44,8 @@ class RootDisk:
     disk_type: DiskType = DiskType.THIN
     parent: DatastorePath | None = None
     is_blank: bool = False
+    io: Allocation | None = None
+    """Its claim on input and output, in operations each second; None: the server's own."""
 
     @property
     def is_created(self) -> bool:
@@ -113,7 +117,10 @@ def _flat_backing(disk: RootDisk) -> Any:
 
 def root_disk(disk: RootDisk, place: Place) -> Any:
     """The device change that adds a root disk."""
-    return _add(DISK_KEY, disk.capacity_bytes, place, _flat_backing(disk), create=disk.is_created)
+    change = _add(DISK_KEY, disk.capacity_bytes, place, _flat_backing(disk), create=disk.is_created)
+    if disk.io is not None:
+        change.device.storageIOAllocation = io_allocation(disk.io)
+    return change
 
 
 def create_disks(disks: Sequence[ExtraDisk], places: Places) -> list[Any]:

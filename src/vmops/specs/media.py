@@ -20,6 +20,8 @@ class NewMedia:
     extra: tuple[disks.ExtraDisk, ...] = ()
     cdroms: tuple[DatastorePath, ...] = ()
     """ISO images, each with a drive of its own."""
+    storage_policy: str = ""
+    """The id of the policy of all the disks; "": the datastore's own."""
 
     @property
     def created(self) -> tuple[DatastorePath, ...]:
@@ -40,6 +42,9 @@ def attach(media: NewMedia, settings: dict[str, str], places: Places | None = No
     root = media.root
     devices = [disks.root_disk(root, places.take(root.adapter))] if root is not None else []
     devices += disks.create_disks(media.extra, places)
+    if media.storage_policy:
+        for change in devices:
+            change.profile = [vim.vm.DefinedProfileSpec(profileId=media.storage_policy)]
     devices += cdrom.insert(media.cdroms, places)
     return vim.vm.ConfigSpec(
         deviceChange=[*places.changes(), *devices],

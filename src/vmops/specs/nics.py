@@ -9,7 +9,9 @@ from typing import Any, Literal
 from pyVmomi import vim
 
 from vmops.model.image import VifModel
+from vmops.model.size import Allocation
 from vmops.specs import extra_config
+from vmops.specs.size import shares_info
 
 # Temporary keys of devices to be added; vSphere wants them negative and different (since 7.0).
 FIRST_NIC_KEY = -47
@@ -54,8 +56,17 @@ def model_of(device: Any) -> VifModel | None:
     return next((model for model, card in _CARDS.items() if type(device) is card), None)
 
 
-def add_nic(index: int, model: VifModel, mac_address: str, backing: NicBacking) -> Any:
-    """The change that adds NIC number ``index``; MAC "" lets the server choose."""
+def add_nic(
+    index: int,
+    model: VifModel,
+    mac_address: str,
+    backing: NicBacking,
+    allocation: Allocation | None = None,
+) -> Any:
+    """The change that adds NIC number ``index``; MAC "" lets the server choose.
+
+    ``allocation`` is in Mbit/s; None leaves it to the server.
+    """
     nic = _CARDS[model](
         key=FIRST_NIC_KEY - index,
         backing=nic_backing(backing),
@@ -67,6 +78,12 @@ def add_nic(index: int, model: VifModel, mac_address: str, backing: NicBacking) 
     )
     if mac_address:
         nic.macAddress = mac_address
+    if allocation is not None:
+        nic.resourceAllocation = vim.vm.device.VirtualEthernetCard.ResourceAllocation(
+            reservation=allocation.reservation,
+            limit=allocation.limit,
+            share=shares_info(allocation),
+        )
     return vim.vm.device.VirtualDeviceSpec(operation="add", device=nic)
 
 

@@ -9,30 +9,50 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.model.datastore_path import DatastorePath
-from vmops.model.image import AdapterType, Firmware, VifModel
+from vmops.model.hardware import Firmware, Hardware
+from vmops.model.image import AdapterType, VifModel
 from vmops.model.instance import Instance
+from vmops.model.size import Allocation, Size
 from vmops.specs import disks, extra_config, nics
 from vmops.specs.size import set_size
+
+# Temporary keys; see `vmops.specs.nics.FIRST_NIC_KEY`.
+TPM_KEY = -400
+VIDEO_CARD_KEY = -401
+MANAGED_TYPE = "instance"
+"""What a machine is to the extension that manages it; the word is that of Nova's driver."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewNic:
-    """A NIC of a new VM; ``interface_id`` is the network service's name for it."""
+    """A NIC of a new VM; ``interface_id`` is the network service's name for it.
+
+    ``allocation`` None leaves its claim on bandwidth to the server.
+    """
 
     backing: nics.NicBacking
     model: VifModel
     mac_address: str = ""
     interface_id: str = ""
+    allocation: Allocation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMachine:
-    """All that a new VM's spec is made of."""
+    """All that a new VM's spec is made of.
+
+    ``size`` None is the flavor's; ``managed_by`` is the key of the extension that is to manage it,
+    ``storage_policy`` the id of the policy of its files.
+    """
 
     instance: Instance
     vmx: DatastorePath
     guest_id: str
-    firmware: Firmware = Firmware.BIOS
+    size: Size | None = None
+    hardware: Hardware = Hardware()  # noqa: RUF009 - it is frozen
+    annotation: str = ""
+    managed_by: str = ""
+    storage_policy: str = ""
     nics: tuple[NewNic, ...] = ()
     extra_config: dict[str, str] = field(default_factory=dict)
     serial_log: DatastorePath | None = None
@@ -50,12 +70,40 @@ def _identity(machine: NewMachine, spec: Any) -> None:
 
 
 def _size(machine: NewMachine, spec: Any) -> None:
-    set_size(spec, machine.instance.flavor.size)
+    set_size(spec, machine.size or machine.instance.flavor.size)
 
 
-def _boot(machine: NewMachine, spec: Any) -> None:
-    if machine.firmware is not Firmware.BIOS:
-        spec.firmware = machine.firmware.value
+def _hardware(machine: NewMachine, spec: Any) -> None:
+    hardware = machine.hardware
+    if hardware.version:
+        spec.version = hardware.version
+    if hardware.firmware is not Firmware.BIOS:
+        spec.firmware = hardware.firmware.value
+    if hardware.secure_boot:
+        spec.bootOptions = vim.vm.BootOptions(efiSecureBootEnabled=True)
+    if hardware.nested_virtualization:
+        spec.nestedHVEnabled = True
+    if hardware.tpm:
+        tpm = vim.vm.device.VirtualTPM(key=TPM_KEY)
+        spec.deviceChange.append(vim.vm.device.VirtualDeviceSpec(operation="add", device=tpm))
+    if hardware.video_ram_kib:
+        # Every machine has its card already; adding one sets what it has.
+        card = vim.vm.device.VirtualVideoCard(
+            key=VIDEO_CARD_KEY, videoRamSizeInKB=hardware.video_ram_kib, useAutoDetect=False
+        )
+        spec.deviceChange.append(vim.vm.device.VirtualDeviceSpec(operation="add", device=card))
+
+
+def _notes(machine: NewMachine, spec: Any) -> None:
+    if machine.annotation:
+        spec.annotation = machine.annotation
+    if machine.managed_by:
+        spec.managedBy = vim.ext.ManagedByInfo(extensionKey=machine.managed_by, type=MANAGED_TYPE)
+
+
+def _storage(machine: NewMachine, spec: Any) -> None:
+    if machine.storage_policy:
+        spec.vmProfile = [vim.vm.DefinedProfileSpec(profileId=machine.storage_policy)]
 
 
 def _tools(machine: NewMachine, spec: Any) -> None:
@@ -66,7 +114,9 @@ def _tools(machine: NewMachine, spec: Any) -> None:
 
 def _nics(machine: NewMachine, spec: Any) -> None:
     for index, nic in enumerate(machine.nics):
-        spec.deviceChange.append(nics.add_nic(index, nic.model, nic.mac_address, nic.backing))
+        spec.deviceChange.append(
+            nics.add_nic(index, nic.model, nic.mac_address, nic.backing, nic.allocation)
+        )
 
 
 def _serial_port(machine: NewMachine, spec: Any) -> None:
@@ -94,7 +144,9 @@ def _extra_config(machine: NewMachine, spec: Any) -> None:
 CONFIGURATORS: tuple[Configurator, ...] = (
     _identity,
     _size,
-    _boot,
+    _hardware,
+    _notes,
+    _storage,
     _tools,
     _nics,
     _serial_port,

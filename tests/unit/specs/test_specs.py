@@ -9,7 +9,8 @@ from pyVmomi import vim
 
 from tests.builders import an_instance
 from vmops.model.datastore_path import DatastorePath
-from vmops.model.image import AdapterType, DiskType, Firmware, VifModel
+from vmops.model.hardware import Firmware, Hardware
+from vmops.model.image import AdapterType, DiskType, VifModel
 from vmops.specs import disks, extra_config, media, nics
 from vmops.specs import virtual_machine as vm_specs
 
@@ -37,7 +38,8 @@ def test_identity_and_size() -> None:
 
 
 def test_efi() -> None:
-    assert vm_specs.new_machine(machine(firmware=Firmware.EFI)).firmware == "efi"
+    efi = Hardware(firmware=Firmware.EFI)
+    assert vm_specs.new_machine(machine(hardware=efi)).firmware == "efi"
 
 
 def test_extra_config_has_uuid_and_interfaces_and_what_was_given() -> None:
