@@ -7,6 +7,7 @@ value cannot spoil its neighbours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pyVmomi import vmodl
@@ -35,6 +36,23 @@ def through_view(view: Moref) -> Any:
 def property_spec(kind: str, paths: Iterable[str]) -> Any:
     """The properties wanted of objects of this wire type."""
     return _collector.PropertySpec(type=wire_type(kind), all=False, pathSet=list(paths))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Some objects, as ``ObjectSpec``, and the properties wanted of those of one type."""
+
+    objects: Sequence[Any]
+    kind: str
+    paths: Sequence[str]
+
+    def spec(self) -> Any:
+        """The ``FilterSpec``."""
+        return _collector.FilterSpec(
+            objectSet=list(self.objects),
+            propSet=[property_spec(self.kind, dict.fromkeys(self.paths))],
+            reportMissingObjectsInResults=False,
+        )
 
 
 class Properties:
@@ -100,27 +118,39 @@ class Properties:
         finally:
             self._client.call(view, "DestroyView")
 
+    def read_selections(self, *selections: Selection) -> dict[str, Values]:
+        """Values by path, by moid, of several selections in one call.
+
+        What is selected twice has the values of both.
+
+        Raises:
+            ManagedObjectNotFound: an object that was named is gone.
+            InvalidArgument: a type has no such property.
+        """
+        found: dict[str, Values] = {}
+        for moref, values in self._restarting([one.spec() for one in selections]):
+            found.setdefault(moid(moref), {}).update(values)
+        return found
+
     def _all(
         self, selected: list[Any], kind: str, paths: Sequence[str]
     ) -> list[tuple[Moref, Values]]:
-        spec = _collector.FilterSpec(
-            objectSet=selected,
-            propSet=[property_spec(kind, dict.fromkeys(paths))],
-            reportMissingObjectsInResults=False,
-        )
+        return self._restarting([Selection(selected, kind, paths).spec()])
+
+    def _restarting(self, specs: list[Any]) -> list[tuple[Moref, Values]]:
         for _ in range(_RESTARTS):
             try:
-                return list(self._pages(spec))
+                return list(self._pages(specs))
             except _PageLost:
                 continue
-        return list(self._pages(spec))
+        return list(self._pages(specs))
 
-    def _pages(self, spec: Any) -> Iterator[tuple[Moref, Values]]:
+    def _pages(self, specs: list[Any]) -> Iterator[tuple[Moref, Values]]:
         collector = self._client.content.propertyCollector
         page = self._client.call(
             collector,
             "RetrievePropertiesEx",
-            specSet=[spec],
+            specSet=specs,
             options=_collector.RetrieveOptions(maxObjects=self._page_size),
         )
         while page is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ PATHS = (
     "config.hardware.device",
     "config.extraConfig",
     "runtime.powerState",
+    "snapshot",
 )
 
 
@@ -40,6 +41,14 @@ class VmDisk:
     provisioning: str = "thin"
     """`VirtualDiskType` of a whole copy: a delta's is thin."""
     parents: tuple[str, ...] = ()
+    first_class_id: str = ""
+    """Its id as a first class disk; "" where it is none."""
+    disk_mode: str = "persistent"
+
+    @property
+    def is_in_snapshots(self) -> bool:
+        """Whether a snapshot of the VM takes the disk along, and leaves it a delta to write to."""
+        return not self.disk_mode.startswith("independent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,26 +62,42 @@ class VmFiles:
     volume_disk_uuids: frozenset[str]
     serial_files: tuple[str, ...]
     extra_config: dict[str, str] = field(default_factory=dict)
+    has_snapshots: bool = False
+
+    @property
+    def volumes(self) -> Mapping[str, str]:
+        """The disk UUIDs of attached volumes by the volumes' ids, as noted when attaching."""
+        return {
+            key.removeprefix(VOLUME_PREFIX): value
+            for key, value in self.extra_config.items()
+            if key.startswith(VOLUME_PREFIX) and value
+        }
+
+    def is_volume(self, disk: VmDisk) -> bool:
+        """Whether a disk is a volume's: noted as one, or a first class disk."""
+        return bool(disk.first_class_id) or disk.uuid in self.volume_disk_uuids
 
 
 def files_from(values: dict[str, Any]) -> VmFiles:
     """From the values of `PATHS`, any of which may be missing."""
     devices = values.get("config.hardware.device") or ()
     extra = {str(o.key): str(o.value) for o in values.get("config.extraConfig") or ()}
+    disks = tuple(_disk(d) for d in devices if _has_file(d, vim.vm.device.VirtualDisk))
+    noted = (v for key, v in extra.items() if key.startswith(VOLUME_PREFIX))
+    first_class = (disk.uuid for disk in disks if disk.first_class_id)
     return VmFiles(
         instance_uuid=str(values.get("config.instanceUuid") or ""),
         vmx=str(values.get("config.files.vmPathName") or ""),
         power_state=power_state(values.get("runtime.powerState")),
-        disks=tuple(_disk(d) for d in devices if _has_file(d, vim.vm.device.VirtualDisk)),
-        volume_disk_uuids=frozenset(
-            value for key, value in extra.items() if key.startswith(VOLUME_PREFIX) and value
-        ),
+        disks=disks,
+        volume_disk_uuids=frozenset(uuid for uuid in (*noted, *first_class) if uuid),
         serial_files=tuple(
             str(d.backing.fileName)
             for d in devices
             if _has_file(d, vim.vm.device.VirtualSerialPort)
         ),
         extra_config=extra,
+        has_snapshots=values.get("snapshot") is not None,
     )
 
 
@@ -90,7 +115,14 @@ def _disk(device: Any) -> VmDisk:
         unit_number=int(device.unitNumber or 0),
         provisioning=_provisioning(device.backing),
         parents=tuple(_parents(device.backing)),
+        first_class_id=_first_class_id(device),
+        disk_mode=str(getattr(device.backing, "diskMode", None) or "persistent"),
     )
+
+
+def _first_class_id(device: Any) -> str:
+    identity = getattr(device, "vDiskId", None)  # absent before API 6.5
+    return str(identity.id) if identity is not None else ""
 
 
 def _parents(backing: Any) -> Iterator[str]:
