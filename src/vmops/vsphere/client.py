@@ -51,7 +51,7 @@ class Client:
         self._sleep = sleep or self._closed.wait
         self._login_lock = threading.Lock()
         self._logins = 0
-        self._unreachable = False
+        self._outage = retry.Outage(clock)
         self._count_lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         self.content: Any = None
@@ -101,7 +101,7 @@ class Client:
         """`call` with a time limit of its own for the answer, in seconds."""
         kind: Any = type(moref)
         info = wire_method(kind, method)
-        ordered = _ordered(info, arguments)
+        ordered = ordered_arguments(info, arguments)
         delays = retry.delays()
         logged_in_again = False
         while True:
@@ -109,6 +109,10 @@ class Client:
             try:
                 result = self._invoke(moref, info, ordered, timeout_s)
             except VMOpsError as error:
+                if isinstance(error, errors.ConnectionLost):
+                    self._outage.note_loss()
+                else:
+                    self._outage.note_answer()
                 deed = retry.deed_for(error, method)
                 if self._closed.is_set() or deed is retry.Deed.RAISE:
                     raise
@@ -118,16 +122,13 @@ class Client:
                     logged_in_again = True
                     self.login_again(logins)
                     continue
-                delay = None if self._unreachable else next(delays, None)
-                if delay is None:
-                    # The next reads fail at once, until one succeeds: an undo of ten steps must
-                    # not wait ten times for a server that is gone.
-                    self._unreachable = isinstance(error, errors.ConnectionLost)
+                delay = next(delays, None)
+                if delay is None or self._outage.outlasts(delay):
                     raise
                 log.warning("%s %s: %s; trying again", method, describe(moref), error)
                 self._sleep(delay)
             else:
-                self._unreachable = False
+                self._outage.note_answer()
                 return result
 
     def login_again(self, seen: int) -> None:
@@ -175,7 +176,9 @@ class Client:
             self.user_session = self._invoke(
                 content.sessionManager,
                 login,
-                _ordered(login, {"userName": self.username, "password": self._password.reveal()}),
+                ordered_arguments(
+                    login, {"userName": self.username, "password": self._password.reveal()}
+                ),
                 None,
                 takes_cookie=True,
             )
@@ -243,7 +246,7 @@ def _refusal_inside(result: Any) -> Any:
     return None
 
 
-def _ordered(info: Any, arguments: dict[str, Any]) -> list[Any]:
+def ordered_arguments(info: Any, arguments: dict[str, Any]) -> list[Any]:
     """The arguments in the order of the wire.
 
     Raises:

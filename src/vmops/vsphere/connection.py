@@ -25,6 +25,7 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
     thumbprint: str | None = None,
     insecure: bool = False,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    planning: bool = False,
 ) -> Session:
     """Log in at a vCenter or an ESXi; use the session in a ``with``, or call its ``close``.
 
@@ -36,6 +37,8 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
         thumbprint: SHA-256 thumbprint of the one certificate that is accepted instead.
         insecure: accept any certificate.
         timeout_s: how long an answer may take, in seconds. Waiting for tasks is not limited by it.
+        planning: a session that changes nothing and records what it would have sent, in its
+            ``plan``; see `vmops.vsphere.planning`.
 
     Raises:
         InvalidArgument: the URL or the thumbprint is malformed, or there is no user name.
@@ -57,6 +60,9 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
         insecure=insecure,
     )
     # pyVmomi takes a tenth of a second to import: not before somebody connects.
-    from vmops.vsphere.session import Session  # noqa: PLC0415
-
-    return Session.open(address, trust, user, secret, timeout_s=timeout_s)
+    kind: type[Session]
+    if planning:
+        from vmops.vsphere.planning import PlanningSession as kind  # noqa: N813, PLC0415
+    else:
+        from vmops.vsphere.session import Session as kind  # noqa: N813, PLC0415
+    return kind.open(address, trust, user, secret, timeout_s=timeout_s)

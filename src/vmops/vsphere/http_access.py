@@ -80,9 +80,7 @@ class HttpAccess:
     ) -> Iterator[http.client.HTTPResponse]:
         chosen = pool or self.client.pool
         with chosen.borrow() as connection:
-            connection.request(
-                method, target, headers={**(headers or {}), **self._cookie(chosen)}
-            )
+            connection.request(method, target, headers={**(headers or {}), **self._cookie(chosen)})
             with connection.getresponse() as response:
                 yield response
                 if response.will_close:

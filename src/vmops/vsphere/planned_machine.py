@@ -1,0 +1,131 @@
+"""A virtual machine after a spec that was planned: pure functions on its properties' values."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from pyVmomi import vim
+
+from vmops.units import kib_to_bytes
+from vmops.vsphere.planned_world import EXTRA_CONFIG, Values
+
+_device = vim.vm.device
+
+DEVICES = "config.hardware.device"
+VMX = "config.files.vmPathName"
+POWER = "runtime.powerState"
+VERSION = "config.changeVersion"
+
+# Fields of a ConfigSpec that are a property each.
+_PLAIN = {
+    "name": "name",
+    "instanceUuid": "config.instanceUuid",
+    "guestId": "config.guestId",
+    "firmware": "config.firmware",
+    "annotation": "config.annotation",
+    "numCPUs": "config.hardware.numCPU",
+    "memoryMB": "config.hardware.memoryMB",
+    "numCoresPerSocket": "config.hardware.numCoresPerSocket",
+    "cpuAllocation": "config.cpuAllocation",
+    "memoryAllocation": "config.memoryAllocation",
+}
+_MERGED = {"bootOptions": "config.bootOptions"}
+# What a change has to know of the VM as it is.
+READ = (DEVICES, EXTRA_CONFIG, VMX, VERSION, "config.bootOptions")
+_FIRST_NEW_KEY = 100_000
+
+
+def created(spec: Any) -> Values:
+    """The values of a VM that is made from a ``ConfigSpec``, with the devices every VM has."""
+    basis: Values = {
+        DEVICES: [
+            _device.VirtualIDEController(key=200, busNumber=0),
+            _device.VirtualIDEController(key=201, busNumber=1),
+        ],
+        EXTRA_CONFIG: [],
+        VMX: spec.files.vmPathName if spec.files is not None else None,
+    }
+    return {
+        **basis,
+        POWER: "poweredOff",
+        "runtime.connectionState": "connected",
+        "config.template": False,
+        **changed(basis, spec),
+    }
+
+
+def changed(now: Values, spec: Any) -> Values:
+    """The values that a ``ConfigSpec`` changes, from those of `READ` as they are."""
+    found: Values = {}
+    for field, path in _PLAIN.items():
+        if getattr(spec, field, None) is not None:
+            found[path] = getattr(spec, field)
+    for field, path in _MERGED.items():
+        if (value := getattr(spec, field, None)) is not None:
+            found[path] = _merged(now.get(path), value)
+    if spec.extraConfig:
+        found[EXTRA_CONFIG] = _options(now.get(EXTRA_CONFIG) or (), spec.extraConfig)
+    if spec.deviceChange:
+        found[DEVICES] = _devices(now.get(DEVICES) or (), spec.deviceChange)
+    return found
+
+
+def disks_of(devices: Iterable[Any]) -> list[Any]:
+    """The virtual disks among devices."""
+    return [each for each in devices if isinstance(each, _device.VirtualDisk)]
+
+
+def file_of(device: Any) -> str:
+    """The file behind a device, "" if it has none."""
+    return str(getattr(getattr(device, "backing", None), "fileName", None) or "")
+
+
+def _options(now: Iterable[Any], changes: Iterable[Any]) -> list[Any]:
+    values = {each.key: each for each in now}
+    for change in changes:
+        if change.value in {"", None}:
+            values.pop(change.key, None)
+        else:
+            values[change.key] = change
+    return list(values.values())
+
+
+def _devices(now: Iterable[Any], changes: Iterable[Any]) -> list[Any]:
+    devices = {int(each.key): each for each in now}
+    new_keys: dict[int, int] = {}
+    for change in changes:
+        key = int(change.device.key)
+        match str(change.operation or "edit"):
+            case "remove":
+                devices.pop(key, None)
+            case "add":
+                new_keys[key] = max(_FIRST_NEW_KEY, *devices, 0) + 1
+                devices[new_keys[key]] = _added(change.device, new_keys)
+            case _:
+                devices[key] = _merged(devices.get(key), change.device)
+    return list(devices.values())
+
+
+def _added(device: Any, new_keys: dict[int, int]) -> Any:
+    """The device as the server would have it: with a key of its own, and its controller's."""
+    made = copy.copy(device)
+    made.key = new_keys[int(device.key)]
+    if device.controllerKey is not None:
+        made.controllerKey = new_keys.get(int(device.controllerKey), device.controllerKey)
+    if isinstance(made, _device.VirtualDisk) and made.capacityInBytes is None:
+        made.capacityInBytes = kib_to_bytes(made.capacityInKB or 0)
+    return made
+
+
+def _merged(now: Any, change: Any) -> Any:
+    """A data object with the fields that a change sets; one of another type replaces it."""
+    if now is None or type(now) is not type(change):
+        return change
+    result = copy.copy(now)
+    for each in change._GetPropertyList():
+        value = getattr(change, each.name)
+        if value is not None and value != []:
+            setattr(result, each.name, value)
+    return result

@@ -1,0 +1,123 @@
+"""Planning: a session that reads from the server, and records what would change it.
+
+Every check of an operation is really made, against the server as it is; what the operation changes
+is recorded in a `Plan` and laid over the server's answers, so that the operation goes on to its
+end. Nothing that may change anything is ever sent: what is not known to be a read is a change.
+
+Where the operation needs an answer that only the server can give, the plan ends there and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pyVmomi import VmomiSupport, vim
+
+from vmops.errors import ManagedObjectNotFound, VMOpsError
+from vmops.model.datastore_path import DatastorePath
+from vmops.vsphere import planned_file_effects, planned_lease_effects, planned_vm_effects
+from vmops.vsphere.address import ServerAddress
+from vmops.vsphere.client import Client
+from vmops.vsphere.http_access import HttpAccess
+from vmops.vsphere.inventory import Inventory
+from vmops.vsphere.moref import Moref, describe
+from vmops.vsphere.plain_data import plain_arguments
+from vmops.vsphere.plan import Plan, PlannedCall
+from vmops.vsphere.planned_site import Effect, Site, note_of
+from vmops.vsphere.planned_world import World
+from vmops.vsphere.planning_client import (
+    PlanningClient,
+    PlanningInventory,
+    PlanningProperties,
+    PlanningTasks,
+    PlanningWatchList,
+    world_of,
+)
+from vmops.vsphere.planning_http import PlanningHttp
+from vmops.vsphere.properties import Properties
+from vmops.vsphere.session import Session
+from vmops.vsphere.tasks import Tasks
+from vmops.vsphere.watch_list import WatchList
+
+EFFECTS: Mapping[str, Effect] = {
+    **planned_file_effects.EFFECTS,
+    **planned_lease_effects.EFFECTS,
+    **planned_vm_effects.EFFECTS,
+}
+# Signs of life of what is planned: no step of an operation sends them.
+_UNTOLD = frozenset({"HttpNfcLeaseProgress", "CancelTask"})
+
+
+class PlanningSession(Session):
+    """A session that changes nothing. Its `plan` is the observer of the operations to be planned.
+
+    For one operation after the other, in one thread.
+    """
+
+    client_kind: ClassVar[type[Client]] = PlanningClient
+    properties_kind: ClassVar[type[Properties]] = PlanningProperties
+    inventory_kind: ClassVar[type[Inventory]] = PlanningInventory
+    watch_list_kind: ClassVar[type[WatchList]] = PlanningWatchList
+    tasks_kind: ClassVar[type[Tasks]] = PlanningTasks
+    http_kind: ClassVar[type[HttpAccess]] = PlanningHttp
+
+    def __init__(self, client: Client, address: ServerAddress) -> None:
+        super().__init__(client, address)
+        world = world_of(client)
+        assert isinstance(client, PlanningClient)  # noqa: S101 - tells the type checker
+        assert isinstance(self.inventory, PlanningInventory)  # noqa: S101
+        self.inventory.world = world
+        client.planner = _Planner(self, world)
+        self.plan: Plan = world.plan
+
+
+class _Planner:
+    """Takes the calls that are not sent."""
+
+    def __init__(self, session: Session, world: World) -> None:
+        self._site = Site(session, world)
+
+    def plan(self, moref: Moref, info: Any, arguments: dict[str, Any]) -> Any:
+        """Record a call, and give what the server would.
+
+        Raises:
+            VMOpsError: the server would refuse it in the state that things are in by then.
+            PlanEnds: what it would give is nothing that can be made up.
+        """
+        world, method = self._site.world, info.wsdlName
+        if method in _UNTOLD:
+            return None
+        call = PlannedCall(
+            method=method, target=describe(moref), arguments=plain_arguments(info, arguments)
+        )
+        world.plan.record(call)
+        try:
+            result = self._effect(moref, info, arguments)
+        except VMOpsError as refusal:
+            call.note = note_of(refusal)
+            raise
+        if not info.isTask:
+            return result
+        return world.new(vim.Task, {"info.state": "success", "info.result": result})
+
+    def is_empty(self, folder: DatastorePath) -> bool:
+        """See `planning_client.Planner`."""
+        return not self._site.session.browse(folder)
+
+    def _effect(self, moref: Moref, info: Any, arguments: dict[str, Any]) -> Any:
+        world = self._site.world
+        if world.is_gone(moref):
+            raise ManagedObjectNotFound(describe(moref))
+        effect = EFFECTS.get(info.wsdlName)
+        if effect is not None:
+            return effect(self._site, moref, arguments)
+        kind = info.methodResult if info.isTask else info.result
+        if kind is None or kind is type(None):
+            return None
+        if issubclass(kind, VmomiSupport.ManagedObject):
+            return world.new(kind)
+        if issubclass(kind, list):
+            return []
+        world.give_up(f"what the server answers to {info.wsdlName}")
+        return None
