@@ -160,7 +160,6 @@ def test_reads_after_a_server_was_given_up_fail_fast_until_it_is_back(
     disturbed, between, monkeypatch
 ):
     monkeypatch.setattr("vmops.vsphere.retry.WINDOW_S", 0.5)
-    monkeypatch.setattr("vmops.vsphere.retry.delays.__defaults__", (0.5,))
     between.refuse()
     with pytest.raises(ConnectionLost):
         now(disturbed)
@@ -171,6 +170,24 @@ def test_reads_after_a_server_was_given_up_fail_fast_until_it_is_back(
     assert time.monotonic() - begin < 0.4
     between.resume()
     assert now(disturbed)
+
+
+def test_a_server_that_is_gone_is_told_once_the_window_has_passed(disturbed, between, monkeypatch):
+    monkeypatch.setattr("vmops.vsphere.retry.WINDOW_S", 1.0)
+    disturbed.inventory.wait_fresh()
+    root = disturbed.content.rootFolder
+    between.refuse()
+    begin = time.monotonic()
+    with pytest.raises(ConnectionLost, match=r"Cannot reach|was lost"):
+        disturbed.call(root, "CreateFolder", name="never")
+    assert time.monotonic() - begin < 0.5, "a change is not tried again"
+    # One window for all: those that come later have less of it left.
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(now, disturbed) for _ in range(4)]
+        assert all(isinstance(each.exception(), ConnectionLost) for each in asked)
+    with pytest.raises(ConnectionLost):
+        now(disturbed)
+    assert time.monotonic() - begin < 2.0
 
 
 def test_a_read_that_is_waiting_to_be_repeated_ends_with_the_session(lab, between):
