@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -20,6 +19,7 @@ from tests.backends.capabilities import Capability
 from tests.backends.lab import LabBackend
 from tests.builders import CAPACITY, an_instance
 from tests.contract.engine import Bench
+from tests.contract.migrating import Told, files_of, host_named, migrate, other_host, place
 from tests.contract.needs import needs
 from tests.contract.test_power import OFF, ON, SUSPENDED, in_state
 from tests.contract.test_snapshot import add_volume
@@ -37,51 +37,6 @@ from vmops.lab.guest import boot_sector_disk
 from vmops.lab.wire.failures import Failure, How
 
 pytestmark = needs(Capability.VCENTER, Capability.CONTROL, Capability.TWO_DATASTORES)
-
-
-@dataclass
-class Told:
-    """How often each callback was called, and with what."""
-
-    post: list[tuple[Any, ...]] = field(default_factory=list)
-    recover: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def counts(self) -> tuple[int, int]:
-        return len(self.post), len(self.recover)
-
-
-def migrate(bench: Bench, of: Any, dest: str, told: Told, **options: Any) -> None:
-    ops = options.pop("ops", bench.ops)
-    ops.live_migration(
-        "context",
-        of,
-        dest,
-        lambda *arguments: told.post.append(arguments),
-        lambda *arguments: told.recover.append(arguments),
-        **options,
-    )
-
-
-def place(bench: Bench, instance: Instance) -> tuple[str, set[str]]:
-    """The names of the host and the datastores."""
-    found = second_view.properties(bench.vm(instance), "runtime.host", "datastore")
-    host = second_view.properties(found["runtime.host"], "name")["name"]
-    stores = {second_view.properties(one, "name")["name"] for one in found["datastore"]}
-    return str(host), stores
-
-
-def other_host(bench: Bench, instance: Instance) -> str:
-    here = place(bench, instance)[0]
-    names = second_view.every(bench.content, vim.HostSystem, "name").values()
-    return next(str(values["name"]) for values in names if values["name"] != here)
-
-
-def host_named(bench: Bench, name: str) -> Any:
-    return second_view.named(bench.content, vim.HostSystem, name)
-
-
-def files_of(bench: Bench, instance: Instance) -> set[str]:
-    return {path for path in bench.tree() if f"] {instance.uuid}" in path}
 
 
 @contextmanager
