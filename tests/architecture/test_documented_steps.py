@@ -11,6 +11,7 @@ import pytest
 from tests.backends.lab import LabBackend
 from tests.builders import WAYS, Images, an_image_store, an_instance
 from tests.contract.engine import Bench
+from vmops.model.block_devices import BlockDevices, EphemeralDisk
 from vmops.ops.destroy import destroy
 from vmops.ops.spawn import spawn
 
@@ -64,7 +65,7 @@ def _clean(bench: Bench) -> Iterator[None]:
 def test_every_way_is_documented() -> None:
     steps = documented(spawn.__doc__ or "")
     assert set(steps.filling) == set(WAYS)
-    assert len(steps.main) == 6
+    assert len(steps.main) == 7
 
 
 @pytest.mark.parametrize("root_gib", [0, 1], ids=["size-of-the-image", "bigger"])
@@ -78,11 +79,21 @@ def test_a_spawn_runs_what_its_documentation_lists(
     ran = bench.steps()
     main = [title for operation, title in ran if operation == "spawn"]
     filling = [title for operation, title in ran if operation == "cache image"]
-    assert main == [t for t in steps.main if not (linked and t.startswith("Copy the image"))]
+    left_out = {"Upload the config drive"} | (
+        {"Copy the image to the root disk"} if linked else set()
+    )
+    assert main == [title for title in steps.main if title not in left_out]
     sized = linked and root_gib
     assert filling == [title for title in steps.filling[way] if sized or title != SIZED]
     at = ran.index(("cache image", filling[0]))
     assert ran[at - 1] == ("spawn", main[2]), "the image is put there in step 3"
+
+
+def test_a_config_drive_is_a_step_and_extra_disks_are_none(bench: Bench) -> None:
+    steps = documented(spawn.__doc__ or "")
+    devices = BlockDevices(ephemerals=(EphemeralDisk(size_gib=1),), swap_mib=1)
+    bench.spawn(linked_clone=False, block_device_info=devices, config_drive=True)
+    assert [title for operation, title in bench.steps() if operation == "spawn"] == steps.main
 
 
 def test_a_spawn_that_is_not_to_run_leaves_the_last_step_out(bench: Bench) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from vmops.errors import InstanceUnacceptable, Invalid, InvalidName, NotSupported
+from vmops.errors import InstanceUnacceptable, Invalid, InvalidName
 from vmops.images.store import ImageStore
 from vmops.model.hardware import FlavorHardware, ImageHardware
-from vmops.model.image import Image, VifModel, vif_model
+from vmops.model.image import Image, ImageProperties, VifModel, vif_model
 from vmops.model.instance import Flavor, Instance, Requester, Subnet, Vif
 from vmops.model.size import Allocation
 from vmops.model.topology import CpuTopology, cores_per_socket
@@ -161,6 +161,20 @@ def parse_image(image_meta: Shape, store: ImageStore) -> Image:
     )
 
 
+def parse_image_properties(image_meta: Shape) -> ImageProperties:
+    """The properties alone, of an image that is not spawned from; an image of None has none.
+
+    Raises:
+        ImageNotAcceptable: one makes no sense.
+        UnsupportedDevice: the NIC model does not exist on vSphere.
+    """
+    if isinstance(image_meta, Image):
+        return image_meta.properties
+    if image_meta is None or isinstance(image_meta, str):
+        return ImageProperties()
+    return ImageProperties.from_mapping(_properties(field(image_meta, "properties", default={})))
+
+
 # Nova's ImageMetaProps has present names only; these are what concerns us.
 _PROPERTY_NAMES = (
     "vmware_ostype",
@@ -258,24 +272,3 @@ def _parse_subnet(subnet: Shape) -> Subnet:
 def _addresses(shapes: Iterable[Shape]) -> tuple[str, ...]:
     found = (s if isinstance(s, str) else field(s, "address", default="") for s in shapes)
     return tuple(str(address) for address in found if address)
-
-
-def refuse_volumes(block_device_info: Shape) -> None:
-    """Volumes are not attached by this version: refuse them rather than boot without them.
-
-    Raises:
-        NotSupported: the mapping has volumes, ephemeral disks or a swap disk.
-    """
-    info = block_device_info or {}
-    swap = field(info, "swap", default={})
-    wanted = [
-        text
-        for text, there in (
-            ("volumes", field(info, "block_device_mapping", default=[])),
-            ("ephemeral disks", field(info, "ephemerals", default=[])),
-            ("a swap disk", field(swap, "swap_size", default=0)),
-        )
-        if there
-    ]
-    if wanted:
-        raise NotSupported(f"The instance asks for {' and '.join(wanted)}, which is not supported.")

@@ -5,8 +5,15 @@ from __future__ import annotations
 from vmops import units
 from vmops.errors import ImageNotAcceptable, InstanceUnacceptable
 from vmops.model.datastore_path import DatastorePath
+from vmops.ops.config_drive import upload_config_drive
 from vmops.ops.engine import Engine
-from vmops.ops.spawn_disks import attach_disks, cached_image, copy_root_disk, new_media
+from vmops.ops.spawn_disks import (
+    attach_disks,
+    cached_image,
+    copy_root_disk,
+    new_media,
+    root_path,
+)
 from vmops.ops.spawn_machine import create_vm
 from vmops.ops.spawn_place import choose_placement
 from vmops.ops.spawn_request import SpawnRequest, is_linked_clone
@@ -42,13 +49,15 @@ def spawn(engine: Engine, request: SpawnRequest, observe: Observer) -> VirtualMa
        3.4. Make a copy of the flavor's size
        3.5. Move it into the cache
     4. Copy the image to the root disk
-    5. Attach the disks
-    6. Power on
+    5. Upload the config drive
+    6. Attach the disks
+    7. Power on
 
     A copy of the flavor's size is made where the flavor's disk is bigger than the image's and the
     root disk is a linked clone, whose size is its parent's. Step 4 is that of a full clone. An
     instance that boots from a volume has neither of the steps 3 and 4. The ephemeral disks and the
-    swap disk are created in step 5, in the same call.
+    swap disk are created in step 6, in the same call, which also puts the config drive into a
+    CD-ROM drive.
 
     Raises:
         InstanceExists: a VM with this instance UUID is there; it is not touched.
@@ -70,13 +79,16 @@ def spawn(engine: Engine, request: SpawnRequest, observe: Observer) -> VirtualMa
         place = do(choose_placement(engine, request, needed_bytes(engine, request)))
         vm_folder = DatastorePath(place.datastore.name).joined(request.instance.uuid)
         vm = do(create_vm(engine, request, place, vm_folder, observe))
-        root = vm_folder.joined(f"{request.instance.uuid}.vmdk")
         disk = None
+        cdroms: tuple[DatastorePath, ...] = ()
         if request.image is not None:
             disk = do(cached_image(engine, request, request.image, place, observe))
             if not is_linked_clone(engine, request):
+                root = root_path(request, vm_folder)
                 disk = do(copy_root_disk(engine, request, disk, root, observe))
-        media = new_media(request, vm_folder, root, disk)
+        if request.config_drive is not None:
+            cdroms = (do(upload_config_drive(engine, request.config_drive, vm_folder)),)
+        media = new_media(request, vm_folder, disk, cdroms)
         do(attach_disks(engine, request, vm, media, observe))
         if request.power_on:
             do(power_on(engine, vm, observe))

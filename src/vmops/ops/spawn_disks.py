@@ -72,7 +72,10 @@ def copy_root_disk(
 
 
 def new_media(
-    request: SpawnRequest, folder: DatastorePath, root: DatastorePath, image: CachedImage | None
+    request: SpawnRequest,
+    folder: DatastorePath,
+    image: CachedImage | None,
+    cdroms: tuple[DatastorePath, ...],
 ) -> NewMedia:
     """What is attached to the new VM.
 
@@ -83,6 +86,7 @@ def new_media(
         InvalidName: the instance's folder cannot be named so.
     """
     properties, disk = request.properties, None
+    root = root_path(request, folder)
     if image is not None:
         disk = RootDisk(
             path=root,
@@ -92,7 +96,16 @@ def new_media(
             parent=image.path if image.path != root else None,
             io=request.instance.flavor.disk_io,
         )
-    return NewMedia(root=disk, extra=extra_disks(folder, request.devices, request.root_adapter))
+    return NewMedia(
+        root=disk,
+        extra=extra_disks(folder, request.devices, request.root_adapter),
+        cdroms=cdroms,
+    )
+
+
+def root_path(request: SpawnRequest, folder: DatastorePath) -> DatastorePath:
+    """Where the root disk is."""
+    return folder.joined(f"{request.instance.uuid}.vmdk")
 
 
 @step("Attach the disks")

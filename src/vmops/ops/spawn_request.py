@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from vmops.errors import Invalid
+from vmops.images.config_drive import ConfigDrive
 from vmops.model.block_devices import BlockDevices, EphemeralDisk
 from vmops.model.hardware import Hardware, machine_hardware
 from vmops.model.image import AdapterType, Image, ImageProperties
@@ -27,6 +28,7 @@ class SpawnRequest:
     image: Image | None
     vifs: tuple[Vif, ...] = ()
     devices: BlockDevices = field(default_factory=BlockDevices)
+    config_drive: ConfigDrive | None = None
     volume_properties: ImageProperties = field(default_factory=ImageProperties)
     linked_clone: bool | None = None
     """None: the image's property decides, then the engine's setting."""

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from vmops.model.block_devices import BlockDevices
 from vmops.model.instance import InstanceInfo
 from vmops.ops import border, info, power, rebooting
 from vmops.ops import pause as pausing
 from vmops.ops.border import Shape
 from vmops.ops.destroy import destroy
 from vmops.ops.rescue import rescue, unrescue
-from vmops.ops.spawn import spawn
-from vmops.ops.spawn_request import SpawnRequest, with_flavors_disks
 from vmops.ops.vmops_consoles import ConsoleMethods
 from vmops.ops.vmops_interfaces import InterfaceMethods
 from vmops.ops.vmops_moves import MoveMethods
 from vmops.ops.vmops_resize import ResizeMethods
+from vmops.ops.vmops_spawn import SpawnMethods
 from vmops.vsphere.operation_id import operation
 
 
-class VMwareVMOps(ConsoleMethods, InterfaceMethods, MoveMethods, ResizeMethods):
+class VMwareVMOps(ConsoleMethods, InterfaceMethods, MoveMethods, ResizeMethods, SpawnMethods):
     """The lifecycle of virtual machines on a vCenter's cluster or a single ESXi.
 
     Every method may be called from any thread; two operations on one instance at once raise `Busy`
@@ -40,38 +38,6 @@ class VMwareVMOps(ConsoleMethods, InterfaceMethods, MoveMethods, ResizeMethods):
         """State and size of an instance; see `vmops.ops.info.get_info`."""
         with operation("get_info"):
             return info.get_info(self._session, border.instance_uuid(instance))
-
-    def spawn(  # noqa: PLR0913 - the signature is Nova's
-        self,
-        context: Any,
-        instance: Shape,
-        image_meta: Shape,
-        network_info: Iterable[Shape] | None,
-        block_device_info: Shape = None,
-        *,
-        linked_clone: bool | None = None,
-        power_on: bool = True,
-        extra_config: dict[str, str] | None = None,
-    ) -> None:
-        """Create a VM from an image and power it on; see `vmops.ops.spawn.spawn` for the steps.
-
-        ``linked_clone``, if given, wins over the image's property and the engine's setting;
-        ``extra_config`` is added to the VM's.
-        """
-        border.refuse_volumes(block_device_info)
-        parsed = border.parse_instance(instance)
-        request = SpawnRequest(
-            instance=parsed,
-            devices=with_flavors_disks(BlockDevices(), parsed.flavor),
-            image=border.parse_image(image_meta, self._images),
-            vifs=border.parse_vifs(network_info, self._settings.default_network),
-            linked_clone=linked_clone,
-            power_on=power_on,
-            extra_config=tuple((extra_config or {}).items()),
-            requester=border.parse_requester(context),
-        )
-        with self._alone(request.instance.uuid, "spawn"):
-            spawn(self._engine, request, self._observe)
 
     def destroy(
         self, instance: Shape, network_info: Iterable[Shape] | None, destroy_disks: bool = True

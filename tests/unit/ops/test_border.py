@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import a_uuid, an_instance
 from vmops import Vif
-from vmops.errors import ImageNotFound, Invalid, InvalidName, NotSupported
+from vmops.errors import ImageNotFound, Invalid, InvalidName
 from vmops.model.image import Image, ImageProperties, VifModel
 from vmops.ops import border
 
@@ -154,26 +154,6 @@ def test_no_interfaces() -> None:
 def test_an_interface_without_network_and_default_is_refused() -> None:
     with pytest.raises(InvalidName):
         border.parse_vifs([{"address": "00:50:56:00:00:01"}], None)
-
-
-@pytest.mark.parametrize(
-    ("info", "word"),
-    [
-        ({"block_device_mapping": [{}]}, "volumes"),
-        ({"ephemerals": [{"size": 1}]}, "ephemeral"),
-        ({"swap": {"swap_size": 64}}, "swap"),
-    ],
-)
-def test_disks_that_would_be_missing_are_refused(info: dict[str, Any], word: str) -> None:
-    with pytest.raises(NotSupported, match=word):
-        border.refuse_volumes(info)
-
-
-@pytest.mark.parametrize(
-    "info", [None, {}, {"block_device_mapping": [], "swap": None, "ephemerals": []}]
-)
-def test_no_disks_besides_the_root_disk(info: Any) -> None:
-    border.refuse_volumes(info)
 
 
 def test_uuids_of_tests_are_uuids() -> None:
