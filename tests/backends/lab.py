@@ -20,17 +20,24 @@ from vmops.lab import Lab, LabSettings
 from vmops.lab.wire.failures import Failure, How
 from vmops.vsphere.session import Session
 
+_ALL_LACK = {
+    Capability.TPM: "it has no TPM",
+    Capability.STORAGE_POLICIES: "it has no storage policies",
+}
 LACKS: dict[str, Mapping[Capability, str]] = {
-    "lab": {Capability.GUEST: "it runs without guests"},
+    "lab": {Capability.GUEST: "it runs without guests", **_ALL_LACK},
     "lab-esx": {
+        **_ALL_LACK,
         Capability.GUEST: "it runs without guests",
         Capability.VCENTER: "it is a single ESXi",
         Capability.DISTRIBUTED_NETWORK: "a single ESXi has no distributed switch",
         Capability.TWO_DATASTORES: "it has one datastore",
     },
     "qemu": {
+        **_ALL_LACK,
         Capability.UNTOUCHED_DISKS: "its guest counts its boots on its disk",
         Capability.HOT_UNPLUG: "its guest of one sector does not let go of a card",
+        Capability.NO_GUESTS: "each of its machines boots a guest",
     },
 }
 

@@ -36,6 +36,10 @@ LACKS = {
     Capability.COUNTED_CALLS: "it does not count calls",
     Capability.CONTROL: "its objects cannot be changed from outside",
     Capability.GUEST: "the view into the guest is QEMU's",
+    Capability.NO_GUESTS: "each of its machines boots a guest",
+    Capability.TPM: "it needs a key provider",
+    Capability.STORAGE_POLICIES: "whose policies there are is not for tests to say",
+    Capability.HOST_NETWORKS: "its hosts' networks are not the tests' to change",
     Capability.TWO_DATASTORES: "one datastore is given to the tests",
 }
 

@@ -35,6 +35,7 @@ LACKS = {
     Capability.NESTED_POOLS: "a VM of a nested pool cannot be removed any more",
     Capability.NUMBERED_NICS: "keys of NICs follow on those of all devices",
     Capability.CONSOLES: "it has no consoles, screens or logs",
+    Capability.TPM: "it speaks 6.5, which has no TPM",
     Capability.GUEST: "it has no guests",
 }
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from vmops.errors import InstanceExists
+from vmops.errors import InstanceExists, InstanceUnacceptable, NotSupported
+from vmops.model.hardware import Hardware
 from vmops.ops.engine import Engine
 from vmops.ops.placement import Placement, find_networks, pick_datastore
 from vmops.ops.spawn_request import SpawnRequest
 from vmops.steps import Reversible, step
+from vmops.vsphere.environment_browser import hardware_versions
+from vmops.vsphere.inventory_types import ClusterInfo
 from vmops.vsphere.lookup import find_vm_on_server
+
+_FIRST_API_WITH_TPM = (6, 7)
 
 
 @step("Choose where it goes")
@@ -20,6 +25,7 @@ def choose_placement(
         raise InstanceExists(uuid, str(there.read("name").get("name", "")))
     inventory = engine.session.inventory
     cluster = inventory.cluster(engine.cluster_name)
+    _check_hardware(engine, cluster, request.hardware)
     networks = find_networks(inventory, cluster, request.vifs)
     with engine.reservations.choose(
         lambda reserved: pick_datastore(
@@ -32,4 +38,20 @@ def choose_placement(
             datacenter=inventory.datacenter(cluster.datacenter),
             datastore=datastore,
             networks=networks,
+        )
+
+
+def _check_hardware(engine: Engine, cluster: ClusterInfo, hardware: Hardware) -> None:
+    """Refuse what the cluster's hosts do not know; it costs calls only for a version."""
+    version, endpoint = hardware.version, engine.session.endpoint
+    known = hardware_versions(engine.session, cluster.moref) if version else ()
+    if known and version not in known:
+        raise InstanceUnacceptable(
+            f"The hosts of {cluster.name} have no hardware version {version}, only:"
+            f" {', '.join(known)}."
+        )
+    if hardware.tpm and not endpoint.speaks(*_FIRST_API_WITH_TPM):
+        raise NotSupported(
+            f"{endpoint.product_name} has no virtual TPM: its API is {endpoint.api_version}, and"
+            " vSphere has them since 6.7."
         )

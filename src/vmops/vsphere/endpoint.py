@@ -21,3 +21,11 @@ class Endpoint:
     def is_vcenter(self) -> bool:
         """Whether it is a vCenter; else it is a single ESXi."""
         return self.api_type == "VirtualCenter"
+
+    def speaks(self, *version: int) -> bool:
+        """Whether its API is of this version or a later one: ``speaks(6, 7)``.
+
+        What a version has not is left out of a call to it without a word, so ask before.
+        """
+        numbers = (part for part in self.api_version.split("."))
+        return tuple(int(n) if n.isdigit() else 0 for n in numbers) >= version
