@@ -1,13 +1,19 @@
-"""What a real guest sees of a resize and of a rescue."""
+"""What a real guest sees of a resize, of a rescue and of a snapshot."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from pyVmomi import vim
+
+from tests.backends import second_view
 from tests.backends.capabilities import Capability
-from tests.builders import a_uuid
+from tests.builders import CAPACITY, a_uuid
 from tests.contract.engine import Bench
 from tests.contract.linux_guest import MEMORY_MIB, LinuxGuest, linux_image
 from tests.contract.needs import needs
-from vmops import Flavor, Instance
+from tests.contract.volume_by_hand import add_volume
+from vmops import DirectoryImageStore, Flavor, Instance
 
 pytestmark = needs(Capability.GUEST, Capability.DISK_BYTES)
 
@@ -22,18 +28,27 @@ def an_instance() -> Instance:
 
 
 def test_a_guest_has_its_new_size_and_after_a_revert_its_old_one(bench: Bench) -> None:
-    """It counts its boots on its disk: the reverted one goes on counting where the old disk was."""
-    guest = LinuxGuest.spawn(bench, an_instance())
+    """It counts its boots on its disk: the reverted one goes on counting where the old disk was.
+
+    What it writes to its volume while it is big is there when it is small again: nobody copied it.
+    """
+    guest = LinuxGuest.spawn(bench, an_instance(), power_on=False)
+    add_volume(bench, guest.instance, b"first".ljust(CAPACITY, b"\0"))
+    bench.ops.power_on(None, guest.instance, None, None)
     guest.wait_for_boot(1, SMALL)
-    guest.wait_for("root login on 'tty1'")
+    guest.wait_for_login()
     bench.ops.migrate_disk_and_power_off(
         None, guest.instance, "", BIG, timeout=SHUTDOWN_S, retry_interval=0.2
     )
     guest.wait_for("vmops-guest: powering off", seconds=1)
     bench.ops.finish_migration(None, None, guest.instance, None, None, None, True)
     guest.wait_for_boot(2, BIG, disk_mib=1024)
+    guest.wait_for_login()
+    assert guest.tell("head -c 5 /dev/sdb; echo later > /dev/sdb; sync") == "first"
     bench.ops.finish_revert_migration(guest.instance, None)
     guest.wait_for_boot(2, SMALL)
+    guest.wait_for_login()
+    assert guest.tell("head -c 5 /dev/sdb") == "later"
 
 
 def test_a_confirmed_guest_boots_from_its_big_disk_alone(bench: Bench) -> None:
@@ -49,16 +64,49 @@ def test_a_confirmed_guest_boots_from_its_big_disk_alone(bench: Bench) -> None:
 
 def test_what_is_changed_from_the_rescue_system_the_guest_sees_afterwards(bench: Bench) -> None:
     """The rescue system mounts the other disk and changes the count of its boots."""
-    change = (
-        "mkdir /tmp/own && mount -t ext4 /dev/sda2 /tmp/own && echo 41 > /tmp/own/var/lib/boots"
-        " && umount /tmp/own && sync && echo it is changed > /dev/ttyS0"
-    )
-    guest = LinuxGuest.spawn(bench, an_instance(), change)
+    guest = LinuxGuest.spawn(bench, an_instance())
     guest.wait_for_boot(1, SMALL)
-    guest.wait_for("root login on 'tty1'")
+    guest.wait_for_login()
     bench.ops.rescue(None, guest.instance, None, linux_image(bench))
     guest.wait_for_boot(1, SMALL)  # the image's own count: it has never booted
-    guest.run()
-    guest.wait_for("it is changed", seconds=60)
+    guest.wait_for_login()
+    seen = guest.tell(
+        "mkdir /tmp/own && mount -t ext4 /dev/sda2 /tmp/own && cat /tmp/own/var/lib/boots"
+        " && echo 41 > /tmp/own/var/lib/boots && umount /tmp/own && sync"
+    )
+    assert seen == "1"
     bench.ops.unrescue(guest.instance)
     guest.wait_for_boot(42, SMALL)
+
+
+def test_a_file_written_before_a_snapshot_is_in_the_image_and_one_written_after_is_not(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """The guest's Tools have it hold its writes; the file was still in its memory only."""
+    store = DirectoryImageStore(tmp_path / "made")
+    ops = bench.engine(images=store)
+    guest = LinuxGuest.spawn(bench, an_instance())
+    guest.wait_for_login()
+    guest.wait_for_tools()
+    guest.tell("echo before > /var/before")
+
+    def write_another(*, task_state: str, expected_state: str | None = None) -> None:
+        if task_state == "image_uploading":
+            guest.tell("echo after > /var/after; sync")
+
+    made = ops.snapshot(None, guest.instance, "made", write_another)
+    assert made.quiesced
+    assert guest.tell("cat /var/before /var/after") == "before\nafter"
+    assert "boot" not in guest.new_text(), "it was not to boot again"
+    bench.ops.power_off(guest.instance)
+    again = an_instance()
+    bench.spawn("made", instance=again, ops=ops)
+    copy = LinuxGuest(bench, again)
+    copy.wait_for_boot(2, SMALL)
+    copy.wait_for_login()
+    assert copy.tell("cat /var/before; ls /var/after") == (
+        "before\nls: /var/after: No such file or directory"
+    )
+    assert second_view.properties(bench.vm(guest.instance), "snapshot") == {}
+    disks = second_view.devices(bench.vm(guest.instance), vim.vm.device.VirtualDisk)
+    assert [disk.backing.parent for disk in disks] == [None]

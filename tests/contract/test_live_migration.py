@@ -22,7 +22,7 @@ from tests.contract.engine import Bench
 from tests.contract.migrating import Told, files_of, host_named, migrate, other_host, place
 from tests.contract.needs import needs
 from tests.contract.test_power import OFF, ON, SUSPENDED, in_state
-from tests.contract.test_snapshot import add_volume
+from tests.contract.volume_by_hand import add_volume
 from vmops import Instance, Vif
 from vmops.errors import (
     HostNotFound,

@@ -18,6 +18,7 @@ from tests.builders import CAPACITY, an_instance, qemu_img
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from tests.contract.test_power import OFF, ON, SUSPENDED, in_state
+from tests.contract.volume_by_hand import add_volume, volume_data
 from vmops import DirectoryImageStore, Instance
 from vmops.errors import (
     AlreadyExists,
@@ -107,33 +108,6 @@ def files_of(store: DirectoryImageStore) -> list[str]:
     return [f.name for f in store.directory.iterdir()] if store.directory.exists() else []
 
 
-def add_volume(bench: Bench, instance: Instance, content: bytes) -> None:
-    """Attach a disk that is marked as a volume's and lies in a folder of its own."""
-    vm, root = bench.vm(instance), bench.root_disk(instance)
-    folder = f"[{bench.backend.datastore}] 7e57-volumes"
-    datacenter = second_view.only(bench.content, vim.Datacenter)
-    bench.content.fileManager.MakeDirectory(name=folder, datacenter=datacenter)
-    disk = vim.vm.device.VirtualDisk(
-        key=-1,
-        controllerKey=root.controllerKey,
-        unitNumber=root.unitNumber + 1,
-        capacityInKB=len(content) // 1024,
-        backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-            fileName=f"{folder}/volume.vmdk", diskMode="persistent"
-        ),
-    )
-    spec = vim.vm.device.VirtualDeviceSpec(operation="add", fileOperation="create", device=disk)
-    second_view.finished(vm.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[spec])))
-    (bench.root() / "7e57-volumes/volume-flat.vmdk").write_bytes(content)
-    (made,) = [
-        d
-        for d in second_view.devices(vm, vim.vm.device.VirtualDisk)
-        if d.backing.fileName.startswith(folder)
-    ]
-    mark = [vim.option.OptionValue(key="volume-4711", value=made.backing.uuid)]
-    second_view.finished(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=mark)))
-
-
 # What it makes
 
 
@@ -190,7 +164,7 @@ def test_only_the_root_disk_is_in_it(
     add_volume(bench, instance, volume)
     snapshot(bench, store, instance)
     assert raw(store, "made", tmp_path) == bench.images.disk
-    assert (bench.root() / "7e57-volumes/volume-flat.vmdk").read_bytes() == volume
+    assert volume_data(bench).read_bytes() == volume
 
 
 def test_a_chain_is_coalesced_and_snapshots_of_others_stay(
