@@ -18,6 +18,7 @@ from vmops.errors import InvalidLogin
 if TYPE_CHECKING:
     from vmops.images.directory_store import DirectoryImageStore
     from vmops.ops.vmops import VMwareVMOps
+    from vmops.vsphere.plan import Plan
     from vmops.vsphere.session import Session
 
 
@@ -30,6 +31,7 @@ class CommandContext:
     def __init__(self, options: Mapping[str, object]) -> None:
         self.options = dict(options)
         self._closers: list[Callable[[], None]] = []
+        self._is_planning = False
         set_up_logging(int(str(options.get("verbose") or 0)))
 
     def override(self, name: str, value: object) -> None:
@@ -59,6 +61,18 @@ class CommandContext:
         """Whether no URL was given, so that the lab is meant."""
         return "url" not in self.settings
 
+    def start_planning(self) -> None:
+        """Let the session, which was not used yet, be one that changes nothing."""
+        self._is_planning = True
+
+    @property
+    def plan(self) -> Plan:
+        """What the session that changes nothing has recorded."""
+        from vmops.vsphere.planning import PlanningSession  # noqa: PLC0415
+
+        assert isinstance(self.session, PlanningSession)  # noqa: S101 - tells the type checker
+        return self.session.plan
+
     @cached_property
     def session(self) -> Session:
         """A session with the endpoint; the lab is started first if it is meant and does not run."""
@@ -68,7 +82,13 @@ class CommandContext:
             from vmops.cli.lab_endpoint import running_lab  # noqa: PLC0415
 
             lab = running_lab(self.state_dir)
-            session = connect(lab.url, lab.user_name, lab.password, thumbprint=lab.thumbprint)
+            session = connect(
+                lab.url,
+                lab.user_name,
+                lab.password,
+                thumbprint=lab.thumbprint,
+                planning=self._is_planning,
+            )
         else:
             session = connect(
                 self.settings["url"].value,
@@ -77,6 +97,7 @@ class CommandContext:
                 ca_file=self.setting("ca_file"),
                 thumbprint=self.setting("thumbprint"),
                 insecure=(self.setting("insecure") or "").lower() in _TRUE,
+                planning=self._is_planning,
             )
         self._closers.append(session.close)
         return session
@@ -87,11 +108,18 @@ class CommandContext:
         from vmops.images.directory_store import DirectoryImageStore  # noqa: PLC0415
 
         own = self.setting("images")
-        return DirectoryImageStore(Path(own).expanduser() if own else self.state_dir / "images")
+        folder = Path(own).expanduser() if own else self.state_dir / "images"
+        if self._is_planning:
+            from vmops.images.planning_store import PlanningImageStore  # noqa: PLC0415
+
+            return PlanningImageStore(folder, self.plan)
+        return DirectoryImageStore(folder)
 
     @cached_property
     def observer(self) -> Any:
-        """What shows an operation's progress on stderr."""
+        """What shows an operation's progress on stderr, or makes its plan."""
+        if self._is_planning:
+            return self.plan
         from vmops.cli.progress_view import make_observer  # noqa: PLC0415
 
         observer = make_observer(str(self.options.get("progress") or "auto"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import click
 
-from vmops.cli.context import CommandContext, pass_context
+from vmops.cli.changing import Change, changes
 from vmops.cli.instances import complete_instances, forget, managed, resolve
+from vmops.cli.waiting import Until
 
 
 @click.command()
@@ -16,23 +18,27 @@ from vmops.cli.instances import complete_instances, forget, managed, resolve
 )
 @click.option("--keep-disks", is_flag=True, help="Only unregister; all files stay.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@pass_context
-def destroy(context: CommandContext, names: tuple[str, ...], keep_disks: bool, yes: bool) -> None:
+@changes(until=Until.DONE, many=True)
+def destroy(change: Change, names: tuple[str, ...], keep_disks: bool, yes: bool) -> None:
     """Destroy instances with their disks.
 
     Attached volumes and the parents of linked clones are left alone. That there is no instance of
     a UUID is success; a name must be there.
     """
+    context = change.context
     found = [resolve(context, name) for name in names]
-    if not yes:
+    if not yes and not change.is_plan:
         if not sys.stdin.isatty():
             raise click.UsageError("Nobody is there to ask: say --yes to destroy.")
         listed = ", ".join(one.name for one in found)
         click.confirm(f"Destroy {listed}?", abort=True, err=True)
-    engine = context.engine()
+    engine = change.engine()
     there = {vm.instance_uuid for vm in managed(context)}
-    done = "unregistered" if keep_disks else "destroyed"
     for one in found:
-        engine.destroy(one.uuid, None, destroy_disks=not keep_disks)
-        forget(context, one.name)
-        click.echo(f"{one.name}: {done if one.uuid in there else 'was not there'}", err=True)
+        done = "unregistered" if keep_disks else "destroyed"
+        done = done if one.uuid in there else "was not there"
+        record = {"name": one.name, "uuid": one.uuid, "status": done}
+        with change.on(one, done, show=functools.partial(dict, record)):
+            engine.destroy(one.uuid, None, destroy_disks=not keep_disks)
+            if not change.is_plan:
+                forget(context, one.name)

@@ -108,7 +108,7 @@ def build(context: CommandContext, name: str, kind: str) -> None:
 def list_images(context: CommandContext, /, **options: Any) -> None:
     """List the images."""
     how = take_output_options(options)
-    rows = [_row(one) for one in context.images.list()]
+    rows = [image_record(one) for one in context.images.list()]
     if not rows and how.style in {"table", "wide"}:
         click.echo(
             "There are no images. Add one with: vmops image add FILE, or make one for the lab"
@@ -126,7 +126,7 @@ def list_images(context: CommandContext, /, **options: Any) -> None:
 def show(context: CommandContext, /, name: str, **options: Any) -> None:
     """Show one image in full."""
     how = take_output_options(options)
-    print_record(_row(context.images.get(name)), how)
+    print_record(image_record(context.images.get(name)), how)
 
 
 @image.command()
@@ -139,7 +139,8 @@ def remove(context: CommandContext, names: tuple[str, ...]) -> None:
         click.echo(f"{name}: removed", err=True)
 
 
-def _row(one: Image) -> dict[str, Any]:
+def image_record(one: Image) -> dict[str, Any]:
+    """All that `show` tells of an image."""
     properties = one.properties
     return {
         "name": one.name,

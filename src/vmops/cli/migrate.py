@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmops.cli.context import CommandContext, pass_context
+from vmops.cli.changing import Change, changes
 from vmops.cli.instances import Found, instance_argument, resolve
+from vmops.cli.waiting import Until
 from vmops.errors import InstanceNotFound, NoSuitableHost
 
 if TYPE_CHECKING:
+    from vmops.cli.context import CommandContext
     from vmops.vsphere.inventory_types import HostInfo
 
 
@@ -24,31 +26,25 @@ if TYPE_CHECKING:
     help="Where to; without it the usable host of its cluster with the fewest instances.",
 )  # fmt: skip
 @click.option("--block-migration", is_flag=True, help="Move its disks, too, to another datastore.")
-@click.option("--wait", is_flag=True, help="Accepted for openstack's sake: it always waits.")
-@pass_context
-def migrate(
-    context: CommandContext,
-    name: str,
-    live: bool,
-    host: str | None,
-    block_migration: bool,
-    wait: bool,
-) -> None:
+@changes(until=Until.DONE)
+def migrate(change: Change, name: str, live: bool, host: str | None, block_migration: bool) -> None:
     """Move a running instance to another host without stopping it."""
     if not live:
         raise click.UsageError("Say --live: only running instances are moved by this command.")
+    context = change.context
     found = resolve(context, name)
     dest = host or _roomiest_host(context, found).name
     begin = time.monotonic()
-    context.engine().live_migration(
-        None,
-        found.uuid,
-        dest,
-        lambda *_: None,
-        lambda *_: click.echo(f"{found.name}: runs where it was", err=True),
-        block_migration,
-    )
-    click.echo(f"{found.name}: on {dest} after {time.monotonic() - begin:.1f} s", err=True)
+    with change.on(found, ""):
+        change.engine().live_migration(
+            None,
+            found.uuid,
+            dest,
+            lambda *_: None,
+            lambda *_: change.tell(f"{found.name}: runs where it was"),
+            block_migration,
+        )
+    change.tell(f"{found.name}: on {dest} after {time.monotonic() - begin:.1f} s")
 
 
 def _roomiest_host(context: CommandContext, found: Found) -> HostInfo:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmops.cli.context import CommandContext, pass_context
+from vmops.cli.changing import Change, changes
 from vmops.cli.instances import complete_instances, resolve
+from vmops.cli.waiting import Until
 
 if TYPE_CHECKING:
     from vmops.ops.vmops import VMwareVMOps
@@ -19,24 +20,24 @@ names_argument = click.argument(
 
 
 def each(
-    context: CommandContext,
+    change: Change,
     names: tuple[str, ...],
     done: str,
     do: Callable[[VMwareVMOps, str], None],
 ) -> None:
     """Do it to each instance; all names are looked up before anything is done."""
-    engine = context.engine()
-    for found in [resolve(context, name) for name in names]:
-        do(engine, found.uuid)
-        click.echo(f"{found.name}: {done}", err=True)
+    engine = change.engine()
+    for found in [resolve(change.context, name) for name in names]:
+        with change.on(found, done):
+            do(engine, found.uuid)
 
 
 @click.command()
 @names_argument
-@pass_context
-def start(context: CommandContext, names: tuple[str, ...]) -> None:
+@changes(until=Until.BOOTED, many=True)
+def start(change: Change, names: tuple[str, ...]) -> None:
     """Power instances on, or resume those that are suspended."""
-    each(context, names, "running", lambda engine, uuid: engine.power_on(None, uuid))
+    each(change, names, "running", lambda engine, uuid: engine.power_on(None, uuid))
 
 
 @click.command()
@@ -48,33 +49,33 @@ def start(context: CommandContext, names: tuple[str, ...]) -> None:
     show_default=True,
     help="Seconds for the guest to shut down by itself; 0 does not ask it.",
 )
-@pass_context
-def stop(context: CommandContext, names: tuple[str, ...], timeout: float) -> None:
+@changes(until=Until.OFF, many=True)
+def stop(change: Change, names: tuple[str, ...], timeout: float) -> None:
     """Power instances off: as if the plug was pulled, or by their guests with --timeout."""
-    each(context, names, "powered off", lambda engine, uuid: engine.power_off(uuid, timeout, 1.0))
+    each(change, names, "powered off", lambda engine, uuid: engine.power_off(uuid, timeout, 1.0))
 
 
 @click.command()
 @names_argument
 @click.option("--hard", is_flag=True, help="Reset, even if the guest could reboot itself.")
-@pass_context
-def reboot(context: CommandContext, names: tuple[str, ...], hard: bool) -> None:
+@changes(until=Until.BOOTED, many=True)
+def reboot(change: Change, names: tuple[str, ...], hard: bool) -> None:
     """Reboot instances: by the guest if its Tools run, by a reset otherwise."""
     kind = "HARD" if hard else "SOFT"
-    each(context, names, "rebooting", lambda engine, uuid: engine.reboot(uuid, None, kind))
+    each(change, names, "rebooting", lambda engine, uuid: engine.reboot(uuid, None, kind))
 
 
 @click.command()
 @names_argument
-@pass_context
-def suspend(context: CommandContext, names: tuple[str, ...]) -> None:
+@changes(until=Until.SUSPENDED, many=True)
+def suspend(change: Change, names: tuple[str, ...]) -> None:
     """Suspend instances: their memory goes to disk, and they go on there with resume."""
-    each(context, names, "suspended", lambda engine, uuid: engine.suspend(uuid))
+    each(change, names, "suspended", lambda engine, uuid: engine.suspend(uuid))
 
 
 @click.command()
 @names_argument
-@pass_context
-def resume(context: CommandContext, names: tuple[str, ...]) -> None:
+@changes(until=Until.GOES_ON, many=True)
+def resume(change: Change, names: tuple[str, ...]) -> None:
     """Let suspended instances go on where they stopped."""
-    each(context, names, "running", lambda engine, uuid: engine.resume(uuid))
+    each(change, names, "running", lambda engine, uuid: engine.resume(uuid))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmops.cli.context import CommandContext, pass_context
+from vmops.cli.changing import Change, changes
 from vmops.cli.instances import Found, instance_argument, resolve
-from vmops.cli.spawn import GIB, MIB, READY, size
-from vmops.errors import TimedOut
-from vmops.steps import Operation, Reversible, step
+from vmops.cli.spawn import GIB, MIB, size
+from vmops.cli.waiting import Until
 
 if TYPE_CHECKING:
+    from vmops.cli.context import CommandContext
     from vmops.model.instance import Flavor
 
 _POLL_S = 0.25
@@ -35,13 +33,8 @@ _CHANGES = ("cpus", "memory", "disk", "host", "datastore")
     "--shutdown-timeout", type=click.FloatRange(0), default=60, show_default=True,
     help="Seconds that the guest may take to shut down, if its Tools run.",
 )  # fmt: skip
-@click.option("--wait", is_flag=True, help="Wait until the guest's serial port shows --wait-for.")
-@click.option("--wait-for", metavar="REGEX", default=READY, show_default=True)
-@click.option(
-    "--timeout", type=click.FloatRange(0), default=300, show_default=True, help="Seconds to --wait."
-)
-@pass_context
-def resize(context: CommandContext, /, name: str, **options: Any) -> None:
+@changes(until=Until.BOOTED)
+def resize(change: Change, /, name: str, **options: Any) -> None:
     """Give an instance another size, or take it to another place.
 
     It is shut down for that and started again. Its old disk is kept, and it can be reverted, until
@@ -55,40 +48,37 @@ def resize(context: CommandContext, /, name: str, **options: Any) -> None:
         raise click.UsageError("Say what is to change, --confirm or --revert.")
     if options["host"] and options["datastore"]:
         raise click.UsageError("Say either --host or --datastore.")
-    try:
-        ready = re.compile(options["wait_for"])
-    except re.error as wrong:
-        raise click.BadParameter(f"--wait-for: {wrong}") from None
-    found = resolve(context, name)
-    engine = context.engine()
+    found = resolve(change.context, name)
+    engine = change.engine()
     begin = time.monotonic()
     if options["decision"] == "confirm":
-        engine.confirm_migration(None, found.uuid, None)
-        click.echo(f"{found.name}: confirmed", err=True)
+        with change.on(found, "confirmed", until=Until.DONE):
+            engine.confirm_migration(None, found.uuid, None)
         return
-    if options["decision"] == "revert":
-        with_log = _log(context, found) if options["wait"] else None
-        engine.finish_revert_migration(found.uuid, None)
-        done = "reverted"
-    else:
-        engine.migrate_disk_and_power_off(
-            None,
-            found.uuid,
-            options["host"] or options["datastore"],
-            _flavor(context, found, options),
-            timeout=options["shutdown_timeout"],
-            retry_interval=_POLL_S,
-        )
-        with_log = _log(context, found) if options["wait"] else None
-        engine.finish_migration(None, None, found.uuid, None, None, None, resize_instance=True)
-        done = "resized"
-    if with_log is not None:
-        with Operation("resize", context.observer) as do:
-            do(guest_ready(found, with_log, ready, options["timeout"]))
-    click.echo(f"{found.name}: {done} after {time.monotonic() - begin:.1f} s", err=True)
+    with change.on(found, ""):
+        if options["decision"] == "revert":
+            engine.finish_revert_migration(found.uuid, None)
+            done = "reverted"
+        else:
+            _resize(change, found, options)
+            done = "resized"
+    change.tell(f"{found.name}: {done} after {time.monotonic() - begin:.1f} s")
     if done == "resized":
         for then in ("confirm", "revert"):
-            click.echo(f"  vmops resize --{then} {found.name}", err=True)
+            change.tell(f"  vmops resize --{then} {found.name}")
+
+
+def _resize(change: Change, found: Found, options: dict[str, Any]) -> None:
+    engine = change.engine()
+    engine.migrate_disk_and_power_off(
+        None,
+        found.uuid,
+        options["host"] or options["datastore"],
+        _flavor(change.context, found, options),
+        timeout=options["shutdown_timeout"],
+        retry_interval=_POLL_S,
+    )
+    engine.finish_migration(None, None, found.uuid, None, None, None, resize_instance=True)
 
 
 def _flavor(context: CommandContext, found: Found, options: dict[str, Any]) -> Flavor:
@@ -102,33 +92,3 @@ def _flavor(context: CommandContext, found: Found, options: dict[str, Any]) -> F
         memory_mib=options["memory"] or now.memory_mib,
         root_gib=options["disk"] or 0,
     )
-
-
-def _log(context: CommandContext, found: Found) -> Iterator[bytes]:
-    """What the guest writes to its serial port from now on."""
-    from vmops.ops.console import follow_serial_log  # noqa: PLC0415
-
-    follower = follow_serial_log(context.session, found.uuid, 0)
-    next(follower)
-    return follower
-
-
-@step("Wait for the guest")
-def guest_ready(
-    found: Found, log: Iterator[bytes], ready: re.Pattern[str], timeout_s: float
-) -> Reversible[None]:
-    """Follow the serial log until it shows what is waited for."""
-    deadline = time.monotonic() + timeout_s
-    seen = ""
-    for block in log:
-        seen += block.decode("utf-8", "replace")
-        if ready.search(seen):
-            break
-        if time.monotonic() > deadline:
-            raise TimedOut(
-                f"The guest did not show {ready.pattern!r} on its serial port within"
-                f" {timeout_s:g} s. The instance runs on; see: vmops log {found.name}"
-            )
-        if not block:
-            time.sleep(_POLL_S)
-    yield
