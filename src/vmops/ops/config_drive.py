@@ -65,7 +65,7 @@ def make_config_drive(
         return None
     return ConfigDrive(
         uuid=instance.uuid,
-        name=str(field(shape, "display_name", default=instance.name)),
+        name=str(field(shape, "display_name") or instance.name),
         hostname=host_name(shape) or instance.name,
         project_id=instance.project_id,
         availability_zone=str(field(shape, "availability_zone", default="")),
