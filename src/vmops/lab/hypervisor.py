@@ -130,6 +130,9 @@ class Machine:
     """Device keys in boot order; empty: disks in bus order, then CD-ROM, then network."""
     extra_config: Mapping[str, str]
     segments: tuple[Segment, ...] = ()
+    cpu_hot_add: bool = False
+    """Whether processors can be added while it runs, see `vmops.lab.hot_add`."""
+    memory_hot_add: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +283,15 @@ class Hypervisor(Protocol):
 
     async def set_link(self, key: str, nic_key: int, *, connected: bool) -> None:
         """Plug the cable of a card in or out."""
+
+    async def set_cpus(self, key: str, cpus: int, cores_per_socket: int) -> None:
+        """Give the guest so many processors in all.
+
+        It can have more than it was started with; fewer again only if it lets go of them.
+        """
+
+    async def add_memory(self, key: str, size_mib: int) -> None:
+        """Give the guest so much memory more; the size is a multiple of the increment."""
 
     # Snapshots of a running guest.
 

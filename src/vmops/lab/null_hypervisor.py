@@ -156,6 +156,15 @@ class NullHypervisor:
         nic = self._nic(key, nic_key)
         self._change_nic(key, nic_key, replace(nic, connected=connected))
 
+    async def set_cpus(self, key: str, cpus: int, cores_per_socket: int) -> None:
+        """Note the number."""
+        self._running[key] = replace(self._require(key), cpus=cpus)
+
+    async def add_memory(self, key: str, size_mib: int) -> None:
+        """Note the memory."""
+        machine = self._require(key)
+        self._running[key] = replace(machine, memory_mib=machine.memory_mib + size_mib)
+
     async def snapshot_disks(
         self, key: str, tops: Mapping[int, DiskLayer], memory: Path | None = None
     ) -> None:

@@ -46,6 +46,8 @@ _KERNEL_OPTIONS = (
     "random.trust_cpu=on",
     "panic=10",
     "scsi_mod.scan=sync",  # a controller's disks are all there once its driver has loaded
+    # A guest that can get memory beyond 4 GiB would set 64 MiB aside to reach it by old devices.
+    "swiotlb=2048",
 )
 
 

@@ -66,7 +66,11 @@ class LiveChange:
         try:
             await self._plug(before, after)
             await self._show_console()
+            await self._set_cpus(before, after)
             await self._extend(store)
+            if after.memory_mib > before.memory_mib:
+                more = after.memory_mib - before.memory_mib
+                await vm.kernel.hypervisor.add_memory(vm.moid, more)
         except HypervisorError as error:
             await self.undo()
             raise config_fault(str(error)) from error
@@ -110,6 +114,12 @@ class LiveChange:
                 self._undo.append(_step(hypervisor.change_cdrom, key, drive))
                 await hypervisor.change_cdrom(key, now)
         await self._rewire(before, after)
+
+    async def _set_cpus(self, before: Machine, after: Machine) -> None:
+        if after.cpus != before.cpus:
+            change, cores = self.vm.kernel.hypervisor.set_cpus, after.cores_per_socket
+            self._undo.append(_step(change, self.vm.moid, before.cpus, cores))
+            await change(self.vm.moid, after.cpus, cores)
 
     def _attaching(self, disk: Disk, controllers: Mapping[int, Controller]) -> _Step:
         hypervisor = self.vm.kernel.hypervisor

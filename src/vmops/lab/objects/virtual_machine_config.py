@@ -16,6 +16,7 @@ from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.device_defaults import default_devices
 from vmops.lab.objects.device_slots import with_children
 from vmops.lab.objects.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, full_name, guest_ids
+from vmops.lab.objects.hot_add_rules import check_cpus, check_memory
 from vmops.lab.objects.vmx_text import Entries
 from vmops.lab.storage.paths import DatastorePath
 
@@ -51,7 +52,17 @@ _MERGED = {
     "memoryAllocation": "memoryAllocation",
 }
 """Fields of a ConfigSpec merged field by field into one of ConfigInfo."""
-_ONLY_WHEN_OFF = ("uuid", "guestId", "version", "firmware", "numCoresPerSocket", "nestedHVEnabled")
+_ONLY_WHEN_OFF = (
+    "uuid",
+    "guestId",
+    "version",
+    "firmware",
+    "numCoresPerSocket",
+    "nestedHVEnabled",
+    "cpuHotAddEnabled",
+    "cpuHotRemoveEnabled",
+    "memoryHotAddEnabled",
+)
 
 
 def new_config(name: str, vmx: DatastorePath, *, memory_mib: int = 32, cpus: int = 1) -> Any:
@@ -195,8 +206,7 @@ def apply_spec(config: Any, spec: Any, *, power_state: str, clash: Any = None) -
     Raises:
         vmodl.fault.InvalidArgument: a value that cannot be; the fault names the field.
         vim.fault.InvalidPowerState: the machine must be off for this change.
-        vim.fault.CpuHotPlugNotSupported, vim.fault.MemoryHotPlugNotSupported: hot plug is
-            enabled, but the lab cannot do it.
+        As `check_cpus` and `check_memory` do.
     """
     if power_state != "poweredOff":
         _refuse_unless_off(config, spec, power_state)
@@ -271,11 +281,14 @@ def _refuse_unless_off(config: Any, spec: Any, power_state: str) -> None:
         now = getattr(config.hardware if name == "numCoresPerSocket" else config, name)
         if given is not None and given != now:
             raise wrong
-    hardware = config.hardware
-    if spec.numCPUs not in (None, hardware.numCPU):
-        raise vim.fault.CpuHotPlugNotSupported() if config.cpuHotAddEnabled else wrong
-    if spec.memoryMB not in (None, hardware.memoryMB):
-        raise vim.fault.MemoryHotPlugNotSupported() if config.memoryHotAddEnabled else wrong
+    changes_cpus = spec.numCPUs not in (None, config.hardware.numCPU)
+    changes_memory = spec.memoryMB not in (None, config.hardware.memoryMB)
+    if (changes_cpus or changes_memory) and power_state != "poweredOn":
+        raise wrong
+    if changes_cpus:
+        check_cpus(config, spec.numCPUs)
+    if changes_memory:
+        check_memory(config, spec.memoryMB)
 
 
 def hardware_version(text: str) -> str:

@@ -92,6 +92,8 @@ def machine_of(
         boot_order=tuple(_boot_order(config)),
         extra_config={option.key: str(option.value) for option in config.extraConfig},
         segments=tuple(segments.values()),
+        cpu_hot_add=bool(config.cpuHotAddEnabled),
+        memory_hot_add=bool(config.memoryHotAddEnabled),
     )
 
 

@@ -15,6 +15,7 @@ from vmops.lab.objects import remote_display, virtual_machine_properties
 from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.host_system import HostSystem
+from vmops.lab.objects.hot_add_rules import hot_add_limits
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.moved_or_copied import settle_location
 from vmops.lab.objects.references import link, unlink
@@ -207,12 +208,20 @@ def show_power(vm: VirtualMachine, state: str, *, boot_time: datetime | None = N
     }
     if vm.is_accessible:
         changes["config.hardware.device"] = [_shown(each, is_on=is_on) for each in vm.devices]
-        machine_mhz = vm.host.properties["hardware"].cpuInfo.hz // 1_000_000
-        cpus = vm.config.hardware.numCPU
-        changes["runtime.maxCpuUsage"] = machine_mhz * cpus if is_on else 0
-        changes["runtime.maxMemoryUsage"] = vm.memory_mib if is_on else 0
+        changes |= usage_limits(vm, vm.config, is_on=is_on)
+        changes |= hot_add_limits(vm.config, is_on=is_on)
     vm.publish(changes)
     vm.kernel.touch(vm.host, "summary")
+
+
+def usage_limits(vm: VirtualMachine, config: Any, *, is_on: bool) -> dict[str, int]:
+    """Return the changes that show how much of its host a machine can use."""
+    machine_mhz = vm.host.properties["hardware"].cpuInfo.hz // 1_000_000
+    hardware = config.hardware
+    return {
+        "runtime.maxCpuUsage": machine_mhz * hardware.numCPU if is_on else 0,
+        "runtime.maxMemoryUsage": hardware.memoryMB if is_on else 0,
+    }
 
 
 def _shown(device: Any, *, is_on: bool) -> Any:

@@ -22,6 +22,7 @@ from vmops.lab.objects.virtual_machine_disks import DiskChanges, chain_of
 from vmops.lab.objects.virtual_machine_drives import DrivePlanner
 from vmops.lab.objects.virtual_machine_nics import NicPlanner, PortReservations
 from vmops.lab.objects.virtual_machine_place import settle
+from vmops.lab.objects.virtual_machine_power import ON, usage_limits
 from vmops.lab.objects.vmx import without_conflicts, write_vmx
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import FileMissing
@@ -195,7 +196,13 @@ async def _to_its_end(work: Awaitable[None]) -> None:
 
 def show(vm: VirtualMachine, config: Any) -> None:
     """Publish a changed configuration and what depends on it."""
-    vm.publish({"config": config, "name": config.name})
+    vm.publish(
+        {
+            "config": config,
+            "name": config.name,
+            **usage_limits(vm, config, is_on=vm.power_state == ON),
+        }
+    )
     vm.publish(virtual_machine_tools_info.tools_changes(vm, vm.power_state))
     settle(vm)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vmops.lab.hypervisor import HypervisorError, Progress
 from vmops.lab.qemu import memory_file, sockets
+from vmops.lab.qemu.growth import growth_of
 from vmops.lab.qemu.process import HeldProcess
 from vmops.lab.qemu.qmp import Qmp, QmpClosed
 from vmops.lab.qemu.serial_relay import SerialRelay, recorded_ports
@@ -252,6 +253,7 @@ class Guest:
     async def _header(self, qmp: Qmp) -> memory_file.MemoryHeader:
         return memory_file.MemoryHeader(
             machine_type=await self.machine_type(),
+            growth=await growth_of(qmp),
             qemu_version=".".join(map(str, qmp.qemu_version)),
         )
 

@@ -25,7 +25,7 @@ from vmops.lab.hypervisor import (
     Progress,
     Segment,
 )
-from vmops.lab.qemu import console, hot_disks, hot_nics, memory_file, snapshots
+from vmops.lab.qemu import console, growth, hot_disks, hot_nics, memory_file, snapshots
 from vmops.lab.qemu.guest import Guest
 from vmops.lab.qemu.launch import Incoming, clean, launch
 from vmops.lab.qemu.migration import Move, mark_arrived, recover_moves, settle_in, uncancelled
@@ -113,7 +113,9 @@ class QemuHypervisor:
         """Start the guest from memory; the file stays, for the caller to remove."""
         descriptor, header = memory_file.open_stream(memory.absolute())
         try:
-            incoming = Incoming(descriptor=descriptor, machine_type=header.machine_type)
+            incoming = Incoming(
+                descriptor=descriptor, machine_type=header.machine_type, growth=header.growth
+            )
             await self._launch(machine, incoming)
         finally:
             os.close(descriptor)
@@ -174,6 +176,14 @@ class QemuHypervisor:
     async def set_link(self, key: str, nic_key: int, *, connected: bool) -> None:
         """Plug a card's cable in or out."""
         await hot_nics.set_link(self._guest(key), nic_key, connected=connected)
+
+    async def set_cpus(self, key: str, cpus: int, cores_per_socket: int) -> None:
+        """Add processors, or take them away."""
+        await growth.set_cpus(self._guest(key), cpus, cores_per_socket)
+
+    async def add_memory(self, key: str, size_mib: int) -> None:
+        """Add memory."""
+        await growth.add_memory(self._guest(key), size_mib)
 
     async def snapshot_disks(
         self, key: str, tops: Mapping[int, DiskLayer], memory: Path | None = None

@@ -16,6 +16,7 @@ from vmops.lab.hypervisor import HypervisorError, Machine, NetworkSerialPort, Se
 from vmops.lab.qemu import sockets
 from vmops.lab.qemu.accelerator import accelerator
 from vmops.lab.qemu.argv import command_line
+from vmops.lab.qemu.argv.growth import Growth, at_start
 from vmops.lab.qemu.argv.host import Firmware, Host
 from vmops.lab.qemu.argv.ports import guestinfo_keys
 from vmops.lab.qemu.capabilities import SANDBOX, Capabilities, capabilities
@@ -59,6 +60,8 @@ class Incoming:
     machine_type: str
     is_alive: bool = False
     variables: Path | None = None
+    growth: Growth | None = None
+    """What the guest has of processors and memory; None: what the machine has, for good."""
 
 
 async def launch(
@@ -137,6 +140,11 @@ async def _prepare(
     connections = await _connect_nics(machine, segments, qemu, descriptors)
     lines = await _listen_on_lines(machine, directory, descriptors)
     first_line = _FIRST_NIC_DESCRIPTOR + len(connections)
+    growth = None if incoming is None else incoming.growth
+    if growth is not None and incoming is not None and not incoming.is_alive:
+        growth.check(machine)
+    if growth is None:
+        growth = at_start(machine, accelerator(), can_grow=incoming is None)
     host = Host(
         program=qemu.program,
         accelerator=accelerator(),
@@ -154,6 +162,7 @@ async def _prepare(
         efi=await asyncio.to_thread(_efi, variables or directory / NVRAM)
         if machine.firmware == "efi"
         else None,
+        growth=growth,
     )
     passed = (
         listener.fileno(),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.qemu.argv.growth import Growth
 
 _HEADER_BYTES = 4096
 _KIND = "vmops lab memory of a QEMU guest"
@@ -24,6 +25,8 @@ class MemoryHeader:
 
     machine_type: str
     qemu_version: str
+    growth: Growth | None = None
+    """None in files of a time when guests could not grow."""
 
 
 def create(file: Path) -> int:
@@ -51,6 +54,7 @@ def finish(descriptor: int, header: MemoryHeader) -> None:
         "kind": _KIND,
         "machine_type": header.machine_type,
         "qemu_version": header.qemu_version,
+        "growth": None if header.growth is None else header.growth.as_json(),
         "bytes": os.fstat(descriptor).st_size,
     }
     try:
@@ -74,8 +78,11 @@ def open_stream(file: Path) -> tuple[int, MemoryHeader]:
         fields = json.loads(os.read(descriptor, _HEADER_BYTES).rstrip(b"\0"))
         if fields["kind"] != _KIND or fields["bytes"] != os.fstat(descriptor).st_size:
             raise ValueError("another kind of file, or cut short")  # noqa: TRY301 - one way out
+        growth = fields.get("growth")
         header = MemoryHeader(
-            machine_type=str(fields["machine_type"]), qemu_version=str(fields["qemu_version"])
+            machine_type=str(fields["machine_type"]),
+            qemu_version=str(fields["qemu_version"]),
+            growth=None if growth is None else Growth.from_json(growth),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         os.close(descriptor)

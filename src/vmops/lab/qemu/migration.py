@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vmops.lab.hypervisor import HypervisorError, Machine, Migration, Progress
+from vmops.lab.qemu.accelerator import accelerator
+from vmops.lab.qemu.growth import growth_of
 from vmops.lab.qemu.guest import UNLIMITED_BANDWIDTH, Guest, wait_for_migration
 from vmops.lab.qemu.launch import NVRAM, Incoming, clean, launch
 from vmops.lab.qemu.network import Segments
@@ -47,6 +49,8 @@ class Move:
         self._segments = segments
         self._progress = progress
         self._percent = 0
+        self._is_halted = False
+        """Whether the guest stands still while it is moved."""
         self._started: QmpEvent | None = None
         self._figures: Migration | None = None
 
@@ -58,6 +62,10 @@ class Move:
         """
         source = self._source
         began = time.monotonic()
+        growth = await growth_of(await source.qmp())
+        # See `accelerator`: memory of a round size, as modules are, is not safe to move under a
+        # translated guest that writes to it.
+        self._is_halted = bool(growth.modules and accelerator().memory_short_kib)
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
@@ -66,6 +74,7 @@ class Move:
                     machine_type=await source.machine_type(),
                     is_alive=True,
                     variables=source.directory / NVRAM,
+                    growth=growth,
                 )
                 directory = source.directory.with_name(source.key + INCOMING_SUFFIX)
                 target = await launch(self._machine, directory, self._segments, incoming)
@@ -105,6 +114,8 @@ class Move:
             converge = {"capability": "auto-converge", "state": True}
             await qmp.execute("migrate-set-capabilities", {"capabilities": [converge]})
             await qmp.execute("getfd", {"fdname": "move"}, descriptor=connection.fileno())
+            if self._is_halted:
+                await qmp.execute("stop")
             connection.close()  # so that the end of either QEMU is seen by the other
             await qmp.execute("migrate", {"uri": "fd:move"})
             await wait_for_migration(qmp, "moved", stalled_s=_STALLED_S, progress=self._show)
@@ -116,6 +127,8 @@ class Move:
         """Return whether the guest runs at its new place; if not, it runs on at the old one."""
         if await self._has_left():
             try:
+                if self._is_halted:
+                    await (await target.qmp()).execute("cont")
                 self._started = await starts.wait_for("RESUME", timeout_s=_ARRIVAL_S)
             except HypervisorError as error:
                 log.warning("guest %s does not arrive: %s", self._source.key, error)

@@ -21,6 +21,7 @@ from vmops.lab.hypervisor import (
 )
 from vmops.lab.qemu.accelerator import Accelerator, accelerator
 from vmops.lab.qemu.argv import command_line
+from vmops.lab.qemu.argv.growth import Growth
 from vmops.lab.qemu.argv.host import Firmware, Host
 from vmops.lab.qemu.argv.ports import guestinfo_keys
 
@@ -104,7 +105,23 @@ def modern() -> tuple[Machine, Host]:
     return machine, host
 
 
-@pytest.mark.parametrize("example", [usual, old, modern])
+def grown() -> tuple[Machine, Host]:
+    """A guest that got processors and memory while it ran, and goes on elsewhere."""
+    machine = a_machine(
+        cpus=6, cores_per_socket=2, memory_mib=384, cpu_hot_add=True, memory_hot_add=True
+    )
+    growth = Growth(
+        cpus_at_start=2,
+        max_cpus=8,
+        memory_at_start_kib=131064,
+        max_memory_mib=2048,
+        cpus=4,
+        modules=(128, 128),
+    )
+    return machine, replace(HOST, growth=growth, memory_descriptor=4)
+
+
+@pytest.mark.parametrize("example", [usual, old, modern, grown])
 def test_command_line_is_the_golden_one(example: object) -> None:
     machine, host = example()  # type: ignore[operator]
     text = "".join(f"{argument}\n" for argument in command_line(machine, host))
@@ -123,6 +140,16 @@ def test_only_keys_meant_for_the_guest_and_fit_for_a_name_reach_it() -> None:
     keys += ["guestinfo." + "k" * 31, "guestinfo." + "k" * 32]
     found = guestinfo_keys(a_machine(extra_config=dict.fromkeys(keys, "v")))
     assert found == ("guestinfo.a-b_c", "guestinfo." + "k" * 31, "machine.id")
+
+
+def test_room_to_grow_is_there_only_where_it_is_enabled() -> None:
+    machine = a_machine(cpus=2, memory_mib=64)
+    plain = " ".join(command_line(machine, HOST))
+    assert "maxcpus" not in plain
+    assert "maxmem" not in plain
+    grows = " ".join(command_line(replace(machine, cpu_hot_add=True, memory_hot_add=True), HOST))
+    assert "-smp 2,maxcpus=8,sockets=8,cores=1" in grows
+    assert "slots=32,maxmem=1048576K" in grows
 
 
 def test_a_card_keeps_its_slot_when_another_goes() -> None:

@@ -45,14 +45,14 @@ def test_a_guest_that_cannot_move_runs_on(tmp_path: Path) -> None:
     async def run() -> None:
         run_dir = tmp_path / "run"
         log = Log(tmp_path, "vm-1")
-        machine = counting("vm-1", tmp_path)
+        machine = counting("vm-1", tmp_path, nics=(a_nic(0),), segments=(NET,))
         async with a_hypervisor(run_dir) as hypervisor:
             await hypervisor.power_on(machine)
             await goes_on(log)
             # Another machine at the other end: QEMU itself finds out in the middle.
-            more = replace(machine, memory_mib=32)
+            less = replace(machine, nics=())
             with pytest.raises(HypervisorError, match=r"did not go on|cannot be moved"):
-                await hypervisor.migrate("vm-1", more)
+                await hypervisor.migrate("vm-1", less)
             await goes_on(log)
             missing = replace(machine, disks=(a_disk(tmp_path / "none"),))
             with pytest.raises(HypervisorError, match="cannot be read"):

@@ -68,15 +68,10 @@ def test_a_stale_change_version_is_refused(client, name):
     assert vm.config.annotation == "first"
 
 
-def test_cpu_and_memory_do_not_change_while_it_is_on(client, name):
+def test_what_stays_as_it_is_may_be_said_while_it_is_on(client, name):
     vm = client.create(name)
     client.result(vm.PowerOnVM_Task())
 
-    with pytest.raises(vim.fault.InvalidPowerState) as caught:
-        client.reconfigure(vm, memoryMB=128)
-    assert (caught.value.existingState, caught.value.requestedState) == ("poweredOn", "poweredOff")
-    with pytest.raises(vim.fault.InvalidPowerState):
-        client.reconfigure(vm, numCPUs=2)
     client.reconfigure(vm, annotation="may", extraConfig=extra(a="b"), memoryMB=64)
 
     assert (vm.config.annotation, vm.config.hardware.memoryMB) == ("may", 64)
@@ -94,14 +89,67 @@ def test_devices_do_not_change_while_it_is_suspended(client, name):
     assert not client.file(f"[datastore1] {name}/{name}.vmdk").exists()
 
 
-def test_hot_plug_that_is_enabled_is_still_not_pretended(client, name):
-    vm = client.create(name, memoryHotAddEnabled=True, cpuHotAddEnabled=True)
+def test_processors_and_memory_are_added_where_that_is_enabled(lab, client, name):
+    vm = client.create(
+        name, memoryHotAddEnabled=True, cpuHotAddEnabled=True, numCoresPerSocket=2, numCPUs=2
+    )
+    assert vm.config.hotPlugMemoryLimit is None
+    client.result(vm.PowerOnVM_Task())
+    assert (vm.config.hotPlugMemoryLimit, vm.config.hotPlugMemoryIncrementSize) == (1024, 128)
+    usage = vm.runtime.maxCpuUsage
+
+    client.reconfigure(vm, memoryMB=192, numCPUs=4)
+
+    hardware = vm.config.hardware
+    assert (hardware.numCPU, hardware.numCoresPerSocket, hardware.memoryMB) == (4, 2, 192)
+    assert (vm.runtime.maxCpuUsage, vm.runtime.maxMemoryUsage) == (2 * usage, 192)
+
+    async def machine(kernel):
+        return kernel.hypervisor._running[vm._moId]
+
+    running = lab.on_loop(machine)
+    assert (running.cpus, running.memory_mib) == (4, 192)
+    client.result(vm.PowerOffVM_Task())
+    assert vm.config.hotPlugMemoryLimit is None
+
+
+@pytest.mark.parametrize(
+    ("enabled", "wanted", "fault"),
+    [
+        (False, {"numCPUs": 4}, vim.fault.CpuHotPlugNotSupported),
+        (False, {"memoryMB": 192}, vim.fault.MemoryHotPlugNotSupported),
+        (True, {"numCPUs": 1}, vim.fault.CpuHotPlugNotSupported),
+        (True, {"numCPUs": 3}, vim.fault.CpuHotPlugNotSupported),
+        (True, {"numCPUs": 10}, vim.fault.CpuHotPlugNotSupported),
+        (True, {"memoryMB": 32}, vim.fault.MemoryHotPlugNotSupported),
+        (True, {"memoryMB": 1088}, vim.fault.MemoryHotPlugNotSupported),
+        (True, {"memoryMB": 128}, vmodl.fault.InvalidArgument),
+        (True, {"cpuHotAddEnabled": False}, vim.fault.InvalidPowerState),
+        (True, {"memoryHotAddEnabled": False}, vim.fault.InvalidPowerState),
+    ],
+)
+def test_other_changes_of_them_wait_until_it_is_off(client, name, enabled, wanted, fault):
+    flags = {"memoryHotAddEnabled": enabled, "cpuHotAddEnabled": enabled}
+    vm = client.create(name, numCPUs=2, numCoresPerSocket=2, **flags)
     client.result(vm.PowerOnVM_Task())
 
-    with pytest.raises(vim.fault.MemoryHotPlugNotSupported):
-        client.reconfigure(vm, memoryMB=128)
-    with pytest.raises(vim.fault.CpuHotPlugNotSupported):
-        client.reconfigure(vm, numCPUs=2)
+    with pytest.raises(fault):
+        client.reconfigure(vm, annotation="not written", **wanted)
+
+    assert vm.config.annotation == ""
+    client.result(vm.PowerOffVM_Task())
+    if "numCPUs" not in wanted or wanted["numCPUs"] % 2 == 0:
+        client.reconfigure(vm, **wanted)
+
+
+def test_nothing_of_it_changes_while_it_is_suspended(client, name):
+    vm = client.create(name, memoryHotAddEnabled=True, cpuHotAddEnabled=True)
+    client.result(vm.PowerOnVM_Task())
+    client.result(vm.SuspendVM_Task())
+
+    for wanted in ({"numCPUs": 2}, {"memoryMB": 192}):
+        with pytest.raises(vim.fault.InvalidPowerState):
+            client.reconfigure(vm, **wanted)
 
 
 def test_renaming_shows_everywhere_and_moves_no_file(client, name):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from vmops.lab.hypervisor import Machine
 from vmops.lab.qemu.argv.disks import cdroms, disks
+from vmops.lab.qemu.argv.growth import processor_and_memory
 from vmops.lab.qemu.argv.host import Host
 from vmops.lab.qemu.argv.platform import (
     boot,
@@ -22,7 +23,6 @@ from vmops.lab.qemu.argv.platform import (
     identity,
     incoming,
     monitor,
-    processor_and_memory,
     safety,
 )
 from vmops.lab.qemu.argv.ports import controllers, guestinfo, nics, serial_ports

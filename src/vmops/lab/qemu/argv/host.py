@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmops.lab.qemu.accelerator import Accelerator
+
+if TYPE_CHECKING:
+    from vmops.lab.qemu.argv.growth import Growth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,8 @@ class Host:
     guestinfo_files: Mapping[str, Path] = field(default_factory=dict)
     """Key of each value for the guest to the file that holds it."""
     efi: Firmware | None = None
+    growth: Growth | None = None
+    """The processors and the memory of a guest that has run before."""
 
 
 def option(value: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""The machine itself: board, processor, memory, identity, firmware, screen."""
+"""The machine itself: board, identity, firmware, screen."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from vmops.lab.hypervisor import HypervisorError, Machine
 from vmops.lab.qemu.argv.host import Host, option, structured
 from vmops.lab.qemu.argv.slots import DISPLAY_SLOT
-
-_MOST_CPUS = 255  # of QEMU's board "pc"
 
 
 def safety(_machine: Machine, host: Host) -> Sequence[str]:
@@ -21,25 +19,6 @@ def safety(_machine: Machine, host: Host) -> Sequence[str]:
 def chipset(_machine: Machine, host: Host) -> Sequence[str]:
     """Intel's 440, the board VMware presents too; and a clock that keeps UTC."""
     return ("-machine", host.machine_type, "-rtc", "base=utc")
-
-
-def processor_and_memory(machine: Machine, host: Host) -> Sequence[str]:
-    """Sockets, cores and memory."""
-    cores = machine.cores_per_socket
-    if not 0 < machine.cpus <= _MOST_CPUS:
-        raise HypervisorError(f"the lab runs guests with 1 to {_MOST_CPUS} processors")
-    if cores < 1 or machine.cpus % cores:
-        raise HypervisorError(
-            f"{machine.cpus} processors cannot be divided into sockets of {cores} cores"
-        )
-    accelerators = [part for name in host.accelerator.options for part in ("-accel", name)]
-    topology = f"{machine.cpus},sockets={machine.cpus // cores},cores={cores},threads=1"
-    return (
-        *accelerators,
-        *("-cpu", host.accelerator.cpu_model),
-        *("-smp", topology),
-        *("-m", f"size={machine.memory_mib * 1024 - host.accelerator.memory_short_kib}K"),
-    )
 
 
 def identity(machine: Machine, _host: Host) -> Sequence[str]:
