@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.contract.engine import Bench
-from tests.faults import changing, matrix, resizing
+from tests.faults import changing, killing
+from tests.faults.killing import Doom, after
 from tests.faults.test_resize import FLAVOR, check_confirmed
 from vmops import Instance, VMwareVMOps
 
-PROJECT = Path(__file__).parents[2]
 COPYING = "Copy the root disk, and let the copy grow"
 CHANGING = "Change the size, and exchange the root disk"
-STARTING = "Power on"
+RESIZE = ("migrate", "finish")
 
 
-def kill(bench: Bench, instance: Instance, moment: str) -> None:
-    """Resize in a process that is killed at this moment."""
-    lab = matrix.lab_of(bench)
-    environment = os.environ | {
-        "VMOPS_TEST_URL": lab.url,
-        "VMOPS_TEST_USERNAME": lab.username,
-        "VMOPS_TEST_PASSWORD": lab.password,
-        "VMOPS_TEST_THUMBPRINT": lab.thumbprint,
-    }
-    flavor = (FLAVOR.vcpus, FLAVOR.memory_mib, FLAVOR.root_gib)
-    command = [sys.executable, "-c", resizing.PROGRAM, instance.uuid, moment, *map(str, flavor)]
-    process = subprocess.run(command, cwd=PROJECT, env=environment, timeout=120, check=False)
-    assert process.returncode == -signal.SIGKILL
+def kill(bench: Bench, instance: Instance, moment: str, *, then: str = "") -> None:
+    """Resize, and ``then`` settle it, in a process that is killed at this moment."""
+    doom = Doom(
+        uuid=instance.uuid,
+        do=(*RESIZE, then) if then else RESIZE,
+        moment=moment,
+        vcpus=FLAVOR.vcpus,
+        memory_mib=FLAVOR.memory_mib,
+        root_gib=FLAVOR.root_gib,
+    )
+    killing.kill(bench.backend, doom)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -44,8 +37,7 @@ def other(bench: Bench) -> Iterator[VMwareVMOps]:
 
 
 @pytest.mark.parametrize(
-    "moment",
-    [COPYING, CHANGING, resizing.AFTER_MIGRATE, STARTING, resizing.AFTER_FINISH],
+    "moment", ["Power off", COPYING, CHANGING, after("migrate"), "Power on", after("finish")]
 )
 def test_another_process_reverts(bench: Bench, other: VMwareVMOps, moment: str) -> None:
     instance = bench.spawn()
@@ -55,10 +47,27 @@ def test_another_process_reverts(bench: Bench, other: VMwareVMOps, moment: str) 
     assert changing.facts(bench, instance) == before
 
 
-@pytest.mark.parametrize("moment", [resizing.AFTER_MIGRATE, STARTING, resizing.AFTER_FINISH])
+@pytest.mark.parametrize("moment", [after("migrate"), "Power on", after("finish")])
 def test_another_process_confirms(bench: Bench, other: VMwareVMOps, moment: str) -> None:
     instance = bench.spawn()
     kill(bench, instance, moment)
     other.finish_migration(None, None, instance, None, None, None, True)
     other.confirm_migration(None, instance, None)
     check_confirmed(bench, instance)
+
+
+@pytest.mark.parametrize("moment", ["Forget the resize", "Delete the old root disk"])
+def test_another_process_confirms_again(bench: Bench, other: VMwareVMOps, moment: str) -> None:
+    instance = bench.spawn()
+    kill(bench, instance, moment, then="confirm")
+    other.confirm_migration(None, instance, None)
+    check_confirmed(bench, instance)
+
+
+@pytest.mark.parametrize("moment", ["Take the old size and disk", "Forget the resize"])
+def test_another_process_reverts_again(bench: Bench, other: VMwareVMOps, moment: str) -> None:
+    instance = bench.spawn()
+    before = changing.facts(bench, instance)
+    kill(bench, instance, moment, then="revert")
+    other.finish_revert_migration(instance, None)
+    assert changing.facts(bench, instance) == before

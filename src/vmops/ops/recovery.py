@@ -1,22 +1,27 @@
 """Find and remove what operations left whose process died, or whose server went away.
 
-Three things can be left: a VM marked as being spawned, the VM of an image import, and a temporary
-folder in a datastore's image cache. Each tells the process that made it (`vmops.in_flight`); what
-belongs to a living process, or to one on another machine, is left alone.
+Four things can be left: a VM marked as being spawned, the VM of an image import, the snapshot of an
+instance whose image was being made, and a temporary folder in a datastore's image cache. Each tells
+the process that made it (`vmops.in_flight`); what belongs to a living process, or to one on another
+machine, is left alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from vmops import in_flight
 from vmops.errors import FileNotFound
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.destroy import remove
 from vmops.ops.settings import EngineSettings
+from vmops.ops.snapshot import SNAPSHOT_PREFIX
 from vmops.progress import Observer, log_event
 from vmops.specs import extra_config
 from vmops.vsphere.session import Session
+from vmops.vsphere.snapshots import Snapshot
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 _MARK = f'config.extraConfig["{extra_config.OPERATION}"]'
@@ -32,6 +37,7 @@ class Leftover:
     name: str
     vm: VirtualMachine | None = None
     folder: DatastorePath | None = None
+    snapshot: Snapshot | None = None
 
 
 def find_leftovers(session: Session, settings: EngineSettings) -> list[Leftover]:
@@ -40,10 +46,11 @@ def find_leftovers(session: Session, settings: EngineSettings) -> list[Leftover]
 
 
 def _virtual_machines(session: Session) -> list[Leftover]:
-    found = []
-    there = session.properties.read_container("VirtualMachine", ("name", _MARK))
+    found: list[Leftover] = []
+    there = session.properties.read_container("VirtualMachine", ("name", "snapshot", _MARK))
     for moref, properties in there.items():
         name = str(properties.get("name", ""))
+        found += _snapshots(session, name, properties.get("snapshot"))
         option = properties.get(_MARK)
         mark = str(option.value) if option is not None else ""
         if mark and in_flight.owner_is_gone(mark):
@@ -54,6 +61,20 @@ def _virtual_machines(session: Session) -> list[Leftover]:
             continue
         found.append(Leftover(kind=kind, name=name, vm=VirtualMachine.of(session, moref)))
     return found
+
+
+def _snapshots(session: Session, vm_name: str, info: Any) -> Iterator[Leftover]:
+    """Those in a VM's tree that were made for an image."""
+    trees = list(info.rootSnapshotList) if info is not None else []
+    while trees:
+        tree = trees.pop()
+        trees.extend(tree.childSnapshotList or ())
+        if str(tree.name).startswith(SNAPSHOT_PREFIX) and in_flight.owner_is_gone(tree.name):
+            yield Leftover(
+                kind="unfinished snapshot",
+                name=f"{vm_name}: {tree.name}",
+                snapshot=Snapshot(session, tree.snapshot),
+            )
 
 
 def _folders(session: Session, settings: EngineSettings) -> list[Leftover]:
@@ -83,7 +104,10 @@ def remove_leftover(session: Session, leftover: Leftover, observe: Observer = lo
 
     Raises:
         LeftBehind: it could not be removed.
+        Conflict: a snapshot is still being read; a reader that died is given up after five minutes.
     """
+    if leftover.snapshot is not None:
+        leftover.snapshot.remove(missing_ok=True, observe=observe)
     if leftover.vm is not None:
         remove(session, leftover.vm, destroy_disks=True, observe=observe)
     if leftover.folder is not None:

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 IMAGE_PENDING_UPLOAD = "image_pending_upload"
 IMAGE_UPLOADING = "image_uploading"
 
+SNAPSHOT_PREFIX = "vmops-snapshot"
+"""What the names of the snapshots begin with; their maker follows."""
+
 # vSphere ends a lease that it does not hear of after five minutes; some slack.
 _LEASE_S = 330.0
 _FIRST_WAIT_S = 0.5
@@ -167,7 +170,7 @@ def take_snapshot(
 
     A snapshot that was made although its answer was lost is found by its name and removed.
     """
-    name = in_flight.unique_name("vmops-snapshot")
+    name = in_flight.unique_name(SNAPSHOT_PREFIX)
     power_state = subject.hardware.files.power_state
     quiesced = power_state is PowerState.POWERED_ON and subject.tools_run
     try:

@@ -1,0 +1,66 @@
+"""A process that rescues is killed; another one, with a session of its own, puts all back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.engine import Bench
+from tests.faults import changing, killing
+from tests.faults.killing import Doom, after
+from vmops import Instance, VMwareVMOps
+from vmops.errors import NotRescued
+
+
+def kill(bench: Bench, instance: Instance, moment: str, *do: str) -> None:
+    doom = Doom(uuid=instance.uuid, do=do, moment=moment, images=str(bench.images.store.directory))
+    killing.kill(bench.backend, doom)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def other(bench: Bench) -> Iterator[VMwareVMOps]:
+    with bench.backend.connect() as session:
+        yield bench.engine(session=session)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "Power off",
+        "Copy the image to the rescue disk",
+        "Attach the rescue disk",
+        "Boot from the rescue disk",
+        "Power on",
+        after("rescue"),
+    ],
+)
+def test_another_process_unrescues(bench: Bench, other: VMwareVMOps, moment: str) -> None:
+    instance = bench.spawn()
+    before = changing.facts(bench, instance)
+    kill(bench, instance, moment, "rescue")
+    other.unrescue(instance)
+    assert changing.facts(bench, instance) == before
+
+
+def test_a_rescue_killed_before_its_note_has_changed_nothing(
+    bench: Bench, other: VMwareVMOps
+) -> None:
+    instance = bench.spawn()
+    before = changing.facts(bench, instance)
+    kill(bench, instance, "Note what has to be put back", "rescue")
+    assert changing.facts(bench, instance) == before
+    with pytest.raises(NotRescued):
+        other.unrescue(instance)
+    other.rescue(None, instance, None, "flat")
+
+
+@pytest.mark.parametrize(
+    "moment", ["Detach the rescue disk and boot as before", "Forget the rescue"]
+)
+def test_another_process_unrescues_again(bench: Bench, other: VMwareVMOps, moment: str) -> None:
+    instance = bench.spawn()
+    before = changing.facts(bench, instance)
+    kill(bench, instance, moment, "rescue", "unrescue")
+    other.unrescue(instance)
+    assert changing.facts(bench, instance) == before

@@ -1,0 +1,75 @@
+"""A process that makes an image of an instance is killed; what it left is found and removed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.contract.engine import Bench
+from tests.faults import killing
+from tests.faults.killing import MID_TRANSFER, Doom, after
+from tests.faults.test_snapshot import facts
+from vmops import DirectoryImageStore
+from vmops.errors import Conflict
+from vmops.lab.objects.nfc_lease import HttpNfcLease
+from vmops.ops import recovery
+
+LEASE_S = 2
+
+
+def sweep(bench: Bench) -> list[str]:
+    """Remove what is left behind, also what a lease that nobody serves holds until it expires."""
+    found = recovery.find_leftovers(bench.session, bench.settings)
+    end = time.monotonic() + 10 * LEASE_S
+    for one in found:
+        while True:
+            try:
+                recovery.remove_leftover(bench.session, one)
+                break
+            except Conflict:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+    return [one.kind for one in found]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "Create the snapshot",
+        "Upload the disk to the image store",
+        MID_TRANSFER,
+        "Delete the snapshot",
+        after("snapshot"),
+    ],
+)
+def test_its_snapshot_is_found_and_removed(
+    bench: Bench, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image is whole or not there, and the instance is as it was."""
+    monkeypatch.setattr(HttpNfcLease, "timeout_s", LEASE_S)
+    instance, store = bench.spawn(), DirectoryImageStore(tmp_path / "made")
+    before = facts(bench, instance)
+    doom = Doom(uuid=instance.uuid, do=("snapshot",), moment=moment, images=str(store.directory))
+    killing.kill(bench.backend, doom)  # type: ignore[arg-type]
+    is_left = moment not in {"Create the snapshot", after("snapshot")}
+    assert sweep(bench) == (["unfinished snapshot"] if is_left else [])
+    assert recovery.find_leftovers(bench.session, bench.settings) == []
+    assert facts(bench, instance) == before
+    is_made = moment in {"Delete the snapshot", after("snapshot")}
+    assert [image.name for image in store.list()] == (["made"] if is_made else [])
+    bench.engine(images=store).snapshot(None, instance, "again", lambda **_: None)
+    assert facts(bench, instance) == before
+
+
+def test_the_snapshot_of_a_living_process_is_left_alone(bench: Bench, tmp_path: Path) -> None:
+    instance = bench.spawn()
+    found: list[recovery.Leftover] = []
+
+    def look(**_: str) -> None:
+        found.extend(recovery.find_leftovers(bench.session, bench.settings))
+
+    store = DirectoryImageStore(tmp_path / "made")
+    bench.engine(images=store).snapshot(None, instance, "made", look)
+    assert found == []
