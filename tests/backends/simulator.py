@@ -35,7 +35,10 @@ LACKS = {
     Capability.NESTED_POOLS: "a VM of a nested pool cannot be removed any more",
     Capability.NUMBERED_NICS: "keys of NICs follow on those of all devices",
     Capability.CONSOLES: "it has no consoles, screens or logs",
+    Capability.EXTENSIONS: "its ExtensionManager has no methods",
+    Capability.REMOVED_FOLDERS: "it ends when something is made in a folder that was removed",
     Capability.TPM: "it speaks 6.5, which has no TPM",
+    Capability.FIRST_CLASS_DISKS: "AttachDisk_Task is not implemented",
     Capability.GUEST: "it has no guests",
 }
 

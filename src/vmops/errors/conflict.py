@@ -29,7 +29,9 @@ class InstanceExists(AlreadyExists):
 
 
 class DuplicateName(AlreadyExists):
-    """The folder has a child of this name."""
+    """The folder has a child of this name; ``existing`` is it, where the server names it."""
+
+    existing: object = None
 
 
 class FileAlreadyExists(AlreadyExists):

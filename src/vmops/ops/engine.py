@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vmops.images.cache import ImageCache
+from vmops.ops.extension import ManagingExtension
 from vmops.ops.placement import Reservations
+from vmops.ops.project_folders import ProjectFolders
 from vmops.ops.settings import EngineSettings
 from vmops.ops.vnc import VncPorts
 from vmops.vsphere.session import Session
@@ -20,4 +22,6 @@ class Engine:
     settings: EngineSettings
     reservations: Reservations
     vnc_ports: VncPorts
+    folders: ProjectFolders
+    extension: ManagingExtension
     cluster_name: str | None

@@ -13,8 +13,10 @@ from vmops.model.image import Image
 from vmops.ops import border
 from vmops.ops.border import Shape
 from vmops.ops.engine import Engine
+from vmops.ops.extension import ManagingExtension
 from vmops.ops.locks import InstanceLocks
 from vmops.ops.placement import Reservations
+from vmops.ops.project_folders import ProjectFolders
 from vmops.ops.settings import EngineSettings
 from vmops.ops.vnc import VncPorts
 from vmops.progress import Observer, log_event
@@ -90,6 +92,8 @@ class EngineBase:
             settings=self._settings,
             reservations=Reservations(),
             vnc_ports=VncPorts(session, self._settings),
+            folders=ProjectFolders(session, self._settings),
+            extension=ManagingExtension(session, self._settings),
             cluster_name=cluster_name,
         )
 

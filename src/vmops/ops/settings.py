@@ -25,6 +25,16 @@ class EngineSettings:
     default_network: str | None = None
     console: Literal["auto", "vnc", "webmks"] = "auto"
     """Plain VNC, which ESXi has up to version 6, or WebMKS tickets; auto: by the version."""
+    vm_folder: str = ""
+    """The inventory folder for new instances, "a/b" below the datacenter's; "": that itself."""
+    project_folders: bool = False
+    """New instances are put in a folder of their project's; see `vmops.ops.project_folders`."""
+    managed_by: str = ""
+    """The key of the extension that manages new instances, "org.openstack.compute" is Nova's."""
+    storage_policy: str = ""
+    """The storage policy of new instances whose flavor names none; "": none."""
+    vlan_interface: str = "vmnic0"
+    """The physical NIC of each host whose switch gets port groups that are made for VLANs."""
     vnc_port: int | None = None
     """The first port for plain VNC of new instances; None: they get no VNC."""
     vnc_port_total: int = 10000

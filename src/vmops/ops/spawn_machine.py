@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from vmops import __version__, in_flight
 from vmops.errors import UNANSWERED, ManagedObjectNotFound
@@ -35,21 +36,37 @@ def create_vm(
     observe: Observer,
 ) -> Reversible[VirtualMachine]:
     """Create the VM without disks, marked as being spawned."""
-    vms = Folder(engine.session, place.datacenter.vm_folder)
+    project = request.instance.project_id or request.requester.project_id
+    vms = engine.folders.of(place.datacenter, project)
     try:
         with engine.vnc_ports.reserve() as vnc:
-            vm = vms.create_vm(
-                vm_specs.new_machine(_new_machine(engine, request, place, folder, vnc)),
-                place.cluster.resource_pool,
-                observe=observe,
-                deadline_s=engine.settings.task_deadline_s,
-            )
+            spec = vm_specs.new_machine(_new_machine(engine, request, place, folder, vnc))
+            try:
+                vm = _create(engine, vms, spec, place, observe)
+            except ManagedObjectNotFound:
+                # Somebody may have removed the project's folder since it was last seen.
+                other = engine.folders.after_loss(place.datacenter, project, vms)
+                if other is None:
+                    raise
+                vms = other
+                vm = _create(engine, vms, spec, place, observe)
     except UNANSWERED as lost:
         with noting(lost, "make sure that nothing was created"):
             _remove_unanswered(engine, request, vms)
         raise
     yield vm
     _take_back(engine, vm, observe)
+
+
+def _create(
+    engine: Engine, vms: Folder, spec: Any, place: Placement, observe: Observer
+) -> VirtualMachine:
+    return vms.create_vm(
+        spec,
+        place.cluster.resource_pool,
+        observe=observe,
+        deadline_s=engine.settings.task_deadline_s,
+    )
 
 
 def _take_back(engine: Engine, vm: VirtualMachine, observe: Observer) -> None:
@@ -82,6 +99,7 @@ def _new_machine(
         guest_id=properties.guest_id,
         size=request.size,
         hardware=request.hardware,
+        managed_by=engine.extension.key(),
         annotation=annotation(
             request.instance, image_id, request.requester, f"vmops {__version__}"
         ),

@@ -217,9 +217,11 @@ def _no_permission(error: type[VMOpsError], fault: Any, message: str) -> VMOpsEr
 
 def _duplicate(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
     name = str(getattr(fault, "name", "") or "")
-    return error(
+    taken = errors.DuplicateName(
         f"The name {name!r} is taken." if name else _sentence(message or "The name is taken")
     )
+    taken.existing = getattr(fault, "object", None)
+    return taken
 
 
 def _argument(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:

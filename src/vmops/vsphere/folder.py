@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyVmomi import vim
+
 from vmops.errors import DuplicateName, ManagedObjectNotFound
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Observer
@@ -83,8 +85,9 @@ class Folder:
         """
         try:
             made = self._session.call(self.moref, "CreateFolder", name=name)
-        except DuplicateName:
-            made = self._child(name)
+        except DuplicateName as taken:
+            named = taken.existing
+            made = named if isinstance(named, vim.Folder) else self._child(name)
             if made is None:
                 raise
         return Folder(self._session, made)

@@ -21,6 +21,7 @@ from vmops.vsphere.inventory_types import (
     ClusterInfo,
     DatacenterInfo,
     DatastoreInfo,
+    FolderInfo,
     HostInfo,
     NetworkInfo,
     VmInfo,
@@ -140,6 +141,11 @@ class Inventory:
         """
         found: DatacenterInfo = self._one("Datacenter", name)
         return found
+
+    def folder(self, parent: str, name: str) -> Moref | None:
+        """The folder of this name in the folder of this moid, None if there is none (yet)."""
+        found: tuple[FolderInfo, ...] = self._all("Folder")
+        return next((f.moref for f in found if (f.parent, f.name) == (parent, name)), None)
 
     def vm(self, name: str) -> VmInfo | None:
         """The virtual machine of this moid, None if there is none."""

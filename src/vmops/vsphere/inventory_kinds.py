@@ -11,6 +11,7 @@ from vmops.vsphere.inventory_types import (
     ClusterInfo,
     DatacenterInfo,
     DatastoreInfo,
+    FolderInfo,
     HostInfo,
     NetworkInfo,
     NetworkKind,
@@ -110,6 +111,17 @@ def build_datacenter(moref: Moref, values: Values, tree: Tree) -> DatacenterInfo
     )
 
 
+def build_folder(moref: Moref, values: Values, tree: Tree) -> FolderInfo:
+    """A folder's record."""
+    parent = values.get("parent")
+    return FolderInfo(
+        moref=moref,
+        moid=moid(moref),
+        name=text(values, "name"),
+        parent=moid(parent) if parent is not None else "",
+    )
+
+
 def build_cluster(moref: Moref, values: Values, tree: Tree) -> ClusterInfo:
     """A compute resource's record."""
     return ClusterInfo(
@@ -200,6 +212,7 @@ def build_vm(moref: Moref, values: Values, tree: Tree) -> VmInfo:
 
 BUILDERS: dict[str, Callable[[Moref, Values, Tree], Any]] = {
     "Datacenter": build_datacenter,
+    "Folder": build_folder,
     "ComputeResource": build_cluster,
     "HostSystem": build_host,
     "Datastore": build_datastore,

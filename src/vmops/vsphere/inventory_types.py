@@ -23,6 +23,16 @@ class DatacenterInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FolderInfo:
+    """A folder, of machines or of anything else; ``parent`` is "" of the root folder's."""
+
+    moref: Moref = field(compare=False)
+    moid: str
+    name: str
+    parent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterInfo:
     """A cluster, or the compute resource of a single host (``is_cluster`` False)."""
 
