@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class _Awaited:
     found: Found
     until: Until
     before: Before
+    advice: str = ""
 
 
 class Change:
@@ -69,6 +71,7 @@ class Change:
             ready=_pattern(options.get("wait_for") or READY),
             timeout_s=options.get("timeout_s") or _STATE_TIMEOUT_S,
         )
+        self._begin = time.monotonic()
         self._awaited: list[_Awaited] = []
         self._shown: list[_Shown] = []
         if self.is_plan:
@@ -117,10 +120,15 @@ class Change:
         if self.is_plan:
             self.context.plan.begin(f"{self._verb} {name}")
 
-    def wait_for(self, found: Found, before: Before) -> None:
-        """Wait at the end for an instance that was made inside the verb."""
+    def wait_for(self, found: Found, before: Before, advice: str = "") -> None:
+        """Wait at the end for an instance that was made inside the verb.
+
+        ``advice`` is for who does not want to wait that long.
+        """
         if self._until is not None and not self.is_plan:
-            self._awaited.append(_Awaited(found=found, until=self._until, before=before))
+            self._awaited.append(
+                _Awaited(found=found, until=self._until, before=before, advice=advice)
+            )
 
     def show(self, record: Callable[[], Record], plain: str | None = None) -> None:
         """Print this at the end, if -o was said; else ``plain`` if that is given."""
@@ -139,19 +147,28 @@ class Change:
             print_plan(self.context.plan, self._style)
             return
         for one in self._awaited:
-            wait_until(self.context, one.found, one.until, one.before, self._patience)
-        if self._style is None:
+            self._wait(one)
+        if self._style in {None, "uuid"}:
             for shown in self._shown:
                 if shown.plain is not None:
                     click.echo(shown.plain)
             return
-        how = OutputOptions(style=self._style)
+        how = OutputOptions(style=str(self._style))
         records = [one.record() for one in self._shown]
         if not self._many and records:
             print_record(records[0], how)
         elif records:
             keys = list(records[0])
             print_rows(records, how, keys=keys, narrow=keys[:7])
+
+    def _wait(self, one: _Awaited) -> None:
+        try:
+            wait_until(self.context, one.found, one.until, one.before, self._patience)
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(f"The instance {one.found.name} runs on. {one.advice}".rstrip())
+            raise
+        if one.until in {Until.BOOTED, Until.GOES_ON}:
+            self.tell(f"{one.found.name}: ready after {time.monotonic() - self._begin:.1f} s")
 
 
 def instance_record(context: CommandContext, found: Found) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +20,7 @@ def print_plan(plan: Plan, style: str | None) -> None:
     if style == "json":
         click.echo(json.dumps(as_data(plan), indent=2))
     elif style == "yaml":
-        click.echo(_yaml(as_data(plan)), nl=False)
+        click.echo(yaml.safe_dump(as_data(plan), sort_keys=False, allow_unicode=True), nl=False)
     else:
         for part in plan.parts:
             for line in _lines(part):
@@ -62,17 +62,53 @@ def _lines(part: PlannedPart) -> Iterator[str]:
         for call in each.calls:
             note = f"  ({call.note})" if call.note else ""
             yield f"{indent}   {call.method} {call.target}{note}"
-            if call.arguments:
-                for line in _yaml(call.arguments).splitlines():
-                    yield f"{indent}     {line}"
+            for line in _block(call.arguments):
+                yield f"{indent}     {line}"
     for note in part.notes:
         yield f"  Note: {note}"
 
 
-def _yaml(data: Any) -> str:
-    """YAML in which what has nothing inside it stands on one line."""
-    return str(
-        yaml.safe_dump(
-            data, sort_keys=False, default_flow_style=None, width=_WIDTH, allow_unicode=True
-        )
-    )
+def _block(data: Mapping[str, Any]) -> Iterator[str]:
+    """Lines of "key: value"; what has no room on one line stands below its key."""
+    for key, value in data.items():
+        line = f"{key}: {_inline(value)}"
+        if len(line) <= _WIDTH and "\n" not in line:
+            yield line
+        elif isinstance(value, Mapping):
+            yield f"{key}:"
+            yield from (f"  {inner}" for inner in _block(value))
+        elif isinstance(value, list):
+            yield f"{key}:"
+            for item in value:
+                yield from _item(item)
+        else:
+            yield f"{key}:"
+            yield from (f"  {inner}" for inner in str(value).splitlines())
+
+
+def _item(item: Any) -> Iterator[str]:
+    """A list's item, behind a dash."""
+    line = _inline(item)
+    if len(line) <= _WIDTH or not isinstance(item, Mapping):
+        yield f"- {line}"
+        return
+    first = "- "
+    for inner in _block(item):
+        yield f"{first}{inner}"
+        first = "  "
+
+
+def _inline(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "true" if value else "false"
+        case Mapping():
+            return "{" + ", ".join(f"{k}: {_inline(v)}" for k, v in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(_inline, value)) + "]"
+        case "":
+            return '""'
+        case _:
+            return str(value)

@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmops.cli.context import CommandContext, pass_context
-from vmops.cli.instances import complete_images, remember_one
+from vmops.cli.changing import Change, changes, instance_record
+from vmops.cli.instances import Found, complete_images, remember_one
 from vmops.cli.leftovers import sweep
-from vmops.cli.output import OutputOptions, print_record
-from vmops.errors import TimedOut
-from vmops.steps import Operation, Reversible, step
+from vmops.cli.waiting import Until, new_instance
 
 if TYPE_CHECKING:
-    from vmops.model.instance import Instance, Vif
+    from vmops.cli.context import CommandContext
+    from vmops.model.instance import Vif
 
-READY = r"login:"
-_POLL_S = 0.25
 _SIZE = re.compile(r"^(\d+)\s*(?:([KMGT])i?B?)?$", re.IGNORECASE)
 MIB = {None: 1, "M": 1, "G": 1024, "T": 1024 * 1024}
 GIB = {None: 1, "G": 1, "T": 1024}
@@ -71,27 +68,14 @@ def size(unit: dict[str | None, int], default: str, least: int = 0) -> Any:
 )
 @click.option("--uuid", help="The instance's UUID; a new one without it.")
 @click.option("--no-power-on", is_flag=True, help="Leave it off.")
-@click.option("--wait", is_flag=True, help="Wait until the guest's serial port shows --wait-for.")
-@click.option("--wait-for", metavar="REGEX", default=READY, show_default=True)
-@click.option(
-    "-o", "--output", "style", type=click.Choice(["uuid", "json", "yaml", "name"]), default="uuid",
-    show_default=True, help="What to print of the new instance.",
-)  # fmt: skip
-@click.option(
-    "--timeout", type=click.FloatRange(0), default=300, show_default=True, help="Seconds to --wait."
-)
-@pass_context
-def spawn(context: CommandContext, /, name: str, image: str, **options: Any) -> None:
+@changes(until=Until.BOOTED, styles=("uuid",))
+def spawn(change: Change, /, name: str, image: str, **options: Any) -> None:
     """Create an instance from an image and start it.
 
     Whatever fails, nothing of it is left.
     """
     from vmops.model.instance import Flavor, Instance  # noqa: PLC0415
 
-    try:
-        ready = re.compile(options["wait_for"])
-    except re.error as wrong:
-        raise click.BadParameter(f"--wait-for: {wrong}") from None
     instance = Instance(
         uuid=options["uuid"] or str(uuids.uuid4()),
         name=name,
@@ -99,12 +83,16 @@ def spawn(context: CommandContext, /, name: str, image: str, **options: Any) -> 
             vcpus=options["cpus"], memory_mib=options["memory"], root_gib=options["disk"]
         ),
     )
+    context = change.context
     chosen = context.images.get(image)
-    if context.uses_lab:
+    change.begin_part(name)
+    if context.uses_lab and change.is_plan:
+        context.plan.note("What interrupted operations left in the lab is removed before this.")
+    elif context.uses_lab:
         sweep(context)
     vifs = _vifs(context, options["networks"])
     begin = time.monotonic()
-    context.engine(datastore=options["datastore"]).spawn(
+    change.engine(datastore=options["datastore"]).spawn(
         None,
         instance,
         chosen,
@@ -113,24 +101,16 @@ def spawn(context: CommandContext, /, name: str, image: str, **options: Any) -> 
         power_on=not options["no_power_on"],
         extra_config=_pairs(options["extra_config"]),
     )
-    remember_one(context, name)
-    if options["wait"] and not options["no_power_on"]:
-        _wait(context, instance, ready, options["timeout"])
-    seconds = time.monotonic() - begin
-    state = "created" if options["no_power_on"] else "ready" if options["wait"] else "running"
-    click.echo(f"{name}: {state} after {seconds:.1f} s", err=True)
-    _print(context, instance, options["style"])
-
-
-def _print(context: CommandContext, instance: Instance, style: str) -> None:
-    if style in {"uuid", "name"}:
-        click.echo(getattr(instance, style))
+    if change.is_plan:
         return
-    from vmops.cli.listing import full_record  # noqa: PLC0415
-    from vmops.ops.inventory import get_record  # noqa: PLC0415
-
-    record = get_record(context.session, instance.uuid)
-    print_record(full_record(record), OutputOptions(style=style))
+    remember_one(context, name)
+    made = Found(uuid=instance.uuid, name=name)
+    if change.is_waited_for and not options["no_power_on"]:
+        change.wait_for(made, new_instance(context, made), f"To remove it: vmops destroy {name}")
+    else:
+        state = "created" if options["no_power_on"] else "running"
+        change.tell(f"{name}: {state} after {time.monotonic() - begin:.1f} s")
+    change.show(lambda: instance_record(context, made), plain=instance.uuid)
 
 
 def _vifs(context: CommandContext, networks: tuple[str, ...]) -> list[Vif]:
@@ -166,42 +146,3 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
             raise click.BadParameter(f"{text!r} is not KEY=VALUE.")
         pairs[key] = value
     return pairs
-
-
-def _wait(
-    context: CommandContext, instance: Instance, ready: re.Pattern[str], timeout_s: float
-) -> None:
-    """Wait until the guest's serial port shows that it is ready.
-
-    Raises:
-        TimedOut: it did not in time; the instance runs on.
-    """
-    try:
-        with Operation("spawn", context.observer) as do:
-            do(guest_ready(context, instance, ready, timeout_s))
-    except KeyboardInterrupt as interrupt:
-        interrupt.add_note(f"The instance runs on; to remove it: vmops destroy {instance.name}")
-        raise
-
-
-@step("Wait for the guest")
-def guest_ready(
-    context: CommandContext, instance: Instance, ready: re.Pattern[str], timeout_s: float
-) -> Reversible[None]:
-    """Follow the serial log."""
-    from vmops.ops.console import MAX_LOG_BYTES, follow_serial_log  # noqa: PLC0415
-
-    deadline = time.monotonic() + timeout_s
-    seen = ""
-    for block in follow_serial_log(context.session, instance.uuid, MAX_LOG_BYTES):
-        seen = (seen + block.decode("utf-8", "replace"))[-MAX_LOG_BYTES:]
-        if ready.search(seen):
-            break
-        if time.monotonic() > deadline:
-            raise TimedOut(
-                f"The guest did not show {ready.pattern!r} on its serial port within"
-                f" {timeout_s:g} s. The instance runs on; see: vmops log {instance.name}"
-            )
-        if not block:
-            time.sleep(_POLL_S)
-    yield

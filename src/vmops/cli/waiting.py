@@ -71,8 +71,16 @@ def look_before(context: CommandContext, found: Found) -> Before:
 
 def new_instance(context: CommandContext, found: Found) -> Before:
     """The same for an instance that was just made: its log from the beginning."""
-    from vmops.ops.console import MAX_LOG_BYTES, follow_serial_log  # noqa: PLC0415
+    from vmops.ops.console import (  # noqa: PLC0415
+        MAX_LOG_BYTES,
+        follow_serial_log,
+        serial_log_path,
+    )
 
+    try:
+        serial_log_path(context.session, found.uuid)
+    except NotSupported:
+        return Before(state=None, log=None)
     return Before(state=None, log=follow_serial_log(context.session, found.uuid, MAX_LOG_BYTES))
 
 
@@ -106,8 +114,8 @@ def guest_booted(
 ) -> Reversible[None]:
     """Follow the serial log, and see its Tools come up; those of before do not count."""
     seen, was_down = "", before.state is not PowerState.POWERED_ON
-    for _ in _ticks(patience, f"The guest of {found.name} did not show {patience.ready.pattern!r}"
-                    " on its serial port, nor did its Tools answer,", found):  # fmt: skip
+    shown = f"show {patience.ready.pattern!r} on its serial port, nor did its Tools answer,"
+    for _ in _ticks(patience, f"The guest did not {shown}", found):
         for block in before.log or ():
             seen = (seen + block.decode("utf-8", "replace"))[-_KEPT:]
             if not block:
@@ -124,7 +132,7 @@ def guest_booted(
 @step("Wait for the guest")
 def guest_goes_on(context: CommandContext, found: Found, patience: Patience) -> Reversible[None]:
     """See it run, and its Tools answer."""
-    for _ in _ticks(patience, f"The guest of {found.name} did not go on", found):
+    for _ in _ticks(patience, "The guest did not go on", found):
         values = _read(context, found, _POWER, _TOOLS, _INSTALLED)
         has_tools = values.get(_INSTALLED) not in {None, "guestToolsNotInstalled"}
         if values.get(_POWER) == PowerState.POWERED_ON and (
@@ -139,7 +147,7 @@ def instance_is(
     context: CommandContext, found: Found, wanted: PowerState, patience: Patience
 ) -> Reversible[None]:
     """See it in the state that is wanted."""
-    for _ in _ticks(patience, f"{found.name} did not become {wanted}", found):
+    for _ in _ticks(patience, f"The instance did not become {wanted}", found):
         if _read(context, found, _POWER).get(_POWER) == wanted:
             break
     yield
@@ -163,6 +171,6 @@ def _ticks(patience: Patience, failed: str, found: Found) -> Iterator[None]:
         time.sleep(_POLL_S)
         yield
     raise TimedOut(
-        f"{failed} within {patience.timeout_s:g} s. The instance stays as it is;"
+        f"{failed} within {patience.timeout_s:g} s. The instance runs on;"
         f" see: vmops log {found.name}"
     )

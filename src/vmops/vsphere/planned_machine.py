@@ -9,6 +9,7 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.units import kib_to_bytes
+from vmops.vsphere.plain_data import FIRST_PLANNED_KEY
 from vmops.vsphere.planned_world import EXTRA_CONFIG, Values
 
 _device = vim.vm.device
@@ -34,7 +35,6 @@ _PLAIN = {
 _MERGED = {"bootOptions": "config.bootOptions"}
 # What a change has to know of the VM as it is.
 READ = (DEVICES, EXTRA_CONFIG, VMX, VERSION, "config.bootOptions")
-_FIRST_NEW_KEY = 100_000
 
 
 def created(spec: Any) -> Values:
@@ -101,7 +101,7 @@ def _devices(now: Iterable[Any], changes: Iterable[Any]) -> list[Any]:
             case "remove":
                 devices.pop(key, None)
             case "add":
-                new_keys[key] = max(_FIRST_NEW_KEY, *devices, 0) + 1
+                new_keys[key] = max(FIRST_PLANNED_KEY, *devices, 0) + 1
                 devices[new_keys[key]] = _added(change.device, new_keys)
             case _:
                 devices[key] = _merged(devices.get(key), change.device)
