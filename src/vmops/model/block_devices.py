@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from vmops.errors import Invalid
 from vmops.model.image import AdapterType
+
+# Ids become keys of extraConfig, and parts of property paths.
+_ID = re.compile(r"^[\w.:-]{1,200}\Z", re.ASCII)
 
 
 class VolumeKind(StrEnum):
@@ -41,6 +45,8 @@ class Volume:
     def __post_init__(self) -> None:
         if not self.id:
             raise Invalid("A volume has no id.")
+        if not _ID.match(self.id):
+            raise Invalid(f"{self.id!r} is no id of a volume.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vmops.errors import (
@@ -17,12 +18,14 @@ from vmops.errors import (
 )
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
-from vmops.ops.own_disks import is_below, loose_disks, vm_folder
+from vmops.ops.moved_note import moved_volumes
+from vmops.ops.own_disks import is_below, is_foreign, loose_disks, vm_folder
 from vmops.progress import Observer, log_event
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.lookup import find_vm
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine, VmFiles
+from vmops.vsphere.snapshots import remove_all_snapshots, snapshot_disks
+from vmops.vsphere.virtual_machine import VirtualMachine, VmDisk, VmFiles
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +38,15 @@ class Belongings:
     folder: DatastorePath | None
     foreign_disk_keys: tuple[int, ...]
     """Device keys of disks that are not the VM's own: volumes, and disks elsewhere."""
-    serial_logs: tuple[DatastorePath, ...]
-    """Also those that stayed in the folder where it was spawned when its disks were moved."""
+    side_files: tuple[DatastorePath, ...]
+    """Its serial log and its config drive, which vSphere does not take for the VM's; also those
+    that stayed in the folder where it was spawned when its disks were moved."""
     loose_disks: frozenset[str] = frozenset()
     """Disks of its own that need not be attached: of a rescue, of a resize."""
+    volume_files: frozenset[str] = frozenset()
+    """Volumes' disks that the server has moved into the VM's folder."""
+    snapshots_hold_foreign: bool = False
+    """Whether a snapshot has a disk that is not the VM's own, attached now or not."""
 
 
 def destroy(
@@ -48,11 +56,15 @@ def destroy(
 
     1. Find the VM and what belongs to it
     2. Power off
+       if snapshots hold a disk that is not its own:
+       2.1. Delete the snapshots
     3. Detach what is not its own
     4. Remove the VM and its files
 
     Without ``destroy_disks`` the VM is unregistered in step 4 and all files stay. A linked clone's
     parent lies in the cache's folder, and a volume's disk is detached before: neither is touched.
+    What was written to a volume since a snapshot is in a file of the snapshot's until step 2.1. A
+    volume's disk that the server had moved into the VM's folder stays there alone.
 
     Raises:
         LeftBehind: something of the VM could not be removed; the error names each thing. The cause
@@ -82,10 +94,12 @@ def remove(
         LeftBehind: see `destroy`.
     """
     with Operation("destroy", observe) as do:
-        own = do(find_belongings(vm, uuid))
+        own = do(find_belongings(session, vm, uuid))
         try:
             if own.power_state is PowerState.POWERED_ON:
                 do(power_off(vm, observe))
+            if own.snapshots_hold_foreign:
+                do(delete_snapshots(session, vm, observe))
             if own.foreign_disk_keys:
                 do(detach_foreign_disks(vm, own, observe))
             if destroy_disks:
@@ -102,37 +116,37 @@ def remove(
 
 
 @step("Find the VM and what belongs to it")
-def find_belongings(vm: VirtualMachine, uuid: str) -> Reversible[Belongings]:
-    """Read what the VM has now, in one read."""
+def find_belongings(session: Session, vm: VirtualMachine, uuid: str) -> Reversible[Belongings]:
+    """Read what the VM has now: in one read, if it has no snapshots."""
     files = vm.files()
     if uuid and files.instance_uuid and files.instance_uuid.lower() != uuid.lower():
         raise InstanceNotFound(uuid)
-    yield sort_files(files)
+    held = snapshot_disks(session, vm) if files.has_snapshots else ()
+    yield sort_files(files, held)
 
 
-def sort_files(files: VmFiles) -> Belongings:
+def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> Belongings:
     """Tell the VM's own files from those of others.
 
     A disk is its own if it lies in the VM's folder and is not marked as a volume's.
     """
     folder = vm_folder(files)
-    foreign = tuple(
-        disk.key
-        for disk in files.disks
-        if disk.uuid in files.volume_disk_uuids or not is_below(disk.file_name, folder)
-    )
+    foreign = [disk for disk in files.disks if is_foreign(files, disk)]
+    moved = {d.file_name for d in foreign} | set(moved_volumes(files.extra_config).values())
     spawned_in = files.instance_uuid
-    logs = tuple(
+    side_files = tuple(
         DatastorePath.parse(name)
-        for name in files.serial_files
+        for name in (*files.serial_files, *files.iso_files)
         if is_below(name, folder) or _is_in(name, spawned_in)
     )
     return Belongings(
         power_state=files.power_state,
         folder=folder,
-        foreign_disk_keys=foreign,
-        serial_logs=logs,
+        foreign_disk_keys=tuple(disk.key for disk in foreign),
+        side_files=side_files,
         loose_disks=loose_disks(files),
+        volume_files=frozenset(name for name in moved if is_below(name, folder)),
+        snapshots_hold_foreign=any(is_foreign(files, disk) for disk in in_snapshots),
     )
 
 
@@ -154,6 +168,13 @@ def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
     yield
 
 
+@step("Delete the snapshots")
+def delete_snapshots(session: Session, vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Bring what was written since into the disks themselves; no snapshot holds them any more."""
+    remove_all_snapshots(session, vm, observe=observe)
+    yield
+
+
 @step("Detach what is not its own")
 def detach_foreign_disks(
     vm: VirtualMachine, own: Belongings, observe: Observer
@@ -169,36 +190,48 @@ def remove_with_files(
 ) -> Reversible[None]:
     """Remove the VM, then look whether its folder is gone.
 
-    vSphere removes the files it knows. A serial log is not one of them, so it goes first; it is
-    deleted by HTTP, as are the looks, which costs no call of the API.
+    vSphere removes the files it knows. A serial log and a config drive are none, so they go first;
+    they are deleted by HTTP, as are the looks, which costs no call of the API.
     """
-    for serial_log in own.serial_logs:
-        session.datastore_files.delete(serial_log, missing_ok=True)
+    for file in own.side_files:
+        session.datastore_files.delete(file, missing_ok=True)
     vm.destroy(missing_ok=True, observe=observe)
     if own.folder is not None and session.datastore_files.exists(own.folder):
-        _clear(session, own.folder, own.loose_disks)
-    for folder in {log.parent for log in own.serial_logs} - {own.folder}:
+        _clear(session, own.folder, own)
+    for folder in {file.parent for file in own.side_files} - {own.folder}:
         with contextlib.suppress(FileNotFound):
             if not session.browse(folder):
                 session.file_manager.delete(folder)
     yield
 
 
-def _clear(session: Session, folder: DatastorePath, own_disks: frozenset[str]) -> None:
+def _clear(session: Session, folder: DatastorePath, own: Belongings) -> None:
     """Delete a removed VM's folder, unless there are disks in it that are not the VM's."""
     try:
-        for disk in own_disks:
+        for disk in own.loose_disks:
             session.virtual_disk_manager.delete(DatastorePath.parse(disk), missing_ok=True)
         names = [file.name for file in session.browse(folder)]
-        disks = [name for name in names if name.endswith(".vmdk")]
+        volumes = {name for name in names if _is_of(name, own.volume_files)}
+        disks = [name for name in names if name.endswith(".vmdk") and name not in volumes]
         if disks:
             raise LeftBehind(
                 "The VM was removed, but its folder has disks that were not its own.",
                 [str(folder.joined(name)) for name in disks],
             )
-        session.file_manager.delete(folder, missing_ok=True)
+        if not volumes:
+            session.file_manager.delete(folder, missing_ok=True)
+            return
+        log.warning("%s stays: it has the disks of volumes", folder)
+        for name in set(names) - volumes:
+            session.file_manager.delete(folder.joined(name), missing_ok=True)
     except FileNotFound:
         return
+
+
+def _is_of(name: str, disks: Iterable[str]) -> bool:
+    """Whether a file is one of a disk's: its descriptor "x.vmdk", or "x-flat.vmdk" and the like."""
+    stems = {DatastorePath.parse(disk).name.removesuffix(".vmdk") for disk in disks}
+    return any(name == f"{stem}.vmdk" or name.startswith(f"{stem}-") for stem in stems)
 
 
 @step("Unregister the VM")

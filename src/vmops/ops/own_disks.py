@@ -15,16 +15,44 @@ from vmops.vsphere.vm_hardware import VmHardware
 def root_disk(hardware: VmHardware, instance_uuid: str) -> VmDisk:
     """The disk that an instance boots from.
 
-    It is the one with the lowest place: of its own disks, or of its volumes if it has only those.
+    It is the volume that is noted as such, if there is a note. Else it is the one with the lowest
+    place: of its own disks, or of its volumes if it has only those.
 
     Raises:
-        NoRootDisk: it has none.
+        NoRootDisk: it has none, or the volume that it boots from is not attached.
     """
-    disks = sorted(hardware.files.disks, key=lambda d: (d.controller_key, d.unit_number))
-    own = [d for d in disks if d.uuid not in hardware.files.volume_disk_uuids]
+    files = hardware.files
+    if volume := files.extra_config.get(extra_config.ROOT_VOLUME, ""):
+        found = volume_disk(files, volume)
+        if found is None:
+            raise NoRootDisk(
+                f"Instance {instance_uuid} boots from the volume {volume}, which is not attached."
+            )
+        return found
+    disks = sorted(files.disks, key=lambda d: (d.controller_key, d.unit_number))
+    own = [disk for disk in disks if not files.is_volume(disk)]
     if not disks:
         raise NoRootDisk(f"Instance {instance_uuid} has no disk.")
     return (own or disks)[0]
+
+
+def volume_disk(files: VmFiles, volume: str) -> VmDisk | None:
+    """An attached volume's disk, by the volume's id or its first class disk's; None: it has none.
+
+    It is known by its UUID, which it keeps wherever it is moved and under any snapshot. Where a
+    copy in the VM's own folder has the same one, that is not it.
+    """
+    note = files.volumes.get(volume)
+    found = [disk for disk in files.disks if disk.first_class_id == volume]
+    found = found or [disk for disk in files.disks if note and note == disk.identity]
+    folder = vm_folder(files)
+    elsewhere = [disk for disk in found if not is_below(disk.file_name, folder)]
+    return next(iter(elsewhere or found), None)
+
+
+def is_foreign(files: VmFiles, disk: VmDisk) -> bool:
+    """Whether a disk is a volume's, wherever it is, or lies outside the VM's folder."""
+    return files.is_volume(disk) or not is_below(disk.file_name, vm_folder(files))
 
 
 def own_folder(hardware: VmHardware, instance_uuid: str) -> DatastorePath:
@@ -71,7 +99,7 @@ def loose_disks(files: VmFiles) -> frozenset[str]:
 
 def _noted(files: VmFiles) -> Iterator[str]:
     for disk in files.disks:
-        if disk.uuid not in files.volume_disk_uuids:
+        if not files.is_volume(disk):
             yield from disk.parents
     yield files.extra_config.get(extra_config.REPLACED_DISK, "")
     if (rescue := rescue_note.find_note(files.extra_config)) is not None:

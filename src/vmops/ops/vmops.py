@@ -16,10 +16,13 @@ from vmops.ops.vmops_interfaces import InterfaceMethods
 from vmops.ops.vmops_moves import MoveMethods
 from vmops.ops.vmops_resize import ResizeMethods
 from vmops.ops.vmops_spawn import SpawnMethods
+from vmops.ops.vmops_volumes import VolumeMethods
 from vmops.vsphere.operation_id import operation
 
 
-class VMwareVMOps(ConsoleMethods, InterfaceMethods, MoveMethods, ResizeMethods, SpawnMethods):
+class VMwareVMOps(
+    ConsoleMethods, InterfaceMethods, MoveMethods, ResizeMethods, SpawnMethods, VolumeMethods
+):
     """The lifecycle of virtual machines on a vCenter's cluster or a single ESXi.
 
     Every method may be called from any thread; two operations on one instance at once raise `Busy`

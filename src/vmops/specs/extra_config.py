@@ -29,6 +29,13 @@ EFI_QUICK_BOOT = "efi.quickBoot.enabled"
 VNC_ENABLED = "RemoteDisplay.vnc.enabled"
 VNC_PORT = "RemoteDisplay.vnc.port"
 VNC_PASSWORD = "RemoteDisplay.vnc.password"  # noqa: S105 - a key's name
+ROOT_VOLUME = "vmops.root-volume"
+"""The volume that the instance boots from: its id, or its first class disk's."""
+MADE_VOLUME = "vmops.volume"
+"""The id of the volume whose disk a VM holds that is never powered on."""
+MOVED_VOLUME = "vmops.moved-volume.{volume}"
+"""Where a detached volume's disk is that the server had moved away from its shadow VM; there until
+the shadow VM has it back. See `vmops.ops.moved_note`."""
 VOLUME_PREFIX = "volume-"
 """``volume-<volume id>`` = UUID of an attached volume's disk."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from vmops.errors import ManagedObjectNotFound
@@ -10,6 +11,7 @@ from vmops.vsphere.moref import Moref, moid
 from vmops.vsphere.nfc_lease import NfcLease
 from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.vm_files import VmDisk, disks_from
 
 
 class Snapshot:
@@ -81,11 +83,29 @@ def create_snapshot(
 
 def find_snapshot(session: Session, vm: VirtualMachine, name: str) -> Snapshot | None:
     """The snapshot of this name, wherever it is in the tree; None if there is none."""
+    return next((Snapshot(session, t.snapshot) for t in _trees(vm) if t.name == name), None)
+
+
+def snapshot_disks(session: Session, vm: VirtualMachine) -> tuple[VmDisk, ...]:
+    """The disks that the snapshots of a virtual machine hold, as they were when those were made."""
+    path = "config.hardware.device"
+    found = session.properties.read(
+        [tree.snapshot for tree in _trees(vm)], "VirtualMachineSnapshot", (path,)
+    )
+    return tuple(disk for values in found.values() for disk in disks_from(values.get(path) or ()))
+
+
+def remove_all_snapshots(
+    session: Session, vm: VirtualMachine, *, observe: Observer | None = None
+) -> None:
+    """Remove all of a virtual machine's snapshots, and consolidate its disks."""
+    session.run_task(vm.moref, "RemoveAllSnapshots_Task", observe=observe, consolidate=True)
+
+
+def _trees(vm: VirtualMachine) -> Iterator[Any]:
     info = vm.read("snapshot").get("snapshot")
     trees = list(info.rootSnapshotList) if info is not None else []
     while trees:
         tree = trees.pop()
-        if tree.name == name:
-            return Snapshot(session, tree.snapshot)
+        yield tree
         trees.extend(tree.childSnapshotList or ())
-    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pyVmomi import vim
@@ -202,10 +202,14 @@ class VirtualMachine:
         self,
         keys: Collection[int],
         *,
+        settings: Sequence[Any] = (),
         observe: Observer | None = None,
         deadline_s: float | None = None,
     ) -> None:
-        """Take devices off, leaving their files; keys that are not there are passed over."""
+        """Take devices off, leaving their files; keys that are not there are passed over.
+
+        ``settings`` are set in its ``extraConfig`` in the same change.
+        """
         devices = self.read("config.hardware.device").get("config.hardware.device") or ()
         changes = [
             vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
@@ -213,8 +217,41 @@ class VirtualMachine:
             if device.key in keys
         ]
         if changes:
-            spec = vim.vm.ConfigSpec(deviceChange=changes)
+            spec = vim.vm.ConfigSpec(deviceChange=changes, extraConfig=list(settings))
             self.reconfigure(spec, observe=observe, deadline_s=deadline_s)
+
+    def attach_first_class_disk(
+        self,
+        disk_id: str,
+        datastore: Moref,
+        controller_key: int,
+        unit_number: int,
+        *,
+        observe: Observer | None = None,
+    ) -> None:
+        """Attach a first class disk at a free place.
+
+        Raises:
+            NotFound: the datastore has no such disk.
+            Busy: another virtual machine has it.
+            UnsupportedDevice: the place is taken or cannot be.
+        """
+        self._run(
+            "AttachDisk_Task",
+            observe,
+            diskId=vim.vslm.ID(id=disk_id),
+            datastore=datastore,
+            controllerKey=controller_key,
+            unitNumber=unit_number,
+        )
+
+    def detach_first_class_disk(self, disk_id: str, *, observe: Observer | None = None) -> None:
+        """Take a first class disk off.
+
+        Raises:
+            NotFound: the virtual machine does not have it.
+        """
+        self._run("DetachDisk_Task", observe, diskId=vim.vslm.ID(id=disk_id))
 
     def rename(self, name: str, *, observe: Observer | None = None) -> None:
         """Rename it in the inventory; its files keep their names.

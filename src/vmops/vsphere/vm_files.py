@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,8 @@ from vmops.model.power import PowerState
 from vmops.units import kib_to_bytes
 from vmops.vsphere.inventory_kinds import power_state
 
-# ``volume-<volume id>`` in extraConfig names the disk UUID of an attached volume, as Nova does it.
+# ``volume-<volume id>`` in extraConfig names the disk UUID of an attached volume, as Nova does it,
+# or its path where the server tells no UUIDs.
 VOLUME_PREFIX = "volume-"
 
 PATHS = (
@@ -46,6 +47,11 @@ class VmDisk:
     disk_mode: str = "persistent"
 
     @property
+    def identity(self) -> str:
+        """What stays with it: its UUID, or its path where the server tells no UUIDs, as vcsim."""
+        return self.uuid or self.file_name
+
+    @property
     def is_in_snapshots(self) -> bool:
         """Whether a snapshot of the VM takes the disk along, and leaves it a delta to write to."""
         return not self.disk_mode.startswith("independent")
@@ -61,6 +67,8 @@ class VmFiles:
     disks: tuple[VmDisk, ...]
     volume_disk_uuids: frozenset[str]
     serial_files: tuple[str, ...]
+    iso_files: tuple[str, ...] = ()
+    """The images in its CD-ROM drives."""
     extra_config: dict[str, str] = field(default_factory=dict)
     has_snapshots: bool = False
 
@@ -75,14 +83,14 @@ class VmFiles:
 
     def is_volume(self, disk: VmDisk) -> bool:
         """Whether a disk is a volume's: noted as one, or a first class disk."""
-        return bool(disk.first_class_id) or disk.uuid in self.volume_disk_uuids
+        return bool(disk.first_class_id) or disk.identity in self.volume_disk_uuids
 
 
 def files_from(values: dict[str, Any]) -> VmFiles:
     """From the values of `PATHS`, any of which may be missing."""
     devices = values.get("config.hardware.device") or ()
     extra = {str(o.key): str(o.value) for o in values.get("config.extraConfig") or ()}
-    disks = tuple(_disk(d) for d in devices if _has_file(d, vim.vm.device.VirtualDisk))
+    disks = disks_from(devices)
     noted = (v for key, v in extra.items() if key.startswith(VOLUME_PREFIX))
     first_class = (disk.uuid for disk in disks if disk.first_class_id)
     return VmFiles(
@@ -91,14 +99,20 @@ def files_from(values: dict[str, Any]) -> VmFiles:
         power_state=power_state(values.get("runtime.powerState")),
         disks=disks,
         volume_disk_uuids=frozenset(uuid for uuid in (*noted, *first_class) if uuid),
-        serial_files=tuple(
-            str(d.backing.fileName)
-            for d in devices
-            if _has_file(d, vim.vm.device.VirtualSerialPort)
-        ),
+        serial_files=_files_of(devices, vim.vm.device.VirtualSerialPort),
+        iso_files=_files_of(devices, vim.vm.device.VirtualCdrom),
         extra_config=extra,
         has_snapshots=values.get("snapshot") is not None,
     )
+
+
+def disks_from(devices: Iterable[Any]) -> tuple[VmDisk, ...]:
+    """The virtual disks with files among devices."""
+    return tuple(_disk(d) for d in devices if _has_file(d, vim.vm.device.VirtualDisk))
+
+
+def _files_of(devices: Iterable[Any], kind: Any) -> tuple[str, ...]:
+    return tuple(str(d.backing.fileName) for d in devices if _has_file(d, kind))
 
 
 def _has_file(device: Any, kind: Any) -> bool:

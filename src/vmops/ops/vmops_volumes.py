@@ -1,0 +1,60 @@
+"""The part of `VMwareVMOps` that attaches volumes and takes them off."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from vmops.ops import border
+from vmops.ops.border import Shape
+from vmops.ops.engine_base import EngineBase
+from vmops.ops.volumeops import VMwareVolumeOps
+
+
+class VolumeMethods(EngineBase):
+    """Volumes, which come and go while the instance runs."""
+
+    @property
+    def volumeops(self) -> Any:
+        """What attaches volumes: the object that the engine was given, or ours on its session.
+
+        Ours knows what the engine does with an instance at the moment: one operation at a time.
+        """
+        if self._volumeops is None:
+            return VMwareVolumeOps(self._session, locks=self._locks, observe=self._observe)
+        return self._volumeops
+
+    def attach_volume(
+        self,
+        context: Any,
+        connection_info: Shape,
+        instance: Shape,
+        mountpoint: str | None = None,
+        disk_bus: object = None,
+    ) -> None:
+        """Attach a volume; see `vmops.ops.attach_volume.attach_volume`.
+
+        ``disk_bus`` None takes the connection's, else that of the instance's first disk. vSphere
+        has no device names: ``mountpoint`` says nothing.
+        """
+        with self._lock_for_others(instance, "attach volume"):
+            self.volumeops.attach_volume(connection_info, instance, disk_bus)
+
+    def detach_volume(
+        self,
+        context: Any,
+        connection_info: Shape,
+        instance: Shape,
+        mountpoint: str | None = None,
+    ) -> None:
+        """Take a volume off; see `vmops.ops.detach_volume.detach_volume`."""
+        with self._lock_for_others(instance, "detach volume"):
+            self.volumeops.detach_volume(connection_info, instance)
+
+    def _lock_for_others(
+        self, instance: Shape, purpose: str
+    ) -> contextlib.AbstractContextManager[None]:
+        """The engine's lock, unless ours takes it: another object does not know of it."""
+        if self._volumeops is None:
+            return contextlib.nullcontext()
+        return self._alone(border.instance_uuid(instance), purpose)
