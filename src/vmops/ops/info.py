@@ -8,6 +8,8 @@ from vmops import units
 from vmops.model.instance import InstanceInfo
 from vmops.model.power import INSTANCE_STATES, InstanceState, PowerState
 from vmops.specs import extra_config
+from vmops.vsphere.inventory_kinds import power_state
+from vmops.vsphere.inventory_types import VmInfo
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
@@ -20,41 +22,68 @@ PATHS = (
     _PAUSED,
 )
 _UUID_KEY = f'config.extraConfig["{extra_config.INSTANCE_UUID}"]'
-_LISTED = ("runtime.connectionState", "config.template", _UUID_KEY)
+_KEY = ("VirtualMachine", _UUID_KEY)
+_WHOLE = "config.extraConfig"
+_LISTED = ("runtime.connectionState", "config.template")
 _UNREACHABLE = {"orphaned", "inaccessible"}
 
 
 def get_info(session: Session, instance_uuid: str) -> InstanceInfo:
-    """State and size of an instance, in one read.
+    """State and size of an instance: from the live inventory where that is loaded, else one read.
+
+    The answer is never older than what this session did: an instance that it changed is read from
+    the server until the inventory is known to have caught up. What others do shows with the next
+    update of the session's stream, which vSphere sends within moments, and which is waited for
+    while the stream is built anew. So asking for any number of instances costs no call.
 
     A VM whose host is disconnected may have no state: NOSTATE then.
 
     Raises:
         InstanceNotFound: there is no such instance.
     """
+    if session.inventory.is_loaded:
+        known = session.inventory.vm_by_uuid(instance_uuid)
+        if known is not None and not session.own_writes.has(known.moid):
+            return info_of(known)
 
     def read(vm: VirtualMachine) -> InstanceInfo:
-        found = vm.read(*PATHS)
-        return info_from(found)
+        stamp = session.own_writes.stamp(vm.moid)
+        told = info_from(vm.read(*PATHS))
+        if session.inventory.is_loaded:
+            known = session.inventory.vm(vm.moid)
+            if known is not None and info_of(known) == told:
+                session.own_writes.confirm(vm.moid, stamp)
+            session.own_writes.clean(
+                lambda: {each.moid for each in session.inventory.virtual_machines()}
+            )
+        return told
 
     return with_vm(session, instance_uuid, read)
 
 
+def info_of(vm: VmInfo) -> InstanceInfo:
+    """`InstanceInfo` from a record of the live inventory."""
+    return _info(vm.power_state, vm.marked_paused, vm.num_cpu, vm.memory_mib)
+
+
 def info_from(found: dict[str, Any]) -> InstanceInfo:
     """`InstanceInfo` from the properties of one VM, any of which may be missing."""
-    power = found.get("runtime.powerState")
-    state = InstanceState.NOSTATE
-    if power in set(PowerState):
-        state = INSTANCE_STATES[PowerState(str(power))]
-    if state is InstanceState.SUSPENDED and getattr(found.get(_PAUSED), "value", "") == "1":
-        state = InstanceState.PAUSED
-    memory = units.mib_to_kib(int(found.get("config.hardware.memoryMB") or 0))
-    return InstanceInfo(
-        state=state,
-        max_mem_kib=memory,
-        mem_kib=memory,
-        num_cpu=int(found.get("config.hardware.numCPU") or 0),
+    return _info(
+        power_state(found.get("runtime.powerState")),
+        getattr(found.get(_PAUSED), "value", "") == "1",
+        int(found.get("config.hardware.numCPU") or 0),
+        int(found.get("config.hardware.memoryMB") or 0),
     )
+
+
+def _info(
+    power: PowerState | None, marked_paused: bool, num_cpu: int, memory_mib: int
+) -> InstanceInfo:
+    state = InstanceState.NOSTATE if power is None else INSTANCE_STATES[power]
+    if state is InstanceState.SUSPENDED and marked_paused:
+        state = InstanceState.PAUSED
+    memory_kib = units.mib_to_kib(memory_mib)
+    return InstanceInfo(state=state, max_mem_kib=memory_kib, mem_kib=memory_kib, num_cpu=num_cpu)
 
 
 def list_instances(session: Session) -> list[str]:
@@ -63,12 +92,10 @@ def list_instances(session: Session) -> list[str]:
     Foreign VMs, templates, and VMs that are orphaned or inaccessible are not among them; a VM that
     is deleted meanwhile is passed over.
     """
-    found = session.properties.read_container("VirtualMachine", _LISTED)
-    if found and not any(_UUID_KEY in properties for properties in found.values()):
-        # Some servers do not serve one key of a list: read the whole list then.
-        found = session.properties.read_container(
-            "VirtualMachine", (*_LISTED[:2], "config.extraConfig")
-        )
+    paths = _paths_listed(session)
+    found = session.properties.read_container("VirtualMachine", paths)
+    if paths != (whole := _paths_listed(session)):
+        found = session.properties.read_container("VirtualMachine", whole)
     instances = []
     for properties in found.values():
         uuid = _instance_uuid(properties)
@@ -79,6 +106,11 @@ def list_instances(session: Session) -> list[str]:
         ):
             instances.append(uuid)
     return sorted(instances)
+
+
+def _paths_listed(session: Session) -> tuple[str, ...]:
+    # Where a server does not serve one key of a list, the whole list is read.
+    return (*_LISTED, _UUID_KEY if session.properties.serves(*_KEY) else _WHOLE)
 
 
 def _instance_uuid(properties: dict[str, Any]) -> str:

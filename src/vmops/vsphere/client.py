@@ -19,8 +19,9 @@ from vmops import errors
 from vmops.errors import VMOpsError
 from vmops.vsphere import faults, retry
 from vmops.vsphere.connections import ConnectionPool
-from vmops.vsphere.moref import Moref, describe
+from vmops.vsphere.moref import Moref, describe, moid
 from vmops.vsphere.operation_id import operation_id
+from vmops.vsphere.own_writes import OwnWrites
 from vmops.vsphere.secret import Secret
 from vmops.vsphere.stub import SoapFault, Stub, wire_method
 
@@ -46,6 +47,7 @@ class Client:
         self.username = username
         self._password = password
         self._stub = Stub(pool, path)
+        self._policy_stub: Stub | None = None
         self._clock = clock
         self._closed = threading.Event()
         self._sleep = sleep or self._closed.wait
@@ -54,6 +56,7 @@ class Client:
         self._outage = retry.Outage(clock)
         self._count_lock = threading.Lock()
         self.counts: Counter[str] = Counter()
+        self.own_writes = OwnWrites(lambda: self.counts["WaitForUpdatesEx"])
         self.content: Any = None
         self.user_session: Any = None
 
@@ -99,6 +102,17 @@ class Client:
         self, moref: Moref, method: str, timeout_s: float | None, /, **arguments: Any
     ) -> Any:
         """`call` with a time limit of its own for the answer, in seconds."""
+        if not isinstance(moref, vim.VirtualMachine) or retry.is_read(method):
+            return self._call(moref, method, timeout_s, arguments)
+        self.own_writes.note(moid(moref))
+        try:
+            return self._call(moref, method, timeout_s, arguments)
+        finally:
+            self.own_writes.note(moid(moref))
+
+    def _call(
+        self, moref: Moref, method: str, timeout_s: float | None, arguments: dict[str, Any]
+    ) -> Any:
         kind: Any = type(moref)
         info = wire_method(kind, method)
         ordered = ordered_arguments(info, arguments)
@@ -191,6 +205,16 @@ class Client:
         self.content = content
         self._logins += 1
 
+    def _stub_for(self, moref: Moref) -> Stub:
+        if not type(moref)._wsdlName.startswith("Pbm"):
+            return self._stub
+        if self._policy_stub is None:
+            # Its types take a while to load, and few need them.
+            from vmops.vsphere.policy_stub import PolicyStub  # noqa: PLC0415
+
+            self._policy_stub = PolicyStub(self.pool, self._stub)
+        return self._policy_stub
+
     def _invoke(
         self,
         moref: Moref,
@@ -208,7 +232,7 @@ class Client:
         with self._count_lock:
             self.counts[method] += 1
         try:
-            result = self._stub.invoke(
+            result = self._stub_for(moref).invoke(
                 moref,
                 info,
                 arguments,

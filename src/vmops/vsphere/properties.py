@@ -6,6 +6,7 @@ value cannot spoil its neighbours.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,9 @@ class Properties:
     def __init__(self, client: Client, *, page_size: int = PAGE_SIZE) -> None:
         self._client = client
         self._page_size = page_size
+        self._views_lock = threading.Lock()
+        self._views: dict[str, tuple[int, Moref]] = {}
+        self._unserved: set[tuple[str, str]] = set()
 
     def read(self, morefs: Iterable[Moref], kind: str, paths: Sequence[str]) -> dict[str, Values]:
         """Values by path, by moid, of many objects in as few calls as possible.
@@ -102,21 +106,24 @@ class Properties:
     ) -> dict[str, Values]:
         """Values of every object of a type below ``root`` (None: of the whole inventory), by moid.
 
-        Each has its reference under the path "".
+        Each has its reference under the path "". One that goes meanwhile is absent, or has no other
+        values. The view of the whole inventory is made once for each type and kept for the session,
+        so that each page is one call and there is no other.
         """
-        content = self._client.content
-        view = self._client.call(
-            content.viewManager,
-            "CreateContainerView",
-            container=root if root is not None else content.rootFolder,
-            type=[wire_type(kind)],
-            recursive=True,
-        )
-        try:
-            found = self._all([through_view(view)], kind, paths)
-            return {moid(moref): {"": moref, **values} for moref, values in found}
-        finally:
-            self._client.call(view, "DestroyView")
+        if root is not None:
+            view = self._make_view(kind, root)
+            try:
+                return self._in_view(view, kind, paths)
+            finally:
+                self._client.call(view, "DestroyView")
+        for _ in range(_RESTARTS):
+            view = self._kept_view(kind)
+            try:
+                return self._in_view(view, kind, paths)
+            except ManagedObjectNotFound as error:
+                if error.moref == describe(view):  # it ended with the session it belonged to
+                    self._views.pop(kind, None)
+        return self._in_view(self._kept_view(kind), kind, paths)
 
     def read_selections(self, *selections: Selection) -> dict[str, Values]:
         """Values by path, by moid, of several selections in one call.
@@ -131,6 +138,35 @@ class Properties:
         for moref, values in self._restarting([one.spec() for one in selections]):
             found.setdefault(moid(moref), {}).update(values)
         return found
+
+    def serves(self, kind: str, path: str) -> bool:
+        """Whether no answer so far said that the server does not know this path.
+
+        That is learnt from reading it: some servers know no single key of a list.
+        """
+        return (kind, path) not in self._unserved
+
+    def _in_view(self, view: Moref, kind: str, paths: Sequence[str]) -> dict[str, Values]:
+        found = self._all([through_view(view)], kind, paths)
+        return {moid(moref): {"": moref, **values} for moref, values in found}
+
+    def _kept_view(self, kind: str) -> Moref:
+        with self._views_lock:
+            logins = self._client.logins
+            made_at, view = self._views.get(kind, (0, None))
+            if made_at != logins:
+                view = self._make_view(kind, self._client.content.rootFolder)
+                self._views[kind] = (logins, view)
+            return view
+
+    def _make_view(self, kind: str, root: Moref) -> Moref:
+        return self._client.call(
+            self._client.content.viewManager,
+            "CreateContainerView",
+            container=root,
+            type=[wire_type(kind)],
+            recursive=True,
+        )
 
     def _all(
         self, selected: list[Any], kind: str, paths: Sequence[str]
@@ -155,6 +191,7 @@ class Properties:
         )
         while page is not None:
             for found in page.objects:
+                self._learn(found)
                 yield found.obj, {change.name: change.val for change in found.propSet}
             if not page.token:
                 return
@@ -165,6 +202,11 @@ class Properties:
             except (ConnectionLost, InvalidArgument, NotAuthenticated) as error:
                 # The token is used up, or ended with the session it belonged to.
                 raise _PageLost from error
+
+    def _learn(self, found: Any) -> None:
+        for missing in found.missingSet or ():
+            if isinstance(missing.fault, vmodl.query.InvalidProperty):
+                self._unserved.add((type(found.obj)._wsdlName, missing.path))
 
 
 class _PageLost(Exception):

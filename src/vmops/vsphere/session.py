@@ -19,6 +19,7 @@ from vmops.vsphere.file_manager import FileManager
 from vmops.vsphere.http_access import HttpAccess
 from vmops.vsphere.inventory import Inventory
 from vmops.vsphere.moref import Moref
+from vmops.vsphere.own_writes import OwnWrites
 from vmops.vsphere.performance import Performance
 from vmops.vsphere.properties import Properties
 from vmops.vsphere.search_index import SearchIndex
@@ -114,6 +115,18 @@ class Session:
     def content(self) -> Any:
         """The server's ServiceContent: references to its singletons."""
         return self.client.content
+
+    @property
+    def own_writes(self) -> OwnWrites:
+        """Which virtual machines the live inventory may lag behind this session in."""
+        return self.client.own_writes
+
+    @functools.cached_property
+    def storage_policies(self) -> StoragePolicies:
+        """The storage policies; their service's types are loaded when they are first asked for."""
+        from vmops.vsphere.storage_policies import StoragePolicies  # noqa: PLC0415
+
+        return StoragePolicies(self.client)
 
     @property
     def counts(self) -> Counter[str]:

@@ -12,7 +12,7 @@ from vmops.errors import ConnectionLost, TimedOut, VMOpsError
 from vmops.progress import Observer, TaskProgress, log_event
 from vmops.vsphere import faults
 from vmops.vsphere.client import Client
-from vmops.vsphere.moref import Moref, describe
+from vmops.vsphere.moref import Moref, describe, moid
 from vmops.vsphere.properties import Values
 from vmops.vsphere.watch_list import Watched, WatchList
 
@@ -68,11 +68,20 @@ class Tasks:
             except BaseException:
                 self._cancel(watched)
                 raise
+            finally:
+                self._note_changed(watched)
         if not watched.is_over:
             raise TimedOut(
                 f"{_name(watched)} did not end within {deadline_s:g} seconds; it was asked to stop."
             )
         return _outcome(watched)
+
+    def _note_changed(self, watched: Watched) -> None:
+        """What the task worked on, or made, is not as it was told before."""
+        for path in ("info.entity", "info.result"):
+            if isinstance(found := watched.values.get(path), vim.VirtualMachine):
+                ended = watched.over_at if watched.is_over else None
+                self.client.own_writes.note(moid(found), ended)
 
     def _cancel(self, watched: Watched) -> None:
         if watched.is_over:

@@ -85,6 +85,8 @@ class Watched:
         self.is_listed = False
         self.is_refused = False
         self.changes = 0
+        self.over_at = 0
+        """After how many polls of the stream it was over."""
         self.changed = threading.Condition()
 
     @property
@@ -92,11 +94,12 @@ class Watched:
         """Whether nothing more is to be waited for."""
         return self.is_gone or self.kind.is_over(self.values)
 
-    def update(self, values: Values) -> None:
-        """Take news over; what is over stays as it is."""
+    def update(self, values: Values, polls: int = 0) -> None:
+        """Take news over, known after so many polls; what is over stays as it is."""
         with self.changed:
             if not self.kind.is_over(self.values):
                 self.values.update(values)
+                self.over_at = polls
             self.changes += 1
             self.changed.notify_all()
 
@@ -221,6 +224,7 @@ class WatchList:
 
     def apply(self, filter_id: str, updates: Sequence[Any]) -> None:
         """Take what the server tells, and wake who waits for it."""
+        polls = self._client.own_writes.polls
         for update in updates:
             if update.kind == "leave":
                 continue
@@ -228,7 +232,7 @@ class WatchList:
                 self._sights.see(moid(update.obj))
                 watched = self._watched.get(moid(update.obj))
             if watched is not None:
-                watched.update({change.name: change.val for change in update.changeSet})
+                watched.update({change.name: change.val for change in update.changeSet}, polls)
 
     def loaded(self) -> None:
         """From now on the server tells without having everything else to tell first."""
@@ -326,9 +330,10 @@ class WatchList:
             found = self._properties.read(
                 [each.moref for each in asked.values()], kind.wire_type, kind.paths
             )
+            polls = self._client.own_writes.polls
             for name, each in asked.items():
                 if name in found:
-                    each.update(found[name])
+                    each.update(found[name], polls)
                 else:
                     each.vanish()
         finally:
