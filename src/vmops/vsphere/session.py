@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Observer
@@ -29,6 +30,9 @@ from vmops.vsphere.tasks import Tasks
 from vmops.vsphere.trust import Trust
 from vmops.vsphere.virtual_disk_manager import VirtualDiskManager
 from vmops.vsphere.watch_list import WatchList
+
+if TYPE_CHECKING:
+    from vmops.vsphere.storage_policies import StoragePolicies
 
 
 class Session:
