@@ -100,6 +100,26 @@ def parse_volume(connection_info: Shape) -> Volume:
     return volume
 
 
+def connection_of(volume: Volume) -> Any:
+    """A volume's connection as its service gave it, or made up from what is known of it."""
+    if volume.connection_info is not None:
+        return volume.connection_info
+    data: dict[str, Any] = {
+        "volume_id": volume.id,
+        _BACKINGS[volume.kind]: volume.backing,
+        "ds_ref_val": volume.datastore,
+        "target_portal": volume.target_portal,
+        "target_iqn": volume.target_iqn,
+        "target_lun": volume.target_lun,
+        "profile_id": volume.profile_id,
+    }
+    return {
+        "driver_volume_type": volume.kind.value,
+        "serial": volume.id,
+        "data": {key: value for key, value in data.items() if value},
+    }
+
+
 # Which value of the connection's data names the volume's disk.
 _BACKINGS = {
     VolumeKind.VMDK: "volume",

@@ -28,6 +28,7 @@ async def attach(
 
     Raises:
         vim.fault.NotFound: there is none of that id on the datastore.
+        vim.fault.ResourceInUse: a machine has it, on or off.
         vmodl.fault.InvalidArgument: no controller is named, and the machine has no SCSI controller.
         As `reconfigure` does.
     """
@@ -37,6 +38,13 @@ async def attach(
         found = await vm.kernel.blocking(disks.get, disk_id.id, name)
     except NoSuchDisk as error:
         raise _missing(disk_id) from error
+    for holder in vm.kernel.registry.all(type(vm)):
+        if any(_has(device, found.path) for device in holder.devices):
+            raise vim.fault.ResourceInUse(
+                type=vim.VirtualMachine,
+                name=holder.name,
+                msg=f"The disk '{found.name}' is attached to '{holder.name}'.",
+            )
     device = _device.VirtualDisk(
         key=-1,
         controllerKey=_controller(vm) if controller is None else controller,
@@ -70,6 +78,11 @@ async def detach(vm: VirtualMachine, disk_id: Any) -> None:
                 await reconfigure(vm, vim.vm.ConfigSpec(deviceChange=[change]))
                 return
     raise _missing(disk_id)
+
+
+def _has(device: Any, path: DatastorePath) -> bool:
+    is_disk = isinstance(device, _device.VirtualDisk)
+    return is_disk and str(path) in disk_files(device.backing)
 
 
 def _controller(vm: VirtualMachine) -> int:

@@ -77,6 +77,19 @@ def test_it_is_attached_while_its_machine_runs_and_by_one_id(client, name):
         client.result(vm.DetachDisk_Task(disk.id))
 
 
+def test_only_one_machine_has_it_also_when_none_of_them_runs(client, name):
+    disk, store = make(client, name), datastore(client, "datastore1")
+    holder, other = client.create(name, scsi()), client.create(f"{name}-2", scsi())
+    client.result(holder.AttachDisk_Task(disk.id, store))
+
+    with pytest.raises(vim.fault.ResourceInUse) as refused:
+        client.result(other.AttachDisk_Task(disk.id, store))
+
+    assert refused.value.name == name
+    client.result(holder.DetachDisk_Task(disk.id))
+    client.result(other.AttachDisk_Task(disk.id, store))
+
+
 def test_whether_it_goes_with_its_machine(client, name):
     stays, goes = make(client, f"{name}-1", keepAfterDeleteVm=True), make(client, f"{name}-2")
     store = datastore(client, "datastore1")
