@@ -16,6 +16,7 @@ from vmops.lab.qemu import memory_file, sockets
 from vmops.lab.qemu.growth import growth_of
 from vmops.lab.qemu.process import HeldProcess
 from vmops.lab.qemu.qmp import Qmp, QmpClosed
+from vmops.lab.qemu.seed import FILE as SEED
 from vmops.lab.qemu.serial_relay import SerialRelay, recorded_ports
 
 log = logging.getLogger(__name__)
@@ -253,6 +254,7 @@ class Guest:
     async def _header(self, qmp: Qmp) -> memory_file.MemoryHeader:
         return memory_file.MemoryHeader(
             machine_type=await self.machine_type(),
+            has_seed=(self.directory / SEED).is_file(),
             growth=await growth_of(qmp),
             qemu_version=".".join(map(str, qmp.qemu_version)),
         )

@@ -114,7 +114,10 @@ class QemuHypervisor:
         descriptor, header = memory_file.open_stream(memory.absolute())
         try:
             incoming = Incoming(
-                descriptor=descriptor, machine_type=header.machine_type, growth=header.growth
+                descriptor=descriptor,
+                machine_type=header.machine_type,
+                growth=header.growth,
+                has_seed=header.has_seed,
             )
             await self._launch(machine, incoming)
         finally:

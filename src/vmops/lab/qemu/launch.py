@@ -25,6 +25,8 @@ from vmops.lab.qemu.layer_check import check_layer
 from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity, start_detached
 from vmops.lab.qemu.qmp import QmpClosed
+from vmops.lab.qemu.seed import FILE as SEED
+from vmops.lab.qemu.seed import wants_seed, write_seed
 from vmops.lab.qemu.serial_relay import line_file, record_ports
 from vmops.lab.qemu.tools_links import SOCKET as TOOLS_SOCKET
 
@@ -60,6 +62,10 @@ class Incoming:
     machine_type: str
     is_alive: bool = False
     variables: Path | None = None
+    has_seed: bool = False
+    """Whether the guest has a disc for cloud-init, see `vmops.lab.qemu.seed`."""
+    seed: Path | None = None
+    """That disc, of a guest that is alive."""
     growth: Growth | None = None
     """What the guest has of processors and memory; None: what the machine has, for good."""
 
@@ -163,6 +169,7 @@ async def _prepare(
         if machine.firmware == "efi"
         else None,
         growth=growth,
+        seed=await asyncio.to_thread(_seed, machine, directory, incoming),
     )
     passed = (
         listener.fileno(),
@@ -217,6 +224,26 @@ def _write_files(machine: Machine, directory: Path) -> Mapping[str, Path]:
     except OSError as error:
         raise HypervisorError(f"the guest's run folder cannot be written: {error}") from error
     return files
+
+
+def _seed(machine: Machine, directory: Path, incoming: Incoming | None) -> Path | None:
+    """Return the disc for cloud-init; a guest that has run before has one as it had it."""
+    has_one = wants_seed(machine) if incoming is None else incoming.has_seed
+    if not has_one:
+        return None
+    file = directory / SEED
+    if incoming is not None and incoming.seed is not None:
+        shutil.copyfile(incoming.seed, file)
+        return file
+    try:
+        write_seed(machine, file)
+    except HypervisorError as error:
+        if incoming is not None:
+            raise
+        # As on vSphere: a guest that is told nonsense starts all the same.
+        log.warning("%s gets no seed for cloud-init: %s", machine.key, error)
+        return None
+    return file
 
 
 def _efi(own: Path) -> Firmware | None:

@@ -27,6 +27,8 @@ class MemoryHeader:
     qemu_version: str
     growth: Growth | None = None
     """None in files of a time when guests could not grow."""
+    has_seed: bool = False
+    """Whether the guest has a disc for cloud-init."""
 
 
 def create(file: Path) -> int:
@@ -55,6 +57,7 @@ def finish(descriptor: int, header: MemoryHeader) -> None:
         "machine_type": header.machine_type,
         "qemu_version": header.qemu_version,
         "growth": None if header.growth is None else header.growth.as_json(),
+        "has_seed": header.has_seed,
         "bytes": os.fstat(descriptor).st_size,
     }
     try:
@@ -82,6 +85,7 @@ def open_stream(file: Path) -> tuple[int, MemoryHeader]:
         header = MemoryHeader(
             machine_type=str(fields["machine_type"]),
             qemu_version=str(fields["qemu_version"]),
+            has_seed=bool(fields.get("has_seed")),
             growth=None if growth is None else Growth.from_json(growth),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

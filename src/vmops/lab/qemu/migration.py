@@ -23,6 +23,7 @@ from vmops.lab.qemu.launch import NVRAM, Incoming, clean, launch
 from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity
 from vmops.lab.qemu.qmp import Qmp, QmpClosed, QmpEvent, QmpEvents
+from vmops.lab.qemu.seed import FILE as SEED
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Move:
         # See `accelerator`: memory of a round size, as modules are, is not safe to move under a
         # translated guest that writes to it.
         self._is_halted = bool(growth.modules and accelerator().memory_short_kib)
+        seed = source.directory / SEED
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
@@ -74,6 +76,8 @@ class Move:
                     machine_type=await source.machine_type(),
                     is_alive=True,
                     variables=source.directory / NVRAM,
+                    has_seed=seed.is_file(),
+                    seed=seed if seed.is_file() else None,
                     growth=growth,
                 )
                 directory = source.directory.with_name(source.key + INCOMING_SUFFIX)

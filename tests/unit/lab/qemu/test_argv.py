@@ -121,7 +121,16 @@ def grown() -> tuple[Machine, Host]:
     return machine, replace(HOST, growth=growth, memory_descriptor=4)
 
 
-@pytest.mark.parametrize("example", [usual, old, modern, grown])
+def seeded() -> tuple[Machine, Host]:
+    """A disc for cloud-init beside the machine's own drive, where that leaves room."""
+    machine = a_machine(
+        controllers=(replace(IDE, key=201, bus_number=1),),
+        cdroms=(Cdrom(key=3001, controller_key=201, unit_number=1, image=VM / "own.iso"),),
+    )
+    return machine, replace(HOST, seed=Path("/run/seed.iso"))
+
+
+@pytest.mark.parametrize("example", [usual, old, modern, grown, seeded])
 def test_command_line_is_the_golden_one(example: object) -> None:
     machine, host = example()  # type: ignore[operator]
     text = "".join(f"{argument}\n" for argument in command_line(machine, host))
@@ -150,6 +159,16 @@ def test_room_to_grow_is_there_only_where_it_is_enabled() -> None:
     grows = " ".join(command_line(replace(machine, cpu_hot_add=True, memory_hot_add=True), HOST))
     assert "-smp 2,maxcpus=8,sockets=8,cores=1" in grows
     assert "slots=32,maxmem=1048576K" in grows
+
+
+def test_a_board_without_a_free_place_has_no_seed() -> None:
+    drives = tuple(
+        Cdrom(key=3000 + place, controller_key=200 + place // 2, unit_number=place % 2, image=None)
+        for place in range(4)
+    )
+    channels = (IDE, replace(IDE, key=201, bus_number=1))
+    machine = a_machine(controllers=channels, cdroms=drives)
+    assert "seed" not in " ".join(command_line(machine, replace(HOST, seed=Path("/run/x.iso"))))
 
 
 def test_a_card_keeps_its_slot_when_another_goes() -> None:

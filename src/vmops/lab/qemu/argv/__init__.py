@@ -26,6 +26,7 @@ from vmops.lab.qemu.argv.platform import (
     safety,
 )
 from vmops.lab.qemu.argv.ports import controllers, guestinfo, nics, serial_ports
+from vmops.lab.qemu.argv.seed import seed
 from vmops.lab.qemu.argv.tools_channel import tools
 
 __all__ = ["CONFIGURATORS", "Host", "command_line"]
@@ -43,6 +44,7 @@ CONFIGURATORS: tuple[Configurator, ...] = (
     controllers,
     disks,
     cdroms,
+    seed,
     nics,
     serial_ports,
     guestinfo,

@@ -43,6 +43,8 @@ class Host:
     guestinfo_files: Mapping[str, Path] = field(default_factory=dict)
     """Key of each value for the guest to the file that holds it."""
     efi: Firmware | None = None
+    seed: Path | None = None
+    """The disc for cloud-init."""
     growth: Growth | None = None
     """The processors and the memory of a guest that has run before."""
 
