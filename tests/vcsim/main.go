@@ -22,6 +22,7 @@ import (
 	"os"
 	"time"
 
+	_ "github.com/vmware/govmomi/pbm/simulator" // storage policies, at /pbm
 	"github.com/vmware/govmomi/simulator"
 )
 
@@ -62,6 +63,7 @@ func main() {
 	check(err)
 	password := hex.EncodeToString(secret)
 	model.Service.TLS = &tls.Config{Certificates: []tls.Certificate{newCertificate()}}
+	model.Service.RegisterEndpoints = true
 	model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(username, password)}
 	server := model.Service.NewServer()
 

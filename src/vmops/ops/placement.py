@@ -24,6 +24,7 @@ from vmops.vsphere.inventory_types import (
     HostInfo,
     NetworkInfo,
 )
+from vmops.vsphere.storage_policies import StoragePolicy
 
 _ABOUT_EQUAL = 0.9
 USABLE_TYPES = ("VMFS", "NFS", "NFS41")
@@ -37,6 +38,16 @@ class Placement:
     datacenter: DatacenterInfo
     datastore: DatastoreInfo
     networks: tuple[NetworkInfo, ...]
+    storage_policy: str = ""
+    """The id of the policy of its files, "" if none is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compliance:
+    """A storage policy, and the moids of the datastores that comply with it."""
+
+    policy: StoragePolicy
+    datastores: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +58,7 @@ class WantedSpace:
     hosts: tuple[HostInfo, ...]
     needed_bytes: int
     reserved: Counter[str] = field(default_factory=Counter)
+    compliance: Compliance | None = None
 
 
 Filter = Callable[[DatastoreInfo, WantedSpace], str | None]
@@ -76,6 +88,13 @@ def _name_matches(datastore: DatastoreInfo, wanted: WantedSpace) -> str | None:
     return None
 
 
+def _compliant(datastore: DatastoreInfo, wanted: WantedSpace) -> str | None:
+    compliance = wanted.compliance
+    if compliance is None or datastore.moid in compliance.datastores:
+        return None
+    return f"it does not comply with the storage policy {compliance.policy.name!r}"
+
+
 def _mounted(datastore: DatastoreInfo, wanted: WantedSpace) -> str | None:
     mounts = datastore.hosts_read_write
     if not mounts or any(host.moid in mounts for host in wanted.hosts):
@@ -99,6 +118,7 @@ FILTERS: tuple[Filter, ...] = (
     _not_in_maintenance,
     _usable_type,
     _mounted,
+    _compliant,
     _has_space,
 )
 
@@ -148,8 +168,11 @@ def pick_datastore(
     settings: EngineSettings,
     needed_bytes: int,
     reserved: Counter[str],
+    compliance: Compliance | None = None,
 ) -> DatastoreInfo:
     """The suitable datastore of the cluster with most free space, about equal ones by name.
+
+    With ``compliance`` only those that comply with the policy are suitable.
 
     Raises:
         DatastoreNotFound: the one asked for by name is not there.
@@ -163,6 +186,7 @@ def pick_datastore(
         hosts=usable_hosts(inventory, cluster),
         needed_bytes=needed_bytes,
         reserved=reserved,
+        compliance=compliance,
     )
     rejected = []
     suitable = []

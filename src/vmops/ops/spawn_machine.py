@@ -100,6 +100,7 @@ def _new_machine(
         size=request.size,
         hardware=request.hardware,
         managed_by=engine.extension.key(),
+        storage_policy=place.storage_policy,
         annotation=annotation(
             request.instance, image_id, request.requester, f"vmops {__version__}"
         ),

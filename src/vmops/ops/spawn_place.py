@@ -5,7 +5,7 @@ from __future__ import annotations
 from vmops.errors import InstanceExists, InstanceUnacceptable, NotSupported
 from vmops.model.hardware import Hardware
 from vmops.ops.engine import Engine
-from vmops.ops.placement import Placement, find_networks, pick_datastore
+from vmops.ops.placement import Compliance, Placement, find_networks, pick_datastore
 from vmops.ops.spawn_request import SpawnRequest
 from vmops.steps import Reversible, step
 from vmops.vsphere.environment_browser import hardware_versions
@@ -27,9 +27,10 @@ def choose_placement(
     cluster = inventory.cluster(engine.cluster_name)
     _check_hardware(engine, cluster, request.hardware)
     networks = find_networks(inventory, cluster, request.vifs)
+    compliance = _compliance(engine, cluster, request)
     with engine.reservations.choose(
         lambda reserved: pick_datastore(
-            inventory, cluster, engine.settings, needed_bytes, reserved
+            inventory, cluster, engine.settings, needed_bytes, reserved, compliance
         ),
         needed_bytes,
     ) as datastore:
@@ -38,7 +39,24 @@ def choose_placement(
             datacenter=inventory.datacenter(cluster.datacenter),
             datastore=datastore,
             networks=networks,
+            storage_policy=compliance.policy.id if compliance is not None else "",
         )
+
+
+def _compliance(engine: Engine, cluster: ClusterInfo, request: SpawnRequest) -> Compliance | None:
+    """What the flavor's policy or that of the settings admits; it costs calls only if there is one.
+
+    Raises:
+        StoragePolicyNotFound: there is no policy of this name.
+        NotSupported: the endpoint has no policies.
+    """
+    name = request.instance.flavor.storage_policy or engine.settings.storage_policy
+    if not name:
+        return None
+    policies = engine.session.storage_policies
+    policy = policies.named(name)
+    there = [d for d in engine.session.inventory.datastores() if d.moid in cluster.datastores]
+    return Compliance(policy=policy, datastores=policies.compliant(policy, there))
 
 
 def _check_hardware(engine: Engine, cluster: ClusterInfo, hardware: Hardware) -> None:

@@ -22,6 +22,7 @@ from vmops.vsphere.connections import ConnectionPool
 from vmops.vsphere.moref import Moref, describe, moid
 from vmops.vsphere.operation_id import operation_id
 from vmops.vsphere.own_writes import OwnWrites
+from vmops.vsphere.policy_stub import PolicyStub
 from vmops.vsphere.secret import Secret
 from vmops.vsphere.stub import SoapFault, Stub, wire_method
 
@@ -47,7 +48,7 @@ class Client:
         self.username = username
         self._password = password
         self._stub = Stub(pool, path)
-        self._policy_stub: Stub | None = None
+        self._policy_stub = PolicyStub(pool, self._stub)
         self._clock = clock
         self._closed = threading.Event()
         self._sleep = sleep or self._closed.wait
@@ -206,14 +207,8 @@ class Client:
         self._logins += 1
 
     def _stub_for(self, moref: Moref) -> Stub:
-        if not type(moref)._wsdlName.startswith("Pbm"):
-            return self._stub
-        if self._policy_stub is None:
-            # Its types take a while to load, and few need them.
-            from vmops.vsphere.policy_stub import PolicyStub  # noqa: PLC0415
-
-            self._policy_stub = PolicyStub(self.pool, self._stub)
-        return self._policy_stub
+        is_of_policies = type(moref)._wsdlName.startswith("Pbm")
+        return self._policy_stub if is_of_policies else self._stub
 
     def _invoke(
         self,

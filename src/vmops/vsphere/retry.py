@@ -18,7 +18,7 @@ WINDOW_S = 10.0
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 2.0
 
-_READ_PREFIXES = ("Find", "Query", "Retrieve")
+_READ_PREFIXES = ("Find", "Query", "Retrieve", "PbmCheck", "PbmQuery", "PbmRetrieve")
 _READS = frozenset({"CurrentTime", "SessionIsActive", "HttpNfcLeaseGetManifest"})
 _SESSION = frozenset({"Login", "Logout"})
 _REPEATABLE = frozenset({"CancelTask", "HttpNfcLeaseProgress"})

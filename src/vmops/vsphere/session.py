@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Observer
@@ -25,14 +24,12 @@ from vmops.vsphere.performance import Performance
 from vmops.vsphere.properties import Properties
 from vmops.vsphere.search_index import SearchIndex
 from vmops.vsphere.secret import Secret
+from vmops.vsphere.storage_policies import StoragePolicies
 from vmops.vsphere.stream import Stream
 from vmops.vsphere.tasks import Tasks
 from vmops.vsphere.trust import Trust
 from vmops.vsphere.virtual_disk_manager import VirtualDiskManager
 from vmops.vsphere.watch_list import WatchList
-
-if TYPE_CHECKING:
-    from vmops.vsphere.storage_policies import StoragePolicies
 
 
 class Session:
@@ -59,6 +56,7 @@ class Session:
         self.stream.include(self.watch_list)
         self.tasks = self.tasks_kind(client, self.watch_list)
         self.search_index = SearchIndex(client)
+        self.storage_policies = StoragePolicies(client)
         self.performance = Performance(client, self.properties)
         self.http = self.http_kind(client)
         datacenters = Datacenters(self.inventory)
@@ -124,13 +122,6 @@ class Session:
     def own_writes(self) -> OwnWrites:
         """Which virtual machines the live inventory may lag behind this session in."""
         return self.client.own_writes
-
-    @functools.cached_property
-    def storage_policies(self) -> StoragePolicies:
-        """The storage policies; their service's types are loaded when they are first asked for."""
-        from vmops.vsphere.storage_policies import StoragePolicies  # noqa: PLC0415
-
-        return StoragePolicies(self.client)
 
     @property
     def counts(self) -> Counter[str]:
