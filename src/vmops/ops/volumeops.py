@@ -144,7 +144,7 @@ class VMwareVolumeOps:
     def _machine(self, vm_ref: Any) -> VirtualMachine:
         if isinstance(vm_ref, VirtualMachine):
             return vm_ref
-        name = vm_ref if isinstance(vm_ref, str) else border.field(vm_ref, "value", "_moId")
+        name = vm_ref if isinstance(vm_ref, str) else border.field(vm_ref, "_moId", "value")
         return VirtualMachine.of(self._session, str(name))
 
     @contextlib.contextmanager
