@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -11,12 +11,17 @@ import pytest
 from tests.backends.lab import LabBackend
 from tests.builders import WAYS, Images, an_image_store, an_instance
 from tests.contract.engine import Bench
+from tests.contract.volumes import MadeVolume, a_first_class_disk, a_shadow_vm
+from tests.image_files import a_bootable_iso
 from vmops.model.block_devices import BlockDevices, EphemeralDisk
+from vmops.ops.attach_volume import attach_volume
 from vmops.ops.destroy import destroy
+from vmops.ops.detach_volume import detach_volume
 from vmops.ops.spawn import spawn
 
 _STEP = re.compile(r"^\s*(\d+(?:\.\d+)?)\. (.+)$")
 _CASE = re.compile(r"^\s*(\w+) image, not cached:$")
+OF_VOLUMES = {"Attach the root volume", "Attach the volumes"}
 SIZED = "Make a copy of the flavor's size"
 
 
@@ -64,8 +69,8 @@ def _clean(bench: Bench) -> Iterator[None]:
 
 def test_every_way_is_documented() -> None:
     steps = documented(spawn.__doc__ or "")
-    assert set(steps.filling) == set(WAYS)
-    assert len(steps.main) == 7
+    assert set(steps.filling) == {*WAYS, "ISO"}
+    assert len(steps.main) == 9
 
 
 @pytest.mark.parametrize("root_gib", [0, 1], ids=["size-of-the-image", "bigger"])
@@ -79,7 +84,7 @@ def test_a_spawn_runs_what_its_documentation_lists(
     ran = bench.steps()
     main = [title for operation, title in ran if operation == "spawn"]
     filling = [title for operation, title in ran if operation == "cache image"]
-    left_out = {"Upload the config drive"} | (
+    left_out = {"Upload the config drive", *OF_VOLUMES} | (
         {"Copy the image to the root disk"} if linked else set()
     )
     assert main == [title for title in steps.main if title not in left_out]
@@ -89,17 +94,59 @@ def test_a_spawn_runs_what_its_documentation_lists(
     assert ran[at - 1] == ("spawn", main[2]), "the image is put there in step 3"
 
 
+def test_an_iso_image_has_its_own_way(
+    bench: Bench, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    steps = documented(spawn.__doc__ or "")
+    file = a_bootable_iso(tmp_path_factory.mktemp("iso") / "boots.iso", b"")
+    bench.images.store.add(file, "boots")
+    bench.spawn("boots", linked_clone=False)
+    ran = bench.steps()
+    left_out = {"Upload the config drive", "Copy the image to the root disk", *OF_VOLUMES}
+    main = [title for operation, title in ran if operation == "spawn"]
+    assert main == [title for title in steps.main if title not in left_out]
+    filling = [title for operation, title in ran if operation == "cache image"]
+    assert filling == steps.filling["ISO"]
+
+
 def test_a_config_drive_is_a_step_and_extra_disks_are_none(bench: Bench) -> None:
     steps = documented(spawn.__doc__ or "")
     devices = BlockDevices(ephemerals=(EphemeralDisk(size_gib=1),), swap_mib=1)
     bench.spawn(linked_clone=False, block_device_info=devices, config_drive=True)
-    assert [title for operation, title in bench.steps() if operation == "spawn"] == steps.main
+    main = [title for title in steps.main if title not in OF_VOLUMES]
+    assert [title for operation, title in bench.steps() if operation == "spawn"] == main
+
+
+def test_a_spawn_from_a_volume_leaves_out_what_an_image_needs(bench: Bench) -> None:
+    steps = documented(spawn.__doc__ or "")
+    mapping = [
+        {"connection_info": a_shadow_vm(bench).connection, "boot_index": index}
+        for index in (0, None)
+    ]
+    bench.spawn("", block_device_info={"block_device_mapping": mapping}, config_drive=True)
+    ran = [title for operation, title in bench.steps() if operation == "spawn"]
+    assert ran == [title for title in steps.main if "image" not in title]
+
+
+@pytest.mark.parametrize("make", [a_shadow_vm, a_first_class_disk])
+def test_volumes_come_and_leave_as_documented(
+    bench: Bench, make: Callable[[Bench], MadeVolume]
+) -> None:
+    instance, volume = bench.spawn(), make(bench)
+    bench.events.clear()
+    bench.ops.attach_volume(None, volume.connection, instance)
+    assert [title for _, title in bench.steps()] == documented(attach_volume.__doc__ or "").main
+    bench.events.clear()
+    bench.ops.detach_volume(None, volume.connection, instance)
+    assert [title for _, title in bench.steps()] == documented(detach_volume.__doc__ or "").main
 
 
 def test_a_spawn_that_is_not_to_run_leaves_the_last_step_out(bench: Bench) -> None:
     steps = documented(spawn.__doc__ or "")
     bench.spawn(power_on=False)
-    assert [title for op, title in bench.steps() if op == "spawn"][-1] == steps.main[-2]
+    ran = [title for op, title in bench.steps() if op == "spawn"]
+    assert steps.main[-1] == "Power on"
+    assert ran[-1] == "Attach the disks"
 
 
 @pytest.mark.parametrize("running", [True, False])

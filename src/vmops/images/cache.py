@@ -1,9 +1,10 @@
 """The cache of images on a datastore.
 
 ``[datastore] <folder>/<image id>/`` holds ``<image id>.vmdk`` and, for linked clones of flavors
-with a bigger disk, ``<image id>.<GiB>.vmdk``. An entry is made in a temporary folder beside it and
-moved there whole, so what is in the cache is complete, whatever died while it was made. Temporary
-names tell whose they are (`vmops.in_flight`), so that leftovers can be found.
+with a bigger disk, ``<image id>.<GiB>.vmdk``; that of an ISO image holds ``<image id>.iso``. An
+entry is made in a temporary folder beside it and moved there whole, so what is in the cache is
+complete, whatever died while it was made. Temporary names tell whose they are (`vmops.in_flight`),
+so that leftovers can be found.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmops import in_flight, units
-from vmops.errors import AlreadyExists
-from vmops.images import filling
+from vmops.errors import AlreadyExists, ImageNotAcceptable
+from vmops.images import content, filling
 from vmops.images.store import ImageStore
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import DiskType, Image
@@ -71,10 +72,15 @@ class ImageCache:
         ``root_gib`` 0 asks for the disk as it is in the image; more asks for a parent of that size.
 
         Raises:
-            ImageNotAcceptable: the image's file is not what its store says.
+            ImageNotAcceptable: the image's file is not what its store says, or has no disk.
             NoDiskSpace: the datastore is full.
+            NotSupported: the image must be converted, and there is no qemu-img here.
             TransferFailed: not all bytes arrived; nothing is left of them.
         """
+        if image.disk_format == "iso":
+            raise ImageNotAcceptable(
+                f"Image {image.name!r} is an ISO image: there is no disk in it."
+            )
         capacity_bytes = image.capacity_bytes or image.size_bytes
         wanted_bytes = max(capacity_bytes, units.gib_to_bytes(root_gib))
         entry = DatastorePath(place.datastore, self._folder).joined(image.id)
@@ -97,6 +103,28 @@ class ImageCache:
                         raise
         return CachedImage(path=sized, capacity_bytes=wanted_bytes)
 
+    def fetch_iso(self, image: Image, place: CachePlace, observe: Observer) -> DatastorePath:
+        """An ISO image on the datastore, put there first if need be; raises as `fetch`."""
+        entry = DatastorePath(place.datastore, self._folder).joined(image.id)
+        iso = entry.joined(f"{image.id}.iso")
+        with self._one_at_a_time(f"{place.datastore_moref}/{image.id}"):
+            there = self._session.datastore_files.exists
+            if not there(iso):
+                try:
+                    self._fill_iso(image, entry, observe)
+                except AlreadyExists:
+                    if not there(iso):
+                        raise
+        return iso
+
+    def _fill_iso(self, image: Image, entry: DatastorePath, observe: Observer) -> None:
+        temporary = entry.parent.joined(in_flight.unique_name("tmp"))
+        source = filling.Source(session=self._session, store=self._store, image=image)
+        with Operation("cache image", observe) as do:
+            do(filling.make_temporary_folder(self._session, temporary))
+            do(filling.upload_iso(source, temporary.joined(f"{image.id}.iso"), observe))
+            do(filling.move_into_cache(self._session, temporary, entry))
+
     def _fill(
         self,
         image: Image,
@@ -109,8 +137,11 @@ class ImageCache:
         """Make the entry in a temporary folder, then move it into the cache."""
         temporary = entry.parent.joined(in_flight.unique_name("tmp"))
         base = temporary.joined(f"{image.id}.vmdk")
-        source = filling.Source(session=self._session, store=self._store, image=image)
-        with Operation("cache image", observe) as do:
+        with (
+            content.as_vmdk(self._store, image, observe) as (store, vmdk),
+            Operation("cache image", observe) as do,
+        ):
+            source = filling.Source(session=self._session, store=store, image=vmdk)
             if image.properties.disk_type is DiskType.STREAM_OPTIMIZED:
                 vm = do(
                     filling.import_image(

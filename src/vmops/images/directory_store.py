@@ -12,7 +12,8 @@ Each image is a manifest that a person can read and write, and the file that it 
       hw_vif_model: vmxnet3
 
 ``id`` and ``checksum`` ("sha256:<hex>") may be there too. Without an id the name makes one, so that
-a manifest written by hand is complete with the three first lines.
+a manifest written by hand is complete with the three first lines. An image that is no VMDK has
+``disk_format`` (iso, qcow2, raw) or ``container_format`` (ova) in place of ``disk_type``.
 """
 
 from __future__ import annotations
@@ -28,13 +29,17 @@ from typing import Any, BinaryIO
 import yaml
 
 from vmops.errors import AlreadyExists, ImageNotAcceptable, ImageNotFound, VMOpsError
-from vmops.images.inspection import inspect
+from vmops.images.inspection import CONVERTED, ImageFacts, inspect
+from vmops.images.qemu_img import convert
 from vmops.model.datastore_path import check_file_name
 from vmops.model.image import DiskType, Image, ImageProperties
 
 _SUFFIX = ".yaml"
 _BLOCK = 1024 * 1024
-_KEYS = {"id", "name", "file", "disk_type", "checksum", "properties"}
+_KEYS = {
+    "id", "name", "file", "disk_type", "disk_format", "container_format", "checksum", "properties",
+}  # fmt: skip
+_KIND_KEYS = ("disk_type", "disk_format", "container_format")
 
 
 class DirectoryImageStore:
@@ -59,7 +64,7 @@ class DirectoryImageStore:
     def open(self, image: Image) -> Iterator[BinaryIO]:
         """See `ImageStore.open`."""
         known, file = self._read(self._manifest_of(image.id))
-        facts = inspect(file, known.properties.disk_type)
+        facts = inspect(file, known.properties.disk_type, known.disk_format)
         if facts.size_bytes != image.size_bytes:
             raise ImageNotAcceptable(
                 f"{file.name} has {facts.size_bytes} bytes now, but {image.size_bytes} were"
@@ -74,27 +79,37 @@ class DirectoryImageStore:
         name: str,
         *,
         disk_type: DiskType | None = None,
+        disk_format: str | None = None,
         properties: Mapping[str, str] | None = None,
         observe_bytes: Callable[[int, int], None] | None = None,
     ) -> Image:
         """Inspect ``source``, copy it into the store and write its manifest.
 
-        ``disk_type`` is needed for a flat image only. ``observe_bytes(done, total)`` follows the
-        copy. A failure leaves the store as it was.
+        ``disk_type`` is needed for a flat image only, ``disk_format`` only for the bytes of a disk
+        that shall be converted ("raw"). qcow2 and raw images are converted to streamOptimized.
+        ``observe_bytes(done, total)`` follows the copy. A failure leaves the store as it was.
 
         Raises:
             AlreadyExists: an image of this name is there.
             ImageNotAcceptable: the file or a property cannot be used.
             InvalidName: the name has characters that file names cannot have.
+            NotSupported: it must be converted, and there is no qemu-img here.
         """
         self.refuse_taken(name)
-        facts = inspect(source, disk_type)
-        return self._store(
-            name,
-            _blocks(source, facts.size_bytes, observe_bytes),
-            facts.disk_type,
-            properties or {},
-        )
+        facts = inspect(source, disk_type, disk_format)
+        if facts.disk_format not in CONVERTED:
+            blocks = _blocks(source, facts.size_bytes, observe_bytes)
+            return self._store(name, blocks, facts, properties or {})
+        total = facts.capacity_bytes or 0
+        with self._temporary() as made:
+            convert(
+                source,
+                facts.disk_format,
+                made,
+                lambda percent: observe_bytes and observe_bytes(int(total * percent / 100), total),
+            )
+            facts = inspect(made, facts.disk_type)
+            return self._store(name, _blocks(made, facts.size_bytes, None), facts, properties or {})
 
     def refuse_taken(self, name: str) -> None:
         """See `ImageStore.refuse_taken`."""
@@ -112,37 +127,46 @@ class DirectoryImageStore:
     ) -> Image:
         """See `ImageStore.receive`."""
         self.refuse_taken(name)
-        return self._store(name, blocks, disk_type, properties)
+        facts = ImageFacts(size_bytes=0, capacity_bytes=None, disk_type=disk_type)
+        return self._store(name, blocks, facts, properties)
 
     def _store(
-        self, name: str, blocks: Iterable[bytes], disk_type: DiskType, properties: Mapping[str, str]
+        self, name: str, blocks: Iterable[bytes], facts: ImageFacts, properties: Mapping[str, str]
     ) -> Image:
         """Write the file, look into it, then write the manifest: an image is there from then on."""
         wanted = {k: v for k, v in properties.items() if k != "vmware_disktype"}
-        ImageProperties.from_mapping({**wanted, "vmware_disktype": disk_type.value})
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ImageProperties.from_mapping({**wanted, "vmware_disktype": facts.disk_type.value})
         manifest = self.directory / f"{name}{_SUFFIX}"
-        target = self.directory / f"{name}{'.img' if disk_type.is_flat else '.vmdk'}"
-        temporary = self.directory / f".{uuid.uuid4().hex}.part"
-        try:
+        target = self.directory / f"{name}{_file_suffix(facts)}"
+        with self._temporary() as temporary:
             checksum = _write_blocks(blocks, temporary)
-            inspect(temporary, disk_type)
+            inspect(temporary, facts.disk_type)
             entry: dict[str, Any] = {
                 "id": str(uuid.uuid4()),
                 "name": name,
                 "file": target.name,
-                "disk_type": disk_type.value,
+                **_kind(facts),
                 "checksum": f"sha256:{checksum}",
                 "properties": wanted,
             }
-            temporary.replace(target)
-            _write_whole(manifest, yaml.safe_dump(entry, sort_keys=False))
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            if not manifest.exists():
-                target.unlink(missing_ok=True)
-            raise
+            try:
+                temporary.replace(target)
+                _write_whole(manifest, yaml.safe_dump(entry, sort_keys=False))
+            except BaseException:
+                if not manifest.exists():
+                    target.unlink(missing_ok=True)
+                raise
         return self.get(name)
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """The name of a new file in the directory, which is not there afterwards."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self.directory / f".{uuid.uuid4().hex}.part"
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def remove(self, name_or_id: str) -> None:
         """Take an image out of the store; what was spawned from it is not touched.
@@ -169,18 +193,47 @@ class DirectoryImageStore:
     def _read(self, manifest: Path) -> tuple[Image, Path]:
         entry = _load(manifest)
         file = _file_named(manifest, entry)
-        claimed = {**entry.get("properties", {}), "vmware_disktype": entry["disk_type"]}
-        properties = ImageProperties.from_mapping(claimed)
-        facts = inspect(file, properties.disk_type)
+        claimed = (
+            entry.get("disk_type")
+            and ImageProperties.from_mapping({"vmware_disktype": entry["disk_type"]}).disk_type
+        )
+        facts = inspect(file, claimed or None, entry.get("disk_format"))
+        if facts.container_format != entry.get("container_format", "bare"):
+            raise ImageNotAcceptable(
+                f"{file.name} is said to be {entry.get('container_format', 'bare')}, but is"
+                f" {facts.container_format}."
+            )
+        properties = ImageProperties.from_mapping(
+            {**entry.get("properties", {}), "vmware_disktype": facts.disk_type.value}
+        )
         image = Image(
             id=_id_of(entry),
             name=str(entry["name"]),
             size_bytes=facts.size_bytes,
+            disk_format=facts.disk_format,
+            container_format=facts.container_format,
             capacity_bytes=facts.capacity_bytes,
             checksum=entry.get("checksum"),
             properties=properties,
         )
         return image, file
+
+
+def _file_suffix(facts: ImageFacts) -> str:
+    if facts.container_format == "ova":
+        return ".ova"
+    if facts.disk_format != "vmdk":
+        return f".{facts.disk_format}"
+    return ".img" if facts.disk_type.is_flat else ".vmdk"
+
+
+def _kind(facts: ImageFacts) -> dict[str, str]:
+    """How the manifest says what the file is."""
+    if facts.container_format != "bare":
+        return {"container_format": facts.container_format}
+    if facts.disk_format != "vmdk":
+        return {"disk_format": facts.disk_format}
+    return {"disk_type": facts.disk_type.value}
 
 
 def _load(manifest: Path) -> dict[str, Any]:
@@ -191,7 +244,9 @@ def _load(manifest: Path) -> dict[str, Any]:
         raise ImageNotAcceptable(f"{manifest} is not readable YAML: {failure}") from None
     if not isinstance(entry, dict):
         raise ImageNotAcceptable(f"{manifest} is not a mapping with name, file and disk_type.")
-    missing = {"name", "file", "disk_type"} - entry.keys()
+    missing = {"name", "file"} - entry.keys()
+    if not entry.keys() & set(_KIND_KEYS):
+        missing.add("disk_type")
     if missing:
         raise ImageNotAcceptable(f"{manifest} has no {', '.join(sorted(missing))}.")
     unknown = entry.keys() - _KEYS

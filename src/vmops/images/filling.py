@@ -1,8 +1,9 @@
-"""The steps that put an image into a datastore's cache, for the three kinds of VMDK images.
+"""The steps that put an image into a datastore's cache, for ISO images and three kinds of VMDK.
 
 Flat: a disk's metadata is created, its flat file deleted, the image uploaded in its place.
 Sparse: the image is uploaded beside, copied to a thin disk, and deleted.
 streamOptimized: the image is imported through an NFC lease, as the disk of a VM without use.
+ISO: the image is uploaded as it is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from vmops import in_flight
 from vmops.errors import UNANSWERED, Conflict, FileNotFound, VsphereFault
-from vmops.images.store import ImageStore
+from vmops.images.content import Opens
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.progress import Observer
@@ -36,7 +37,7 @@ class Source:
     """An image, and what brings it to the datastore."""
 
     session: Session
-    store: ImageStore
+    store: Opens
     image: Image
 
     @property
@@ -134,6 +135,13 @@ def copy_to_thin(source: Source, disk: DatastorePath, observe: Observer) -> Reve
 def delete_sparse(source: Source, disk: DatastorePath) -> Reversible[None]:
     """Delete what was uploaded."""
     source.session.file_manager.delete(disk.sparse)
+    yield
+
+
+@step("Upload the ISO image")
+def upload_iso(source: Source, target: DatastorePath, observe: Observer) -> Reversible[None]:
+    """Put the image where drives can have it."""
+    _upload(source, target, observe)
     yield
 
 

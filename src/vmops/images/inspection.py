@@ -7,30 +7,47 @@ Nothing here follows a name found in an image.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vmops.errors import ImageNotAcceptable
-from vmops.images import vmdk
+from vmops.images import ova, vmdk
 from vmops.model.image import DiskType
 
 _SECTOR = 512
 
 
+CONVERTED = frozenset({"qcow2", "raw"})
+"""Formats that become streamOptimized on their way to vSphere."""
+DISK_FORMATS = ("vmdk", "iso", *sorted(CONVERTED))
+_BLOCK = 4096
+_TAR_MAGIC_AT = 257
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFacts:
-    """What an image file is: its layout, its own size and that of the disk in it."""
+    """What an image file is: its layout, its own size and that of the disk in it.
 
-    disk_type: DiskType
+    ``disk_type`` is what the disk is on its way to vSphere; of an ISO image, which has none, it is
+    that of the blank disk beside it.
+    """
+
     size_bytes: int
-    capacity_bytes: int
+    capacity_bytes: int | None
+    disk_type: DiskType
+    disk_format: str = "vmdk"
+    container_format: str = "bare"
 
 
-def inspect(file: Path, claimed: DiskType | None = None) -> ImageFacts:
+def inspect(
+    file: Path, claimed: DiskType | None = None, disk_format: str | None = None
+) -> ImageFacts:
     """What ``file`` really is, checked against what is ``claimed`` of it.
 
-    A flat image has nothing to tell it by, so a file without a VMDK header is taken for one only
-    if it is claimed to be flat.
+    A flat image has nothing to tell it by, so a file without a known header is taken for one only
+    if it is claimed to be flat, or of ``disk_format`` raw.
 
     Raises:
         ImageNotAcceptable: the file is missing, empty, cut off, of another format than claimed, or
@@ -41,34 +58,98 @@ def inspect(file: Path, claimed: DiskType | None = None) -> ImageFacts:
     size = file.stat().st_size
     if size == 0:
         raise ImageNotAcceptable(f"{file.name} is empty.")
-    detected = _detect(file)
+    if _is_tar(file):
+        facts = _inspect_ova(file, size)
+    else:
+        facts = _inspect_plain(file, size, claimed, disk_format)
+    if disk_format is not None and disk_format != facts.disk_format:
+        raise ImageNotAcceptable(
+            f"{file.name} is said to have format {disk_format}, but is {facts.disk_format}."
+        )
+    if claimed is not None and claimed is not facts.disk_type:
+        raise ImageNotAcceptable(f"{file.name} is said to be {claimed}, but is {facts.disk_type}.")
+    return facts
+
+
+def _inspect_plain(
+    file: Path, size: int, claimed: DiskType | None, disk_format: str | None
+) -> ImageFacts:
+    detected, capacity = _detect(file)
     if detected == "raw":
-        if claimed is None or not claimed.is_flat:
-            raise ImageNotAcceptable(
-                f"{file.name} is not a VMDK. If it holds the bytes of a disk as they are,"
-                " say so with disk type 'preallocated'."
-            )
-        if size % _SECTOR:
-            raise ImageNotAcceptable(
-                f"{file.name} has {size} bytes, which is not a whole number of sectors:"
-                " it is cut off, or no disk."
-            )
-        return ImageFacts(disk_type=claimed, size_bytes=size, capacity_bytes=size)
+        return _flat(file, size, claimed, disk_format)
+    if detected == "iso":
+        if claimed not in {None, DiskType.THIN}:
+            raise ImageNotAcceptable(f"{file.name} is said to be {claimed}, but is an ISO image.")
+        if capacity > size:
+            raise ImageNotAcceptable(f"{file.name} is cut off: it claims {capacity} bytes.")
+        return ImageFacts(
+            size_bytes=size, capacity_bytes=None, disk_type=DiskType.THIN, disk_format="iso"
+        )
+    if detected in CONVERTED:
+        if claimed is not None and claimed is not DiskType.STREAM_OPTIMIZED:
+            raise ImageNotAcceptable(f"{file.name} is said to be {claimed}, but is {detected}.")
+        return ImageFacts(
+            size_bytes=size,
+            capacity_bytes=capacity,
+            disk_type=DiskType.STREAM_OPTIMIZED,
+            disk_format=detected,
+        )
     if detected != "vmdk":
         raise ImageNotAcceptable(
             f"{file.name} has format {detected}, which vSphere cannot use. Convert it with:"
             f" qemu-img convert -f {detected} -O vmdk -o subformat=streamOptimized IN OUT"
         )
     header = vmdk.read_header(file)
-    if claimed is not None and claimed is not header.disk_type:
-        raise ImageNotAcceptable(f"{file.name} is said to be {claimed}, but is {header.disk_type}.")
     return ImageFacts(
         disk_type=header.disk_type, size_bytes=size, capacity_bytes=header.capacity_bytes
     )
 
 
-def _detect(file: Path) -> str:
-    """The format's name as oslo.utils has it; raises if the file is a trap."""
+def _flat(file: Path, size: int, claimed: DiskType | None, disk_format: str | None) -> ImageFacts:
+    is_raw = disk_format == "raw"
+    if not is_raw and (claimed is None or not claimed.is_flat):
+        raise ImageNotAcceptable(
+            f"{file.name} is not a VMDK, nor an ISO, OVA or qcow2 image. If it holds the bytes of a"
+            " disk as they are, say so: --disk-format raw has it converted, --disk-type"
+            " preallocated takes it as it is."
+        )
+    if size % _SECTOR:
+        raise ImageNotAcceptable(
+            f"{file.name} has {size} bytes, which is not a whole number of sectors:"
+            " it is cut off, or no disk."
+        )
+    if is_raw:
+        return ImageFacts(
+            size_bytes=size,
+            capacity_bytes=size,
+            disk_type=DiskType.STREAM_OPTIMIZED,
+            disk_format="raw",
+        )
+    assert claimed is not None  # noqa: S101 - refused above
+    return ImageFacts(disk_type=claimed, size_bytes=size, capacity_bytes=size)
+
+
+def _is_tar(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(512)[_TAR_MAGIC_AT:].startswith(b"ustar")
+
+
+def _inspect_ova(file: Path, size: int) -> ImageFacts:
+    ova.verify(file)
+    with ova.disk_of(file) as (stream, disk):
+        header = vmdk.check_whole(stream, disk.size_bytes, f"{disk.name} in {file.name}")
+    if not header.is_streamed:
+        raise ImageNotAcceptable(f"{disk.name} in {file.name} is not a streamOptimized VMDK.")
+    return ImageFacts(
+        size_bytes=size,
+        capacity_bytes=header.capacity_bytes,
+        disk_type=DiskType.STREAM_OPTIMIZED,
+        container_format="ova",
+    )
+
+
+def _detect(file: Path) -> tuple[str, int]:
+    """The format's name and capacity as oslo.utils has them; raises if the file is a trap."""
     from oslo_utils.imageutils import format_inspector  # noqa: PLC0415 - slow to import
 
     with file.open("rb") as stream:
@@ -78,15 +159,14 @@ def _detect(file: Path) -> str:
         # a bare descriptor, which names other files.
         vmdk.read_header(file)
     try:
-        found = format_inspector.detect_file_format(str(file))
+        found = _one_format(file)
         if found is None:
             raise ImageNotAcceptable(f"{file.name} has no format that is known.")
-        name = str(found)
         # A boot sector alone is a raw disk to us.
-        if name in {"gpt", "mbr"}:
-            name = "raw"
+        name = "raw" if str(found) in {"gpt", "mbr"} else str(found)
         if name != "raw":
             found.safety_check()
+        return name, int(found.virtual_size) if name != "raw" else 0
     except format_inspector.SafetyCheckFailed as failure:
         raise ImageNotAcceptable(
             f"{file.name} is refused: {_reasons(failure)}. Such an image could make a tool read"
@@ -94,7 +174,22 @@ def _detect(file: Path) -> str:
         ) from None
     except format_inspector.ImageFormatError as failure:
         raise ImageNotAcceptable(f"{file.name} is refused: {failure}") from None
-    return name
+
+
+def _one_format(file: Path) -> Any:
+    """The one format that the file has; a bootable ISO image may have a boot sector, too."""
+    from oslo_utils.imageutils import format_inspector  # noqa: PLC0415 - slow to import
+
+    with (
+        file.open("rb") as stream,
+        contextlib.closing(format_inspector.InspectWrapper(stream)) as w,
+    ):
+        while w.formats is None and w.read(_BLOCK):
+            pass
+    by_name = {str(one): one for one in w.formats or ()}
+    if set(by_name) <= {"iso", "gpt", "mbr"} and "iso" in by_name:
+        return by_name["iso"]
+    return w.format
 
 
 def _reasons(failure: object) -> str:

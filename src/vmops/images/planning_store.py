@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vmops.images.directory_store import DirectoryImageStore
-from vmops.model.image import DiskType, Image, ImageProperties
+from vmops.images.inspection import ImageFacts
+from vmops.model.image import Image, ImageProperties
 from vmops.vsphere.plan import Plan, PlannedCall
 
 
@@ -23,8 +24,9 @@ class PlanningImageStore(DirectoryImageStore):
         self._plan.record(PlannedCall(method="remove", target=f"image {image.name}"))
 
     def _store(
-        self, name: str, blocks: Iterable[bytes], disk_type: DiskType, properties: Mapping[str, str]
+        self, name: str, blocks: Iterable[bytes], facts: ImageFacts, properties: Mapping[str, str]
     ) -> Image:
+        disk_type = facts.disk_type
         found = ImageProperties.from_mapping({**properties, "vmware_disktype": disk_type.value})
         for _ in blocks:  # whoever gives them may have something to do for it
             pass

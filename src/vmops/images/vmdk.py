@@ -7,8 +7,10 @@ References:
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -73,18 +75,41 @@ def read_header(file: Path) -> SparseHeader:
         ImageNotAcceptable: the file is empty, has another format, is cut off, makes claims that
             its size cannot hold, or is only a descriptor.
     """
-    size = file.stat().st_size
+    with file.open("rb") as stream:
+        return check_whole(stream, file.stat().st_size, file.name)
+
+
+def check_whole(stream: BinaryIO, size: int, name: str) -> SparseHeader:
+    """The same for a stream that can seek and has ``size`` bytes; ``name`` is for the error."""
+    with _telling(name):
+        stream.seek(0)
+        header = _parse(stream.read(SECTOR))
+        _check_claims(header, size)
+        directory_at = header.directory_at
+        if directory_at == _GD_AT_END:
+            directory_at = _footer(stream, size).directory_at
+        _check_grains(stream, size, header, directory_at)
+        return header
+
+
+def peek_header(head: bytes, size: int, name: str) -> SparseHeader:
+    """The header in the first sector of a VMDK of ``size`` bytes, as far as that can be checked.
+
+    Raises:
+        ImageNotAcceptable: there is none, or it makes claims that the size cannot hold.
+    """
+    with _telling(name):
+        header = _parse(head[:SECTOR])
+        _check_claims(header, size)
+        return header
+
+
+@contextlib.contextmanager
+def _telling(name: str) -> Iterator[None]:
     try:
-        with file.open("rb") as stream:
-            header = _parse(stream.read(SECTOR))
-            _check_claims(header, size)
-            directory_at = header.directory_at
-            if directory_at == _GD_AT_END:
-                directory_at = _footer(stream, size).directory_at
-            _check_grains(stream, size, header, directory_at)
+        yield
     except (_Broken, struct.error) as broken:
-        raise ImageNotAcceptable(f"{file.name} is not a usable VMDK: {broken}.") from None
-    return header
+        raise ImageNotAcceptable(f"{name} is not a usable VMDK: {broken}.") from None
 
 
 def _parse(head: bytes) -> SparseHeader:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from vmops.errors import InstanceUnacceptable, Invalid, InvalidName
+from vmops.images.content import complete
 from vmops.images.store import ImageStore
 from vmops.model.hardware import FlavorHardware, ImageHardware
 from vmops.model.image import Image, ImageProperties, VifModel, vif_model
@@ -131,34 +132,25 @@ def _printable(text: str) -> str:
 def parse_image(image_meta: Shape, store: ImageStore) -> Image:
     """The image to spawn from: ours, or the one in the store that Nova's image names.
 
-    Properties given with the call win over those of the store.
+    Properties given with the call win over those of the store, which knows best what it holds. The
+    size and type of its disk are looked for where the store does not tell them.
 
     Raises:
         ImageNotFound: the store does not have it.
-        ImageNotAcceptable: a property makes no sense.
+        ImageNotAcceptable: a property makes no sense, or it is of a format that cannot be used.
     """
     if isinstance(image_meta, Image):
-        return image_meta
+        return complete(store, image_meta)
     if isinstance(image_meta, str):
-        return store.get(image_meta)
+        return complete(store, store.get(image_meta))
     name = field(image_meta, "id", "name")
     if not name:
         raise Invalid("The image has neither an id nor a name.")
     stored = store.get(str(name))
     given = _properties(field(image_meta, "properties", default={}))
-    if not given:
-        return stored
-    merged = stored.properties.overridden_by(given)
-    return Image(
-        id=stored.id,
-        name=stored.name,
-        size_bytes=stored.size_bytes,
-        disk_format=str(field(image_meta, "disk_format", default=stored.disk_format)),
-        container_format=stored.container_format,
-        capacity_bytes=stored.capacity_bytes,
-        checksum=stored.checksum,
-        properties=merged,
-    )
+    if given:
+        stored = replace(stored, properties=stored.properties.overridden_by(given))
+    return complete(store, stored)
 
 
 def parse_image_properties(image_meta: Shape) -> ImageProperties:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from vmops import units
-from vmops.errors import ImageNotAcceptable, InstanceUnacceptable
+from vmops.errors import InstanceUnacceptable
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.config_drive import upload_config_drive
 from vmops.ops.engine import Engine
 from vmops.ops.spawn_disks import (
     attach_disks,
     cached_image,
+    cached_iso,
     copy_root_disk,
     new_media,
     root_path,
@@ -17,12 +18,23 @@ from vmops.ops.spawn_disks import (
 from vmops.ops.spawn_machine import create_vm
 from vmops.ops.spawn_place import choose_placement
 from vmops.ops.spawn_request import SpawnRequest, is_linked_clone
+from vmops.ops.spawn_volumes import (
+    OwnAttacher,
+    VolumeAttacher,
+    attach_root_volume,
+    attach_volumes,
+)
 from vmops.progress import Observer
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 
-def spawn(engine: Engine, request: SpawnRequest, observe: Observer) -> VirtualMachine:
+def spawn(
+    engine: Engine,
+    request: SpawnRequest,
+    observe: Observer,
+    attacher: VolumeAttacher | None = None,
+) -> VirtualMachine:
     """Create a VM from an image and power it on, or leave everything as it was.
 
     1. Choose where it goes
@@ -48,16 +60,26 @@ def spawn(engine: Engine, request: SpawnRequest, observe: Observer) -> VirtualMa
        3.3. Move its disk out of the imported VM
        3.4. Make a copy of the flavor's size
        3.5. Move it into the cache
+       ISO image, not cached:
+       3.1. Make a temporary folder
+       3.2. Upload the ISO image
+       3.3. Move it into the cache
     4. Copy the image to the root disk
-    5. Upload the config drive
-    6. Attach the disks
-    7. Power on
+    5. Attach the root volume
+    6. Upload the config drive
+    7. Attach the disks
+    8. Attach the volumes
+    9. Power on
 
     A copy of the flavor's size is made where the flavor's disk is bigger than the image's and the
-    root disk is a linked clone, whose size is its parent's. Step 4 is that of a full clone. An
-    instance that boots from a volume has neither of the steps 3 and 4. The ephemeral disks and the
-    swap disk are created in step 6, in the same call, which also puts the config drive into a
-    CD-ROM drive.
+    root disk is a linked clone, whose size is its parent's. Step 4 is that of a full clone. A VMDK
+    in an OVA archive, and what a qcow2 or raw image is converted to, are streamOptimized. An ISO
+    image is put into a CD-ROM drive, beside a blank root disk if the flavor has one. An instance
+    that boots from a volume has step 5 instead of the steps 3 and 4. The ephemeral disks and the
+    swap disk are created in step 7, in the same call, which also puts the config drive into a
+    CD-ROM drive. If anything fails, volumes are taken off as they were.
+
+    ``attacher`` attaches the volumes; None is the engine's own way.
 
     Raises:
         InstanceExists: a VM with this instance UUID is there; it is not touched.
@@ -67,6 +89,8 @@ def spawn(engine: Engine, request: SpawnRequest, observe: Observer) -> VirtualMa
         NoSuitableDatastore: no datastore passes; the error says why for each.
         NoSuitableHost: no host of the cluster is connected and out of maintenance.
         ImageNotAcceptable: the image's file is broken, or not what its store says.
+        VolumeNotFound, VolumeInUse: a volume is not there, or attached elsewhere.
+        NotSupported: a volume is of a kind that cannot be attached. Nothing was created.
         DuplicateName: the folder has a VM of this name.
         NoDiskSpace: the datastore became full.
         TransferFailed: the image did not arrive whole.
@@ -75,21 +99,30 @@ def spawn(engine: Engine, request: SpawnRequest, observe: Observer) -> VirtualMa
     See: vSphere Web Services API, Folder.CreateVM_Task, VirtualMachine.ReconfigVM_Task.
     """
     check_size(request)
+    attacher = attacher or OwnAttacher(engine.session, request.instance.uuid, observe)
+    for attachment in request.devices.volumes:
+        attacher.check(attachment)
     with Operation("spawn", observe) as do:
         place = do(choose_placement(engine, request, needed_bytes(engine, request)))
         vm_folder = DatastorePath(place.datastore.name).joined(request.instance.uuid)
         vm = do(create_vm(engine, request, place, vm_folder, observe))
         disk = None
         cdroms: tuple[DatastorePath, ...] = ()
-        if request.image is not None:
+        if (iso := request.iso_image) is not None:
+            cdroms += (do(cached_iso(engine, iso, place, observe)),)
+        elif request.image is not None:
             disk = do(cached_image(engine, request, request.image, place, observe))
             if not is_linked_clone(engine, request):
                 root = root_path(request, vm_folder)
                 disk = do(copy_root_disk(engine, request, disk, root, observe))
+        if (volume := request.devices.root_volume) is not None:
+            do(attach_root_volume(request, volume, vm, place, attacher))
         if request.config_drive is not None:
-            cdroms = (do(upload_config_drive(engine, request.config_drive, vm_folder)),)
-        media = new_media(request, vm_folder, disk, cdroms)
+            cdroms += (do(upload_config_drive(engine, request.config_drive, vm_folder)),)
+        media = new_media(request, vm_folder, disk, cdroms, place.storage_policy)
         do(attach_disks(engine, request, vm, media, observe))
+        if request.devices.data_volumes:
+            do(attach_volumes(engine, request, vm, attacher, observe))
         if request.power_on:
             do(power_on(engine, vm, observe))
     return vm
@@ -100,15 +133,10 @@ def check_size(request: SpawnRequest) -> None:
 
     Raises:
         InstanceUnacceptable: the image's disk is bigger than the flavor's root disk.
-        ImageNotAcceptable: the image is no VMDK.
     """
     image, flavor = request.image, request.instance.flavor
-    if image is None:
+    if image is None or request.iso_image is not None:
         return
-    if image.disk_format != "vmdk":
-        raise ImageNotAcceptable(
-            f"Image {image.name!r} has disk format {image.disk_format}; vSphere takes vmdk."
-        )
     capacity = image.capacity_bytes or image.size_bytes
     if flavor.root_gib and capacity > units.gib_to_bytes(flavor.root_gib):
         raise InstanceUnacceptable(
@@ -128,7 +156,7 @@ def needed_bytes(engine: Engine, request: SpawnRequest) -> int:
     if image is None:
         return needed
     needed += image.size_bytes
-    if not is_linked_clone(engine, request):
+    if request.iso_image is None and not is_linked_clone(engine, request):
         needed += max(image.capacity_bytes or 0, units.gib_to_bytes(flavor.root_gib))
     return needed
 

@@ -26,17 +26,24 @@ def cached_image(
     engine: Engine, request: SpawnRequest, image: Image, place: Placement, observe: Observer
 ) -> Reversible[CachedImage]:
     """Have the image on the datastore; a cached image stays there, whatever becomes of this VM."""
-    root_gib = request.instance.flavor.root_gib
-    yield engine.cache.fetch(
-        image,
-        CachePlace(
-            datastore=place.datastore.name,
-            datastore_moref=place.datastore.moref,
-            vm_folder=place.datacenter.vm_folder,
-            resource_pool=place.cluster.resource_pool,
-        ),
-        root_gib if is_linked_clone(engine, request) else 0,
-        observe,
+    root_gib = request.instance.flavor.root_gib if is_linked_clone(engine, request) else 0
+    yield engine.cache.fetch(image, _cache_place(place), root_gib, observe)
+
+
+@step("Put the image in the datastore's cache")
+def cached_iso(
+    engine: Engine, image: Image, place: Placement, observe: Observer
+) -> Reversible[DatastorePath]:
+    """Have the ISO image on the datastore, for any number of drives."""
+    yield engine.cache.fetch_iso(image, _cache_place(place), observe)
+
+
+def _cache_place(place: Placement) -> CachePlace:
+    return CachePlace(
+        datastore=place.datastore.name,
+        datastore_moref=place.datastore.moref,
+        vm_folder=place.datacenter.vm_folder,
+        resource_pool=place.cluster.resource_pool,
     )
 
 
@@ -76,11 +83,13 @@ def new_media(
     folder: DatastorePath,
     image: CachedImage | None,
     cdroms: tuple[DatastorePath, ...],
+    storage_policy: str,
 ) -> NewMedia:
-    """What is attached to the new VM.
+    """What is attached to the new VM, all of it under the storage policy of this id.
 
-    ``image`` is the disk that the root disk is made of: itself, or the parent of a linked clone;
-    None if the instance boots from a volume.
+    ``image`` is the disk that the root disk is made of: itself, or the parent of a linked clone. It
+    is None if the instance boots from a volume, or from an ISO image: then the root disk is blank,
+    if the flavor has one.
 
     Raises:
         InvalidName: the instance's folder cannot be named so.
@@ -96,7 +105,17 @@ def new_media(
             parent=image.path if image.path != root else None,
             io=request.instance.flavor.disk_io,
         )
+    elif request.image is not None and request.instance.flavor.root_gib:
+        disk = RootDisk(
+            path=root,
+            capacity_bytes=units.gib_to_bytes(request.instance.flavor.root_gib),
+            adapter=properties.adapter_type,
+            disk_type=properties.disk_type,
+            io=request.instance.flavor.disk_io,
+            is_blank=True,
+        )
     return NewMedia(
+        storage_policy=storage_policy,
         root=disk,
         extra=extra_disks(folder, request.devices, request.root_adapter),
         cdroms=cdroms,

@@ -57,6 +57,11 @@ class SpawnRequest:
         return self.volume_properties if self.image is None else self.image.properties
 
     @property
+    def iso_image(self) -> Image | None:
+        """The image if it is an ISO image; it has no disk in it."""
+        return self.image if self.image is not None and self.image.disk_format == "iso" else None
+
+    @property
     def root_adapter(self) -> AdapterType:
         """The adapter of the root disk, which disks that do not say theirs share."""
         root = self.devices.root_volume

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vmops.errors import NotSupported
 from vmops.model.image import ImageProperties
 from vmops.ops import border
 from vmops.ops.block_devices import parse_block_devices
@@ -14,6 +13,7 @@ from vmops.ops.config_drive import GuestData, make_config_drive
 from vmops.ops.engine_base import EngineBase
 from vmops.ops.spawn import spawn
 from vmops.ops.spawn_request import SpawnRequest, with_flavors_disks
+from vmops.ops.spawn_volumes import GivenAttacher
 
 
 class SpawnMethods(EngineBase):
@@ -50,8 +50,8 @@ class SpawnMethods(EngineBase):
         parsed = border.parse_instance(instance)
         vifs = border.parse_vifs(network_info, self._settings.default_network)
         devices = with_flavors_disks(parse_block_devices(block_device_info), parsed.flavor)
-        if devices.volumes:
-            raise NotSupported("The instance asks for volumes, which is not supported.")
+        given = self._volumeops
+        attacher = GivenAttacher(given, instance) if given is not None else None
         guest = GuestData(
             wanted=config_drive,
             user_data=user_data,
@@ -75,4 +75,4 @@ class SpawnMethods(EngineBase):
             requester=border.parse_requester(context),
         )
         with self._alone(request.instance.uuid, "spawn"):
-            spawn(self._engine, request, self._observe)
+            spawn(self._engine, request, self._observe, attacher)

@@ -10,6 +10,7 @@ import pytest
 
 from vmops.errors import ImageNotAcceptable
 from vmops.images.inspection import inspect
+from vmops.images.iso import build_iso
 from vmops.model.image import DiskType
 
 MIB = 1 << 20
@@ -68,8 +69,55 @@ def test_a_vmdk_that_is_claimed_to_be_another_kind_is_refused(raw):
 @needs_qemu_img
 @pytest.mark.parametrize("claimed", [None, DiskType.PREALLOCATED])
 def test_another_format_is_refused_with_the_way_to_convert_it(raw, claimed):
-    with pytest.raises(ImageNotAcceptable, match="qemu-img convert -f qcow2"):
-        inspect(convert(raw, "qcow2"), claimed)
+    with pytest.raises(ImageNotAcceptable, match="qemu-img convert -f vhdx"):
+        inspect(convert(raw, "vhdx"), claimed)
+
+
+@needs_qemu_img
+def test_a_qcow2_is_one_unless_another_is_claimed(raw):
+    file = convert(raw, "qcow2")
+    facts = inspect(file)
+    assert (facts.disk_format, facts.capacity_bytes) == ("qcow2", 16 * MIB)
+    assert facts.disk_type is DiskType.STREAM_OPTIMIZED
+    for claim in ({"claimed": DiskType.PREALLOCATED}, {"disk_format": "raw"}):
+        with pytest.raises(ImageNotAcceptable, match="but is qcow2"):
+            inspect(file, **claim)
+
+
+def test_raw_bytes_are_to_be_called_so(raw):
+    with pytest.raises(ImageNotAcceptable, match=r"--disk-format raw.*--disk-type\s+preallocated"):
+        inspect(raw)
+    facts = inspect(raw, disk_format="raw")
+    assert (facts.disk_format, facts.capacity_bytes) == ("raw", 16 * MIB)
+
+
+def test_an_iso_has_no_disk(tmp_path):
+    file = tmp_path / "x.iso"
+    file.write_bytes(build_iso("x", {"a": b"1"}))
+    facts = inspect(file)
+    assert (facts.disk_format, facts.capacity_bytes) == ("iso", None)
+    with pytest.raises(ImageNotAcceptable, match="preallocated, but is an ISO image"):
+        inspect(file, DiskType.PREALLOCATED)
+
+
+def test_a_bootable_iso_may_have_a_boot_sector_and_nothing_else(tmp_path):
+    hybrid = tmp_path / "x.iso"
+    content = bytearray(build_iso("x", {"a": b"1"}))
+    content[446:462] = bytes([0x80, 0, 1, 0, 0x17, 0xFE, 0xFF, 0xFF, 0, 0, 0, 0, 9, 0, 0, 0])
+    content[510:512] = b"\x55\xaa"
+    hybrid.write_bytes(content)
+    assert inspect(hybrid).disk_format == "iso"
+    content[:8] = b"QFI\xfb\0\0\0\3"
+    hybrid.write_bytes(content)
+    with pytest.raises(ImageNotAcceptable, match="refused"):
+        inspect(hybrid)
+
+
+def test_a_cut_off_iso_is_refused(tmp_path):
+    file = tmp_path / "x.iso"
+    file.write_bytes(build_iso("x", {"a": b"1" * MIB})[: MIB // 2])
+    with pytest.raises(ImageNotAcceptable, match="cut off"):
+        inspect(file)
 
 
 def test_flat_bytes_need_to_be_claimed(raw):

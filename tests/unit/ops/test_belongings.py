@@ -63,7 +63,7 @@ def test_without_a_folder_of_its_own_no_disk_is_its_own(vmx: str) -> None:
 
 def test_only_the_serial_log_in_its_folder_goes_with_it() -> None:
     own = sort_files(files("[ds] vm/vm.vmx"))
-    assert own.serial_logs == (DatastorePath("ds", "vm/serial.log"),)
+    assert own.side_files == (DatastorePath("ds", "vm/serial.log"),)
 
 
 def test_properties_that_are_missing_make_no_error() -> None:
@@ -82,5 +82,5 @@ def test_a_log_that_stayed_where_it_was_spawned_is_its_own() -> None:
         instance_uuid="7e57-1",
         serial_files=("[ds] 7e57-1/serial.log", "[ds] 7e57-2/serial.log", "[ds] serial.log"),
     )
-    assert sort_files(moved).serial_logs == (DatastorePath("ds", "7e57-1/serial.log"),)
-    assert sort_files(replace(moved, instance_uuid="")).serial_logs == ()
+    assert sort_files(moved).side_files == (DatastorePath("ds", "7e57-1/serial.log"),)
+    assert sort_files(replace(moved, instance_uuid="")).side_files == ()

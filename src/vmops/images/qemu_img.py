@@ -1,0 +1,78 @@
+"""Converts images of other formats with qemu-img, which opens nothing that was not looked into."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from vmops import units
+from vmops.errors import ImageNotAcceptable, NotSupported
+
+MAX_MEMORY_BYTES = 2 * units.GIB
+MAX_CPU_S = 3600
+Tell: TypeAlias = Callable[[float], None]
+"""Takes the percent done."""
+_PERCENT = re.compile(rb"\(\s*([0-9.]+)/100%\)")
+_TAIL_BYTES = 500
+
+
+def convert(
+    source: Path,
+    source_format: str,
+    target: Path,
+    tell: Tell = lambda percent: None,
+) -> None:
+    """Write ``source`` as a streamOptimized VMDK to ``target``; ``tell`` takes the percent done.
+
+    The caller has inspected ``source``; its format is given to qemu-img, so that it does not look
+    for itself. Memory and processor time are limited.
+
+    Raises:
+        NotSupported: there is no qemu-img.
+        ImageNotAcceptable: qemu-img cannot read it; its words are in the message.
+    """
+    program = shutil.which("qemu-img")
+    if program is None:
+        raise NotSupported(
+            f"{source.name} has format {source_format}, which qemu-img can convert; it is not"
+            " installed here (Debian: apt-get install qemu-utils)."
+        )
+    # Absolute names: qemu-img takes a colon in another one for a protocol's.
+    argv = [program, "convert", "-p", "-f", source_format, "-O", "vmdk"]
+    argv += ["-o", "subformat=streamOptimized", str(source.resolve()), str(target.resolve())]
+    with _running(argv) as process:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        while block := process.stdout.read1(4096):  # type: ignore[attr-defined]
+            if found := _PERCENT.findall(block):
+                tell(float(found[-1]))
+        complaint = process.stderr.read() if process.stderr else b""
+        if process.wait() != 0:
+            target.unlink(missing_ok=True)
+            said = complaint[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+            raise ImageNotAcceptable(f"{source.name} cannot be converted: {said or 'no reason'}")
+
+
+@contextlib.contextmanager
+def _running(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, which does not outlive the block."""
+    process = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with process:
+        try:
+            for kind, limit in (
+                (resource.RLIMIT_AS, MAX_MEMORY_BYTES),
+                (resource.RLIMIT_CPU, MAX_CPU_S),
+            ):
+                with contextlib.suppress(ProcessLookupError):
+                    resource.prlimit(process.pid, kind, (limit, limit))
+            yield process
+        except BaseException:
+            process.kill()
+            raise

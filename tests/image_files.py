@@ -1,0 +1,67 @@
+"""Image files of other formats than VMDK, made for tests."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pycdlib
+
+OVF = """<?xml version="1.0" encoding="UTF-8"?>
+<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1"
+          xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1">
+  <References>
+    <File ovf:id="file2" ovf:href="second.vmdk"/>
+    <File ovf:id="file1" ovf:href="{first}" {more}/>
+  </References>
+  <DiskSection>
+    <Disk ovf:diskId="blank" ovf:capacity="1"/>
+    <Disk ovf:diskId="one" ovf:fileRef="file1" ovf:capacity="1"/>
+    <Disk ovf:diskId="two" ovf:fileRef="file2" ovf:capacity="1"/>
+  </DiskSection>
+</Envelope>
+"""
+
+
+def an_ovf(first: str = "first.vmdk", more: str = "") -> bytes:
+    """An .ovf whose first disk of a file is ``first``, although its references begin otherwise."""
+    return OVF.format(first=first, more=more).encode()
+
+
+def a_manifest(files: Mapping[str, bytes], algorithm: str = "sha256") -> bytes:
+    return "".join(
+        f"{algorithm.upper()}({name})= {hashlib.new(algorithm, content).hexdigest()}\n"
+        for name, content in files.items()
+    ).encode()
+
+
+def an_archive(target: Path, files: Mapping[str, bytes], kind: int = tarfile.USTAR_FORMAT) -> Path:
+    """A tar archive with these files in this order."""
+    with tarfile.open(target, "w", format=kind) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return target
+
+
+def an_ova(target: Path, disk: bytes) -> Path:
+    """An OVA with a manifest, whose first disk has these bytes; there is another one before it."""
+    files = {"a.ovf": an_ovf(), "second.vmdk": b"not this one", "first.vmdk": disk}
+    ordered = {"a.ovf": files["a.ovf"], "a.mf": a_manifest(files), **files}
+    return an_archive(target, ordered)
+
+
+def a_bootable_iso(target: Path, boot_sector: bytes) -> Path:
+    """An ISO image that boots these bytes as they are (El Torito, no emulation)."""
+    image = pycdlib.PyCdlib()
+    image.new(interchange_level=3, vol_ident="boots", rock_ridge="1.09")
+    code = boot_sector[:2048].ljust(2048, b"\0")
+    image.add_fp(io.BytesIO(code), len(code), "/BOOT.;1", rr_name="boot")
+    image.add_eltorito("/BOOT.;1", bootcatfile="/BOOT.CAT;1", rr_bootcatname="boot.cat")
+    image.write(str(target))
+    image.close()
+    return target
