@@ -13,6 +13,8 @@ is its result. What stands after it is the undo, and runs only if a later step o
 fails. ``try``/``finally`` around the ``yield`` runs on success and on failure alike, at the
 operation's end.
 
+A step with nothing below its ``yield`` has no undo: nothing is told of it.
+
 Undo runs last-first, on any exception, Ctrl-C included. An undo that fails is told to the observer
 and noted on the first error; the next undo still runs, and the first error is what the caller sees.
 A step that can fail half-way cleans up itself before its ``yield``. An undo must accept that its
@@ -126,12 +128,31 @@ class Operation:
                 self._undo(done, error)
 
     def _undo(self, done: Step[object], first: BaseException) -> None:
+        has_undo = _has_undo(done.work)
         try:
-            next(done.work, None)
+            if has_undo:
+                next(done.work, None)
+            done.work.close()
         except Exception as failure:  # noqa: BLE001 - the first error must stay what the caller sees
             first.add_note(f"Could not undo {done.title!r}: {failure}")
             self._observe(StepUndone(operation=self.name, title=done.title, error=failure))
         else:
-            self._observe(StepUndone(operation=self.name, title=done.title))
+            if has_undo:
+                self._observe(StepUndone(operation=self.name, title=done.title))
         finally:
             done.work.close()
+
+
+def _has_undo(work: Reversible[object]) -> bool:
+    """Whether anything is written below the ``yield`` at which the generator stands.
+
+    What leaves a ``with`` or enters a ``finally`` above it is on no line below; `close` does that.
+    """
+    frame = getattr(work, "gi_frame", None)  # that of a generator function, as steps are
+    if frame is None:
+        return False
+    return any(
+        line is not None and line > frame.f_lineno
+        for start, _, line in frame.f_code.co_lines()
+        if start > frame.f_lasti
+    )

@@ -1,6 +1,7 @@
 """Reversible steps: what runs, what is taken back, and what the caller sees."""
 
 import ast
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,56 @@ def test_the_observer_sees_what_happens():
         (StepFailed, "Fail"),
         (StepUndone, "Add a thing"),
     ]
+
+
+@step("Look")
+def look(world: World) -> Reversible[tuple[str, ...]]:
+    try:
+        world.log.append("looked")
+    except ValueError:
+        world.log.append("never")
+        raise
+    yield (
+        "a",
+        "b",
+    )
+
+
+@step("Borrow")
+def borrow(world: World) -> Reversible[None]:
+    with contextlib.ExitStack() as held:
+        held.callback(world.log.append, "given back")
+        yield
+
+
+@step("Borrow what cannot be given back")
+def borrow_stuck() -> Reversible[None]:
+    with contextlib.ExitStack() as held:
+        held.callback(fail_with, OSError("stuck"))
+        yield
+
+
+def fail_with(error: Exception) -> None:
+    raise error
+
+
+def test_a_step_with_nothing_below_its_yield_is_not_said_to_be_undone():
+    events, world = [], World()
+    with pytest.raises(ValueError, match="x"), Operation("test", events.append) as do:
+        do(look(world))
+        do(borrow(world))
+        do(hold(world))
+        do(fail(ValueError("x")))
+    undone = [event.title for event in events if isinstance(event, StepUndone)]
+    assert undone == ["Hold a lease"]
+    assert world.log == ["looked", "lease", "undone", "released", "given back"]
+
+
+def test_what_cannot_be_given_back_is_noted():
+    with pytest.raises(ValueError, match="x") as seen, Operation("test") as do:
+        do(borrow_stuck())
+        do(fail(ValueError("x")))
+    assert seen.value.__notes__ == ["Could not undo 'Borrow what cannot be given back': stuck"]
 
 
 @given(

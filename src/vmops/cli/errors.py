@@ -18,6 +18,7 @@ code meaning
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import traceback
 from typing import Final
@@ -49,6 +50,23 @@ ADVICE: Final[tuple[tuple[type[BaseException], str], ...]] = (
 )
 
 
+# What the engine advises, and the command that does it. Most specific first.
+COMMANDS: Final[tuple[tuple[str, str], ...]] = (
+    ("Start it", "vmops start {name}"),
+    ("Resume it", "vmops resume {name}"),
+    ("Unpause it", "vmops unpause {name}"),
+    ("Unrescue it", "vmops unrescue {name}"),
+    ("Confirm or revert the resize", "vmops resize --confirm|--revert {name}"),
+    ("Resize it again, or revert the resize", "vmops resize --revert {name}"),
+    ("Revert it again", "vmops resize --revert {name}"),
+    ("Finish it", "vmops start {name}"),
+)
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_CALLED = re.compile(rf"Instance (?:(?P<name>\S.*?) \({_UUID}\)|(?P<uuid>{_UUID}))")
+# What the server calls the task says nothing beside an error that names what is in the way.
+_SELF_EVIDENT = errors.AlreadyExists
+
+
 def exit_code(error: BaseException) -> int:
     """The exit code of an error."""
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
@@ -62,12 +80,33 @@ def report(error: Exception) -> int:
         traceback.print_exception(error)
         click.echo("Error: this is a fault of vmops itself; the lines above tell where.", err=True)
         return 1
-    click.echo(f"Error: {_plain(str(error))}", err=True)
-    _print_notes(error)
+    click.echo(f"Error: {with_command(_plain(str(error)))}", err=True)
+    notes = _notes(error)
+    _print_notes(notes)
     advice = next((text for kind, text in ADVICE if isinstance(error, kind)), None)
-    if advice and not getattr(error, "__notes__", None):
+    if advice and not notes:
         click.echo(advice, err=True)
     return exit_code(error)
+
+
+def with_command(message: str) -> str:
+    """A message of the engine with the instance as people call it, and what to type.
+
+    "Instance web1 (7e57...) is suspended. Resume it first." becomes "web1 is suspended. Resume it
+    first: vmops resume web1".
+    """
+    found = _CALLED.search(message)
+    if found is None:
+        return message
+    name = found["name"] or found["uuid"]
+    message = _CALLED.sub(lambda each: each["name"] or each["uuid"], message)
+    for advice, command in COMMANDS:
+        at = message.find(advice)
+        end = message.find(".", at)
+        if at >= 0 and end >= 0:
+            typed = command.format(name=shlex.quote(name))
+            return f"{message[:end]}: {typed}{message[end + 1 :]}"
+    return message
 
 
 # Python's own texts have parts that say nothing to people: "[Errno 111] ...", "... (_ssl.c:2427)".
@@ -95,7 +134,7 @@ def report_interrupt(interrupt: BaseException) -> int:
     interrupt = interrupt.__cause__ or interrupt  # click wraps it
     number = getattr(interrupt, "number", signal.SIGINT)
     click.echo("Interrupted." if number == signal.SIGINT else "Terminated.", err=True)
-    _print_notes(interrupt)
+    _print_notes(_notes(interrupt))
     if any(
         frame.f_code.co_name == "_undo" for frame, _ in traceback.walk_tb(interrupt.__traceback__)
     ):
@@ -104,8 +143,15 @@ def report_interrupt(interrupt: BaseException) -> int:
     return 128 + number
 
 
-def _print_notes(error: BaseException) -> None:
-    notes = getattr(error, "__notes__", [])
+def _notes(error: BaseException) -> list[str]:
+    """What is noted on an error, but for what people can do nothing with."""
+    notes = list(getattr(error, "__notes__", []))
+    if isinstance(error, _SELF_EVIDENT):
+        notes = [note for note in notes if not note.startswith("Task ")]
+    return notes
+
+
+def _print_notes(notes: list[str]) -> None:
     for note in notes:
         click.echo(f"  {_plain(note)}", err=True)
     if any(note.startswith("Could not") for note in notes):

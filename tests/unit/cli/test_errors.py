@@ -67,3 +67,47 @@ def test_an_error_of_this_machine_is_a_message(capsys, monkeypatch, tmp_path):
 def test_an_interrupt(capsys, kind, code):
     assert report_interrupt(kind()) == code
     assert capsys.readouterr().err == "Interrupted.\n"
+
+
+UUID = "7e570252-0756-4801-8882-2962d8eff8df"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            f"Instance web1 ({UUID}) is suspended. Resume it first.",
+            "web1 is suspended. Resume it first: vmops resume web1",
+        ),
+        (
+            f"Instance {UUID} is powered off, so it cannot be rebooted. Start it instead.",
+            f"{UUID} is powered off, so it cannot be rebooted. Start it instead:"
+            f" vmops start {UUID}",
+        ),
+        (
+            f"Instance my web (1) ({UUID}) is rescued already. Unrescue it first.",
+            "my web (1) is rescued already. Unrescue it first: vmops unrescue 'my web (1)'",
+        ),
+        (
+            f"Instance web1 ({UUID}) is resized, and not confirmed. Confirm or revert the resize"
+            " first.",
+            "web1 is resized, and not confirmed. Confirm or revert the resize first:"
+            " vmops resize --confirm|--revert web1",
+        ),
+        (f"Instance web1 ({UUID}) has no disk.", "web1 has no disk."),
+        ("There is no cluster 'c1'.", "There is no cluster 'c1'."),
+    ],
+)
+def test_a_state_is_told_with_what_to_type(capsys, message, told):
+    assert report(errors.InvalidState(message)) == 4
+    assert capsys.readouterr().err == f"Error: {told}\n"
+
+
+def test_a_taken_name_is_told_without_the_servers_task(capsys):
+    taken = errors.DuplicateName("The name 'web1' is taken.")
+    taken.add_note("Task Folder.createVm on Folder:group-v3 (vm).")
+    report(taken)
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: The name 'web1' is taken.",
+        "Choose another name, or destroy the instance that has it.",
+    ]
