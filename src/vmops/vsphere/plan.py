@@ -125,11 +125,12 @@ class Plan:
         return self.parts[-1]
 
     def _start(self, title: str) -> None:
+        part = self._part
         above = self._open[-1]
         above.inside += 1
         number = f"{above.number}.{above.inside}" if above.number else str(above.inside)
         self._open.append(_Open(number, title))
-        self._part.steps.append(PlannedStep(number=number, title=title))
+        part.steps.append(PlannedStep(number=number, title=title))
 
     def _into_step_of_its_own(self, call: PlannedCall) -> None:
         title = _purpose()
