@@ -73,8 +73,8 @@ class Bench:
             virtapi=changes.pop("virtapi", None),
             cluster_name=cluster,
             images=changes.pop("images", self.images.store),
+            observe=changes.pop("observe", self.events.append),
             config=replace(self.settings, **changes),
-            observe=self.events.append,
         )
 
     def spawn(

@@ -49,7 +49,7 @@ def test_pausing_twice_is_pausing_once(bench: Bench) -> None:
 @pytest.mark.parametrize("state", [OFF, SUSPENDED])
 def test_only_a_running_instance_is_paused(bench: Bench, state: str) -> None:
     instance = in_state(bench, state)
-    with pytest.raises(InvalidPowerState, match="only a running one"):
+    with pytest.raises(InvalidPowerState, match=r"is (powered off|suspended)\."):
         bench.ops.pause(instance)
     assert (bench.power(instance), mark(bench, instance)) == (state, "")
 
@@ -57,7 +57,7 @@ def test_only_a_running_instance_is_paused(bench: Bench, state: str) -> None:
 @pytest.mark.parametrize("state", [OFF, ON, SUSPENDED])
 def test_what_is_not_paused_is_not_unpaused(bench: Bench, state: str) -> None:
     instance = in_state(bench, state)
-    with pytest.raises(InvalidPowerState, match="not paused"):
+    with pytest.raises(InvalidPowerState, match=r"(Start|Resume) it first|nothing to unpause"):
         bench.ops.unpause(instance)
     assert bench.power(instance) == state
 

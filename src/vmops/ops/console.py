@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmops import units
-from vmops.errors import FileNotFound, NotSupported
+from vmops.errors import Conflict, FileNotFound, NotSupported
 from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
@@ -68,9 +68,12 @@ def serial_log_path(session: Session, instance_uuid: str) -> DatastorePath:
 
     Raises:
         InstanceNotFound: there is no such instance.
+        Conflict: its files cannot be read.
         NotSupported: it has no serial port that writes to a file.
     """
-    files = with_vm(session, instance_uuid, lambda vm: vm.files().serial_files)
-    if not files:
+    files = with_vm(session, instance_uuid, lambda vm: vm.files())
+    if not files.vmx:
+        raise Conflict("The server does not tell what the virtual machine consists of.")
+    if not files.serial_files:
         raise NotSupported(f"Instance {instance_uuid} has no serial port that writes to a file.")
-    return DatastorePath.parse(files[0])
+    return DatastorePath.parse(files.serial_files[0])

@@ -11,6 +11,7 @@ from vmops.images.cache import ImageCache
 from vmops.images.store import ImageStore
 from vmops.model.image import Image
 from vmops.ops import border
+from vmops.ops.alone import alone
 from vmops.ops.border import Shape
 from vmops.ops.engine import Engine
 from vmops.ops.extension import ManagingExtension
@@ -20,7 +21,6 @@ from vmops.ops.project_folders import ProjectFolders
 from vmops.ops.settings import EngineSettings
 from vmops.ops.vnc import VncPorts
 from vmops.progress import Observer, log_event
-from vmops.vsphere.operation_id import operation
 from vmops.vsphere.session import Session
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class EngineBase:
         self._settings = config or EngineSettings()
         self._observe = observe
         self._images: ImageStore = images or _NoImages()
-        self._locks = InstanceLocks()
+        self._locks = InstanceLocks(session.endpoint.identity)
         self._engine = Engine(
             session=session,
             cache=ImageCache(
@@ -97,13 +97,18 @@ class EngineBase:
             cluster_name=cluster_name,
         )
 
-    def _on(self, instance: Shape, purpose: str, do: Callable[[str], T]) -> T:
+    def _on(
+        self, instance: Shape, purpose: str, do: Callable[[str], T], *, after_same: bool = False
+    ) -> T:
         uuid = border.instance_uuid(instance)
-        with self._alone(uuid, purpose):
+        with self._alone(uuid, purpose, after_same=after_same):
             return do(uuid)
 
     @contextlib.contextmanager
-    def _alone(self, uuid: str, purpose: str) -> Iterator[None]:
-        """One operation on one instance, its name on every call to the server."""
-        with self._locks.exclusive(uuid, purpose), operation(purpose.replace(" ", "_")):
+    def _alone(self, uuid: str, purpose: str, *, after_same: bool = False) -> Iterator[None]:
+        """One operation on one instance, its name on every call to the server.
+
+        With ``after_same`` one of the same purpose is waited for; any other is `Busy`.
+        """
+        with alone(self._session, self._locks, uuid, purpose, after_same=after_same):
             yield

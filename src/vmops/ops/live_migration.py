@@ -23,7 +23,7 @@ from vmops.ops.engine import Engine
 from vmops.ops.own_disks import loose_disks
 from vmops.ops.placement import FILTERS, WantedSpace, roomiest
 from vmops.ops.settled import refuse_rescued, refuse_resized
-from vmops.ops.states import called, describe_state
+from vmops.ops.states import Standing, called, must_run
 from vmops.progress import Observer
 from vmops.specs.relocation import relocation
 from vmops.steps import Operation, Reversible, noting, step
@@ -125,8 +125,8 @@ def _plan_move(
     files = hardware.files
     name = called(vm, instance_uuid)
     if files.power_state is not PowerState.POWERED_ON:
-        word = describe_state(files.power_state)
-        raise InvalidPowerState(f"{name} is {word}; only a running one is migrated live.")
+        standing = Standing(files.power_state, files.extra_config)
+        raise InvalidPowerState(must_run(name, standing))
     if _moid(found.get(_HOST)) == host.moid and not block_migration:
         raise MigrationPreCheckFailed(f"{name} runs on {dest} already.")
     if not host.connected or host.in_maintenance:

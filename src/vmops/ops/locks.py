@@ -5,35 +5,64 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from vmops.errors import Busy
 
 
-class InstanceLocks:
-    """Who works on which instance in this process."""
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """An operation that has an instance for itself, and whether it has ended."""
 
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._held: dict[str, tuple[str, datetime]] = {}
+    purpose: str
+    since: datetime = field(default_factory=lambda: datetime.now().astimezone())
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+# By endpoint and instance: engines of this process see each other, whatever their sessions.
+_guard = threading.Lock()
+_held: dict[tuple[str, str], _Hold] = {}
+
+
+class InstanceLocks:
+    """Who works on which instance of an endpoint in this process."""
+
+    def __init__(self, endpoint: str) -> None:
+        """``endpoint`` tells one vCenter or ESXi from another."""
+        self._endpoint = endpoint
 
     @contextlib.contextmanager
-    def exclusive(self, instance_uuid: str, purpose: str) -> Iterator[None]:
+    def exclusive(
+        self, instance_uuid: str, purpose: str, *, after_same: bool = False
+    ) -> Iterator[None]:
         """Hold the instance for one operation, named by ``purpose`` ("spawn").
+
+        With ``after_same`` an operation of the same purpose is waited for: of two callers who want
+        an instance off, both are to find it off.
 
         Raises:
             Busy: another operation holds it; the message says which one and since when.
         """
-        with self._guard:
-            if held := self._held.get(instance_uuid):
-                other, since = held
+        key, hold = (self._endpoint, instance_uuid.lower()), _Hold(purpose)
+        while (other := self._take(key, hold)) is not None:
+            if not after_same or other.purpose != purpose:
                 raise Busy(
-                    f"Instance {instance_uuid} is busy: {other} has been running"
-                    f" since {since:%H:%M:%S}."
+                    f"Instance {instance_uuid} is busy: {other.purpose} has been running"
+                    f" since {other.since:%H:%M:%S}."
                 )
-            self._held[instance_uuid] = (purpose, datetime.now().astimezone())
+            other.ended.wait()
         try:
             yield
         finally:
-            with self._guard:
-                del self._held[instance_uuid]
+            with _guard:
+                del _held[key]
+            hold.ended.set()
+
+    def _take(self, key: tuple[str, str], hold: _Hold) -> _Hold | None:
+        """Take the instance; whoever has it already, else None."""
+        with _guard:
+            if (other := _held.get(key)) is not None:
+                return other
+            _held[key] = hold
+            return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from vmops.errors import InvalidPowerState, NotSupported
 from vmops.model.power import PowerState
 from vmops.ops.settled import refuse_rescued, refuse_resized
-from vmops.ops.states import called, describe_state
+from vmops.ops.states import Standing, called, must_run, read_standing
 from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs.virtual_machine import settings
@@ -43,10 +43,7 @@ def pause(session: Session, instance_uuid: str, observe: Observer, *, emulate: b
         refuse_rescued(called(vm, instance_uuid), found)
         refuse_resized(called(vm, instance_uuid), found)
         if state is not PowerState.POWERED_ON:
-            raise InvalidPowerState(
-                f"{called(vm, instance_uuid)} is {describe_state(state)};"
-                " only a running one can be paused."
-            )
+            raise InvalidPowerState(must_run(called(vm, instance_uuid), Standing(state, found)))
         with Operation("pause", observe) as run:
             run(mark_paused(vm, observe))
             run(suspend(vm, observe))
@@ -68,22 +65,16 @@ def unpause(session: Session, instance_uuid: str, observe: Observer, *, emulate:
     _refuse_unless(emulate)
 
     def do(vm: VirtualMachine) -> None:
-        state = vm.power_state()
-        if state is not PowerState.SUSPENDED or not is_paused(vm):
-            raise InvalidPowerState(
-                f"{called(vm, instance_uuid)} is {describe_state(state)}, not paused."
-                + (" Resume it instead." if state is PowerState.SUSPENDED else "")
-            )
+        name, standing = called(vm, instance_uuid), read_standing(vm)
+        if standing.power is PowerState.POWERED_ON:
+            raise InvalidPowerState(f"{name} is running: there is nothing to unpause.")
+        if not standing.is_paused:
+            raise InvalidPowerState(must_run(name, standing))
         with Operation("unpause", observe) as run:
             run(resume(vm, observe))
             run(take_mark_off(vm, observe))
 
     with_vm(session, instance_uuid, do)
-
-
-def is_paused(vm: VirtualMachine) -> bool:
-    """Whether a suspended VM carries the mark."""
-    return vm.extra_config(extra_config.PAUSED) == "1"
 
 
 def _refuse_unless(emulate: bool) -> None:

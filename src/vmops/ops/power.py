@@ -13,10 +13,14 @@ from vmops.errors import (
     InstanceSuspendFailure,
     InvalidPowerState,
     ToolsUnavailable,
+    VMOpsError,
 )
 from vmops.model.power import PowerState
-from vmops.ops.states import called, describe_state, read_state
+from vmops.ops.settled import refuse_rescued, refuse_resized
+from vmops.ops.states import Standing, called, describe_state, must_run, read_standing
 from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs.virtual_machine import settings
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
@@ -27,7 +31,7 @@ _SHORTEST_LOOK_S = 0.1
 
 
 def power_on(session: Session, instance_uuid: str, observe: Observer) -> None:
-    """Power on, or resume if suspended; a VM that is on stays as it is.
+    """Power on, or resume if suspended or paused; a VM that is on stays as it is.
 
     Raises:
         InstanceNotFound: there is no such instance.
@@ -38,6 +42,8 @@ def power_on(session: Session, instance_uuid: str, observe: Observer) -> None:
             vm.power_on(observe=observe)
         except InvalidPowerState:
             _accept(vm, PowerState.POWERED_ON)
+        if vm.known_paused():
+            _forget_pause(vm, observe)
 
     with_vm(session, instance_uuid, do)
 
@@ -62,16 +68,18 @@ def power_off(
 
     Raises:
         InstanceNotFound: there is no such instance.
-        InstancePowerOffFailure: it is suspended; its memory would be lost.
+        InstancePowerOffFailure: it is suspended or paused; its memory would be lost.
     """
 
     def do(vm: VirtualMachine) -> None:
         # A session that has not loaded its inventory knows no state; then it costs a read.
-        if (vm.known_power_state() or vm.power_state()) is PowerState.SUSPENDED:
-            raise InstancePowerOffFailure(
-                f"{called(vm, instance_uuid)} is suspended; powering off would lose its memory."
-                " Resume it first."
-            )
+        if vm.known_power_state() in {PowerState.SUSPENDED, None}:
+            standing = read_standing(vm)
+            if standing.power is PowerState.SUSPENDED:
+                raise InstancePowerOffFailure(
+                    f"{called(vm, instance_uuid)} is {standing.word}; powering off would lose its"
+                    f" memory. {standing.advice}"
+                )
         try:
             if patience.timeout_s > 0 and shut_down_guest(vm, patience):
                 return
@@ -117,8 +125,7 @@ def reboot(session: Session, instance_uuid: str, *, hard: bool, observe: Observe
             vm.reset(observe=observe)
         except InvalidPowerState as refused:
             raise InstanceRebootFailure(
-                f"{called(vm, instance_uuid)} is {read_state(vm)}, so it cannot be rebooted."
-                " Start it instead."
+                must_run(called(vm, instance_uuid), read_standing(vm))
             ) from refused
 
     with_vm(session, instance_uuid, do)
@@ -143,18 +150,30 @@ def suspend(session: Session, instance_uuid: str, observe: Observer) -> None:
 
     Raises:
         InstanceNotFound: there is no such instance.
-        InstanceSuspendFailure: it is powered off.
+        InstanceSuspendFailure: it is powered off, or paused.
+        InvalidState: it is rescued, or in the middle of a resize.
     """
 
     def do(vm: VirtualMachine) -> None:
+        name = called(vm, instance_uuid)
+        if vm.known_to_be_plain():
+            standing = Standing(PowerState.POWERED_ON)
+        else:
+            # It may be paused, or what its note says; a session that knows nothing asks.
+            standing = read_standing(vm)
+            if standing.is_paused:
+                raise InstanceSuspendFailure(must_run(name, standing))
+            refuse_rescued(name, standing.settings)
+            refuse_resized(name, standing.settings)
+        if standing.settings.get(extra_config.PAUSED) and standing.power is PowerState.POWERED_ON:
+            # What a pause left on a VM that runs means nothing; suspended, it would.
+            vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
         try:
             vm.suspend(observe=observe)
         except InvalidPowerState as refused:
-            if vm.power_state() is not PowerState.SUSPENDED:
-                raise InstanceSuspendFailure(
-                    f"{called(vm, instance_uuid)} is {read_state(vm)};"
-                    " only a running one can be suspended."
-                ) from refused
+            standing = read_standing(vm)
+            if standing.power is not PowerState.SUSPENDED:
+                raise InstanceSuspendFailure(must_run(name, standing)) from refused
 
     with_vm(session, instance_uuid, do)
 
@@ -168,22 +187,24 @@ def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
     """
 
     def do(vm: VirtualMachine) -> None:
-        state = vm.known_power_state() or vm.power_state()
-        if state is not PowerState.SUSPENDED:
+        if vm.known_power_state() is not PowerState.SUSPENDED or vm.known_paused():
             # What the stream told may be older than the VM: ask before refusing.
-            state = vm.power_state()
-        if state is not PowerState.SUSPENDED:
-            raise InstanceResumeFailure(
-                f"{called(vm, instance_uuid)} is {describe_state(state)};"
-                " only a suspended one can be resumed."
-            )
-        if vm.known_paused():
-            raise InstanceResumeFailure(
-                f"{called(vm, instance_uuid)} is paused, not suspended. Unpause it instead."
-            )
+            name, standing = called(vm, instance_uuid), read_standing(vm)
+            if standing.power is PowerState.POWERED_ON:
+                raise InstanceResumeFailure(f"{name} is running: there is nothing to resume.")
+            if standing.power is not PowerState.SUSPENDED or standing.is_paused:
+                raise InstanceResumeFailure(must_run(name, standing))
         vm.power_on(observe=observe)
 
     with_vm(session, instance_uuid, do)
+
+
+def _forget_pause(vm: VirtualMachine, observe: Observer) -> None:
+    """Take the mark off a VM that runs; one that cannot be taken off means nothing there."""
+    try:
+        vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
+    except VMOpsError as failure:
+        log.info("%s runs, but is still marked as paused: %s", vm.moid, failure)
 
 
 def _accept(vm: VirtualMachine, wanted: PowerState) -> None:

@@ -150,7 +150,7 @@ def look_at_rescued(vm: VirtualMachine, name: str) -> Reversible[tuple[VmHardwar
     hardware = vm.hardware()
     note = find_note(hardware.files.extra_config)
     if note is None:
-        raise NotRescued(f"{name} is not rescued.")
+        raise NotRescued(f"{name} is not rescued: there is nothing to take back.")
     yield hardware, note
 
 

@@ -141,7 +141,9 @@ def finish_migration(
         if not text or ResizeNote.load(text).phase is not Phase.RESIZED:
             text = vm.extra_config(extra_config.RESIZE)
         if not text:
-            raise NotResized(f"{called(vm, instance_uuid)} is not being resized.")
+            raise NotResized(
+                f"{called(vm, instance_uuid)} is not being resized: there is nothing to finish."
+            )
         if ResizeNote.load(text).phase is not Phase.RESIZED:
             refuse_resized(called(vm, instance_uuid), {extra_config.RESIZE: text})
         if power_on:

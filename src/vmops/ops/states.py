@@ -1,9 +1,12 @@
-"""Power states and instances, as messages name them."""
+"""Power states and instances, as messages name them, and what to do about a state."""
 
 from __future__ import annotations
 
-from vmops.errors import VMOpsError
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from vmops.model.power import PowerState
+from vmops.specs import extra_config
 from vmops.vsphere.virtual_machine import VirtualMachine
 
 _WORDS: dict[PowerState | None, str] = {
@@ -12,6 +15,35 @@ _WORDS: dict[PowerState | None, str] = {
     PowerState.SUSPENDED: "suspended",
     None: "in no known state",
 }
+_ADVICE = {
+    "powered off": "Start it first.",
+    "suspended": "Resume it first.",
+    "paused": "Unpause it first.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The power state of an instance, and its VM's ``extraConfig``, which may say more."""
+
+    power: PowerState | None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it is suspended with the mark of a pause."""
+        marked = self.settings.get(extra_config.PAUSED) == "1"
+        return marked and self.power is PowerState.SUSPENDED
+
+    @property
+    def word(self) -> str:
+        """The state in a sentence: "running"."""
+        return "paused" if self.is_paused else _WORDS[self.power]
+
+    @property
+    def advice(self) -> str:
+        """What to do about the state where a running instance is needed: "Resume it first."."""
+        return _ADVICE.get(self.word, "")
 
 
 def describe_state(state: PowerState | None) -> str:
@@ -19,15 +51,24 @@ def describe_state(state: PowerState | None) -> str:
     return _WORDS[state]
 
 
-def read_state(vm: VirtualMachine) -> str:
-    """The state now, in a sentence, also where it cannot be read."""
-    try:
-        return _WORDS[vm.power_state()]
-    except VMOpsError:
-        return "in a state that cannot be read"
+def read_standing(vm: VirtualMachine) -> Standing:
+    """The state now, in one read.
+
+    Raises:
+        ManagedObjectNotFound: the VM is gone.
+    """
+    found = vm.read("runtime.powerState", "config.extraConfig")
+    settings = {str(o.key): str(o.value) for o in found.get("config.extraConfig") or ()}
+    power = found.get("runtime.powerState")
+    return Standing(PowerState(str(power)) if power in set(PowerState) else None, settings)
 
 
 def called(vm: VirtualMachine, instance_uuid: str) -> str:
     """The instance as a message names it: by its VM's name where that is known at no cost."""
     name = vm.known_name()
     return f"Instance {name} ({instance_uuid})" if name else f"Instance {instance_uuid}"
+
+
+def must_run(called: str, standing: Standing) -> str:
+    """The sentences that say why an instance that does not run is refused."""
+    return f"{called} is {standing.word}. {standing.advice}".rstrip()

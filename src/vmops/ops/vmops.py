@@ -26,9 +26,11 @@ class VMwareVMOps(
     """The lifecycle of virtual machines on a vCenter's cluster or a single ESXi.
 
     Every method may be called from any thread; two operations on one instance at once raise `Busy`
-    for the second. ``context``, ``network_info`` and the like are of Nova's shapes or ours (see
-    `vmops.ops.border`); an instance may also be given by its UUID where nothing else of it is
-    needed. Errors are those of `vmops.errors`; besides those named, every method may raise
+    for the second, but two that want it on, or off, both find it so. ``context``, ``network_info``
+    and the like are of Nova's shapes or ours (see `vmops.ops.border`); an instance may also be
+    given by its UUID where nothing else of it is needed. Errors are those of `vmops.errors`;
+    besides those named, every method may raise `InvalidState` where the instance's host or files
+    cannot be reached, and
     `Unavailable` and `Refused` when the server cannot be reached or does not let us in.
     """
 
@@ -66,6 +68,7 @@ class VMwareVMOps(
             instance,
             "power on",
             lambda uuid: power.power_on(self._session, uuid, self._observe),
+            after_same=True,
         )
 
     def power_off(self, instance: Shape, timeout: float = 0, retry_interval: float = 0) -> None:
@@ -78,6 +81,7 @@ class VMwareVMOps(
             instance,
             "power off",
             lambda uuid: power.power_off(self._session, uuid, self._observe, patience),
+            after_same=True,
         )
 
     def reboot(

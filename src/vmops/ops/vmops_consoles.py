@@ -7,6 +7,7 @@ from vmops.ops import border, console, diagnostics, vnc
 from vmops.ops.border import Shape
 from vmops.ops.diagnostics import Scalar
 from vmops.ops.engine_base import EngineBase
+from vmops.ops.explained import explained
 from vmops.ops.instance_diagnostics import get_instance_diagnostics
 from vmops.ops.vnc import VncConsole
 from vmops.vsphere.operation_id import operation
@@ -30,13 +31,15 @@ class ConsoleMethods(EngineBase):
 
     def get_console_output(self, instance: Shape) -> bytes:
         """The tail of the instance's serial log; see `vmops.ops.console.serial_log`."""
-        with operation("get_console_output"):
-            return console.serial_log(self._session, border.instance_uuid(instance))
+        uuid = border.instance_uuid(instance)
+        with operation("get_console_output"), explained(self._session, uuid):
+            return console.serial_log(self._session, uuid)
 
     def get_console_screenshot(self, instance: Shape) -> bytes:
         """The instance's screen now, as PNG; see `vmops.ops.console.screenshot`."""
-        with operation("get_console_screenshot"):
-            return console.screenshot(self._session, border.instance_uuid(instance))
+        uuid = border.instance_uuid(instance)
+        with operation("get_console_screenshot"), explained(self._session, uuid):
+            return console.screenshot(self._session, uuid)
 
     def get_vnc_console(self, instance: Shape) -> VncConsole:
         """Where the instance's screen is, at the endpoint; see `vmops.ops.vnc.get_vnc_console`."""
@@ -48,5 +51,5 @@ class ConsoleMethods(EngineBase):
 
     def _vnc_console(self, name: str, instance: Shape, *, at_host: bool) -> VncConsole:
         uuid = border.instance_uuid(instance)
-        with operation(name):
+        with operation(name), explained(self._session, uuid):
             return vnc.get_vnc_console(self._session, uuid, self._settings, at_host=at_host)

@@ -55,6 +55,6 @@ class VolumeMethods(EngineBase):
         self, instance: Shape, purpose: str
     ) -> contextlib.AbstractContextManager[None]:
         """The engine's lock, unless ours takes it: another object does not know of it."""
-        if self._volumeops is None:
+        if self._volumeops is None or isinstance(self._volumeops, VMwareVolumeOps):
             return contextlib.nullcontext()
         return self._alone(border.instance_uuid(instance), purpose)

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from vmops.errors import ConsoleTypeUnavailable, Exhausted, InvalidPowerState, NotSupported
 from vmops.model.power import PowerState
 from vmops.ops.settings import EngineSettings
-from vmops.ops.states import called
+from vmops.ops.states import called, must_run, read_standing
 from vmops.specs import extra_config
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
@@ -63,7 +63,11 @@ def get_vnc_console(
             return _plain_vnc(session, vm, instance_uuid, at_host=at_host)
         try:
             ticket = acquire_ticket(session, vm)
-        except (InvalidPowerState, NotSupported) as refusal:
+        except InvalidPowerState as refusal:
+            raise ConsoleTypeUnavailable(
+                must_run(called(vm, instance_uuid), read_standing(vm))
+            ) from refusal
+        except NotSupported as refusal:
             raise ConsoleTypeUnavailable(
                 f"{called(vm, instance_uuid)} has no console now: {refusal}"
             ) from refusal
@@ -97,7 +101,7 @@ def _plain_vnc(
             f"{called(vm, instance_uuid)} has no VNC: its {extra_config.VNC_PORT} is not set."
         )
     if found.get("runtime.powerState") != PowerState.POWERED_ON:
-        raise ConsoleTypeUnavailable(f"{called(vm, instance_uuid)} is not running.")
+        raise ConsoleTypeUnavailable(must_run(called(vm, instance_uuid), read_standing(vm)))
     host = session.endpoint.host
     if at_host and (moref := found.get("runtime.host")) is not None:
         moid = str(moref._moId)

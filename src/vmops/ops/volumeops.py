@@ -10,6 +10,7 @@ from vmops.errors import InstanceNotFound, NotSupported
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
 from vmops.ops import border
+from vmops.ops.alone import alone
 from vmops.ops.attach_volume import attach_volume
 from vmops.ops.block_devices import parse_adapter, parse_attachment, parse_volume
 from vmops.ops.border import Shape
@@ -21,7 +22,6 @@ from vmops.specs.places import Places
 from vmops.units import kib_to_bytes
 from vmops.vsphere.host_adapters import iscsi_name
 from vmops.vsphere.lookup import find_vm
-from vmops.vsphere.operation_id import operation
 from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 
@@ -43,7 +43,7 @@ class VMwareVolumeOps:
     ) -> None:
         """Keep what is given; ``locks`` are shared with whoever else works on the instances."""
         self._session = session
-        self._locks = locks or InstanceLocks()
+        self._locks = locks or InstanceLocks(session.endpoint.identity)
         self._observe = observe
 
     def attach_volume(
@@ -150,5 +150,5 @@ class VMwareVolumeOps:
     @contextlib.contextmanager
     def _alone(self, instance: Shape, purpose: str) -> Iterator[str]:
         uuid = border.instance_uuid(instance)
-        with self._locks.exclusive(uuid, purpose), operation(purpose.replace(" ", "_")):
+        with alone(self._session, self._locks, uuid, purpose):
             yield uuid

@@ -18,6 +18,11 @@ class Endpoint:
     instance_uuid: str
 
     @property
+    def identity(self) -> str:
+        """What tells it from others, whatever address it was reached by, where it says so."""
+        return self.instance_uuid or self.url
+
+    @property
     def is_vcenter(self) -> bool:
         """Whether it is a vCenter; else it is a single ESXi."""
         return self.api_type == "VirtualCenter"

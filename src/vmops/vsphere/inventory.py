@@ -249,7 +249,8 @@ class Inventory:
         for change in update.changeSet:
             if change.op in {"assign", "add"}:
                 values[change.name] = change.val
-            else:
+            elif change.name != "config.instanceUuid":
+                # That of a VM whose files cannot be read any more is still what it is known by.
                 values.pop(change.name, None)
         table = self._tables.get(kind.wire_type)
         if table is not None:

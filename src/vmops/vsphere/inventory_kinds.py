@@ -24,6 +24,8 @@ Values = dict[str, Any]
 MARK_PATH = 'config.extraConfig["nvp.vm-uuid"]'
 PAUSED_PATH = 'config.extraConfig["vmops.paused"]'
 RESIZE_PATH = 'config.extraConfig["vmops.resize"]'
+RESCUE_PATH = 'config.extraConfig["vmops.rescue"]'
+OPERATION_PATH = 'config.extraConfig["vmops.operation"]'
 _UPLINK_TAG = "SYSTEM/DVS.UPLINKPG"
 
 
@@ -76,6 +78,8 @@ KINDS: tuple[Kind, ...] = (
             MARK_PATH,
             PAUSED_PATH,
             RESIZE_PATH,
+            RESCUE_PATH,
+            OPERATION_PATH,
         ),
     ),
 )
@@ -202,12 +206,19 @@ def build_vm(moref: Moref, values: Values, tree: Tree) -> VmInfo:
         template=bool(values.get("config.template")),
         host=moid(host) if host is not None else "",
         managed=_is_managed(values),
-        marked_paused=getattr(values.get(PAUSED_PATH), "value", "") == "1",
+        marked_paused=_option(values, PAUSED_PATH) == "1",
         num_cpu=int(values.get("config.hardware.numCPU") or 0),
         memory_mib=int(values.get("config.hardware.memoryMB") or 0),
-        resize_note=str(getattr(values.get(RESIZE_PATH), "value", None) or ""),
+        resize_note=_option(values, RESIZE_PATH),
+        rescue_note=_option(values, RESCUE_PATH),
+        operation_mark=_option(values, OPERATION_PATH),
         change_version=text(values, "config.changeVersion"),
     )
+
+
+def _option(values: Values, path: str) -> str:
+    """The value of one key of ``extraConfig``, "" where it has none."""
+    return str(getattr(values.get(path), "value", None) or "")
 
 
 BUILDERS: dict[str, Callable[[Moref, Values, Tree], Any]] = {

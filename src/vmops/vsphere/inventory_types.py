@@ -108,8 +108,9 @@ class VmInfo:
     ``managed``: its ``extraConfig`` has ``nvp.vm-uuid``, or it names an extension that manages it.
     vSphere tells; vcsim, which takes no key of a list in a path, does not.
     ``marked_paused``: it carries the mark of a pause, which counts while it is suspended.
-    ``resize_note`` is what `vmops.ops.resize` keeps there, "" if there is none, and
-    ``change_version`` tells one state of its configuration from the next.
+    ``resize_note`` and ``rescue_note`` are what `vmops.ops.resize` and `vmops.ops.rescue` keep
+    there, ``operation_mark`` what a spawn does; "" if there is none. ``change_version`` tells one
+    state of its configuration from the next.
     ``memory_mib`` and ``num_cpu`` are 0 where the server does not tell.
     """
 
@@ -126,4 +127,6 @@ class VmInfo:
     num_cpu: int
     memory_mib: int
     resize_note: str
+    rescue_note: str
+    operation_mark: str
     change_version: str

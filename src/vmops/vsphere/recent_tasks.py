@@ -1,8 +1,10 @@
-"""Waiting for tasks that somebody else began, or whose answer got lost."""
+"""Tasks that somebody else began, or whose answer got lost: what they are, and waiting for them."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from datetime import datetime
 
 from vmops.vsphere.moref import Moref
 from vmops.vsphere.session import Session
@@ -10,6 +12,38 @@ from vmops.vsphere.session import Session
 SETTLE_S = 30.0
 _LOOK_S = 0.1
 _UNDER_WAY = {"queued", "running"}
+_TOLD = ("info.state", "info.descriptionId", "info.startTime", "info.reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningTask:
+    """A task that has not ended. ``since`` is None while it waits, in this machine's time.
+
+    ``user`` is who began it, "" where the server does not say or did it by itself.
+    """
+
+    description: str
+    since: datetime | None
+    user: str
+
+
+def running_tasks(session: Session, moref: Moref) -> list[RunningTask]:
+    """The tasks that run or wait now on a managed entity, in two reads.
+
+    Raises:
+        ManagedObjectNotFound: the entity is gone.
+    """
+    tasks = session.properties.read_one(moref, "recentTask").get("recentTask") or ()
+    found = session.properties.read(list(tasks), "Task", _TOLD) if tasks else {}
+    return [
+        RunningTask(
+            description=str(each.get("info.descriptionId") or "a task"),
+            since=each["info.startTime"].astimezone() if each.get("info.startTime") else None,
+            user=str(getattr(each.get("info.reason"), "userName", None) or ""),
+        )
+        for each in found.values()
+        if each.get("info.state") in _UNDER_WAY
+    ]
 
 
 def settle(session: Session, moref: Moref, *, within_s: float = SETTLE_S) -> bool:

@@ -82,6 +82,14 @@ class VirtualMachine:
         known = inventory.vm(self.moid) if inventory.is_loaded else None
         return known is not None and known.marked_paused
 
+    def known_to_be_plain(self) -> bool:
+        """Whether the live inventory knows it, and knows of no note or mark; costs no call."""
+        inventory = self._session.inventory
+        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        return known is not None and not (
+            known.marked_paused or known.rescue_note or known.resize_note
+        )
+
     def known_resize(self) -> tuple[str, str]:
         """The note of a resize and the change version that go together; costs no call.
 

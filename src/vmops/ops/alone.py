@@ -1,0 +1,38 @@
+"""What every change of an instance happens within."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from vmops.ops.explained import explained, refuse_unreachable
+from vmops.ops.locks import InstanceLocks
+from vmops.vsphere.operation_id import operation
+from vmops.vsphere.session import Session
+
+
+@contextlib.contextmanager
+def alone(
+    session: Session,
+    locks: InstanceLocks,
+    instance_uuid: str,
+    purpose: str,
+    *,
+    after_same: bool = False,
+) -> Iterator[None]:
+    """Have an instance for one operation, its name on every call to the server.
+
+    With ``after_same`` an operation of the same purpose is waited for.
+
+    Raises:
+        Busy: another operation works on it.
+        InvalidState: its host is not connected, or its files cannot be read.
+        VMOpsError: what the operation raises, in words that name the instance.
+    """
+    with (
+        locks.exclusive(instance_uuid, purpose, after_same=after_same),
+        operation(purpose.replace(" ", "_")),
+        explained(session, instance_uuid),
+    ):
+        refuse_unreachable(session, instance_uuid)
+        yield
