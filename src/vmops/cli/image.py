@@ -11,7 +11,7 @@ from vmops import units
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import complete_images
 from vmops.cli.output import output_options, print_record, print_rows, take_output_options
-from vmops.model.image import AdapterType, DiskType, Image
+from vmops.model.image import DISK_FORMATS, AdapterType, DiskType, Image
 from vmops.progress import TransferProgress
 
 COLUMNS = (
@@ -36,11 +36,18 @@ def image() -> None:
     "--disk-type", type=click.Choice([d.value for d in DiskType]),
     help="Only for a file that is the bytes of a disk: what it shall become.",
 )  # fmt: skip
+@click.option(
+    "--disk-format", type=click.Choice(DISK_FORMATS),
+    help="What the file is, if that cannot be seen; 'raw' for the bytes of a disk to be converted.",
+)  # fmt: skip
 @click.option("--linked-clone/--full-clone", "linked", default=None, help="For its root disks.")
 @click.option("--property", "properties", multiple=True, metavar="KEY=VALUE", help="As in Glance.")
 @pass_context
 def add(context: CommandContext, /, file: Path, name: str | None, **options: Any) -> None:
-    """Inspect a disk image and copy it into the store."""
+    """Inspect an image and copy it into the store: VMDK, ISO, OVA, qcow2 or raw.
+
+    qcow2 and raw images are converted to streamOptimized VMDKs.
+    """
     properties = {
         "vmware_ostype": options["guest_id"],
         "vmware_adaptertype": options["adapter"],
@@ -58,30 +65,31 @@ def add(context: CommandContext, /, file: Path, name: str | None, **options: Any
         wanted[key] = value
     called = name or file.stem
     disk_type = DiskType(options["disk_type"]) if options["disk_type"] else None
-    _add(context, file, called, disk_type, wanted)
+    _add(context, file, called, wanted, disk_type, options["disk_format"])
 
 
 def _add(
     context: CommandContext,
     file: Path,
     name: str,
-    disk_type: DiskType | None,
     properties: dict[str, str],
+    disk_type: DiskType | None = None,
+    disk_format: str | None = None,
 ) -> None:
     added = context.images.add(
         file,
         name,
         disk_type=disk_type,
+        disk_format=disk_format,
         properties=properties,
         observe_bytes=lambda done, total: context.observer(
             TransferProgress(name=name, done_bytes=done, total_bytes=total)
         ),
     )
     context.close()
+    disk = f" a disk of {_disk(added)} in" if added.capacity_bytes else ""
     click.echo(
-        f"{added.name}: {added.properties.disk_type},"
-        f" a disk of {units.human_bytes(added.capacity_bytes or 0)}"
-        f" in a file of {units.human_bytes(added.size_bytes)}",
+        f"{added.name}: {_kind(added)},{disk} a file of {units.human_bytes(added.size_bytes)}",
         err=True,
     )
     click.echo(added.id)
@@ -99,7 +107,7 @@ def build(context: CommandContext, name: str, kind: str) -> None:
     from vmops.cli.guest_image import guest_image  # noqa: PLC0415
 
     with guest_image(context.state_dir, kind) as (file, properties):
-        _add(context, file, name, None, properties)
+        _add(context, file, name, properties)
 
 
 @image.command("list")
@@ -139,13 +147,25 @@ def remove(context: CommandContext, names: tuple[str, ...]) -> None:
         click.echo(f"{name}: removed", err=True)
 
 
+def _kind(one: Image) -> str:
+    """How the image's file is laid out, in one word."""
+    if one.container_format == "ova":
+        return one.container_format
+    return one.properties.disk_type.value if one.disk_format == "vmdk" else one.disk_format
+
+
+def _disk(one: Image) -> str:
+    """The size of its disk, for people; "" where it has none."""
+    return units.human_bytes(one.capacity_bytes) if one.capacity_bytes else ""
+
+
 def image_record(one: Image) -> dict[str, Any]:
     """All that `show` tells of an image."""
     properties = one.properties
     return {
         "name": one.name,
-        "disk_type": properties.disk_type.value,
-        "disk": units.human_bytes(one.capacity_bytes or 0),
+        "disk_type": _kind(one),
+        "disk": _disk(one),
         "file": units.human_bytes(one.size_bytes),
         "guest_id": properties.guest_id,
         "id": one.id,

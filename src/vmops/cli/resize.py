@@ -9,7 +9,7 @@ import click
 
 from vmops.cli.changing import Change, changes
 from vmops.cli.instances import Found, instance_argument, resolve
-from vmops.cli.spawn import GIB, MIB, size
+from vmops.cli.sizes import GIB, MIB, size
 from vmops.cli.waiting import Until
 
 if TYPE_CHECKING:

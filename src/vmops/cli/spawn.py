@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import uuid as uuids
 from typing import TYPE_CHECKING, Any
@@ -12,32 +11,13 @@ import click
 from vmops.cli.changing import Change, changes, instance_record
 from vmops.cli.instances import Found, complete_images, remember_one
 from vmops.cli.leftovers import sweep
+from vmops.cli.sizes import GIB, MIB, size
+from vmops.cli.spawn_guest import block_devices, guest_data, guest_options
 from vmops.cli.waiting import Until, new_instance
 
 if TYPE_CHECKING:
     from vmops.cli.context import CommandContext
     from vmops.model.instance import Vif
-
-_SIZE = re.compile(r"^(\d+)\s*(?:([KMGT])i?B?)?$", re.IGNORECASE)
-MIB = {None: 1, "M": 1, "G": 1024, "T": 1024 * 1024}
-GIB = {None: 1, "G": 1, "T": 1024}
-
-
-def size(unit: dict[str | None, int], default: str, least: int = 0) -> Any:
-    """A callback that reads a size such as 512, 512M or 2G in whole units."""
-
-    def read(_ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-        if value is None:
-            return None
-        found = _SIZE.match(value)
-        suffix = found[2].upper() if found and found[2] else None
-        if found is None or suffix not in unit:
-            raise click.BadParameter(f"{value!r} is not a size; try {default}.", param=param)
-        if (asked := int(found[1]) * unit[suffix]) < least:
-            raise click.BadParameter(f"{value!r} is too little; try {default}.", param=param)
-        return asked
-
-    return read
 
 
 @click.command()
@@ -55,12 +35,13 @@ def size(unit: dict[str | None, int], default: str, least: int = 0) -> Any:
 )
 @click.option(
     "--disk", default="0", callback=size(GIB, "10G"),
-    help="Root disk in GiB; as big as the image's without it.",
+    help="Root disk in GiB; as big as the image's without it. Beside an ISO image: a blank one.",
 )  # fmt: skip
 @click.option(
     "--network", "networks", multiple=True, metavar="PORTGROUP[,mac=MAC][,model=MODEL]",
     help="A NIC on this port group; once for each. 'none' for no NIC.",
 )  # fmt: skip
+@guest_options
 @click.option("--datastore", help="The datastore; otherwise the one with most free space.")
 @click.option("--linked-clone/--full-clone", "linked", default=None, help="The root disk.")
 @click.option(
@@ -84,6 +65,7 @@ def spawn(change: Change, /, name: str, image: str, **options: Any) -> None:
         ),
     )
     context = change.context
+    devices, guest = block_devices(options), guest_data(options)
     chosen = context.images.get(image)
     change.begin_part(name)
     if context.uses_lab and change.is_plan:
@@ -97,9 +79,11 @@ def spawn(change: Change, /, name: str, image: str, **options: Any) -> None:
         instance,
         chosen,
         vifs,
+        devices,
         linked_clone=options["linked"],
         power_on=not options["no_power_on"],
         extra_config=_pairs(options["extra_config"]),
+        **guest,
     )
     if change.is_plan:
         return

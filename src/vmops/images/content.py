@@ -20,7 +20,7 @@ from typing import BinaryIO, Protocol
 from vmops import units
 from vmops.errors import ImageNotAcceptable
 from vmops.images import inspection, ova, qemu_img, vmdk
-from vmops.model.image import DiskType, Image
+from vmops.model.image import DISK_FORMATS, DiskType, Image
 from vmops.progress import Observer, TransferProgress
 
 _QCOW2 = struct.Struct(">4sIQIIQ")
@@ -57,7 +57,7 @@ def complete(store: Opens, image: Image) -> Image:
     if image.disk_format == "qcow2":
         return _streamed(image, image.capacity_bytes or _capacity_of_qcow2(store, image))
     if image.disk_format != "vmdk":
-        known = ", ".join(inspection.DISK_FORMATS)
+        known = ", ".join(DISK_FORMATS)
         raise ImageNotAcceptable(
             f"Image {image.name!r} has disk format {image.disk_format!r}; known are {known}."
         )

@@ -21,7 +21,6 @@ _SECTOR = 512
 
 CONVERTED = frozenset({"qcow2", "raw"})
 """Formats that become streamOptimized on their way to vSphere."""
-DISK_FORMATS = ("vmdk", "iso", *sorted(CONVERTED))
 _BLOCK = 4096
 _TAR_MAGIC_AT = 257
 

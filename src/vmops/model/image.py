@@ -15,6 +15,9 @@ from vmops.errors import ImageNotAcceptable, UnsupportedDevice
 from vmops.model.hardware import Firmware as Firmware  # noqa: PLC0414 - told from here on
 from vmops.model.hardware import ImageHardware
 
+DISK_FORMATS = ("vmdk", "iso", "qcow2", "raw")
+"""Those that a machine's disk or CD-ROM can be made of; the words are Glance's."""
+
 
 class DiskType(StrEnum):
     """How an image's disk is laid out; the values are those of ``vmware_disktype``."""

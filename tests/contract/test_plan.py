@@ -1,0 +1,242 @@
+"""Plans: they change nothing, and are what is then sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.backends import second_view
+from tests.backends.capabilities import Capability
+from tests.builders import WAYS, a_uuid, an_instance
+from tests.contract.engine import Bench
+from tests.contract.migrating import other_host, place
+from tests.contract.needs import needs
+from tests.contract.planning import check, names, plan_of
+from tests.contract.test_power import OFF, ON, SUSPENDED, in_state
+from vmops import Flavor, Instance, Vif, VMwareVMOps
+from vmops.errors import (
+    DuplicateName,
+    InstanceExists,
+    InstanceNotFound,
+    InstanceUnacceptable,
+    InvalidState,
+    ResizeError,
+    VMOpsError,
+)
+
+BIG = Flavor(vcpus=2, memory_mib=32, root_gib=2)
+MAC = "00:50:56:3c:00:01"
+
+whole = needs(Capability.COUNTED_CALLS, Capability.LINKED_CLONES, Capability.DISK_GROWTH)
+counted = needs(Capability.COUNTED_CALLS)
+
+
+@whole
+@pytest.mark.parametrize("linked", [True, False], ids=["linked", "full"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_spawn_and_its_end(bench: Bench, way: str, linked: bool) -> None:
+    first, second = an_instance(root_gib=1), an_instance(root_gib=1)
+
+    def spawn(ops: VMwareVMOps, instance: Instance) -> None:
+        ops.spawn(None, instance, way, (), linked_clone=linked)
+
+    plan = check(bench, lambda ops: spawn(ops, first))
+    again = check(bench, lambda ops: spawn(ops, second))
+    assert len(names(again)) < len(names(plan)), "the image is in the cache by then"
+    check(bench, lambda ops: ops.destroy(first, None))
+    check(bench, lambda ops: ops.destroy(second, None))
+
+
+@counted
+def test_a_spawn_is_planned_step_by_step(bench: Bench) -> None:
+    instance = an_instance()
+    plan = plan_of(bench, lambda ops: ops.spawn(None, instance, "sparse", ()))
+    (part,) = plan.parts
+    bench.spawn("sparse", instance=instance)
+    assert [step.title for step in part.steps] == [title for _, title in bench.steps()]
+    assert [s.number for s in part.steps if "." not in s.number] == ["1", "2", "3", "4", "5"]
+    assert "3.1" in [step.number for step in part.steps]
+    (created,) = [call for call in plan.calls() if call.method == "CreateVM_Task"]
+    assert created.arguments["config"]["instanceUuid"] == instance.uuid
+    (sent,) = [call for call in plan.calls() if call.method == "PUT"]
+    assert sent.arguments["bytes"] == bench.images.store.get("sparse").size_bytes
+    assert [call.target for call in plan.calls()][-1] == "VirtualMachine:planned-vm-1"
+
+
+@counted
+@pytest.mark.parametrize("state", [OFF, ON, SUSPENDED])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "power_on",
+        "power_off",
+        "reboot",
+        "hard",
+        "suspend",
+        "resume",
+        "pause",
+        "unpause",
+        "destroy",
+    ],
+)
+@needs(Capability.POWER_FAULTS)
+def test_a_verb_in_each_state(bench: Bench, verb: str, state: str) -> None:
+    """Also what is refused: the plan has the error of the run."""
+    instance = in_state(bench, state)
+
+    def do(ops: VMwareVMOps) -> None:
+        match verb:
+            case "power_on":
+                ops.power_on(None, instance)
+            case "hard":
+                ops.reboot(instance, None, "HARD")
+            case "destroy":
+                ops.destroy(instance, None)
+            case _:
+                getattr(ops, verb)(instance)
+
+    before = bench.world()
+    try:
+        plan_of(bench, do)
+    except VMOpsError as refusal:
+        assert bench.world() == before
+        with pytest.raises(type(refusal)) as real:
+            do(bench.ops)
+        # A session that has seen the inventory knows the name, too.
+        assert str(real.value).partition(" is ")[2] == str(refusal).partition(" is ")[2]
+    else:
+        check(bench, do)
+
+
+@counted
+def test_a_pause_and_its_end(bench: Bench) -> None:
+    instance = bench.spawn()
+    check(bench, lambda ops: ops.pause(instance))
+    check(bench, lambda ops: ops.unpause(instance))
+
+
+@whole
+def test_a_rescue_and_its_end(bench: Bench) -> None:
+    instance = bench.spawn("flat")
+    check(bench, lambda ops: ops.rescue(None, instance, None, "sparse"))
+    with pytest.raises(InvalidState):
+        plan_of(bench, lambda ops: ops.rescue(None, instance, None, "sparse"))
+    check(bench, lambda ops: ops.unrescue(instance))
+    check(bench, lambda ops: ops.rescue(None, instance, None, "sparse"))
+    check(bench, lambda ops: ops.destroy(instance, None))
+
+
+def resize(ops: VMwareVMOps, instance: Instance, flavor: Flavor, dest: str | None = None) -> None:
+    ops.migrate_disk_and_power_off(None, instance, dest, flavor)
+    ops.finish_migration(None, None, instance, None, None, None, resize_instance=True)
+
+
+@whole
+def test_a_resize_and_its_ends(bench: Bench) -> None:
+    instance = bench.spawn("flat", instance=an_instance(root_gib=1))
+    check(bench, lambda ops: resize(ops, instance, BIG))
+    check(bench, lambda ops: ops.finish_revert_migration(instance, None))
+    check(bench, lambda ops: resize(ops, instance, BIG))
+    check(bench, lambda ops: ops.confirm_migration(None, instance, None))
+    check(bench, lambda ops: ops.confirm_migration(None, instance, None))
+    with pytest.raises(ResizeError):
+        plan_of(bench, lambda ops: resize(ops, instance, replace(BIG, root_gib=1)))
+
+
+@whole
+@needs(Capability.VCENTER, Capability.TWO_DATASTORES, Capability.SHARED_DATASTORES)
+def test_a_resize_on_another_datastore(bench: Bench) -> None:
+    instance = bench.spawn("flat", instance=an_instance(root_gib=1))
+    names_there = second_view.every(bench.content, _datastore(), "name").values()
+    other = next(v["name"] for v in names_there if v["name"] != bench.backend.datastore)
+    plan = check(bench, lambda ops: resize(ops, instance, BIG, other))
+    assert any(other in note for note in plan.parts[0].notes)
+    check(bench, lambda ops: ops.finish_revert_migration(instance, None))
+
+
+@whole
+@needs(Capability.VCENTER, Capability.TWO_DATASTORES, Capability.CONTROL)
+@pytest.mark.parametrize("block", [False, True], ids=["alone", "with-disks"])
+def test_a_live_migration(bench: Bench, block: bool) -> None:
+    instance = bench.spawn("flat", instance=an_instance(root_gib=1))
+    told: list[str] = []
+    dest = other_host(bench, instance)
+    where = place(bench, instance)
+
+    def migrate(ops: VMwareVMOps) -> None:
+        ops.live_migration(
+            None, instance, dest, lambda *_: told.append("post"), lambda *_: None, block
+        )
+
+    check(bench, migrate)
+    assert told == ["post", "post"]
+    assert place(bench, instance) != where
+
+
+@whole
+def test_a_snapshot(bench: Bench) -> None:
+    instance = bench.spawn("flat")
+
+    def snapshot(ops: VMwareVMOps) -> None:
+        made = ops.snapshot(None, instance, f"image-{instance.uuid}", lambda **_: None)
+        assert made.image.name == f"image-{instance.uuid}"
+
+    plan = check(bench, snapshot)
+    (stored,) = [call for call in plan.calls() if call.method == "store"]
+    assert stored.arguments["disk_type"] == "streamOptimized"
+    bench.images.store.remove(f"image-{instance.uuid}")
+
+
+@counted
+def test_an_interface_comes_and_goes(bench: Bench) -> None:
+    instance = bench.spawn(power_on=False)
+    vif = Vif(network=bench.backend.network, mac_address=MAC)
+    check(bench, lambda ops: ops.attach_interface(None, instance, None, vif))
+    check(bench, lambda ops: ops.detach_interface(None, instance, vif))
+
+
+@counted
+@needs(Capability.UNIQUE_NAMES)
+def test_what_cannot_be_has_its_own_error(bench: Bench) -> None:
+    there = bench.spawn(power_on=False)
+    before = bench.world()
+    twin = an_instance(name=there.name)
+    with pytest.raises(InstanceExists):
+        plan_of(bench, lambda ops: ops.spawn(None, there, "flat", ()))
+    with pytest.raises(DuplicateName, match=there.name):
+        plan_of(bench, lambda ops: ops.spawn(None, twin, "flat", ()))
+    with pytest.raises(InstanceNotFound):
+        plan_of(bench, lambda ops: ops.suspend(a_uuid()))
+    big = an_instance(root_gib=1)
+    name = bench.images.named("flat")
+    huge = replace(bench.images.store.get(name), capacity_bytes=3 * 1024**3)
+    with pytest.raises(InstanceUnacceptable):
+        plan_of(bench, lambda ops: ops.spawn(None, big, huge, ()))
+    assert bench.world() == before
+
+
+@counted
+def test_several_operations_are_planned_one_upon_the_other(bench: Bench) -> None:
+    instance = an_instance()
+
+    def life(ops: VMwareVMOps) -> None:
+        ops.spawn(None, instance, "flat", ())
+        ops.suspend(instance)
+        ops.resume(instance)
+        ops.power_off(instance)
+        ops.destroy(instance, None)
+
+    plan = check(bench, life)
+    assert names(plan)[-4:] == [
+        "PowerOnVM_Task",
+        "PowerOffVM_Task",
+        "DELETE /folder",
+        "Destroy_Task",
+    ]
+
+
+def _datastore() -> type:
+    from pyVmomi import vim  # noqa: PLC0415
+
+    return vim.Datastore
