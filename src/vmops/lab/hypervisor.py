@@ -86,6 +86,21 @@ class SerialPort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Concentrator:
+    """What a virtual serial port concentrator is told of a machine.
+
+    It is asked to stand in for ``service_uri``, at which the machine would listen as a server or
+    which it would connect to.
+    """
+
+    service_uri: str
+    direction: Literal["server", "client"]
+    vm_name: str
+    vc_uuid: str
+    bios_uuid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSerialPort:
     """A serial port on a TCP connection.
 
@@ -100,6 +115,8 @@ class NetworkSerialPort:
     host: str = "127.0.0.1"
     """Whom a client connects to; of a server it is not looked at."""
     telnet: bool = True
+    concentrator: Concentrator | None = None
+    """Of a client whose peer is a concentrator: what that is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
 
 from vmops import units
 from vmops.errors import Conflict, FileNotFound, NotSupported
@@ -23,17 +26,43 @@ def screenshot(session: Session, instance_uuid: str) -> bytes:
     return with_vm(session, instance_uuid, lambda vm: vm.screen())
 
 
-def serial_log(session: Session, instance_uuid: str, max_bytes: int = MAX_LOG_BYTES) -> bytes:
+def serial_log(
+    session: Session,
+    instance_uuid: str,
+    max_bytes: int = MAX_LOG_BYTES,
+    *,
+    log_dir: Path | None = None,
+) -> bytes:
     """The tail of what the guest wrote to its serial port, at most ``max_bytes``.
+
+    Of an instance whose port does not write to a file it is what a concentrator has written to
+    ``log_dir``, nothing if it has heard nothing.
 
     Raises:
         InstanceNotFound: there is no such instance.
-        NotSupported: it has no serial port that writes to a file.
+        NotSupported: it has no serial port that writes to a file, and there is no ``log_dir``.
     """
-    log = serial_log_path(session, instance_uuid)
+    try:
+        log = serial_log_path(session, instance_uuid)
+    except NotSupported:
+        if log_dir is None:
+            raise
+        return _concentrated(log_dir, instance_uuid, max_bytes)
     try:
         return session.datastore_files.tail(log, max_bytes)
     except FileNotFound:
+        return b""
+
+
+def _concentrated(log_dir: Path, instance_uuid: str, max_bytes: int) -> bytes:
+    # The name as Nova's driver and its concentrator have it.
+    log = log_dir / UUID(instance_uuid).hex
+    try:
+        with log.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - max_bytes))
+            return stream.read(max_bytes)
+    except FileNotFoundError:
         return b""
 
 

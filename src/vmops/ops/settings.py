@@ -48,5 +48,11 @@ class EngineSettings:
     """A server task that takes longer is cancelled."""
     serial_log: bool = True
     """New instances write their serial port to ``serial.log`` in their folder."""
+    serial_port_service_uri: str = ""
+    """The address new instances serve their serial port at, instead of the log; "": none."""
+    serial_port_proxy_uri: str = ""
+    """The concentrator that stands in for that address, "telnet://host:13370"; "": none."""
+    serial_log_dir: Path | None = None
+    """Where a concentrator on this machine writes its logs, each named by an instance's UUID."""
     extra_config: dict[str, str] = field(default_factory=dict)
     """Keys that every new instance gets in its extraConfig."""

@@ -123,6 +123,8 @@ def _new_machine(
             extra_config.OPERATION: in_flight.mark("spawn"),
         },
         serial_log=folder.joined(SERIAL_LOG) if engine.settings.serial_log else None,
+        serial_service_uri=engine.settings.serial_port_service_uri,
+        serial_proxy_uri=engine.settings.serial_port_proxy_uri,
     )
 
 

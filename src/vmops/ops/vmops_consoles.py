@@ -31,9 +31,9 @@ class ConsoleMethods(EngineBase):
 
     def get_console_output(self, instance: Shape) -> bytes:
         """The tail of the instance's serial log; see `vmops.ops.console.serial_log`."""
-        uuid = border.instance_uuid(instance)
+        uuid, log_dir = border.instance_uuid(instance), self._settings.serial_log_dir
         with operation("get_console_output"), explained(self._session, uuid):
-            return console.serial_log(self._session, uuid)
+            return console.serial_log(self._session, uuid, log_dir=log_dir)
 
     def get_console_screenshot(self, instance: Shape) -> bytes:
         """The instance's screen now, as PNG; see `vmops.ops.console.screenshot`."""

@@ -42,7 +42,9 @@ class NewMachine:
     """All that a new VM's spec is made of.
 
     ``size`` None is the flavor's; ``managed_by`` is the key of the extension that is to manage it,
-    ``storage_policy`` the id of the policy of its files.
+    ``storage_policy`` the id of the policy of its files. With ``serial_service_uri`` its serial
+    port is served there, by the concentrator ``serial_proxy_uri`` if that is given, and there is
+    no ``serial_log``.
     """
 
     instance: Instance
@@ -56,6 +58,8 @@ class NewMachine:
     nics: tuple[NewNic, ...] = ()
     extra_config: dict[str, str] = field(default_factory=dict)
     serial_log: DatastorePath | None = None
+    serial_service_uri: str = ""
+    serial_proxy_uri: str = ""
 
 
 Configurator = Callable[[NewMachine, Any], None]
@@ -120,12 +124,22 @@ def _nics(machine: NewMachine, spec: Any) -> None:
 
 
 def _serial_port(machine: NewMachine, spec: Any) -> None:
-    if machine.serial_log is None:
+    backing: Any
+    if machine.serial_service_uri:
+        backing = vim.vm.device.VirtualSerialPort.URIBackingInfo(
+            serviceURI=machine.serial_service_uri,
+            direction="server",
+            proxyURI=machine.serial_proxy_uri or None,
+        )
+    elif machine.serial_log is not None:
+        log = str(machine.serial_log)
+        backing = vim.vm.device.VirtualSerialPort.FileBackingInfo(fileName=log)
+    else:
         return
     port = vim.vm.device.VirtualSerialPort(
         key=-200,
         yieldOnPoll=True,
-        backing=vim.vm.device.VirtualSerialPort.FileBackingInfo(fileName=str(machine.serial_log)),
+        backing=backing,
         connectable=vim.vm.device.VirtualDevice.ConnectInfo(
             startConnected=True, allowGuestControl=False, connected=True
         ),

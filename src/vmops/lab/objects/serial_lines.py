@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor import NetworkSerialPort
+from vmops.lab.hypervisor import Concentrator, NetworkSerialPort
 
 _SERIAL: Any = vim.vm.device.VirtualSerialPort
 UriBacking: Any = _SERIAL.URIBackingInfo
@@ -30,10 +30,10 @@ def line_of(backing: Any) -> Line:
     Raises:
         ValueError: the lab cannot serve it; the text says why.
     """
-    if backing.proxyURI:
-        raise ValueError("the lab has no virtual serial port concentrator to talk to.")
     if backing.direction not in ("server", "client"):
         raise ValueError("the direction is server or client.")
+    if backing.proxyURI:
+        return _proxy(backing)
     found = _URI.fullmatch(backing.serviceURI or "")
     if found is None or not 0 < int(found["port"]) < 65536:
         raise ValueError("the address is telnet://host:port or tcp://host:port.")
@@ -45,15 +45,37 @@ def line_of(backing: Any) -> Line:
     return Line(host or "127.0.0.1", int(found["port"]), found["scheme"] == "telnet")
 
 
-def network_port(port: Any) -> NetworkSerialPort:
-    """Build what the hypervisor needs of a port with such a backing."""
-    line = line_of(port.backing)
+def _proxy(backing: Any) -> Line:
+    """Read the address of a concentrator; what it is asked to stand in for may be any text."""
+    found = _URI.fullmatch(backing.proxyURI)
+    is_telnet = found is not None and found["scheme"] == "telnet"
+    if found is None or not is_telnet or not found["host"] or not 0 < int(found["port"]) < 65536:
+        raise ValueError("the address of a concentrator is telnet://host:port.")
+    if not backing.serviceURI:
+        raise ValueError("a concentrator is asked to serve an address, and none is given.")
+    return Line(found["host"], int(found["port"]), telnet=True)
+
+
+def network_port(port: Any, config: Any) -> NetworkSerialPort:
+    """Build what the hypervisor needs of a port, with such a backing, of a machine."""
+    backing = port.backing
+    line = line_of(backing)
+    told = None
+    if backing.proxyURI:
+        told = Concentrator(
+            service_uri=backing.serviceURI,
+            direction=backing.direction,
+            vm_name=config.name,
+            vc_uuid=config.instanceUuid,
+            bios_uuid=config.uuid,
+        )
     return NetworkSerialPort(
         key=port.key,
-        direction=port.backing.direction,
+        direction="client" if told is not None else backing.direction,
         port=line.port,
         host=line.host,
         telnet=line.telnet,
+        concentrator=told,
     )
 
 
@@ -67,11 +89,13 @@ def written_line(backing: Any) -> Iterator[tuple[str, str]]:
     yield "fileType", "network"
     yield "fileName", str(backing.serviceURI)
     yield "network.endPoint", str(backing.direction)
+    if backing.proxyURI:
+        yield "vspc", str(backing.proxyURI)
 
 
-def read_line(uri: str, end_point: str | None) -> Any:
+def read_line(uri: str, end_point: str | None, proxy: str | None = None) -> Any:
     """Build the backing of a .vmx file's entries; None if they make no sense."""
-    backing = UriBacking(serviceURI=uri, direction=end_point or "server")
+    backing = UriBacking(serviceURI=uri, direction=end_point or "server", proxyURI=proxy)
     try:
         line_of(backing)
     except ValueError:

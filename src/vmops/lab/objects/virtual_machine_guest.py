@@ -83,7 +83,7 @@ def machine_of(
         nics=tuple(nics),
         cdroms=tuple(_cdrom(each, store) for each in _of(hardware.device, _device.VirtualCdrom)),
         serial_ports=tuple(
-            network_port(port)
+            network_port(port, config)
             if is_network(port)
             else SerialPort(key=port.key, file=_host_file(store, port.backing.fileName))
             for port in _of(hardware.device, _device.VirtualSerialPort)

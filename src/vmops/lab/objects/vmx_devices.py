@@ -169,7 +169,7 @@ def devices_of(entries: Entries, folder: DatastorePath) -> list[Any]:
         if goes_to == "file":
             backing = _SERIAL.FileBackingInfo(fileName=str(path_of(name, folder)))
         elif goes_to == "network":
-            backing = read_line(name, own.take("network.endPoint"))
+            backing = read_line(name, own.take("network.endPoint"), own.take("vspc"))
         if backing is not None:
             devices.append(_read_serial_port(own, number, backing))
     number_cards(devices)

@@ -12,11 +12,13 @@ import dataclasses
 import json
 import logging
 import socket
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from vmops.lab.hypervisor import HypervisorError, NetworkSerialPort
+from vmops.lab.hypervisor import Concentrator, HypervisorError, NetworkSerialPort
 from vmops.lab.qemu import sockets
+from vmops.lab.qemu.concentrator import Extension
 from vmops.lab.qemu.telnet import Telnet
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ _CHUNK_BYTES = 16 * 1024
 _MOST_WAITING_BYTES = 256 * 1024
 _SENT_AHEAD_BYTES = 64 * 1024
 _RETRY_S = 1.0
+_DECLINED_S = 30.0
 
 
 def line_file(directory: Path, key: int) -> Path:
@@ -42,12 +45,18 @@ def record_ports(directory: Path, ports: Sequence[NetworkSerialPort]) -> None:
 def recorded_ports(directory: Path) -> list[NetworkSerialPort]:
     """Return the ports noted in a guest's directory. Blocks."""
     try:
-        return [NetworkSerialPort(**each) for each in json.loads((directory / _RECORD).read_text())]
+        return [_port(each) for each in json.loads((directory / _RECORD).read_text())]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError) as error:
         log.warning("the serial ports in %s are not known: %s", directory, error)
         return []
+
+
+def _port(fields: Mapping[str, Any]) -> NetworkSerialPort:
+    told = fields.get("concentrator")
+    concentrator = None if told is None else Concentrator(**told)
+    return NetworkSerialPort(**{**fields, "concentrator": concentrator})
 
 
 class SerialRelay:
@@ -58,6 +67,7 @@ class SerialRelay:
         self._lines: list[asyncio.StreamWriter] = []
         self._peer: asyncio.StreamWriter | None = None
         self._telnet: Telnet | None = None
+        self._extension: Extension | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -123,6 +133,8 @@ class SerialRelay:
 
     def _show(self, data: bytes) -> None:
         peer = self._peer
+        if self._extension is not None and not self._extension.is_open:
+            return
         if peer is None or peer.transport.get_write_buffer_size() > _MOST_WAITING_BYTES:
             return
         peer.write(self._telnet.encode(data) if self._telnet is not None else data)
@@ -140,6 +152,9 @@ class SerialRelay:
                 reader, writer = await asyncio.open_connection(self.port.host, self.port.port)
                 self._meet(writer)
                 await self._serve(reader, writer)
+            if self._extension is not None and self._extension.is_refused:
+                log.warning("serial port %d: the concentrator declines", self.port.key)
+                await asyncio.sleep(_DECLINED_S)
             await asyncio.sleep(_RETRY_S)
 
     def _meet(self, writer: asyncio.StreamWriter) -> None:
@@ -148,13 +163,18 @@ class SerialRelay:
         connection: socket.socket = writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SENT_AHEAD_BYTES)
         if self.port.telnet:
-            self._telnet = Telnet(is_server=self.port.direction == "server")
+            told = self.port.concentrator
+            self._extension = None if told is None else Extension(told)
+            is_server = self.port.direction == "server"
+            self._telnet = Telnet(is_server=is_server, extension=self._extension)
             writer.write(self._telnet.greeting())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(_CHUNK_BYTES):
                 await self._type(data, writer)
+                if self._extension is not None and self._extension.is_refused:
+                    return
         except OSError as error:
             log.debug("serial port %d: %s", self.port.key, error)
         finally:
