@@ -56,7 +56,7 @@ def test_another_process_confirms(bench: Bench, other: VMwareVMOps, moment: str)
     check_confirmed(bench, instance)
 
 
-@pytest.mark.parametrize("moment", ["Forget the resize", "Delete the old root disk"])
+@pytest.mark.parametrize("moment", ["Forget the resize", "Delete the old disks"])
 def test_another_process_confirms_again(bench: Bench, other: VMwareVMOps, moment: str) -> None:
     instance = bench.spawn()
     kill(bench, instance, moment, then="confirm")
@@ -64,7 +64,7 @@ def test_another_process_confirms_again(bench: Bench, other: VMwareVMOps, moment
     check_confirmed(bench, instance)
 
 
-@pytest.mark.parametrize("moment", ["Take the old size and disk", "Forget the resize"])
+@pytest.mark.parametrize("moment", ["Take the old size and disks", "Forget the resize"])
 def test_another_process_reverts_again(bench: Bench, other: VMwareVMOps, moment: str) -> None:
     instance = bench.spawn()
     before = changing.facts(bench, instance)

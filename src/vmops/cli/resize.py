@@ -84,11 +84,15 @@ def _resize(change: Change, found: Found, options: dict[str, Any]) -> None:
 def _flavor(context: CommandContext, found: Found, options: dict[str, Any]) -> Flavor:
     """The size asked for, what is not asked for as it is."""
     from vmops.model.instance import Flavor  # noqa: PLC0415
+    from vmops.ops.extra_disks import present_sizes  # noqa: PLC0415
     from vmops.ops.inventory import get_record  # noqa: PLC0415
 
     now = get_record(context.session, found.uuid)
+    extras = present_sizes(context.session, found.uuid)
     return Flavor(
         vcpus=options["cpus"] or now.cpus,
         memory_mib=options["memory"] or now.memory_mib,
         root_gib=options["disk"] or 0,
+        ephemeral_gib=sum(extras.ephemerals_gib),
+        swap_mib=extras.swap_mib,
     )

@@ -101,10 +101,10 @@ def _noted(files: VmFiles) -> Iterator[str]:
     for disk in files.disks:
         if not files.is_volume(disk):
             yield from disk.parents
-    yield files.extra_config.get(extra_config.REPLACED_DISK, "")
+    yield from resize_note.replaced_disks(files.extra_config)
     if (rescue := rescue_note.find_note(files.extra_config)) is not None:
         yield rescue.disk
     if (resize := resize_note.find_note(files.extra_config)) is not None:
-        yield resize.original
+        yield from (*resize.kept_disks, *resize.new_disks)
         for disk in files.disks:
             yield str(resize_note.counterpart(DatastorePath.parse(disk.file_name)))

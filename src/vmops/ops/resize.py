@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from vmops import units
-from vmops.errors import InvalidState, NotResized, ResizeError
+from vmops.errors import InvalidState, ResizeError
+from vmops.model.block_devices import BlockDevices
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.instance import Flavor
 from vmops.model.power import PowerState
@@ -21,20 +22,29 @@ from vmops.model.size import Size
 from vmops.ops import power_steps
 from vmops.ops.destination import Destination, find_destination
 from vmops.ops.engine import Engine
+from vmops.ops.extra_disks import sizes_of, wanted_sizes
 from vmops.ops.own_disks import own_folder, root_disk
 from vmops.ops.power import AT_ONCE, Patience
-from vmops.ops.resize_note import Phase, ResizeNote, counterpart, find_note
+from vmops.ops.resize_note import (
+    ExtraSizes,
+    Phase,
+    ResizeNote,
+    counterpart,
+    find_note,
+    note_replaced,
+    replaced_disks,
+)
 from vmops.ops.resize_revert import put_back
 from vmops.ops.settled import refuse_rescued, refuse_resized, refuse_suspended
 from vmops.ops.states import called
 from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs import resize as specs
+from vmops.specs.annotation import flavor_facts, told_flavor, with_flavor
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.lookup import with_vm
-from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 from vmops.vsphere.vm_files import VmDisk
 from vmops.vsphere.vm_machine import Machine, read_machine
@@ -42,8 +52,8 @@ from vmops.vsphere.vm_machine import Machine, read_machine
 Tell: TypeAlias = Callable[[int], None]
 """Takes the progress of the whole resize in percent."""
 
-# The last percents are those of `finish_migration`.
-_NOTED, _OFF, _MOVED, _COPIED, _CHANGED, _DONE = 10, 25, 45, 70, 80, 100
+# The last percents are those of `vmops.ops.resize_finish`.
+_NOTED, _OFF, _MOVED, _COPIED, _CHANGED = 10, 25, 45, 70, 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +94,10 @@ def migrate_disk_and_power_off(
     6. Change the size, and exchange the root disk
 
     The guest is asked to shut down in step 3 if there is time for it. Step 4 is that of another
-    place, step 5 that of a bigger root disk; its old one stays beside it. If anything fails the VM
-    is as before, and runs if it ran. Called again after a crash it goes on; called again when it is
-    done it does nothing.
+    place, step 5 that of a bigger root disk; its old one stays beside it. Ephemeral and swap disks
+    of another size come with `vmops.ops.resize_finish`; 0 in the flavor means none. If anything
+    fails the VM is as before, and runs if it ran. Called again after a crash it goes on; called
+    again when it is done it does nothing.
 
     Raises:
         InstanceNotFound: there is no such instance.
@@ -94,8 +105,8 @@ def migrate_disk_and_power_off(
         InstanceUnacceptable: the flavor cannot be built.
         HostNotFound: ``dest`` is no host, no datastore and no cluster.
         MigrationPreCheckFailed: it cannot take the instance; the message says why.
-        InvalidState: it is rescued, paused, in the middle of another resize, or its disk has
-            snapshots and would have to grow.
+        InvalidState: it is rescued, paused, in the middle of another resize, or it has snapshots
+            and its disk would have to grow, or its ephemeral or swap disks to be exchanged.
         InvalidPowerState: it is suspended.
         NoDiskSpace: the datastore has no room for the copy; all is as before.
     """
@@ -118,40 +129,10 @@ def migrate_disk_and_power_off(
             if plan.root is not None:
                 run(copy_root_disk(engine, plan, observe))
                 tell(_COPIED)
-            run(change_size(vm, plan, observe))
+            run(change_size(vm, plan, request.flavor, observe))
             tell(_CHANGED)
 
     with_vm(engine.session, request.instance_uuid, do)
-
-
-def finish_migration(
-    session: Session, instance_uuid: str, observe: Observer, tell: Tell, *, power_on: bool
-) -> None:
-    """Start an instance that `migrate_disk_and_power_off` has changed; one that is on stays on.
-
-    Raises:
-        InstanceNotFound: there is no such instance.
-        NotResized: no resize is under way.
-        InvalidState: it was interrupted before it had changed the size, or is being reverted.
-    """
-
-    def do(vm: VirtualMachine) -> None:
-        text, _ = vm.known_resize()
-        # What the live inventory knows may be a moment older than the last change.
-        if not text or ResizeNote.load(text).phase is not Phase.RESIZED:
-            text = vm.extra_config(extra_config.RESIZE)
-        if not text:
-            raise NotResized(
-                f"{called(vm, instance_uuid)} is not being resized: there is nothing to finish."
-            )
-        if ResizeNote.load(text).phase is not Phase.RESIZED:
-            refuse_resized(called(vm, instance_uuid), {extra_config.RESIZE: text})
-        if power_on:
-            with Operation("finish resize", observe) as run:
-                run(power_steps.power_on(vm, observe))
-        tell(_DONE)
-
-    with_vm(session, instance_uuid, do)
 
 
 def plan_resize(machine: Machine, request: ResizeRequest, name: str) -> _Plan:
@@ -167,6 +148,9 @@ def plan_resize(machine: Machine, request: ResizeRequest, name: str) -> _Plan:
     if before is not None and before.phase is Phase.RESIZED:
         return _already_resized(machine, before, request, name)
     root = _growing_root(machine, request, name)
+    extras = sizes_of(files)
+    if wanted_sizes(BlockDevices(), _extras(request.flavor), extras) != extras:
+        refuse_snapshots(machine, name)
     note = ResizeNote(
         phase=Phase.PREPARING,
         old=machine.size,
@@ -178,6 +162,8 @@ def plan_resize(machine: Machine, request: ResizeRequest, name: str) -> _Plan:
         host=machine.host,
         pool=machine.pool,
         datastore=DatastorePath.parse(files.vmx).datastore,
+        wanted=_extras(request.flavor),
+        extras=extras,
     )
     if before is None:
         return _Plan(machine=machine, note=note, is_new=True, root=root)
@@ -196,6 +182,7 @@ def _already_resized(
         new=_new_size(before.old, request.flavor),
         root_bytes=units.gib_to_bytes(request.flavor.root_gib) if before.original else 0,
         dest=request.dest,
+        wanted=_extras(request.flavor),
     )
     is_off = files.power_state is PowerState.POWERED_OFF
     if not is_off or not before.asks_for_the_same_as(wanted):
@@ -210,6 +197,17 @@ def _new_size(old: Size, flavor: Flavor) -> Size:
         return size
     fits = old.cores_per_socket and size.vcpus % old.cores_per_socket == 0
     return replace(size, cores_per_socket=old.cores_per_socket if fits else 1)
+
+
+def _extras(flavor: Flavor) -> ExtraSizes:
+    ephemerals = (flavor.ephemeral_gib,) if flavor.ephemeral_gib else ()
+    return ExtraSizes(ephemerals_gib=ephemerals, swap_mib=flavor.swap_mib)
+
+
+def _facts(flavor: Flavor) -> dict[str, str]:
+    """What the VM's notes are to say; a root disk that no size is asked for stays as told."""
+    facts = flavor_facts(flavor)
+    return facts if flavor.root_gib else {k: v for k, v in facts.items() if k != "flavor:root_gb"}
 
 
 def _growing_root(machine: Machine, request: ResizeRequest, name: str) -> VmDisk | None:
@@ -233,9 +231,18 @@ def _growing_root(machine: Machine, request: ResizeRequest, name: str) -> VmDisk
             f"{name} has a root disk of {units.human_bytes(root.capacity_bytes)}, which cannot"
             f" shrink to {request.flavor.root_gib} GiB. It was not touched."
         )
-    if machine.has_snapshots:
-        raise InvalidState(f"{name} has snapshots: its disk cannot grow. Delete them first.")
+    refuse_snapshots(machine, name)
     return root
+
+
+def refuse_snapshots(machine: Machine, name: str) -> None:
+    """Let only machines through whose disks can be exchanged.
+
+    Raises:
+        InvalidState: it has snapshots, which hold its disks.
+    """
+    if machine.has_snapshots:
+        raise InvalidState(f"{name} has snapshots: its disks cannot change. Delete them first.")
 
 
 @step("Look at the VM")
@@ -287,8 +294,8 @@ def copy_root_disk(engine: Engine, plan: _Plan, observe: Observer) -> Reversible
     assert plan.root is not None  # noqa: S101 - tells the type checker
     assert plan.grown is not None  # noqa: S101
     disks, hardware = engine.session.virtual_disk_manager, plan.machine.hardware
-    replaced = hardware.files.extra_config.get(extra_config.REPLACED_DISK)
-    was_interrupted = not plan.is_new or replaced == str(plan.grown)
+    replaced = replaced_disks(hardware.files.extra_config)
+    was_interrupted = not plan.is_new or str(plan.grown) in replaced
     if was_interrupted and engine.session.datastore_files.exists(plan.grown):
         disks.delete(plan.grown, missing_ok=True)
     adapter = hardware.controller(plan.root.controller_key).adapter
@@ -309,9 +316,13 @@ def copy_root_disk(engine: Engine, plan: _Plan, observe: Observer) -> Reversible
 
 
 @step("Change the size, and exchange the root disk")
-def change_size(vm: VirtualMachine, plan: _Plan, observe: Observer) -> Reversible[None]:
+def change_size(
+    vm: VirtualMachine, plan: _Plan, flavor: Flavor, observe: Observer
+) -> Reversible[None]:
     """One call: whoever looks finds either the old size, disk and note, or the new ones."""
-    note, exchange = plan.note.at(Phase.RESIZED), None
+    notes = plan.machine.annotation
+    note = replace(plan.note, phase=Phase.RESIZED, old_facts=told_flavor(notes))
+    disks: list[specs.DiskExchange] = []
     if plan.root is not None and plan.grown is not None:
         note = replace(
             note,
@@ -328,6 +339,12 @@ def change_size(vm: VirtualMachine, plan: _Plan, observe: Observer) -> Reversibl
             controller_key=plan.root.controller_key,
             unit_number=plan.root.unit_number,
         )
-    changed = {extra_config.RESIZE: note.dump(), extra_config.REPLACED_DISK: ""}
-    vm.reconfigure(specs.change(note.new, exchange, changed), observe=observe)
+        disks.append(exchange)
+    change = specs.Change(
+        settings={extra_config.RESIZE: note.dump(), **note_replaced(())},
+        size=note.new,
+        disks=disks,
+        annotation=with_flavor(notes, _facts(flavor)) if note.old_facts else None,
+    )
+    vm.reconfigure(change.spec(), observe=observe)
     yield

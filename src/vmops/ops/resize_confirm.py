@@ -1,12 +1,19 @@
-"""Confirming a resize: the old root disk is not needed any more."""
+"""Confirming a resize: the old disks are not needed any more."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from vmops.errors import Busy, InstanceNotFound
 from vmops.model.datastore_path import DatastorePath
-from vmops.ops.resize_note import Phase, ResizeNote, find_note
+from vmops.ops.resize_note import (
+    Phase,
+    ResizeNote,
+    find_note,
+    note_replaced,
+    replaced_disks,
+)
 from vmops.ops.settled import refuse_resized
 from vmops.ops.states import called
 from vmops.progress import Observer
@@ -22,10 +29,10 @@ log = logging.getLogger(__name__)
 
 
 def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -> None:
-    """Keep an instance's new size, and delete the disk of the old one.
+    """Keep an instance's new size, and delete the disks of the old one.
 
     1. Forget the resize
-    2. Delete the old root disk
+    2. Delete the old disks
 
     An instance that is not being resized, or that is not there, is left alone: it was confirmed
     before. What a confirm was interrupted before deleting is deleted then.
@@ -49,7 +56,7 @@ def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -
                 log.debug("%s has changed meanwhile: looking again", vm.moid)
                 _confirm_as_found(session, vm, instance_uuid, observe, run)
             else:
-                run(delete_old_disk(session, note.original))
+                run(delete_old_disks(session, note.kept_disks))
 
     try:
         with_vm(session, instance_uuid, do)
@@ -65,35 +72,34 @@ def _confirm_as_found(
     note = find_note(found)
     if note is None:
         attached = {disk.file_name for disk in machine.hardware.files.disks}
-        replaced = found.get(extra_config.REPLACED_DISK, "")
-        if replaced and replaced not in attached:
-            run(delete_old_disk(session, replaced))
+        replaced = [disk for disk in replaced_disks(found) if disk not in attached]
+        if replaced:
+            run(delete_old_disks(session, replaced))
         return
     if note.phase is not Phase.RESIZED:
         refuse_resized(called(vm, instance_uuid), found)
     run(forget_resize(vm, note, machine.change_version, observe))
-    run(delete_old_disk(session, note.original))
+    run(delete_old_disks(session, note.kept_disks))
 
 
 @step("Forget the resize")
 def forget_resize(
     vm: VirtualMachine, note: ResizeNote, change_version: str, observe: Observer
 ) -> Reversible[None]:
-    """First this: from here on the old disk is nobody's, and there is no way back.
+    """First this: from here on the old disks are nobody's, and there is no way back.
 
     Raises:
         Busy: the VM was changed since ``change_version``.
     """
-    changed = {extra_config.RESIZE: "", extra_config.REPLACED_DISK: note.original}
+    changed = {extra_config.RESIZE: "", **note_replaced(note.kept_disks)}
     vm.reconfigure(end(changed, change_version), observe=observe)
     yield
 
 
-@step("Delete the old root disk")
-def delete_old_disk(session: Session, original: str) -> Reversible[None]:
+@step("Delete the old disks")
+def delete_old_disks(session: Session, disks: Sequence[str]) -> Reversible[None]:
     """A linked clone's parent is the cache's, and stays."""
-    if original:
-        path = DatastorePath.parse(original)
+    for path in map(DatastorePath.parse, disks):
         if session.datastore_files.exists(path):
             session.virtual_disk_manager.delete(path, missing_ok=True)
     yield

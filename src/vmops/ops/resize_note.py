@@ -7,10 +7,10 @@ can go on where another one stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.size import Size
@@ -28,6 +28,28 @@ class Phase(StrEnum):
     """Size and disk are the new ones, the old disk is kept."""
     REVERTING = "reverting"
     """Size and disk are the old ones again; the VM may be off or elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraSizes:
+    """The sizes of the ephemeral disks, in order, and of the swap disk; 0 is none."""
+
+    ephemerals_gib: tuple[int, ...] = ()
+    swap_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchanged:
+    """An ephemeral or swap disk that is kept, and the new one in its place.
+
+    Paths; "" where there was none, or where none comes. The place is the old one's.
+    """
+
+    old: str = ""
+    old_bytes: int = 0
+    controller_key: int = 0
+    unit_number: int = 0
+    new: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +74,23 @@ class ResizeNote:
     original_bytes: int = 0
     controller_key: int = 0
     unit_number: int = 0
+    wanted: ExtraSizes = ExtraSizes()
+    """The flavor's ephemeral and swap disk."""
+    extras: ExtraSizes = ExtraSizes()
+    """Those that it has now."""
+    exchanged: tuple[Exchanged, ...] = ()
+    old_facts: dict[str, str] = field(default_factory=dict)
+    """What the VM's notes said of the flavor."""
+
+    @property
+    def kept_disks(self) -> tuple[str, ...]:
+        """The disks that are not needed any more once this is confirmed."""
+        return tuple(d for d in (self.original, *(e.old for e in self.exchanged)) if d)
+
+    @property
+    def new_disks(self) -> tuple[str, ...]:
+        """The ephemeral and swap disks that are not needed any more once this is reverted."""
+        return tuple(each.new for each in self.exchanged if each.new)
 
     def at(self, phase: Phase) -> Self:
         """The same in another phase."""
@@ -59,12 +98,23 @@ class ResizeNote:
 
     def asks_for_the_same_as(self, other: ResizeNote) -> bool:
         """Whether both are of resizes to the same size and place."""
-        return (self.new, self.root_bytes, self.dest) == (other.new, other.root_bytes, other.dest)
+        return (self.new, self.root_bytes, self.dest, self.wanted) == (
+            other.new,
+            other.root_bytes,
+            other.dest,
+            other.wanted,
+        )
 
     def dump(self) -> str:
         """As JSON."""
         values = {name: getattr(self, name) for name in self.__slots__}
-        values.update(old=self.old.dump(), new=self.new.dump())
+        values.update(
+            old=self.old.dump(),
+            new=self.new.dump(),
+            wanted=asdict(self.wanted),
+            extras=asdict(self.extras),
+            exchanged=[asdict(each) for each in self.exchanged],
+        )
         return json.dumps(values, separators=(",", ":"))
 
     @classmethod
@@ -77,8 +127,30 @@ class ResizeNote:
                 "phase": Phase(values["phase"]),
                 "old": Size.load(values["old"]),
                 "new": Size.load(values["new"]),
+                "wanted": _sizes(values.get("wanted", {})),
+                "extras": _sizes(values.get("extras", {})),
+                "exchanged": tuple(Exchanged(**each) for each in values.get("exchanged", ())),
             }
         )
+
+
+def _sizes(values: Mapping[str, Any]) -> ExtraSizes:
+    return ExtraSizes(
+        ephemerals_gib=tuple(values.get("ephemerals_gib", ())),
+        swap_mib=values.get("swap_mib", 0),
+    )
+
+
+def replaced_disks(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """The disks that a confirmed resize has replaced and that may still be there."""
+    text = settings.get(extra_config.REPLACED_DISKS)
+    return tuple(json.loads(text)) if text else ()
+
+
+def note_replaced(disks: Iterable[str]) -> dict[str, str]:
+    """The setting that `replaced_disks` reads; of no disks, what takes it away."""
+    found = list(disks)
+    return {extra_config.REPLACED_DISKS: json.dumps(found) if found else ""}
 
 
 def find_note(settings: Mapping[str, str]) -> ResizeNote | None:

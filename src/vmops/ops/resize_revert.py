@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from vmops.errors import InvalidState, NotResized
@@ -15,6 +16,7 @@ from vmops.ops.states import called
 from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs import resize as specs
+from vmops.specs.annotation import with_flavor
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.lookup import with_vm
@@ -32,7 +34,7 @@ def finish_revert_migration(
 
     1. Look at the VM
     2. Power off
-    3. Take the old size and disk
+    3. Take the old size and disks
     4. Delete what is left of the grown disk
     5. Move the VM back
     6. Power on
@@ -100,20 +102,21 @@ def look_at_resized(vm: VirtualMachine, name: str) -> Reversible[Machine]:
     note = find_note(machine.hardware.files.extra_config)
     if note is None:
         raise NotResized(f"{name} is not being resized: there is nothing to revert.")
-    if note.original and note.phase is Phase.RESIZED and machine.has_snapshots:
+    is_exchanged = bool(note.original or note.exchanged)
+    if is_exchanged and note.phase is Phase.RESIZED and machine.has_snapshots:
         raise InvalidState(
-            f"{name} has snapshots of its new disk, which would be lost. Delete them first."
+            f"{name} has snapshots of its new disks, which would be lost. Delete them first."
         )
     yield machine
 
 
-@step("Take the old size and disk")
+@step("Take the old size and disks")
 def take_old_size(
     vm: VirtualMachine, machine: Machine, note: ResizeNote, observe: Observer
 ) -> Reversible[None]:
-    """One call changes size and note, and exchanges the disks; the grown one's file goes."""
+    """One call changes size and note, and exchanges the disks; the new ones' files go."""
     present = _disk_at(machine, note)
-    exchange = None
+    disks = list(_exchanges_back(machine, note))
     if note.original and (present is None or present.file_name != note.original):
         exchange = specs.DiskExchange(
             old_key=None if present is None else present.key,
@@ -123,9 +126,30 @@ def take_old_size(
             controller_key=note.controller_key,
             unit_number=note.unit_number,
         )
-    changed = {extra_config.RESIZE: note.at(Phase.REVERTING).dump()}
-    vm.reconfigure(specs.change(note.old, exchange, changed), observe=observe)
+        disks.insert(0, exchange)
+    change = specs.Change(
+        settings={extra_config.RESIZE: note.at(Phase.REVERTING).dump()},
+        size=note.old,
+        disks=disks,
+        annotation=with_flavor(machine.annotation, note.old_facts) if note.old_facts else None,
+    )
+    vm.reconfigure(change.spec(), observe=observe)
     yield
+
+
+def _exchanges_back(machine: Machine, note: ResizeNote) -> Iterator[specs.DiskExchange]:
+    """The new ephemeral and swap disks go with their files, the kept ones come back."""
+    present = {disk.file_name: disk for disk in machine.hardware.files.disks}
+    for each in note.exchanged:
+        gone = present.get(each.new)
+        yield specs.DiskExchange(
+            old_key=gone.key if gone else None,
+            destroy_old=True,
+            new=DatastorePath.parse(each.old) if each.old and each.old not in present else None,
+            new_bytes=each.old_bytes,
+            controller_key=each.controller_key,
+            unit_number=each.unit_number,
+        )
 
 
 def _disk_at(machine: Machine, note: ResizeNote) -> VmDisk | None:

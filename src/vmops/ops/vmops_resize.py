@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from vmops.ops import border
+from vmops.ops.block_devices import parse_block_devices
 from vmops.ops.border import Shape
 from vmops.ops.engine_base import EngineBase
 from vmops.ops.power import Patience
-from vmops.ops.resize import ResizeRequest, Tell, finish_migration, migrate_disk_and_power_off
+from vmops.ops.resize import ResizeRequest, Tell, migrate_disk_and_power_off
 from vmops.ops.resize_confirm import confirm_migration
+from vmops.ops.resize_finish import finish_migration
 from vmops.ops.resize_revert import finish_revert_migration
 
 
@@ -57,11 +59,15 @@ class ResizeMethods(EngineBase):
         block_device_info: Shape = None,
         power_on: bool = True,
     ) -> None:
-        """Start an instance of a new size; see `vmops.ops.resize.finish_migration`."""
-        uuid = border.instance_uuid(instance)
+        """Give an instance of a new size its disks and start it.
+
+        The ephemeral and swap disks are those of ``block_device_info``, or, where it has none, of
+        the flavor; see `vmops.ops.resize_finish.finish_migration`.
+        """
+        uuid, devices = border.instance_uuid(instance), parse_block_devices(block_device_info)
         with self._alone(uuid, "finish resize"):
             tell = self._progress(context, uuid)
-            finish_migration(self._session, uuid, self._observe, tell, power_on=power_on)
+            finish_migration(self._session, uuid, devices, self._observe, tell, power_on=power_on)
 
     def confirm_migration(
         self, migration: Shape, instance: Shape, network_info: Iterable[Shape] | None

@@ -21,9 +21,9 @@ RESCUE = "vmops.rescue"
 """JSON of what `vmops.ops.rescue` must put back; absent on an instance that is not rescued."""
 RESIZE = "vmops.resize"
 """JSON of what `vmops.ops.resize_revert` must put back; absent unless a resize is under way."""
-REPLACED_DISK = "vmops.replaced-disk"
-"""The disk that a confirmed resize has replaced. Nothing uses it: it is deleted at once, or, if
-that failed, with the next confirm or with the VM."""
+REPLACED_DISKS = "vmops.replaced-disks"
+"""JSON list of the disks that a confirmed resize has replaced. Nothing uses them: they are deleted
+at once, or, if that failed, with the next confirm or with the VM."""
 EFI_QUICK_BOOT = "efi.quickBoot.enabled"
 """FALSE makes EFI follow the boot order instead of its last choice."""
 VNC_ENABLED = "RemoteDisplay.vnc.enabled"

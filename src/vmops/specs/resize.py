@@ -1,7 +1,8 @@
-"""Specs of a resize: size, root disk and note change in one call, so that they always agree."""
+"""Specs of a resize: size, disks and note change in one call, so that they always agree."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from vmops import units
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.size import Size
 from vmops.specs import extra_config
-from vmops.specs.disks import DISK_KEY
+from vmops.specs.disks import EXTRA_DISK_KEY
 from vmops.specs.size import set_size
 
 
@@ -20,44 +21,69 @@ class DiskExchange:
     """One disk goes, another takes its place.
 
     ``old_key`` None: the place is empty. ``destroy_old`` deletes the file of the one that goes.
+    ``new`` None: the place stays empty. ``is_blank``: it is created, thin and empty.
     """
 
     old_key: int | None
     destroy_old: bool
-    new: DatastorePath
-    new_bytes: int
-    controller_key: int
-    unit_number: int
+    new: DatastorePath | None
+    new_bytes: int = 0
+    controller_key: int = 0
+    unit_number: int = 0
+    is_blank: bool = False
 
 
-def change(size: Size, disk: DiskExchange | None, settings: dict[str, str]) -> Any:
-    """The `vim.vm.ConfigSpec` that sets a size and extraConfig keys, and exchanges a disk."""
-    spec = vim.vm.ConfigSpec(extraConfig=extra_config.option_values(settings))
-    set_size(spec, size)
-    if disk is not None:
-        spec.deviceChange = _exchange(disk)
-    return spec
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What changes in one call; None stays.
+
+    ``controllers`` are device changes that add what ``disks`` hang on.
+    """
+
+    settings: dict[str, str]
+    size: Size | None = None
+    disks: Sequence[DiskExchange] = ()
+    controllers: Sequence[Any] = ()
+    annotation: str | None = None
+
+    def spec(self) -> Any:
+        """The `vim.vm.ConfigSpec`."""
+        spec = vim.vm.ConfigSpec(extraConfig=extra_config.option_values(self.settings))
+        if self.size is not None:
+            set_size(spec, self.size)
+        if self.annotation is not None:
+            spec.annotation = self.annotation
+        # What goes makes its place free before anything comes.
+        going = [_removal(disk) for disk in self.disks if disk.old_key is not None]
+        coming = [_addition(disk, n) for n, disk in enumerate(self.disks) if disk.new is not None]
+        spec.deviceChange = [*going, *self.controllers, *coming]
+        return spec
 
 
-def _exchange(disk: DiskExchange) -> list[Any]:
-    changes = []
-    if disk.old_key is not None:
-        going = vim.vm.device.VirtualDisk(key=disk.old_key, capacityInKB=0)
-        removal = vim.vm.device.VirtualDeviceSpec(operation="remove", device=going)
-        if disk.destroy_old:
-            removal.fileOperation = vim.vm.device.VirtualDeviceSpec.FileOperation.destroy
-        changes.append(removal)
+def _removal(disk: DiskExchange) -> Any:
+    device = vim.vm.device.VirtualDisk(key=disk.old_key, capacityInKB=0)
+    removal = vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
+    if disk.destroy_old:
+        removal.fileOperation = vim.vm.device.VirtualDeviceSpec.FileOperation.destroy
+    return removal
+
+
+def _addition(disk: DiskExchange, number: int) -> Any:
+    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+        fileName=str(disk.new), diskMode="persistent"
+    )
     coming = vim.vm.device.VirtualDisk(
-        key=DISK_KEY,
+        key=EXTRA_DISK_KEY - number,
         controllerKey=disk.controller_key,
         unitNumber=disk.unit_number,
         capacityInKB=units.bytes_to_kib(disk.new_bytes),
-        backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-            fileName=str(disk.new), diskMode="persistent"
-        ),
+        backing=backing,
     )
-    changes.append(vim.vm.device.VirtualDeviceSpec(operation="add", device=coming))
-    return changes
+    addition = vim.vm.device.VirtualDeviceSpec(operation="add", device=coming)
+    if disk.is_blank:
+        backing.thinProvisioned = True
+        addition.fileOperation = vim.vm.device.VirtualDeviceSpec.FileOperation.create
+    return addition
 
 
 def end(settings: dict[str, str], change_version: str = "") -> Any:

@@ -18,6 +18,7 @@ _PATHS = (
     "config.cpuAllocation",
     "config.memoryAllocation",
     "config.changeVersion",
+    "config.annotation",
     "runtime.host",
     "resourcePool",
     "network",
@@ -36,6 +37,7 @@ class Machine:
     networks: frozenset[str]
     has_snapshots: bool
     change_version: str
+    annotation: str = ""
 
 
 def read_machine(vm: VirtualMachine) -> Machine:
@@ -55,6 +57,7 @@ def read_machine(vm: VirtualMachine) -> Machine:
         networks=frozenset(moid(one) for one in found.get("network") or ()),
         has_snapshots=found.get("snapshot") is not None,
         change_version=text(found, "config.changeVersion"),
+        annotation=text(found, "config.annotation"),
     )
 
 
