@@ -70,4 +70,4 @@ def test_the_output_is_what_the_concentrator_heard(bench: Bench, tmp_path: Path)
             assert time.monotonic() < deadline, heard
             time.sleep(0.1)
         assert ("name", instance.name) in server.said
-        ops.destroy(instance)
+        ops.destroy(instance, ())
