@@ -49,7 +49,7 @@ class PlannedFiles:
         """Whether it would be there; a path if only the server can tell: look there for it."""
         for change in reversed(self._changes):
             match change:
-                case _Made(made) if made == path or made.is_below(path):
+                case _Made(made) if made == path or self._makes(path, made):
                     return True
                 case _Gone(gone) if gone == path or path.is_below(gone):
                     return False
@@ -58,11 +58,15 @@ class PlannedFiles:
                         path = _below(source, path, target)
                     elif path == source or path.is_below(source):
                         return False
-                    elif target.is_below(path):
+                    elif self._makes(path, target):
                         return True
                 case _:
                     pass
         return path
+
+    def _makes(self, folder: DatastorePath, made: DatastorePath) -> bool:
+        """Whether a folder is there for what was made below it, if that is there still."""
+        return made.is_below(folder) and self.look(made) is not False
 
     def made_in(self, folder: DatastorePath) -> list[str]:
         """The names in a folder that come to be by the plan, as far as it tells."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from pyVmomi import VmomiSupport, vim
 
-from vmops.errors import ManagedObjectNotFound, VMOpsError
+from vmops.errors import FileNotFound, ManagedObjectNotFound, VMOpsError
 from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere import planned_file_effects, planned_lease_effects, planned_vm_effects
 from vmops.vsphere.address import ServerAddress
@@ -103,7 +103,10 @@ class _Planner:
 
     def is_empty(self, folder: DatastorePath) -> bool:
         """See `planning_client.Planner`."""
-        return not self._site.session.browse(folder)
+        try:
+            return not self._site.session.browse(folder)
+        except FileNotFound:
+            return True
 
     def _effect(self, moref: Moref, info: Any, arguments: dict[str, Any]) -> Any:
         world = self._site.world
