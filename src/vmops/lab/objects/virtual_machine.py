@@ -26,6 +26,7 @@ from vmops.lab.objects import (
     virtual_machine_tools,
 )
 from vmops.lab.objects.argument_faults import invalid_state
+from vmops.lab.objects.disk_datastores import name_datastores
 from vmops.lab.objects.export_vm import export_vm
 from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.virtual_machine_snapshots import MachineWithSnapshots
@@ -73,6 +74,7 @@ class VirtualMachine(MachineWithSnapshots):
         """The machine's files as last looked at."""
         self.files_seen_at = datetime.now(UTC)
         self.tools = ToolsMemory()
+        name_datastores(kernel, {"config": config})
         self.properties.update(
             config=config,
             runtime=virtual_machine_properties.runtime(
@@ -166,6 +168,7 @@ class VirtualMachine(MachineWithSnapshots):
 
     def publish(self, changes: Mapping[str, Any]) -> None:
         """Change properties; the summary, which repeats many of them, counts as changed too."""
+        name_datastores(self.kernel, changes)
         self.kernel.update(self, changes)
         self.kernel.touch(self, "summary")
 

@@ -1,0 +1,34 @@
+"""The datastore of each disk, as a reference beside the name in its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyVmomi import vim
+
+from vmops.lab.objects.file_faults import datastore_of
+
+if TYPE_CHECKING:
+    from vmops.lab.kernel.kernel import Kernel
+
+_DEVICES = "config.hardware.device"
+
+
+def name_datastores(kernel: Kernel, properties: Mapping[str, Any]) -> None:
+    """Refer in the backings of a machine's disks to the datastores that their paths name.
+
+    ``properties`` are those that are about to be shown.
+    """
+    config = properties.get("config")
+    devices = properties.get(_DEVICES) if config is None else config.hardware.device
+    if not devices:
+        return
+    datastores = {
+        each.properties["name"]: each.ref for each in kernel.registry.of_wire_type(vim.Datastore)
+    }
+    for device in devices:
+        backing = device.backing if isinstance(device, vim.vm.device.VirtualDisk) else None
+        while backing is not None:
+            backing.datastore = datastores.get(datastore_of(str(backing.fileName)))
+            backing = backing.parent
