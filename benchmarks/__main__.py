@@ -12,13 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.figures import calls, engine_time, login, start, tests, upload, wake_up
+from benchmarks.figures import (
+    calls,
+    engine_time,
+    login,
+    move_calls,
+    start,
+    tests,
+    upload,
+    wake_up,
+)
 from benchmarks.report import Figure, Table
 from benchmarks.run_options import Run
 from benchmarks.workers import BUILD, PROJECT
 
 FIGURES: dict[str, Callable[[Run], Figure]] = {
     "calls": calls.measure,
+    "move-calls": move_calls.measure,
     "engine-time": engine_time.measure,
     "wake-up": wake_up.measure,
     "login": login.measure,

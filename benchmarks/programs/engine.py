@@ -64,18 +64,16 @@ class EngineProgram:
 
     def spawn(self, uuid: str, name: str, image: dict[str, Any], size: dict[str, int],
               network: str | None) -> None:  # fmt: skip
-        from vmops import Flavor, Instance, Vif
+        from vmops import Instance, Vif
 
-        instance = Instance(
-            uuid=uuid,
-            name=name,
-            project_id="benchmark",
-            flavor=Flavor(
-                vcpus=size["vcpus"], memory_mib=size["memory_mb"], root_gib=size["root_gb"]
-            ),
-        )
+        instance = Instance(uuid=uuid, name=name, project_id="benchmark", flavor=self._flavor(size))
         vifs = [Vif(network=network, mac_address="00:50:56:3b:10:01")] if network else []
         self.vmops.spawn(None, instance, image["id"], vifs)
+
+    def _flavor(self, size: dict[str, int]) -> Any:
+        from vmops import Flavor
+
+        return Flavor(vcpus=size["vcpus"], memory_mib=size["memory_mb"], root_gib=size["root_gb"])
 
     def spawn_to_login(self, datastore_root: str, pattern: str, uuid: str, **spawn: Any) -> float:
         """Spawn, and wait for the guest's serial log to show that it is ready: seconds of both."""
@@ -113,6 +111,43 @@ class EngineProgram:
 
     def list_instances(self) -> int:
         return len(self.vmops.list_instances())
+
+    def snapshot(self, uuid: str) -> None:
+        """An image of the root disk, which is then removed: that costs no call."""
+        made = self.vmops.snapshot(None, uuid, f"snapshot-{uuid}", lambda **_: None)
+        self.images.remove(made.image.id)
+
+    def migrate(self, uuid: str, size: dict[str, int]) -> None:
+        self.vmops.migrate_disk_and_power_off(None, uuid, None, self._flavor(size))
+
+    def finish(self, uuid: str, image: dict[str, Any]) -> None:
+        self.vmops.finish_migration(None, None, uuid, None, [], image["id"], True)
+
+    def confirm(self, uuid: str) -> None:
+        self.vmops.confirm_migration(None, uuid, [])
+
+    def revert(self, uuid: str) -> None:
+        self.vmops.finish_revert_migration(uuid, [])
+
+    def rescue(self, uuid: str, image: dict[str, Any]) -> None:
+        self.vmops.rescue(None, uuid, [], image["id"])
+
+    def unrescue(self, uuid: str) -> None:
+        self.vmops.unrescue(uuid)
+
+    def live_migration(self, uuid: str) -> None:
+        """To the next host of the cluster."""
+        at = self.session.inventory.vm_by_uuid(uuid)
+        assert at, uuid
+        hosts = sorted(self.session.inventory.hosts(), key=lambda host: host.name)
+        others = [host.name for host in hosts if host.moid != at.host]
+        self.vmops.live_migration(None, uuid, others[0], lambda *_: None, lambda *_: None)
+
+    def attach_volume(self, uuid: str, connection: dict[str, Any]) -> None:
+        self.vmops.attach_volume(None, connection, uuid)
+
+    def detach_volume(self, uuid: str, connection: dict[str, Any]) -> None:
+        self.vmops.detach_volume(None, connection, uuid)
 
     def wake_up(self, uuid: str, method: str) -> float:
         """Seconds from the end of a task, by the server's clock, to the end of waiting for it."""

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ from benchmarks.workers import BUILD
 
 BLOCK = 64 * 1024
 HOSTS_DOMAIN = ".lab.local"
+BLOCK_DEVICES: dict[str, Any] = {
+    "root_device_name": "/dev/sda",
+    "swap": None,
+    "ephemerals": [],
+    "block_device_mapping": [],
+}
 
 
 class ImageFiles:
@@ -35,9 +42,19 @@ class ImageFiles:
         return {
             "id": image_id,
             "name": image_id,
-            "size": self.files[image_id].stat().st_size,
+            "size": self._size(image_id),
             "locations": [],
         }
+
+    def _size(self, image_id: str) -> int:
+        file = self.files[image_id]
+        return file.stat().st_size if file.exists() else 0
+
+    def update(self, _context: Any, image_id: str, _metadata: Any, data: Any, **_: Any) -> None:
+        """Take the bytes of an image that the driver makes."""
+        with self.files[image_id].open("wb") as file:
+            while block := data.read(BLOCK):
+                file.write(block)
 
     def download(self, _context: Any, image_id: str, **_: Any) -> Iterator[bytes]:
         with self.files[image_id].open("rb") as file:
@@ -94,6 +111,8 @@ class NovaProgram:
         conf.set_override("lock_path", str(BUILD / "locks"), "oslo_concurrency")
         objects.register_all()
         rpc.init(conf)
+        # There is no database to save an instance's progress in.
+        objects.Instance.save = lambda *_, **__: None
 
         # The session's defaults are read from the settings when these are imported.
         from nova.virt.vmwareapi import driver, images
@@ -112,9 +131,17 @@ class NovaProgram:
               network: str | None) -> None:  # fmt: skip
         from nova import objects
 
-        self.images.files[image["id"]] = Path(image["path"])
         instance = self.instances[uuid] = self._instance(uuid, name, image["id"], size)
-        meta = objects.ImageMeta.from_dict(
+        network_info = self._network_info(network)
+        instance.info_cache = objects.InstanceInfoCache(network_info=network_info)
+        meta = self._image_meta(image)
+        self.driver.spawn(self.context, instance, meta, [], None, {}, network_info, None)
+
+    def _image_meta(self, image: dict[str, Any]) -> Any:
+        from nova import objects
+
+        self.images.files[image["id"]] = Path(image["path"])
+        return objects.ImageMeta.from_dict(
             {
                 "id": image["id"],
                 "name": image["id"],
@@ -130,16 +157,17 @@ class NovaProgram:
                 },
             }
         )
-        self.driver.spawn(
-            self.context, instance, meta, [], None, {}, self._network_info(network), None
+
+    def _flavor(self, size: dict[str, int]) -> Any:
+        from nova import objects
+
+        return objects.Flavor(
+            id=1, flavorid="1", name="benchmark", extra_specs={}, swap=0, ephemeral_gb=0, **size
         )
 
     def _instance(self, uuid: str, name: str, image_id: str, size: dict[str, int]) -> Any:
         from nova import objects
 
-        flavor = objects.Flavor(
-            id=1, flavorid="1", name="benchmark", extra_specs={}, swap=0, ephemeral_gb=0, **size
-        )
         return objects.Instance(
             context=self.context,
             id=len(self.instances) + 1,
@@ -151,10 +179,10 @@ class NovaProgram:
             project_id="benchmark",
             user_id="benchmark",
             image_ref=image_id,
-            flavor=flavor,
+            flavor=self._flavor(size),
             ephemeral_gb=0,
             config_drive="",
-            system_metadata={},
+            system_metadata={"image_hw_vif_model": "vmxnet3"},
             metadata={},
             numa_topology=None,
             task_state=None,
@@ -199,6 +227,74 @@ class NovaProgram:
 
     def list_instances(self) -> int:
         return len(self.driver.list_instances())
+
+    def snapshot(self, uuid: str) -> None:
+        """An image of the root disk, which is then removed: that costs no call."""
+        name = f"snapshot-{uuid}"
+        with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+            self.images.files[name] = Path(folder) / name
+            self.driver.snapshot(self.context, self.instances[uuid], name, lambda **_: None)
+            if self.images.files.pop(name).stat().st_size < BLOCK:
+                raise RuntimeError("the image has no bytes")
+
+    def migrate(self, uuid: str, size: dict[str, int]) -> None:
+        self.driver.migrate_disk_and_power_off(
+            self.context, self.instances[uuid], None, self._flavor(size), []
+        )
+
+    def finish(self, uuid: str, image: dict[str, Any]) -> None:
+        self.driver.finish_migration(
+            self.context,
+            None,
+            self.instances[uuid],
+            None,
+            [],
+            self._image_meta(image),
+            True,
+            {},
+            block_device_info=BLOCK_DEVICES,
+        )
+
+    def confirm(self, uuid: str) -> None:
+        self.driver.confirm_migration(self.context, None, self.instances[uuid], [])
+
+    def revert(self, uuid: str) -> None:
+        self.driver.finish_revert_migration(
+            self.context, self.instances[uuid], [], None, block_device_info=BLOCK_DEVICES
+        )
+
+    def rescue(self, uuid: str, image: dict[str, Any]) -> None:
+        meta = self._image_meta(image)
+        self.driver.rescue(self.context, self.instances[uuid], [], meta, "", BLOCK_DEVICES, None)
+
+    def unrescue(self, uuid: str) -> None:
+        self.driver.unrescue(self.context, self.instances[uuid])
+
+    def live_migration(self, uuid: str) -> None:
+        """To the cluster that it is on: the driver takes the first of its hosts."""
+        from nova import objects
+        from nova.conf import CONF
+
+        data = objects.VMwareLiveMigrateData(
+            cluster_name=CONF.vmware.cluster_name, datastore_regex=CONF.vmware.datastore_regex
+        )
+        failed = []
+        self.driver.live_migration(
+            self.context,
+            self.instances[uuid],
+            "benchmark",
+            lambda *_: None,
+            lambda *_: failed.append(uuid),
+            migrate_data=data,
+        )
+        if failed:
+            raise RuntimeError("the instance did not move")
+
+    def attach_volume(self, uuid: str, connection: dict[str, Any]) -> None:
+        self.driver.attach_volume(self.context, connection, self.instances[uuid], "/dev/sdb")
+
+    def detach_volume(self, uuid: str, connection: dict[str, Any]) -> None:
+        self.driver.detach_volume(self.context, connection, self.instances[uuid], "/dev/sdb")
 
     def wake_up(self, uuid: str, method: str) -> float:
         """Seconds from the end of a task, by the server's clock, to the end of waiting for it."""

@@ -30,6 +30,43 @@ class PyVmomiProgram:
         )
         return version("pyvmomi")
 
+    def make_volume(self, name: str, cluster: str, datastore: str, mib: int) -> str:
+        """A machine that is never on and holds a disk, as Cinder keeps volumes; its moid."""
+        from pyVim.task import WaitForTask
+        from pyVmomi import vim
+
+        device = vim.vm.device
+        change = device.VirtualDeviceSpec
+        backing = device.VirtualDisk.FlatVer2BackingInfo(
+            fileName=f"[{datastore}]", diskMode="persistent", thinProvisioned=True
+        )
+        disk = device.VirtualDisk(
+            key=-2, controllerKey=-1, unitNumber=0, capacityInKB=mib * 1024, backing=backing
+        )
+        controller = device.VirtualLsiLogicController(
+            key=-1, busNumber=0, sharedBus=device.VirtualSCSIController.Sharing.noSharing
+        )
+        spec = vim.vm.ConfigSpec(
+            name=name,
+            numCPUs=1,
+            memoryMB=64,
+            guestId="otherGuest",
+            files=vim.vm.FileInfo(vmPathName=f"[{datastore}]"),
+            deviceChange=[
+                change(operation=change.Operation.add, device=controller),
+                change(
+                    operation=change.Operation.add,
+                    fileOperation=change.FileOperation.create,
+                    device=disk,
+                ),
+            ],
+        )
+        (datacenter,) = self.service.content.rootFolder.childEntity
+        compute = next(each for each in datacenter.hostFolder.childEntity if each.name == cluster)
+        task = datacenter.vmFolder.CreateVM_Task(spec, compute.resourcePool)
+        WaitForTask(task, si=self.service)
+        return task.info.result._moId
+
     def wake_up(self, uuid: str, method: str) -> float:
         """Seconds from the end of a task, by the server's clock, to the end of waiting for it."""
         from pyVim.task import WaitForTask
