@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from tests.builders import CAPACITY, MEMORY_MIB, an_instance
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from tests.contract.test_power import OFF, ON, SUSPENDED, in_state
+from tests.contract.volume_by_hand import FOLDER, add_volume, volume_data
 from vmops import Flavor, Instance, VMwareVMOps
 from vmops.errors import (
     HostNotFound,
@@ -24,6 +26,7 @@ from vmops.errors import (
     InvalidState,
     MigrationPreCheckFailed,
     NotResized,
+    OriginalNotFound,
     ResizeError,
 )
 
@@ -256,6 +259,24 @@ def test_a_resized_instance_is_destroyed_with_both_disks(bench: Bench, confirmed
         confirm(bench, instance)
     bench.ops.destroy(instance, None)
     assert not [path for path in bench.tree() if instance.uuid in path]
+
+
+@needs(Capability.LOCAL_FILES, Capability.DISK_GROWTH)
+def test_what_has_lost_its_old_disk_is_not_reverted_and_not_touched(bench: Bench) -> None:
+    """The caller is told as of an instance that is not there, which is what Nova handles."""
+    instance = in_state(bench, ON)
+    before = root(bench, instance)
+    resize(bench, instance, WITH_DISK)
+    files.local(bench.root(), before[0]).unlink()
+    machines = bench.vms()
+    with pytest.raises(InstanceNotFound, match=re.escape(before[0])) as failed:
+        revert(bench, instance)
+    assert isinstance(failed.value, OriginalNotFound)
+    assert failed.value.instance_uuid == instance.uuid
+    assert bench.vms() == machines
+    assert bench.power(instance) == ON
+    confirm(bench, instance)
+    assert root(bench, instance)[1] == GIB
 
 
 # What it tells
@@ -517,6 +538,39 @@ def test_it_goes_to_another_datastore_and_grows_there(bench: Bench, way: str, li
     assert {p for p in there if not is_data(p)} == {path}
     bench.ops.destroy(instance, None)
     assert not [path for path in bench.tree() if instance.uuid in path]
+
+
+@needs(
+    Capability.TWO_DATASTORES,
+    Capability.DISK_BYTES,
+    Capability.DISK_GROWTH,
+    Capability.UNTOUCHED_DISKS,
+)
+@pytest.mark.parametrize("way", ["confirm", "revert"])
+def test_a_volume_stays_attached_where_it_is(bench: Bench, way: str) -> None:
+    """Neither copied nor moved nor deleted, whatever becomes of the instance."""
+    instance = bench.spawn(power_on=False)
+    content = bytes(range(256)) * (CAPACITY // 256)
+    volume = add_volume(bench, instance, content)
+    migrate(bench, instance, WITH_DISK, another_datastore(bench, instance))
+    assert volumes(bench, instance) == [volume]
+    finish(bench, instance)
+    confirm(bench, instance) if way == "confirm" else revert(bench, instance)
+    assert volumes(bench, instance) == [volume]
+    bench.ops.rescue(None, instance, None, "flat")
+    assert volumes(bench, instance) == [volume]
+    bench.ops.unrescue(instance)
+    assert volumes(bench, instance) == [volume]
+    copies = [path for path in bench.tree() if path.endswith("volume-flat.vmdk")]
+    assert len(copies) == 1
+    bench.ops.destroy(instance, None)
+    assert volume_data(bench).read_bytes() == content
+
+
+def volumes(bench: Bench, instance: Instance) -> list[str]:
+    """The files of its disks that are in the folder of volumes."""
+    disks = second_view.devices(bench.vm(instance), vim.vm.device.VirtualDisk)
+    return [d.backing.fileName for d in disks if FOLDER in d.backing.fileName]
 
 
 def digest_on(bench: Bench, datastore: str, path: str) -> str:

@@ -33,11 +33,13 @@ FINISH = ["PowerOnVM_Task"]
 CONFIRM = ["ReconfigVM_Task", "HEAD /folder", "DeleteVirtualDisk_Task"]
 REVERT = [
     "RetrievePropertiesEx",
+    "HEAD /folder",
     "PowerOffVM_Task",
     "ReconfigVM_Task",
     "PowerOnVM_Task",
     "ReconfigVM_Task",
 ]
+DYING_REVERT = [call for call in REVERT if "/" not in call]
 
 
 def migrate(ops: VMwareVMOps, instance: Instance) -> None:
@@ -220,7 +222,7 @@ def test_a_confirm_that_died_is_done_when_it_is_done_again(bench: Bench, at: int
     check_confirmed(bench, instance)
 
 
-@pytest.mark.parametrize("at", range(1, len(REVERT) + 1))
+@pytest.mark.parametrize("at", range(1, len(DYING_REVERT) + 1))
 def test_a_revert_that_died_is_done_when_it_is_done_again(bench: Bench, at: int) -> None:
     instance = bench.spawn()
     before = changing.facts(bench, instance)

@@ -19,6 +19,8 @@ FINISH = ["RetrievePropertiesEx", "ReconfigVM_Task", "PowerOnVM_Task"]
 CONFIRM = ["ReconfigVM_Task", *["HEAD /folder", "DeleteVirtualDisk_Task"] * 2]
 REVERT = [
     "RetrievePropertiesEx",
+    "HEAD /folder",
+    "HEAD /folder",
     "PowerOffVM_Task",
     "ReconfigVM_Task",
     "PowerOnVM_Task",

@@ -5,6 +5,7 @@
     VMOpsError
     ├── NotFound
     │   ├── InstanceNotFound
+    │   │   └── OriginalNotFound
     │   ├── ImageNotFound
     │   ├── DatastoreNotFound
     │   │   └── NoSuitableDatastore
@@ -118,6 +119,7 @@ from vmops.errors.not_found import (
     NotFound,
     NotRescued,
     NotResized,
+    OriginalNotFound,
     StoragePolicyNotFound,
     VolumeNotFound,
 )
@@ -190,6 +192,7 @@ __all__ = [
     "NotRescued",
     "NotResized",
     "NotSupported",
+    "OriginalNotFound",
     "QuestionPending",
     "QuiesceFailed",
     "Refused",

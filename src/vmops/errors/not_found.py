@@ -22,6 +22,20 @@ class InstanceNotFound(NotFound):
         return f"There is no instance {self.instance_uuid}."
 
 
+class OriginalNotFound(InstanceNotFound):
+    """What an instance was before its resize is not there any more; ``disk`` is missing."""
+
+    def __init__(self, instance_uuid: str, disk: str) -> None:
+        super().__init__(instance_uuid)
+        self.disk = disk
+
+    def __str__(self) -> str:
+        return (
+            f"Instance {self.instance_uuid} cannot be what it was before its resize: its disk"
+            f" {self.disk} is not there any more. Confirm the resize to keep it as it is."
+        )
+
+
 class _NamedNotFound(NotFound):
     kind = "object"
 

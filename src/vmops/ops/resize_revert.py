@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vmops.errors import InvalidState, NotResized
+from vmops.errors import InvalidState, NotResized, OriginalNotFound
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.ops import power_steps
@@ -45,13 +45,14 @@ def finish_revert_migration(
     Raises:
         InstanceNotFound: there is no such instance.
         NotResized: no resize is under way; nothing was changed.
-        InvalidState: its new disk has snapshots, which would be lost; nothing was changed.
+        OriginalNotFound: a disk of before the resize is not there any more; nothing was changed.
+        InvalidState: its new disks have snapshots, which would be lost; nothing was changed.
     """
-    with_vm(
-        session,
-        instance_uuid,
-        lambda vm: _revert(session, vm, observe, called(vm, instance_uuid), power_on=power_on),
-    )
+
+    def do(vm: VirtualMachine) -> None:
+        _revert(session, vm, observe, instance_uuid, power_on=power_on)
+
+    with_vm(session, instance_uuid, do)
 
 
 def put_back(
@@ -72,10 +73,10 @@ def put_back(
 
 
 def _revert(
-    session: Session, vm: VirtualMachine, observe: Observer, name: str, *, power_on: bool
+    session: Session, vm: VirtualMachine, observe: Observer, instance_uuid: str, *, power_on: bool
 ) -> None:
     with Operation("revert resize", observe) as run:
-        machine = run(look_at_resized(vm, name))
+        machine = run(look_at_resized(session, vm, instance_uuid))
         note = find_note(machine.hardware.files.extra_config)
         assert note is not None  # noqa: S101 - `look_at_resized` refuses
         is_off = machine.hardware.files.power_state is PowerState.POWERED_OFF
@@ -86,7 +87,7 @@ def _revert(
         if note.phase is Phase.RESIZED:
             run(take_old_size(vm, machine, note, observe))
         if note.phase is Phase.PREPARING:
-            run(delete_grown_disk(session, machine, name))
+            run(delete_grown_disk(session, machine, instance_uuid))
         spec = way_back(session, machine, note)
         if spec is not None:
             run(move_back(vm, spec, observe))
@@ -96,9 +97,11 @@ def _revert(
 
 
 @step("Look at the VM")
-def look_at_resized(vm: VirtualMachine, name: str) -> Reversible[Machine]:
-    """Read it in one read, and refuse one that is not being resized."""
-    machine = read_machine(vm)
+def look_at_resized(
+    session: Session, vm: VirtualMachine, instance_uuid: str
+) -> Reversible[Machine]:
+    """Read it in one read, and refuse one that is not being resized or cannot be reverted."""
+    machine, name = read_machine(vm), called(vm, instance_uuid)
     note = find_note(machine.hardware.files.extra_config)
     if note is None:
         raise NotResized(f"{name} is not being resized: there is nothing to revert.")
@@ -107,6 +110,13 @@ def look_at_resized(vm: VirtualMachine, name: str) -> Reversible[Machine]:
         raise InvalidState(
             f"{name} has snapshots of its new disks, which would be lost. Delete them first."
         )
+    if note.phase is Phase.RESIZED:
+        attached = {disk.file_name for disk in machine.hardware.files.disks}
+        for disk in note.kept_disks:
+            if disk not in attached and not session.datastore_files.exists(
+                DatastorePath.parse(disk)
+            ):
+                raise OriginalNotFound(instance_uuid, disk)
     yield machine
 
 
@@ -160,11 +170,13 @@ def _disk_at(machine: Machine, note: ResizeNote) -> VmDisk | None:
 
 
 @step("Delete what is left of the grown disk")
-def delete_grown_disk(session: Session, machine: Machine, name: str) -> Reversible[None]:
+def delete_grown_disk(session: Session, machine: Machine, instance_uuid: str) -> Reversible[None]:
     """A resize that did not come to exchange the disks may have left the copy, or a part of it."""
     disks = machine.hardware.files.disks
     if disks:
-        grown = counterpart(DatastorePath.parse(root_disk(machine.hardware, name).file_name))
+        grown = counterpart(
+            DatastorePath.parse(root_disk(machine.hardware, instance_uuid).file_name)
+        )
         attached = {disk.file_name for disk in disks}
         if str(grown) not in attached and session.datastore_files.exists(grown):
             session.virtual_disk_manager.delete(grown, missing_ok=True)
