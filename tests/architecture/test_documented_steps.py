@@ -21,13 +21,14 @@ from vmops.ops.spawn import spawn
 
 _STEP = re.compile(r"^\s*(\d+(?:\.\d+)?)\. (.+)$")
 _CASE = re.compile(r"^\s*(\w+) image, not cached:$")
+PORT_GROUPS = "Create the port groups"
 OF_VOLUMES = {"Attach the root volume", "Attach the volumes"}
 SIZED = "Make a copy of the flavor's size"
 
 
 @dataclass(frozen=True, slots=True)
 class Documented:
-    """The titles of the steps, and of those below step 3 for each way of an image."""
+    """The titles of the steps, and of those that bring the image there for each way of an image."""
 
     main: list[str]
     filling: dict[str, list[str]]
@@ -70,7 +71,7 @@ def _clean(bench: Bench) -> Iterator[None]:
 def test_every_way_is_documented() -> None:
     steps = documented(spawn.__doc__ or "")
     assert set(steps.filling) == {*WAYS, "ISO"}
-    assert len(steps.main) == 9
+    assert len(steps.main) == 10
 
 
 @pytest.mark.parametrize("root_gib", [0, 1], ids=["size-of-the-image", "bigger"])
@@ -84,14 +85,14 @@ def test_a_spawn_runs_what_its_documentation_lists(
     ran = bench.steps()
     main = [title for operation, title in ran if operation == "spawn"]
     filling = [title for operation, title in ran if operation == "cache image"]
-    left_out = {"Upload the config drive", *OF_VOLUMES} | (
+    left_out = {PORT_GROUPS, "Upload the config drive", *OF_VOLUMES} | (
         {"Copy the image to the root disk"} if linked else set()
     )
     assert main == [title for title in steps.main if title not in left_out]
     sized = linked and root_gib
     assert filling == [title for title in steps.filling[way] if sized or title != SIZED]
     at = ran.index(("cache image", filling[0]))
-    assert ran[at - 1] == ("spawn", main[2]), "the image is put there in step 3"
+    assert ran[at - 1] == ("spawn", main[2]), "the image is put there after the VM"
 
 
 def test_an_iso_image_has_its_own_way(
@@ -102,7 +103,12 @@ def test_an_iso_image_has_its_own_way(
     bench.images.store.add(file, "boots")
     bench.spawn("boots", linked_clone=False)
     ran = bench.steps()
-    left_out = {"Upload the config drive", "Copy the image to the root disk", *OF_VOLUMES}
+    left_out = {
+        PORT_GROUPS,
+        "Upload the config drive",
+        "Copy the image to the root disk",
+        *OF_VOLUMES,
+    }
     main = [title for operation, title in ran if operation == "spawn"]
     assert main == [title for title in steps.main if title not in left_out]
     filling = [title for operation, title in ran if operation == "cache image"]
@@ -113,7 +119,7 @@ def test_a_config_drive_is_a_step_and_extra_disks_are_none(bench: Bench) -> None
     steps = documented(spawn.__doc__ or "")
     devices = BlockDevices(ephemerals=(EphemeralDisk(size_gib=1),), swap_mib=1)
     bench.spawn(linked_clone=False, block_device_info=devices, config_drive=True)
-    main = [title for title in steps.main if title not in OF_VOLUMES]
+    main = [title for title in steps.main if title not in {PORT_GROUPS, *OF_VOLUMES}]
     assert [title for operation, title in bench.steps() if operation == "spawn"] == main
 
 
@@ -125,7 +131,16 @@ def test_a_spawn_from_a_volume_leaves_out_what_an_image_needs(bench: Bench) -> N
     ]
     bench.spawn("", block_device_info={"block_device_mapping": mapping}, config_drive=True)
     ran = [title for operation, title in bench.steps() if operation == "spawn"]
-    assert ran == [title for title in steps.main if "image" not in title]
+    assert ran == [t for t in steps.main if "image" not in t and t != PORT_GROUPS]
+
+
+def test_a_network_that_wants_its_port_group_made_has_a_step(bench: Bench) -> None:
+    steps = documented(spawn.__doc__ or "")
+    vif = {"network": {"bridge": "vmops-test-7", "meta": {"should_create_vlan": True, "vlan": 7}}}
+    bench.spawn(vifs=[vif], power_on=False)  # type: ignore[list-item]
+    ran = [title for operation, title in bench.steps() if operation == "spawn"]
+    assert ran[:3] == steps.main[:3]
+    assert ran[1] == PORT_GROUPS
 
 
 @pytest.mark.parametrize("make", [a_shadow_vm, a_first_class_disk])

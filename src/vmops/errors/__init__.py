@@ -10,6 +10,8 @@
     │   ├── DatastoreNotFound
     │   │   └── NoSuitableDatastore
     │   ├── NetworkNotFound
+    │   ├── NetworkAdapterNotFound
+    │   ├── SwitchNotFound
     │   ├── ClusterNotFound
     │   ├── HostNotFound
     │   ├── VolumeNotFound
@@ -31,6 +33,8 @@
     │   │   └── InstanceSuspendFailure
     │   ├── InvalidState
     │   ├── MigrationPreCheckFailed
+    │   ├── InvalidVlanTag
+    │   ├── InvalidVlanPortGroup
     │   ├── Busy
     │   ├── VolumeInUse
     │   ├── QuestionPending
@@ -86,6 +90,8 @@ from vmops.errors.conflict import (
     InstanceSuspendFailure,
     InvalidPowerState,
     InvalidState,
+    InvalidVlanPortGroup,
+    InvalidVlanTag,
     LeftBehind,
     MigrationPreCheckFailed,
     QuestionPending,
@@ -113,6 +119,7 @@ from vmops.errors.not_found import (
     ImageNotFound,
     InstanceNotFound,
     ManagedObjectNotFound,
+    NetworkAdapterNotFound,
     NetworkNotFound,
     NoRootDisk,
     NoSuitableDatastore,
@@ -121,6 +128,7 @@ from vmops.errors.not_found import (
     NotResized,
     OriginalNotFound,
     StoragePolicyNotFound,
+    SwitchNotFound,
     VolumeNotFound,
 )
 from vmops.errors.refused import (
@@ -178,9 +186,12 @@ __all__ = [
     "InvalidName",
     "InvalidPowerState",
     "InvalidState",
+    "InvalidVlanPortGroup",
+    "InvalidVlanTag",
     "LeftBehind",
     "ManagedObjectNotFound",
     "MigrationPreCheckFailed",
+    "NetworkAdapterNotFound",
     "NetworkNotFound",
     "NoDiskSpace",
     "NoPermission",
@@ -199,6 +210,7 @@ __all__ = [
     "ResizeError",
     "SessionOverload",
     "StoragePolicyNotFound",
+    "SwitchNotFound",
     "TaskFailed",
     "TimedOut",
     "ToolsUnavailable",

@@ -70,6 +70,41 @@ class Busy(Conflict):
     """Another operation is running on the object; the message says which and since when."""
 
 
+class InvalidVlanTag(Conflict):
+    """The port group has another VLAN than its network says; it was not touched."""
+
+    def __init__(self, name: str, existing: int, wanted: int, host: str = "") -> None:
+        super().__init__(name, existing, wanted, host)
+        self.name = name
+        self.existing = existing
+        self.wanted = wanted
+        self.host = host
+
+    def __str__(self) -> str:
+        where = f" on {self.host}" if self.host else ""
+        return (
+            f"The port group {self.name!r}{where} has VLAN {self.existing}, and {self.wanted} is"
+            " asked for."
+        )
+
+
+class InvalidVlanPortGroup(Conflict):
+    """The port group is on another switch than the physical NIC; it was not touched."""
+
+    def __init__(self, name: str, existing: str, wanted: str, host: str) -> None:
+        super().__init__(name, existing, wanted, host)
+        self.name = name
+        self.existing = existing
+        self.wanted = wanted
+        self.host = host
+
+    def __str__(self) -> str:
+        return (
+            f"The port group {self.name!r} on {self.host} is on the switch {self.existing}, and"
+            f" {self.wanted} is asked for."
+        )
+
+
 class VolumeInUse(Conflict):
     """The volume is attached to a virtual machine; the message names it where it is known."""
 

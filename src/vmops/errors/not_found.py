@@ -79,6 +79,24 @@ class NetworkNotFound(_NamedNotFound):
     kind = "network"
 
 
+class NetworkAdapterNotFound(_NamedNotFound):
+    """A host has no physical NIC of this name."""
+
+    kind = "physical network adapter"
+
+
+class SwitchNotFound(NotFound):
+    """No standard switch of a host has this physical NIC."""
+
+    def __init__(self, adapter: str, host: str) -> None:
+        super().__init__(adapter, host)
+        self.adapter = adapter
+        self.host = host
+
+    def __str__(self) -> str:
+        return f"No standard switch of {self.host} has the network adapter {self.adapter}."
+
+
 class ClusterNotFound(_NamedNotFound):
     """No cluster has this name."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from vmops.images.cache import ImageCache
 from vmops.ops.extension import ManagingExtension
 from vmops.ops.placement import Reservations
+from vmops.ops.port_groups import PortGroups
 from vmops.ops.project_folders import ProjectFolders
 from vmops.ops.settings import EngineSettings
 from vmops.ops.vnc import VncPorts
@@ -24,4 +25,5 @@ class Engine:
     vnc_ports: VncPorts
     folders: ProjectFolders
     extension: ManagingExtension
+    port_groups: PortGroups
     cluster_name: str | None

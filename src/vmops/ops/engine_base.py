@@ -17,6 +17,7 @@ from vmops.ops.engine import Engine
 from vmops.ops.extension import ManagingExtension
 from vmops.ops.locks import InstanceLocks
 from vmops.ops.placement import Reservations
+from vmops.ops.port_groups import PortGroups
 from vmops.ops.project_folders import ProjectFolders
 from vmops.ops.settings import EngineSettings
 from vmops.ops.vnc import VncPorts
@@ -94,6 +95,7 @@ class EngineBase:
             vnc_ports=VncPorts(session, self._settings),
             folders=ProjectFolders(session, self._settings),
             extension=ManagingExtension(session, self._settings),
+            port_groups=PortGroups(session, self._settings),
             cluster_name=cluster_name,
         )
 

@@ -213,9 +213,15 @@ def roomiest(suitable: list[DatastoreInfo], reserved: Counter[str]) -> Datastore
 
 
 def find_networks(
-    inventory: Inventory, cluster: ClusterInfo, vifs: tuple[Vif, ...]
+    inventory: Inventory,
+    cluster: ClusterInfo,
+    vifs: tuple[Vif, ...],
+    to_make: frozenset[str] = frozenset(),
 ) -> tuple[NetworkInfo, ...]:
     """The port group of each interface, by its exact name, in the cluster.
+
+    Those of the names ``to_make`` may be missing: they will be made on its hosts' standard
+    switches.
 
     Raises:
         NetworkNotFound: the cluster has no port group of that name; the error names those it has.
@@ -225,7 +231,23 @@ def find_networks(
         for network in inventory.networks()
         if network.moid in cluster.networks and not network.is_uplink
     }
+    for name in to_make - there.keys():
+        there[name] = _new_network(name, cluster)
     for vif in vifs:
         if vif.network not in there:
             raise NetworkNotFound(vif.network, sorted(there))
     return tuple(there[vif.network] for vif in vifs)
+
+
+def _new_network(name: str, cluster: ClusterInfo) -> NetworkInfo:
+    return NetworkInfo(
+        moref=None,
+        moid="",
+        name=name,
+        kind="standard",
+        portgroup_key="",
+        switch_uuid="",
+        hosts=frozenset(cluster.hosts),
+        is_uplink=False,
+        datacenter=cluster.datacenter,
+    )

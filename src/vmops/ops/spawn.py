@@ -16,7 +16,7 @@ from vmops.ops.spawn_disks import (
     root_path,
 )
 from vmops.ops.spawn_machine import create_vm
-from vmops.ops.spawn_place import choose_placement
+from vmops.ops.spawn_place import choose_placement, create_port_groups
 from vmops.ops.spawn_request import SpawnRequest, is_linked_clone
 from vmops.ops.spawn_volumes import (
     OwnAttacher,
@@ -38,52 +38,58 @@ def spawn(
     """Create a VM from an image and power it on, or leave everything as it was.
 
     1. Choose where it goes
-    2. Create the VM
-    3. Put the image in the datastore's cache
+    2. Create the port groups
+    3. Create the VM
+    4. Put the image in the datastore's cache
        flat image, not cached:
-       3.1. Make a temporary folder
-       3.2. Create the disk's metadata
-       3.3. Delete its flat file
-       3.4. Upload the image in its place
-       3.5. Make a copy of the flavor's size
-       3.6. Move it into the cache
+       4.1. Make a temporary folder
+       4.2. Create the disk's metadata
+       4.3. Delete its flat file
+       4.4. Upload the image in its place
+       4.5. Make a copy of the flavor's size
+       4.6. Move it into the cache
        sparse image, not cached:
-       3.1. Make a temporary folder
-       3.2. Upload the sparse image
-       3.3. Copy it to a thin disk
-       3.4. Delete the sparse file
-       3.5. Make a copy of the flavor's size
-       3.6. Move it into the cache
+       4.1. Make a temporary folder
+       4.2. Upload the sparse image
+       4.3. Copy it to a thin disk
+       4.4. Delete the sparse file
+       4.5. Make a copy of the flavor's size
+       4.6. Move it into the cache
        streamOptimized image, not cached:
-       3.1. Import the image through a lease
-       3.2. Make a temporary folder
-       3.3. Move its disk out of the imported VM
-       3.4. Make a copy of the flavor's size
-       3.5. Move it into the cache
+       4.1. Import the image through a lease
+       4.2. Make a temporary folder
+       4.3. Move its disk out of the imported VM
+       4.4. Make a copy of the flavor's size
+       4.5. Move it into the cache
        ISO image, not cached:
-       3.1. Make a temporary folder
-       3.2. Upload the ISO image
-       3.3. Move it into the cache
-    4. Copy the image to the root disk
-    5. Attach the root volume
-    6. Upload the config drive
-    7. Attach the disks
-    8. Attach the volumes
-    9. Power on
+       4.1. Make a temporary folder
+       4.2. Upload the ISO image
+       4.3. Move it into the cache
+    5. Copy the image to the root disk
+    6. Attach the root volume
+    7. Upload the config drive
+    8. Attach the disks
+    9. Attach the volumes
+    10. Power on
 
     A copy of the flavor's size is made where the flavor's disk is bigger than the image's and the
-    root disk is a linked clone, whose size is its parent's. Step 4 is that of a full clone. A VMDK
+    root disk is a linked clone, whose size is its parent's. Step 5 is that of a full clone, step 2
+    that of a network which asks for its VLAN's port group to be made where it is missing. A VMDK
     in an OVA archive, and what a qcow2 or raw image is converted to, are streamOptimized. An ISO
     image is put into a CD-ROM drive, beside a blank root disk if the flavor has one. An instance
-    that boots from a volume has step 5 instead of the steps 3 and 4. The ephemeral disks and the
-    swap disk are created in step 7, in the same call, which also puts the config drive into a
+    that boots from a volume has step 6 instead of the steps 4 and 5. The ephemeral disks and the
+    swap disk are created in step 8, in the same call, which also puts the config drive into a
     CD-ROM drive. If anything fails, volumes are taken off as they were.
 
     ``attacher`` attaches the volumes; None is the engine's own way.
 
     Raises:
         InstanceExists: a VM with this instance UUID is there; it is not touched.
-        InstanceUnacceptable: the image's disk is bigger than the flavor's. Nothing was created.
+        InstanceUnacceptable: the image's disk is bigger than the flavor's, or the hosts do not know
+            its hardware version. Nothing was created.
+        StoragePolicyNotFound: the flavor's or the settings' policy does not exist.
+        InvalidVlanTag, InvalidVlanPortGroup: a network's port group is there, and another.
+        NetworkAdapterNotFound, SwitchNotFound: a host has no place for a network's port group.
         ClusterNotFound: the engine's cluster does not exist.
         NetworkNotFound: an interface's port group is not in the cluster. Nothing was created.
         NoSuitableDatastore: no datastore passes; the error says why for each.
@@ -104,6 +110,8 @@ def spawn(
         attacher.check(attachment)
     with Operation("spawn", observe) as do:
         place = do(choose_placement(engine, request, needed_bytes(engine, request)))
+        if any(vif.vlan is not None for vif in request.vifs):
+            do(create_port_groups(engine, request, place))
         vm_folder = DatastorePath(place.datastore.name).joined(request.instance.uuid)
         vm = do(create_vm(engine, request, place, vm_folder, observe))
         disk = None

@@ -26,8 +26,9 @@ def choose_placement(
     inventory = engine.session.inventory
     cluster = inventory.cluster(engine.cluster_name)
     _check_hardware(engine, cluster, request.hardware)
-    networks = find_networks(inventory, cluster, request.vifs)
     compliance = _compliance(engine, cluster, request)
+    to_make = frozenset(vif.network for vif in request.vifs if vif.vlan is not None)
+    networks = find_networks(inventory, cluster, request.vifs, to_make)
     with engine.reservations.choose(
         lambda reserved: pick_datastore(
             inventory, cluster, engine.settings, needed_bytes, reserved, compliance
@@ -41,6 +42,18 @@ def choose_placement(
             networks=networks,
             storage_policy=compliance.policy.id if compliance is not None else "",
         )
+
+
+@step("Create the port groups")
+def create_port_groups(engine: Engine, request: SpawnRequest, place: Placement) -> Reversible[None]:
+    """Have the port groups of VLANs on every host, and check those that are there already."""
+    names = engine.port_groups.claim(place.cluster, request.vifs)
+    try:
+        yield
+    except GeneratorExit:  # the spawn has ended well
+        engine.port_groups.keep(names)
+        raise
+    engine.port_groups.give_up(names)
 
 
 def _compliance(engine: Engine, cluster: ClusterInfo, request: SpawnRequest) -> Compliance | None:

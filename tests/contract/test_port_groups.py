@@ -1,0 +1,249 @@
+"""Port groups that are made for VLANs, as Nova's networks ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from pyVmomi import vim
+
+from tests.backends import second_view
+from tests.backends.capabilities import Capability
+from tests.builders import a_uuid
+from tests.contract.engine import Bench
+from tests.contract.needs import needs
+from vmops.errors import (
+    InvalidArgument,
+    InvalidVlanPortGroup,
+    InvalidVlanTag,
+    NetworkAdapterNotFound,
+    NetworkNotFound,
+    SwitchNotFound,
+    VMOpsError,
+)
+
+SWITCH, OTHER_SWITCH = "vSwitch0", "vmops-test-switch"
+VLAN = 27
+pytestmark = needs(Capability.HOST_NETWORKS)
+
+
+@pytest.fixture
+def name() -> str:
+    """The name of a port group that no other test makes."""
+    return f"vmops-test-{a_uuid()[:13]}"
+
+
+@pytest.fixture(autouse=True)
+def _no_port_groups(bench: Bench, name: str) -> Iterator[None]:
+    """Without the test's port group and switch afterwards."""
+    yield
+    bench.backend.clean()
+    for system in systems(bench):
+        with suppress(vim.fault.NotFound):
+            system.RemovePortGroup(name)
+        with suppress(vim.fault.NotFound):
+            system.RemoveVirtualSwitch(OTHER_SWITCH)
+
+
+def systems(bench: Bench) -> list[Any]:
+    """The network systems of the cluster's hosts."""
+    hosts = second_view.every(bench.content, vim.HostSystem, "configManager.networkSystem")
+    return [found["configManager.networkSystem"] for found in hosts.values()]
+
+
+def port_groups(bench: Bench, name: str) -> list[tuple[int, str]]:
+    """VLAN and switch of the port group of this name on each host that has it."""
+    found = []
+    for system in systems(bench):
+        info = second_view.properties(system, "networkInfo")["networkInfo"]
+        found += [
+            (group.spec.vlanId, group.spec.vswitchName)
+            for group in info.portgroup
+            if group.spec.name == name
+        ]
+    return found
+
+
+def add(bench: Bench, name: str, vlan: int = VLAN, switch: str = SWITCH) -> None:
+    for system in systems(bench):
+        if switch != SWITCH:
+            system.AddVirtualSwitch(switch)
+        system.AddPortGroup(
+            vim.host.PortGroup.Specification(
+                name=name, vlanId=vlan, vswitchName=switch, policy=vim.host.NetworkPolicy()
+            )
+        )
+
+
+def vif(name: str, vlan: int = VLAN) -> dict[str, Any]:
+    """An interface of Nova's shape."""
+    meta = {"should_create_vlan": True, "vlan": vlan}
+    return {"id": "port-1", "network": {"bridge": name, "meta": meta}}
+
+
+def spawn(bench: Bench, *vifs: Any, ops: Any = None, **options: Any) -> Any:
+    options.setdefault("power_on", False)
+    return bench.vm(bench.spawn(vifs=vifs, ops=ops, **options))
+
+
+def cards(vm: Any) -> list[Any]:
+    return second_view.devices(vm, vim.vm.device.VirtualEthernetCard)
+
+
+def test_a_missing_port_group_is_made_on_every_host(bench: Bench, name: str) -> None:
+    vm = spawn(bench, vif(name))
+    assert port_groups(bench, name) == [(VLAN, SWITCH)] * len(systems(bench))
+    (card,) = cards(vm)
+    assert card.backing.deviceName == name
+
+
+def test_one_that_is_there_is_used(bench: Bench, name: str) -> None:
+    add(bench, name)
+    before = port_groups(bench, name)
+    (card,) = cards(spawn(bench, vif(name)))
+    assert card.backing.deviceName == name
+    assert port_groups(bench, name) == before
+
+
+def test_a_host_that_lacks_it_gets_it(bench: Bench, name: str) -> None:
+    add(bench, name)
+    systems(bench)[0].RemovePortGroup(name)
+    spawn(bench, vif(name))
+    assert len(port_groups(bench, name)) == len(systems(bench))
+
+
+def test_a_network_that_does_not_ask_for_it_must_be_there(bench: Bench, name: str) -> None:
+    with pytest.raises(NetworkNotFound):
+        spawn(bench, {"network": {"bridge": name, "meta": {"vlan": VLAN}}})
+    assert port_groups(bench, name) == []
+
+
+def test_five_at_once_make_it_once(bench: Bench, name: str) -> None:
+    bench.spawn(power_on=False)  # the image is there afterwards
+    before = bench.session.counts
+    with ThreadPoolExecutor(5) as pool:
+        for done in [pool.submit(spawn, bench, vif(name)) for _ in range(5)]:
+            done.result()
+    assert port_groups(bench, name) == [(VLAN, SWITCH)] * len(systems(bench))
+    calls = bench.session.counts - before
+    assert calls["AddPortGroup"] == len(systems(bench))
+
+
+def test_engines_that_know_nothing_of_each_other_agree(bench: Bench, name: str) -> None:
+    bench.spawn(power_on=False)
+    engines = [bench.engine() for _ in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        for done in [pool.submit(spawn, bench, vif(name), ops=ops) for ops in engines]:
+            done.result()
+    assert port_groups(bench, name) == [(VLAN, SWITCH)] * len(systems(bench))
+
+
+def test_one_with_another_vlan_is_refused_and_stays(bench: Bench, name: str) -> None:
+    add(bench, name, VLAN + 1)
+    before, there = bench.world(), port_groups(bench, name)
+    with pytest.raises(InvalidVlanTag) as refused:
+        spawn(bench, vif(name))
+    assert (refused.value.existing, refused.value.wanted) == (VLAN + 1, VLAN)
+    assert name in str(refused.value)
+    assert bench.world() == before
+    assert port_groups(bench, name) == there
+    assert ("spawn", "Create the VM") not in bench.steps()
+
+
+def test_one_on_another_switch_is_refused_and_stays(bench: Bench, name: str) -> None:
+    add(bench, name, switch=OTHER_SWITCH)
+    before, there = bench.world(), port_groups(bench, name)
+    with pytest.raises(InvalidVlanPortGroup) as refused:
+        spawn(bench, vif(name))
+    assert (refused.value.existing, refused.value.wanted) == (OTHER_SWITCH, SWITCH)
+    assert bench.world() == before
+    assert port_groups(bench, name) == there
+
+
+def test_two_interfaces_cannot_give_one_port_group_two_vlans(bench: Bench, name: str) -> None:
+    with pytest.raises(InvalidVlanTag):
+        spawn(bench, vif(name, 5), vif(name, 6))
+    assert port_groups(bench, name) == []
+
+
+@pytest.mark.parametrize("vlan", [-1, 4096])
+def test_a_vlan_id_that_is_none_is_refused(bench: Bench, name: str, vlan: int) -> None:
+    with pytest.raises(InvalidArgument, match="4095"):
+        spawn(bench, vif(name, vlan))
+    assert port_groups(bench, name) == []
+
+
+def test_an_interface_that_the_hosts_have_not_is_named(bench: Bench, name: str) -> None:
+    with pytest.raises(NetworkAdapterNotFound) as refused:
+        spawn(bench, vif(name), ops=bench.engine(vlan_interface="vmnic9"))
+    assert "vmnic0" in refused.value.available
+    assert port_groups(bench, name) == []
+
+
+@needs(Capability.CONTROL)
+def test_an_interface_without_a_switch_is_named(bench: Bench, name: str) -> None:
+    (system, *_) = systems(bench)
+    info = second_view.properties(system, "networkInfo")["networkInfo"]
+    (uplink,) = [switch for switch in info.vswitch if switch.pnic]
+    pnic = list(uplink.pnic)
+    uplink.pnic = []
+    bench.backend.change(system, {"networkInfo": info})  # type: ignore[attr-defined]
+    try:
+        with pytest.raises(SwitchNotFound, match="vmnic0"):
+            spawn(bench, vif(name))
+    finally:
+        uplink.pnic = pnic
+        bench.backend.change(system, {"networkInfo": info})  # type: ignore[attr-defined]
+    assert port_groups(bench, name) == []
+
+
+@needs(Capability.DISTRIBUTED_NETWORK)
+def test_a_distributed_port_group_of_the_name_is_used(bench: Bench, name: str) -> None:
+    distributed = bench.backend.distributed_network
+    (card,) = cards(spawn(bench, vif(distributed)))
+    assert card.backing.port.portgroupKey
+    assert port_groups(bench, distributed) == []
+
+
+@needs(Capability.UNIQUE_NAMES)
+def test_what_was_made_goes_with_a_spawn_that_fails(bench: Bench, name: str) -> None:
+    first = bench.spawn(power_on=False)
+    before = bench.world()
+    with pytest.raises(VMOpsError):
+        spawn(bench, vif(name), instance=type(first)(uuid=a_uuid(), name=first.name))
+    assert ("spawn", "Create the VM") in bench.steps()
+    assert port_groups(bench, name) == []
+    assert bench.world() == before
+
+
+@needs(Capability.UNIQUE_NAMES)
+def test_what_was_there_stays_when_a_spawn_fails(bench: Bench, name: str) -> None:
+    add(bench, name)
+    first = bench.spawn(power_on=False)
+    with pytest.raises(VMOpsError):
+        spawn(bench, vif(name), instance=type(first)(uuid=a_uuid(), name=first.name))
+    assert len(port_groups(bench, name)) == len(systems(bench))
+
+
+@needs(Capability.UNIQUE_NAMES)
+def test_what_another_uses_stays_when_a_spawn_fails(bench: Bench, name: str) -> None:
+    used = bench.spawn(vifs=[vif(name)], power_on=False)  # type: ignore[list-item]
+    with pytest.raises(VMOpsError):
+        spawn(bench, vif(name), instance=type(used)(uuid=a_uuid(), name=used.name))
+    assert len(port_groups(bench, name)) == len(systems(bench))
+    (card,) = cards(bench.vm(used))
+    assert card.backing.deviceName == name
+
+
+@needs(Capability.COUNTED_CALLS)
+def test_without_a_vlan_nothing_is_asked(bench: Bench) -> None:
+    network = bench.backend.network
+    bench.spawn(vifs=[{"network": {"bridge": network}}])  # type: ignore[list-item]
+    calls = bench.calls_of(
+        lambda: bench.spawn(vifs=[{"network": {"bridge": network}}])  # type: ignore[list-item]
+    )
+    assert not calls["RetrievePropertiesEx"]
+    assert not calls["AddPortGroup"]
