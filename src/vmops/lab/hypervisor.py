@@ -180,6 +180,8 @@ class NicStatistics:
 
     received_bytes: int | None
     sent_bytes: int | None
+    received_packets: int | None = None
+    sent_packets: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

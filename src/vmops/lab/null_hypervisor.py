@@ -234,7 +234,7 @@ class NullHypervisor:
         """Return what no guest uses: nothing."""
         machine = self._require(key)
         nothing = DiskStatistics(read_bytes=0, written_bytes=0, reads=0, writes=0)
-        silence = NicStatistics(received_bytes=0, sent_bytes=0)
+        silence = NicStatistics(received_bytes=0, sent_bytes=0, received_packets=0, sent_packets=0)
         return GuestStatistics(
             cpu_time_ns=0,
             resident_bytes=0,

@@ -89,6 +89,24 @@ COUNTERS = (
     Counter(key=130, group="disk", name="read", label="Read rate", unit=_RATE),
     Counter(key=131, group="disk", name="write", label="Write rate", unit=_RATE),
     Counter(key=143, group="net", name="usage", label="Usage", unit=_RATE),
+    Counter(
+        key=146,
+        group="net",
+        name="packetsRx",
+        label="Packets received",
+        unit="number",
+        rollup="summation",
+        kind="delta",
+    ),
+    Counter(
+        key=147,
+        group="net",
+        name="packetsTx",
+        label="Packets transmitted",
+        unit="number",
+        rollup="summation",
+        kind="delta",
+    ),
     Counter(key=148, group="net", name="received", label="Data receive rate", unit=_RATE),
     Counter(key=149, group="net", name="transmitted", label="Data transmit rate", unit=_RATE),
     Counter(
@@ -194,6 +212,7 @@ def _put_disks(
 
 def _put_nics(put: Any, before: GuestStatistics, after: GuestStatistics, seconds: float) -> None:
     received = sent = 0.0
+    packets_in = packets_out = 0
     known = False
     for key, now in after.nics.items():
         old = before.nics.get(key, now)
@@ -206,7 +225,14 @@ def _put_nics(put: Any, before: GuestStatistics, after: GuestStatistics, seconds
         put("net", "received", str(key), of_received)
         put("net", "transmitted", str(key), of_sent)
         put("net", "usage", str(key), of_received + of_sent)
+        came = _gone(old.received_packets or 0, now.received_packets or 0)
+        went = _gone(old.sent_packets or 0, now.sent_packets or 0)
+        packets_in, packets_out = packets_in + came, packets_out + went
+        put("net", "packetsRx", str(key), came)
+        put("net", "packetsTx", str(key), went)
     if known:
+        put("net", "packetsRx", WHOLE, packets_in)
+        put("net", "packetsTx", WHOLE, packets_out)
         put("net", "received", WHOLE, received)
         put("net", "transmitted", WHOLE, sent)
         put("net", "usage", WHOLE, received + sent)

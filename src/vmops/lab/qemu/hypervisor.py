@@ -245,8 +245,8 @@ class QemuHypervisor:
         await console.stop_vnc(self._guest(key))
 
     async def statistics(self, key: str) -> GuestStatistics:
-        """Return what the guest uses now; of cards no bytes are known."""
-        return await statistics(self._guest(key))
+        """Return what the guest uses now."""
+        return await statistics(self._guest(key), self._segments)
 
     def tools(self, key: str) -> ToolsState:
         """Return what is known of the tools in the guest."""

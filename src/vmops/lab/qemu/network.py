@@ -13,10 +13,11 @@ import json
 import logging
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from vmops.lab.hypervisor import HypervisorError, Segment
+from vmops.lab.hypervisor import HypervisorError, NicStatistics, Segment
 from vmops.lab.qemu import segment as segment_program
 from vmops.lab.qemu import sockets
 from vmops.lab.qemu.capabilities import SANDBOX, Capabilities
@@ -28,6 +29,8 @@ _QUEUE = 128  # guests that may be let in at once
 _IDLE_S = 30.0
 _ADMISSION_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 10.0
+_ANSWER_S = 2.0
+_TRAFFIC_KEPT_S = 0.1  # asked for many guests at once
 
 
 class Segments:
@@ -40,6 +43,8 @@ class Segments:
             asyncio.Lock
         )
         self._held: dict[str, HeldProcess] = {}
+        self._traffic: Mapping[str, NicStatistics] = {}
+        self._asked_at = float("-inf")
 
     async def connect(self, segment: Segment, qemu: Capabilities) -> socket.socket:
         """Return a socket that is a port of the segment, which is started if it does not run.
@@ -65,6 +70,42 @@ class Segments:
             return dict(json.loads(self._file(_file_name(name), "leases").read_text()))
         except (OSError, ValueError):
             return {}
+
+    async def traffic(self) -> Mapping[str, NicStatistics]:
+        """Return what the cards on all segments have moved, by MAC address.
+
+        A card that has sent nothing yet is not among them. What a segment has counted ends with
+        it, and with the card's connection.
+        """
+        if time.monotonic() - self._asked_at > _TRAFFIC_KEPT_S:
+            self._asked_at = time.monotonic()
+            files = await asyncio.to_thread(lambda: sorted(self._directory.glob("*.socket")))
+            answers = await asyncio.gather(*(self._ask(file) for file in files))
+            self._traffic = {mac: moved for each in answers for mac, moved in each.items()}
+        return self._traffic
+
+    async def _ask(self, file: Path) -> Mapping[str, NicStatistics]:
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                reader, writer = await asyncio.open_unix_connection(sock=sockets.connect(file))
+                try:
+                    writer.write(segment_program.QUESTION.to_bytes(4))
+                    length = int.from_bytes(await reader.readexactly(4))
+                    told = json.loads(await reader.readexactly(length))
+                finally:
+                    writer.close()
+        except (OSError, EOFError, ValueError, TimeoutError) as error:
+            log.debug("segment %s tells nothing: %s", file.stem, error)
+            return {}
+        return {
+            str(mac): NicStatistics(
+                received_bytes=int(moved[0]),
+                sent_bytes=int(moved[1]),
+                received_packets=int(moved[2]),
+                sent_packets=int(moved[3]),
+            )
+            for mac, moved in told.items()
+        }
 
     async def end_all(self) -> None:
         """End all segments, also those an earlier run of the lab started."""

@@ -6,7 +6,8 @@ no guest has been on the segment for a while.
 
 Ports are stream sockets; a frame is four bytes of length and then the Ethernet frame, as QEMU's
 ``-netdev stream`` has it. A frame of length 0 is answered with one: it tells a newcomer that it has
-been let in, which keeps the segment from ending.
+been let in, which keeps the segment from ending. Who says the length `QUESTION` instead is no port,
+and is told what every card has sent and received.
 
 Addresses are given out here and not by QEMU's user network behind the router, which knows no more
 than 16. They are kept in a file, so a card has the same address for life.
@@ -36,6 +37,7 @@ ROUTER_MAC = b"\x52\x55" + ROUTER_ADDRESS.packed
 BROADCAST_MAC = b"\xff" * 6
 LONGEST_FRAME_BYTES = 64 * 1024 + 256
 LONGEST_QUEUE_BYTES = 4 * 1024 * 1024
+QUESTION = 0xFFFFFFFF
 LEASE_SECONDS = 24 * 3600
 
 
@@ -147,12 +149,21 @@ class Port:
         self.received = bytearray()
         self.queued = bytearray()
         self.is_sending = False
+        self.is_in = False
+        """Whether it takes part; one that only asks does not."""
+        self.is_asking = False
+        self.received_bytes = self.sent_bytes = 0
+        self.received_frames = self.sent_frames = 0
 
     def frames(self) -> list[bytes]:
         """Return the whole frames received so far; ValueError if the peer speaks no frames."""
         frames = []
         while len(self.received) >= 4:
             length = int.from_bytes(self.received[:4])
+            if length == QUESTION and not self.is_in:
+                self.is_asking = True
+                del self.received[:4]
+                continue
             if length > LONGEST_FRAME_BYTES:
                 raise ValueError(f"a frame of {length} bytes")
             if len(self.received) < 4 + length:
@@ -165,6 +176,9 @@ class Port:
         """Add a frame to what is sent; dropped, as on any wire, if the peer does not keep up."""
         if len(self.queued) < LONGEST_QUEUE_BYTES:
             self.queued += struct.pack(">I", len(frame)) + frame
+            if frame:
+                self.received_bytes += len(frame)
+                self.received_frames += 1
 
 
 class Switch:
@@ -187,6 +201,7 @@ class Switch:
         self._selector.register(connection, selectors.EVENT_READ, port)
         if is_router:
             self._router = port
+            port.is_in = True
         self._ports.add(port)
 
     def run(self) -> None:
@@ -204,7 +219,7 @@ class Switch:
                     write = selectors.EVENT_WRITE if port.is_sending else 0
                     self._selector.modify(port.connection, selectors.EVENT_READ | write, port)
             now = time.monotonic()
-            if self._ports - {self._router}:
+            if any(port.is_in for port in self._ports if port is not self._router):
                 last_used = now
             elif now - last_used > self._idle_s:
                 return
@@ -227,7 +242,11 @@ class Switch:
                     raise ConnectionResetError
                 port.received += data
                 for frame in port.frames():
+                    port.is_in = True
                     self._forward(port, frame)
+                if port.is_asking:
+                    port.is_asking = False
+                    port.queue(json.dumps(self._traffic()).encode())
         except BlockingIOError:
             return
         except (OSError, ValueError):
@@ -241,11 +260,24 @@ class Switch:
         if port is self._router:
             self._router = None
 
+    def _traffic(self) -> dict[str, list[int]]:
+        """By MAC address: bytes received and sent, frames received and sent."""
+        return {
+            mac.hex(":"): [
+                *(port.received_bytes, port.sent_bytes),
+                *(port.received_frames, port.sent_frames),
+            ]
+            for mac, port in self._learned.items()
+            if port is not self._router
+        }
+
     def _forward(self, source: Port, frame: bytes) -> None:
         if len(frame) < 14:
             if not frame:
                 source.queue(b"")
             return
+        source.sent_bytes += len(frame)
+        source.sent_frames += 1
         destination, sender = frame[:6], frame[6:12]
         if not sender[0] & 1:
             self._learned[sender] = source
@@ -256,7 +288,7 @@ class Switch:
             return
         target = None if destination[0] & 1 else self._learned.get(destination)
         for port in [target] if target is not None else self._ports:
-            if port is not source:
+            if port is not source and port.is_in:
                 port.queue(frame)
 
 

@@ -10,15 +10,16 @@ from pathlib import Path
 from vmops.lab.hypervisor import DiskStatistics, GuestStatistics, HypervisorError, NicStatistics
 from vmops.lab.qemu.guest import Guest
 from vmops.lab.qemu.hot_disks import peripherals
+from vmops.lab.qemu.network import Segments
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_UNKNOWN = NicStatistics(received_bytes=None, sent_bytes=None)
+_SILENT = NicStatistics(received_bytes=0, sent_bytes=0, received_packets=0, sent_packets=0)
 
 
-async def statistics(guest: Guest) -> GuestStatistics:
+async def statistics(guest: Guest, segments: Segments) -> GuestStatistics:
     """Return the counters of now.
 
-    QEMU counts no bytes for its network cards.
+    QEMU counts no bytes for its network cards; their segments do.
 
     Raises:
         HypervisorError: the guest has just ended.
@@ -35,11 +36,13 @@ async def statistics(guest: Guest) -> GuestStatistics:
         for drive in await qmp.execute("query-blockstats")
         if str(drive.get("qdev", "")).startswith("disk-")
     }
-    nics = {
-        int(name.removeprefix("nic-")): _UNKNOWN
-        for name in await peripherals(qmp)
-        if name.startswith("nic-")
-    }
+    nics = {}
+    for name in await peripherals(qmp):
+        if name.startswith("nic-"):
+            path = f"/machine/peripheral/{name}"
+            mac = await qmp.execute("qom-get", {"path": path, "property": "mac"})
+            moved = (await segments.traffic()).get(str(mac).lower(), _SILENT)
+            nics[int(name.removeprefix("nic-"))] = moved
     pid = guest.process.identity.pid
     cpu_time_ns, resident_bytes = await asyncio.to_thread(_process, pid, threads)
     return GuestStatistics(

@@ -23,7 +23,14 @@ def used(cpu_s=0.0, resident_mib=0, read_kib=0, written_kib=0, nic=(None, None))
         cpu_time_ns=int(cpu_s * 1e9),
         resident_bytes=resident_mib * 1024**2,
         disks={2000: disk},
-        nics={4000: NicStatistics(received_bytes=nic[0], sent_bytes=nic[1])},
+        nics={
+            4000: NicStatistics(
+                received_bytes=nic[0],
+                sent_bytes=nic[1],
+                received_packets=None if nic[0] is None else nic[0] // 1024,
+                sent_packets=None if nic[1] is None else nic[1] // 1024,
+            )
+        },
     )
 
 
@@ -44,13 +51,14 @@ def test_rates_are_over_the_time_between():
     assert values[24, ""] == 5000
     assert (values[130, ""], values[131, ""], values[125, ""]) == (10, 5, 15)
     assert (values[178, "scsi0:0"], values[179, "scsi0:0"], values[173, "scsi0:0"]) == (10, 5, 10)
-    assert not any(key in (143, 148, 149) for key, _ in values)
+    assert not any(key in (143, 146, 147, 148, 149) for key, _ in values)
 
 
 def test_cards_count_where_the_hypervisor_knows():
     values = between(used(nic=(0, 0)), used(nic=(20480, 10240)))
 
     assert (values[148, "4000"], values[149, "4000"], values[143, ""]) == (2, 1, 3)
+    assert (values[146, "4000"], values[147, "4000"], values[146, ""]) == (20, 10, 20)
 
 
 def test_counters_that_begin_again_are_not_negative():

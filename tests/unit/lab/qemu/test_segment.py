@@ -139,6 +139,47 @@ def test_a_port_that_does_not_read_or_talks_nonsense_harms_nobody(tmp_path: Path
     asyncio.run(run())
 
 
+def test_what_each_card_moves_is_counted(tmp_path: Path) -> None:
+    async def run() -> None:
+        segments = Segments(tmp_path / "segments")
+        try:
+            assert await segments.traffic() == {}
+            a = Port(await segments.connect(PLAIN, NO_QEMU))
+            b = Port(await segments.connect(PLAIN, NO_QEMU))
+            c = Port(await segments.connect(Segment(name="other", nat=False), NO_QEMU))
+            await a.send(frame(ALL, mac(1), bytes(86)))
+            assert len(await b.receive()) == 100
+            for _ in range(3):
+                await b.send(frame(mac(1), mac(2), bytes(986)))
+                await a.receive()
+            await c.send(frame(ALL, mac(3), bytes(86)))
+            await asyncio.sleep(0.2)
+
+            moved = await segments.traffic()
+
+            told = {
+                name: (each.received_bytes, each.sent_bytes, each.received_packets)
+                for name, each in moved.items()
+            }
+            assert told == {
+                mac(1).hex(":"): (3000, 100, 3),
+                mac(2).hex(":"): (100, 3000, 1),
+                mac(3).hex(":"): (0, 100, 0),
+            }
+            assert moved[mac(2).hex(":")].sent_packets == 3
+            # Who asks is no port: it is sent nothing, and nobody hears of it.
+            assert await a.hears_nothing()
+            a.connection.close()
+            await asyncio.sleep(0.2)
+            assert mac(1).hex(":") not in await segments.traffic()
+        finally:
+            for port in (a, b, c):
+                port.connection.close()
+            await segments.end_all()
+
+    asyncio.run(run())
+
+
 def test_a_segment_outlives_the_lab_and_ends_when_the_last_guest_has_gone(tmp_path: Path) -> None:
     async def run() -> None:
         directory = tmp_path / "segments"
