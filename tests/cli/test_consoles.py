@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import signal
+import time
 
 import pytest
 
 from tests.cli.conftest import spawn
+from tests.unit.lab.console.web_socket import Refused, WebSocket
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +20,7 @@ def web1(vmops):
 
 
 def test_a_ticket_is_printed_once_and_logged_nowhere(vmops, web1):
-    first, second = (vmops("console", "url", "web1", "-vv") for _ in "12")
+    first, second = (vmops("console", "url", "web1", "--keep", "0", "-vv") for _ in "12")
     assert first.code == second.code == 0, first.err
     found = re.fullmatch(r"wss://127\.0\.0\.1:\d+/ticket/(\w{32,})\n", first.out)
     assert found
@@ -27,10 +30,42 @@ def test_a_ticket_is_printed_once_and_logged_nowhere(vmops, web1):
 
 
 def test_a_console_in_parts(vmops, web1):
-    told = vmops("console", "url", "web1", "-o", "json").json
+    told = vmops("console", "url", "web1", "--keep", "0", "-o", "json").json
     assert told["name"] == "web1"
     assert told["url"] == f"wss://{told['host']}:{told['port']}{told['internal_access_path']}"
     assert len(bytes.fromhex(told["thumbprint"].replace(":", ""))) in {20, 32}
+
+
+@pytest.fixture
+def waiting(vmops, web1):
+    """A command that has printed its URL, and waits for a viewer."""
+    process = vmops.start("console", "url", "web1", "--keep", "30")
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_the_wait_for_a_viewer_is_broken_off(vmops, lab, waiting):
+    process, url = waiting
+    process.stderr.readline()  # it waits by then
+    process.send_signal(signal.SIGINT)
+    ended = vmops.finish(process)
+    assert (ended.code, ended.err) == (0, "")
+    with pytest.raises(Refused):
+        WebSocket(url, lab.certificate_file)
+
+
+def test_nobody_comes(vmops, lab, web1):
+    begin = time.monotonic()
+    told = vmops("console", "url", "web1", "--keep", "0.5")
+    assert told.code == 0
+    assert time.monotonic() - begin >= 0.5
+    assert told.err.splitlines()[-1].endswith("good for nothing any more.")
+    with pytest.raises(Refused):
+        WebSocket(told.out.strip(), lab.certificate_file)
 
 
 def test_a_console_that_is_not_there(vmops, web1):

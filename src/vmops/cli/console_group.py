@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -9,11 +11,14 @@ import click
 
 from vmops.cli.console import log, screenshot
 from vmops.cli.context import CommandContext, pass_context
-from vmops.cli.instances import instance_argument, resolve
+from vmops.cli.instances import Found, instance_argument, resolve
 from vmops.cli.output import output_options, print_record, take_output_options
 
 if TYPE_CHECKING:
     from vmops.ops.vnc import VncConsole
+
+
+_LOOK_S = 0.25
 
 
 @click.group()
@@ -31,12 +36,18 @@ console.add_command(screenshot)
     "--type", "kind", type=click.Choice(["auto", "vnc", "webmks"]), default="auto",
     show_default=True, help="Plain VNC or a ticket for a WebSocket; auto: by the server's version.",
 )  # fmt: skip
+@click.option(
+    "--keep", "keep_s", type=click.FloatRange(0), default=60, show_default=True, metavar="SECONDS",
+    help="How long to stay logged in for a ticket that is not used; 0 lets it die at once.",
+)  # fmt: skip
 @output_options
 @pass_context
-def url(context: CommandContext, /, name: str, kind: str, **options: Any) -> None:
-    """Print where a viewer connects to; a ticket in it works once, within seconds.
+def url(context: CommandContext, /, name: str, kind: str, keep_s: float, **options: Any) -> None:
+    """Print where a viewer connects to; a ticket in it works once, within a minute or so.
 
-    Whoever has the URL has the guest's keyboard: it is printed here and logged nowhere.
+    A ticket ends with the session that asked for it: the command prints the URL and then waits
+    until a viewer has come, or --keep is over, or Ctrl-C. Whoever has the URL has the guest's
+    keyboard: it is printed here and logged nowhere.
     """
     how = take_output_options(options)
     found = resolve(context, name)
@@ -44,11 +55,42 @@ def url(context: CommandContext, /, name: str, kind: str, **options: Any) -> Non
     # Plain VNC is served by hosts; those of the lab have names that are known inside it only.
     at_host = context.session.is_vcenter and not context.uses_lab
     look = engine.get_vnc_console_vcenter if at_host else engine.get_vnc_console
+    viewers = _viewers(context, found)
     there = look(found.uuid)
     if how.style == "table" and not how.columns:
         click.echo(url_of(there))
+    else:
+        print_record({"name": found.name, "url": url_of(there), **there}, how)
+    sys.stdout.flush()
+    if there["internal_access_path"] is not None and keep_s:
+        _keep_ticket(context, found, viewers, keep_s)
+
+
+def _keep_ticket(context: CommandContext, found: Found, before: int, keep_s: float) -> None:
+    """Stay until there is one viewer more, or time is over, or somebody presses Ctrl-C."""
+    end = time.monotonic() + keep_s
+    try:
+        click.echo(
+            f"The ticket is kept for {keep_s:g} s, until a viewer has come, or Ctrl-C.", err=True
+        )
+        while time.monotonic() < end:
+            if _viewers(context, found) > before:
+                return
+            time.sleep(_LOOK_S)
+    except KeyboardInterrupt as interrupt:
+        if type(interrupt) is not KeyboardInterrupt:  # asked to terminate
+            raise
         return
-    print_record({"name": found.name, "url": url_of(there), **there}, how)
+    click.echo("The time is over: the ticket is good for nothing any more.", err=True)
+
+
+def _viewers(context: CommandContext, found: Found) -> int:
+    """How many consoles of an instance are open."""
+    from vmops.vsphere.lookup import with_vm  # noqa: PLC0415
+
+    path = "runtime.numMksConnections"
+    values = with_vm(context.session, found.uuid, lambda vm: vm.read(path))
+    return int(values.get(path) or 0)
 
 
 def url_of(there: VncConsole) -> str:
