@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import qemu_img
+from tests.image_files import a_bootable_iso, an_ova
 from vmops.errors import AlreadyExists, ImageNotAcceptable, ImageNotFound, InvalidName
 from vmops.images.directory_store import DirectoryImageStore
+from vmops.lab.guest import build_boot_sector_guest
 from vmops.model.image import AdapterType, DiskType, VifModel
 
 MIB = 1 << 20
+needs_qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="no qemu-img")
 
 
 @pytest.fixture
@@ -150,3 +154,54 @@ def test_many_may_read_at_once(store, disk):
     for thread in threads:
         thread.join()
     assert read == [disk.read_bytes()] * 8
+
+
+def test_an_iso_is_kept_as_it_is(store, tmp_path):
+    file = a_bootable_iso(tmp_path / "boots.iso", b"code")
+    added = store.add(file, "boots")
+    assert (added.disk_format, added.capacity_bytes) == ("iso", None)
+    assert (store.directory / "boots.iso").read_bytes() == file.read_bytes()
+    with store.open(added) as stream:
+        assert stream.read() == file.read_bytes()
+    store.remove("boots")
+    assert list(store.directory.iterdir()) == []
+
+
+def test_an_archive_is_kept_as_it_is(store, tmp_path):
+    disk = build_boot_sector_guest(tmp_path / "disk.vmdk").read_bytes()
+    added = store.add(an_ova(tmp_path / "app.ova", disk), "app")
+    assert (added.container_format, added.capacity_bytes) == ("ova", MIB)
+    assert added.properties.disk_type is DiskType.STREAM_OPTIMIZED
+    assert store.get("app") == added
+    assert (store.directory / "app.ova").is_file()
+
+
+@needs_qemu_img
+def test_raw_and_qcow2_become_stream_optimized(store, disk, tmp_path):
+    told = []
+    added = store.add(disk, "was-raw", disk_format="raw", observe_bytes=lambda *n: told.append(n))
+    assert added.properties.disk_type is DiskType.STREAM_OPTIMIZED
+    assert (added.disk_format, added.capacity_bytes) == ("vmdk", MIB)
+    assert told[-1] == (MIB, MIB)
+    qcow2 = tmp_path / "disk.qcow2"
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", disk, qcow2)
+    again = store.add(qcow2, "was-qcow2")
+    assert again.capacity_bytes == MIB
+    names = sorted(file.name for file in store.directory.iterdir())
+    assert names == ["was-qcow2.vmdk", "was-qcow2.yaml", "was-raw.vmdk", "was-raw.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ("name: x\nfile: x.iso\n", "disk_type"),
+        ("name: x\nfile: x.iso\ndisk_format: qcow2\n", "but is iso"),
+        ("name: x\nfile: x.iso\ncontainer_format: ova\n", "said to be ova, but is bare"),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_refused(store, tmp_path, manifest, said):
+    store.directory.mkdir()
+    a_bootable_iso(store.directory / "x.iso", b"code")
+    (store.directory / "x.yaml").write_text(manifest)
+    with pytest.raises(ImageNotAcceptable, match=said):
+        store.get("x")
