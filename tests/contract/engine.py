@@ -71,6 +71,7 @@ class Bench:
         return VMwareVMOps(
             session,
             virtapi=changes.pop("virtapi", None),
+            volumeops=changes.pop("volumeops", None),
             cluster_name=cluster,
             images=changes.pop("images", self.images.store),
             observe=changes.pop("observe", self.events.append),

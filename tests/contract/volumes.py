@@ -26,8 +26,8 @@ class MadeVolume:
     holder: Any = None
 
 
-def a_shadow_vm(bench: Bench, datastore: str = "", *, folder: str = "") -> MadeVolume:
-    """A vmdk volume: a VM that is never powered on, with one disk."""
+def a_shadow_vm(bench: Bench, datastore: str = "") -> MadeVolume:
+    """A vmdk volume: a VM that is never powered on, with one disk; its UUID is the volume's id."""
     datastore = datastore or bench.backend.datastore
     volume_id = str(uuid.uuid4())
     name = f"vmops-test-volume-{volume_id[:8]}"
@@ -44,6 +44,7 @@ def a_shadow_vm(bench: Bench, datastore: str = "", *, folder: str = "") -> MadeV
     change = vim.vm.device.VirtualDeviceSpec
     spec = vim.vm.ConfigSpec(
         name=name,
+        instanceUuid=volume_id,
         guestId="otherGuest",
         numCPUs=1,
         memoryMB=4,

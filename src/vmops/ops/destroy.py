@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmops.errors import (
     FileNotFound,
@@ -18,9 +18,10 @@ from vmops.errors import (
 )
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
-from vmops.ops.moved_note import moved_volumes
+from vmops.ops.moved_volumes import MovedVolume, find_moved, hand_over
 from vmops.ops.own_disks import is_below, is_foreign, loose_disks, vm_folder
 from vmops.progress import Observer, log_event
+from vmops.specs import extra_config
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.lookup import find_vm
 from vmops.vsphere.session import Session
@@ -43,8 +44,10 @@ class Belongings:
     that stayed in the folder where it was spawned when its disks were moved."""
     loose_disks: frozenset[str] = frozenset()
     """Disks of its own that need not be attached: of a rescue, of a resize."""
-    volume_files: frozenset[str] = frozenset()
-    """Volumes' disks that the server has moved into the VM's folder."""
+    first_class_files: frozenset[str] = frozenset()
+    """First class disks in the VM's folder: the server knows that they are there."""
+    moved_volumes: tuple[MovedVolume, ...] = ()
+    """Volumes whose shadow VMs must get their disks back."""
     snapshots_hold_foreign: bool = False
     """Whether a snapshot has a disk that is not the VM's own, attached now or not."""
 
@@ -59,12 +62,14 @@ def destroy(
        if snapshots hold a disk that is not its own:
        2.1. Delete the snapshots
     3. Detach what is not its own
+       if the server had moved volumes' disks away from their shadow VMs:
+       3.1. Give the volumes their disks back
     4. Remove the VM and its files
 
     Without ``destroy_disks`` the VM is unregistered in step 4 and all files stay. A linked clone's
     parent lies in the cache's folder, and a volume's disk is detached before: neither is touched.
     What was written to a volume since a snapshot is in a file of the snapshot's until step 2.1. A
-    volume's disk that the server had moved into the VM's folder stays there alone.
+    first class disk that the server had moved into the VM's folder stays there alone.
 
     Raises:
         LeftBehind: something of the VM could not be removed; the error names each thing. The cause
@@ -99,9 +104,11 @@ def remove(
             if own.power_state is PowerState.POWERED_ON:
                 do(power_off(vm, observe))
             if own.snapshots_hold_foreign:
-                do(delete_snapshots(session, vm, observe))
+                own = do(delete_snapshots(session, vm, uuid, observe))
             if own.foreign_disk_keys:
                 do(detach_foreign_disks(vm, own, observe))
+            if own.moved_volumes:
+                do(give_volumes_back(session, own, observe))
             if destroy_disks:
                 do(remove_with_files(session, vm, own, observe))
             else:
@@ -117,12 +124,16 @@ def remove(
 
 @step("Find the VM and what belongs to it")
 def find_belongings(session: Session, vm: VirtualMachine, uuid: str) -> Reversible[Belongings]:
-    """Read what the VM has now: in one read, if it has no snapshots."""
+    """Read what the VM has now: in one read, if it has neither snapshots nor volumes."""
+    yield _look(session, vm, uuid)
+
+
+def _look(session: Session, vm: VirtualMachine, uuid: str) -> Belongings:
     files = vm.files()
     if uuid and files.instance_uuid and files.instance_uuid.lower() != uuid.lower():
         raise InstanceNotFound(uuid)
     held = snapshot_disks(session, vm) if files.has_snapshots else ()
-    yield sort_files(files, held)
+    return replace(sort_files(files, held), moved_volumes=find_moved(session, files))
 
 
 def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> Belongings:
@@ -132,7 +143,7 @@ def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> Belonging
     """
     folder = vm_folder(files)
     foreign = [disk for disk in files.disks if is_foreign(files, disk)]
-    moved = {d.file_name for d in foreign} | set(moved_volumes(files.extra_config).values())
+    first_class = {disk.file_name for disk in foreign if disk.first_class_id}
     spawned_in = files.instance_uuid
     side_files = tuple(
         DatastorePath.parse(name)
@@ -145,7 +156,7 @@ def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> Belonging
         foreign_disk_keys=tuple(disk.key for disk in foreign),
         side_files=side_files,
         loose_disks=loose_disks(files),
-        volume_files=frozenset(name for name in moved if is_below(name, folder)),
+        first_class_files=frozenset(name for name in first_class if is_below(name, folder)),
         snapshots_hold_foreign=any(is_foreign(files, disk) for disk in in_snapshots),
     )
 
@@ -169,10 +180,12 @@ def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
 
 
 @step("Delete the snapshots")
-def delete_snapshots(session: Session, vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+def delete_snapshots(
+    session: Session, vm: VirtualMachine, uuid: str, observe: Observer
+) -> Reversible[Belongings]:
     """Bring what was written since into the disks themselves; no snapshot holds them any more."""
     remove_all_snapshots(session, vm, observe=observe)
-    yield
+    yield _look(session, vm, uuid)
 
 
 @step("Detach what is not its own")
@@ -180,7 +193,24 @@ def detach_foreign_disks(
     vm: VirtualMachine, own: Belongings, observe: Observer
 ) -> Reversible[None]:
     """Take volumes and disks of others off, so that removing the VM cannot touch them."""
-    vm.detach_devices(own.foreign_disk_keys, observe=observe)
+    notes = {
+        extra_config.MOVED_VOLUME.format(volume=each.id): str(each.path)
+        for each in own.moved_volumes
+    }
+    vm.detach_devices(
+        own.foreign_disk_keys, settings=extra_config.option_values(notes), observe=observe
+    )
+    yield
+
+
+@step("Give the volumes their disks back")
+def give_volumes_back(session: Session, own: Belongings, observe: Observer) -> Reversible[None]:
+    """Move disks that are volumes' to where their shadow VMs have them.
+
+    What was noted when they were detached goes with the VM.
+    """
+    for each in own.moved_volumes:
+        hand_over(session, each, observe)
     yield
 
 
@@ -211,7 +241,7 @@ def _clear(session: Session, folder: DatastorePath, own: Belongings) -> None:
         for disk in own.loose_disks:
             session.virtual_disk_manager.delete(DatastorePath.parse(disk), missing_ok=True)
         names = [file.name for file in session.browse(folder)]
-        volumes = {name for name in names if _is_of(name, own.volume_files)}
+        volumes = {name for name in names if _is_of(name, own.first_class_files)}
         disks = [name for name in names if name.endswith(".vmdk") and name not in volumes]
         if disks:
             raise LeftBehind(
@@ -221,7 +251,7 @@ def _clear(session: Session, folder: DatastorePath, own: Belongings) -> None:
         if not volumes:
             session.file_manager.delete(folder, missing_ok=True)
             return
-        log.warning("%s stays: it has the disks of volumes", folder)
+        log.warning("%s stays: first class disks are in it", folder)
         for name in set(names) - volumes:
             session.file_manager.delete(folder.joined(name), missing_ok=True)
     except FileNotFound:

@@ -6,7 +6,7 @@ from vmops.errors import Busy, InvalidState, VolumeNotFound
 from vmops.model.block_devices import Volume
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.moved_note import moved_volumes
-from vmops.ops.moved_volumes import forget_move, give_back, is_moved
+from vmops.ops.moved_volumes import MovedVolume, forget_move, give_back, is_moved
 from vmops.ops.own_disks import volume_disk
 from vmops.ops.volumes import (
     Subject,
@@ -73,7 +73,13 @@ def _detach(run: Operation, subject: Subject, observe: Observer) -> None:
         left_at = disk.file_name if is_moved(shadow, disk) else ""
         run(detach_vmdk(subject, disk, left_at, observe))
     if left_at and shadow is not None:
-        run(give_back(subject.session, shadow, DatastorePath.parse(left_at), observe))
+        moved = MovedVolume(
+            id=volume.id,
+            path=DatastorePath.parse(left_at),
+            shadow=shadow,
+            is_layered=disk is not None and bool(disk.parents),
+        )
+        run(give_back(subject.session, moved, observe))
         run(forget_move(subject.vm, volume, observe))
 
 

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 from vmops.model.block_devices import VolumeAttachment
 from vmops.ops.attach_volume import attach_to
 from vmops.ops.block_devices import connection_of
+from vmops.ops.border import instance_uuid
 from vmops.ops.engine import Engine
 from vmops.ops.placement import Placement
 from vmops.ops.spawn_request import SpawnRequest
-from vmops.ops.volumes import mark, refuse_iscsi
+from vmops.ops.volumes import lend, mark, refuse_iscsi
 from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs.virtual_machine import settings
@@ -72,18 +73,20 @@ class GivenAttacher:
     def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
         """See `VolumeAttacher`."""
         connection = connection_of(attachment.volume)
-        self.volumeops.attach_volume(connection, self.instance, attachment.adapter)
+        with lend(instance_uuid(self.instance)):
+            self.volumeops.attach_volume(connection, self.instance, attachment.adapter)
 
     def attach_root(
         self, vm: VirtualMachine, attachment: VolumeAttachment, place: Placement
     ) -> None:
         """See `VolumeAttacher`; the note is ours."""
-        self.volumeops.attach_root_volume(
-            connection_of(attachment.volume),
-            self.instance,
-            place.datastore.moref,
-            attachment.adapter,
-        )
+        with lend(instance_uuid(self.instance)):
+            self.volumeops.attach_root_volume(
+                connection_of(attachment.volume),
+                self.instance,
+                place.datastore.moref,
+                attachment.adapter,
+            )
         vm.reconfigure(settings({extra_config.ROOT_VOLUME: mark(attachment.volume)}))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from vmops.ops import border
 from vmops.ops.border import Shape
 from vmops.ops.engine_base import EngineBase
 from vmops.ops.volumeops import VMwareVolumeOps
+from vmops.ops.volumes import lend
 
 
 class VolumeMethods(EngineBase):
@@ -51,10 +53,12 @@ class VolumeMethods(EngineBase):
         with self._lock_for_others(instance, "detach volume"):
             self.volumeops.detach_volume(connection_info, instance)
 
-    def _lock_for_others(
-        self, instance: Shape, purpose: str
-    ) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _lock_for_others(self, instance: Shape, purpose: str) -> Iterator[None]:
         """The engine's lock, unless ours takes it: another object does not know of it."""
-        if self._volumeops is None or isinstance(self._volumeops, VMwareVolumeOps):
-            return contextlib.nullcontext()
-        return self._alone(border.instance_uuid(instance), purpose)
+        if self._volumeops is None:
+            yield
+            return
+        uuid = border.instance_uuid(instance)
+        with self._alone(uuid, purpose), lend(uuid):
+            yield

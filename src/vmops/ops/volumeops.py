@@ -16,6 +16,7 @@ from vmops.ops.block_devices import parse_adapter, parse_attachment, parse_volum
 from vmops.ops.border import Shape
 from vmops.ops.detach_volume import detach_volume
 from vmops.ops.locks import InstanceLocks
+from vmops.ops.volumes import is_lent
 from vmops.progress import Observer, log_event
 from vmops.specs import volumes as specs
 from vmops.specs.places import Places
@@ -150,5 +151,8 @@ class VMwareVolumeOps:
     @contextlib.contextmanager
     def _alone(self, instance: Shape, purpose: str) -> Iterator[str]:
         uuid = border.instance_uuid(instance)
+        if is_lent(uuid):
+            yield uuid
+            return
         with alone(self._session, self._locks, uuid, purpose):
             yield uuid

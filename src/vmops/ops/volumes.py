@@ -7,7 +7,9 @@ is found again wherever the server moves it. A first class disk is known by its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from vmops.errors import UNANSWERED, Busy, InvalidPowerState, NotSupported
@@ -27,6 +29,24 @@ from vmops.vsphere.vm_volumes import VolumeView, look_at_volume
 
 # How often a change is planned anew because somebody else has changed the VM meanwhile.
 _ATTEMPTS = 3
+
+
+_lent: ContextVar[str] = ContextVar("lent", default="")
+
+
+@contextlib.contextmanager
+def lend(instance_uuid: str) -> Iterator[None]:
+    """Let a volume engine that is called inside work on an instance that the caller holds."""
+    token = _lent.set(instance_uuid)
+    try:
+        yield
+    finally:
+        _lent.reset(token)
+
+
+def is_lent(instance_uuid: str) -> bool:
+    """Whether whoever called us holds the instance for us."""
+    return _lent.get() == instance_uuid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from vmops.lab.hypervisor import HypervisorError
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.own_disks import OwnDisks, own_disks
 from vmops.lab.objects.snapshot_disks import (
+    all_disk_files,
     config_with_chains,
     disks_of,
     held_disks,
@@ -37,10 +38,10 @@ from vmops.lab.objects.whole_work import to_its_end
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import DiskHasChildren, StorageError
+from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine
-    from vmops.lab.storage.paths import DatastorePath
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def _delete(store: DiskStore, path: DatastorePath) -> None:
 
 async def show_need(vm: VirtualMachine) -> None:
     """Publish ``runtime.consolidationNeeded``: whether a consolidation would do anything."""
-    others = needed_by_others(vm)
+    others = _left_to_others(vm)
     needed = False
     for top, into in (await own_disks(vm)).mergeable():
         with suppress(vmodl.MethodFault):
@@ -87,13 +88,14 @@ async def show_need(vm: VirtualMachine) -> None:
 async def merge(vm: VirtualMachine, progress: Progress) -> None:
     """Merge all that can be, of a machine whose lock the caller has, also while it runs.
 
-    What stands under other machines' disks stays as it is.
+    What stands under other machines' disks stays as it is, and so does a disk that another machine
+    writes to. Of a disk that another one has, which is off, nothing is known here, as on vSphere.
 
     Raises:
         vim.fault.FileFault or one below it: a disk's data could not be moved.
         vim.fault.GenericVmConfigFault: the hypervisor could not move it.
     """
-    left_alone = set(needed_by_others(vm))
+    left_alone = set(_left_to_others(vm))
     done = 0
     while True:
         found = [each for each in (await own_disks(vm)).mergeable() if each[1] not in left_alone]
@@ -110,6 +112,24 @@ async def merge(vm: VirtualMachine, progress: Progress) -> None:
             done += 1
         else:
             left_alone.add(into)
+
+
+def _left_to_others(vm: VirtualMachine) -> set[DatastorePath]:
+    left: set[DatastorePath] = set()
+    for other in vm.kernel.registry.all(type(vm)):
+        if other is vm:
+            continue
+        files = all_disk_files(other)
+        if other.power_state != ON:
+            below = {path for disk in disks_of(other.devices) for path in _below(disk)}
+            own = set(map(path_of_disk, disks_of(other.devices)))
+            files -= own - below - held_disks(other.snapshots)
+        left |= files
+    return left
+
+
+def _below(disk: Any) -> list[DatastorePath]:
+    return [DatastorePath.parse(name) for name in disk_files(disk.backing)[1:]]
 
 
 async def _may_merge(vm: VirtualMachine, top: DatastorePath, into: DatastorePath) -> bool:
