@@ -18,6 +18,7 @@ from tests.backends import second_view
 from tests.backends.capabilities import Capability
 from tests.builders import an_instance
 from tests.contract.engine import Bench
+from tests.contract.migrating import Told, files_of, migrate, other_host
 from tests.contract.needs import needs
 from vmops import Instance, Vif
 from vmops.errors import Invalid
@@ -89,7 +90,7 @@ def test_it_tells_the_guest_what_it_is_to_be(bench: Bench) -> None:
     bench.spawn(
         instance=instance,
         user_data=USER_DATA,
-        injected_files=[("/etc/motd", "hello"), ("/root/raw", b"\0\xff")],
+        injected_files=[("/etc/motd", "hello"), ("/opt/raw", b"\0\xff")],
         public_keys={"mine": "ssh-ed25519 AAAA me"},
         admin_password=PASSWORD,
     )
@@ -107,7 +108,7 @@ def test_it_tells_the_guest_what_it_is_to_be(bench: Bench) -> None:
     assert iso.read("/openstack/latest/user_data") == USER_DATA
     assert iso.json("vendor_data.json") == {}
     injected = {f["path"]: iso.read(f"/openstack{f['content_path']}") for f in told["files"]}
-    assert injected == {"/etc/motd": b"hello", "/root/raw": b"\0\xff"}
+    assert injected == {"/etc/motd": b"hello", "/opt/raw": b"\0\xff"}
 
 
 @needs(Capability.LOCAL_FILES)
@@ -219,3 +220,20 @@ def test_it_is_still_there_after_a_resize(bench: Bench) -> None:
     (drive,) = cdroms(bench, instance)
     assert drive.backing.fileName.endswith(f" {instance.uuid}/configdrive.iso")
     assert drive_path(bench, instance).read_bytes() == content
+
+
+@needs(Capability.LOCAL_FILES, Capability.TWO_DATASTORES, Capability.SHARED_DATASTORES)
+def test_it_stays_attached_where_it_is_when_the_disks_move_and_goes_at_the_end(
+    bench: Bench,
+) -> None:
+    instance = bench.spawn(config_drive=True)
+    path = cdroms(bench, instance)[0].backing.fileName
+    told = Told()
+    migrate(bench, instance, other_host(bench, instance), told, block_migration=True)
+    assert told.counts() == (1, 0)
+    (drive,) = cdroms(bench, instance)
+    assert drive.backing.fileName == path
+    assert drive.connectable.connected
+    assert Iso(drive_path(bench, instance)).label == "config-2"
+    bench.ops.destroy(instance, None)
+    assert not files_of(bench, instance)
