@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from vmops.ops.explained import explained, refuse_unreachable
+from vmops.ops.explained import explained, refuse_early
 from vmops.ops.locks import InstanceLocks
 from vmops.vsphere.operation_id import operation
 from vmops.vsphere.session import Session
@@ -34,5 +34,5 @@ def alone(
         operation(purpose.replace(" ", "_")),
         explained(session, instance_uuid),
     ):
-        refuse_unreachable(session, instance_uuid)
+        refuse_early(session, instance_uuid)
         yield

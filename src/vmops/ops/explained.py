@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from vmops import in_flight
 from vmops.errors import (
     Busy,
     Conflict,
@@ -17,6 +18,7 @@ from vmops.errors import (
     Unavailable,
     VMOpsError,
 )
+from vmops.ops.settled import refuse_at_work
 from vmops.ops.states import called, must_run, read_standing
 from vmops.vsphere.lookup import find_vm
 from vmops.vsphere.recent_tasks import running_tasks
@@ -57,24 +59,29 @@ def explained(session: Session, instance_uuid: str) -> Iterator[None]:
         raise better from refused
 
 
-def refuse_unreachable(session: Session, instance_uuid: str) -> None:
-    """Let only instances through whose host and files can be reached, as far as is known.
+def refuse_early(session: Session, instance_uuid: str) -> None:
+    """Let only instances through that can be reached and that nobody works on, as far as is known.
 
     What is known costs no call; a session that has not loaded its inventory knows nothing, and
-    hears of it from the server.
+    hears of it from the server, or from the operation's first look.
 
     Raises:
         InvalidState: the host is not connected, or the files cannot be read.
+        Busy: another process works on it; the message says at what, since when and where.
     """
     if not session.inventory.is_loaded:
         return
     known = session.inventory.vm_by_uuid(instance_uuid)
-    if known is None or known.connection_state in {"", _CONNECTED}:
+    if known is None:
         return
     # What the stream told may be older than the VM: ask before refusing.
     vm = VirtualMachine(session, known.moref)
-    if (why := _unreachable(session, vm, instance_uuid)) is not None:
-        raise InvalidState(why)
+    if known.connection_state not in {"", _CONNECTED}:
+        why = _unreachable(session, vm, instance_uuid)
+        if why is not None:
+            raise InvalidState(why)
+    if in_flight.work_of_another(known.worker) is not None:
+        refuse_at_work(called(vm, instance_uuid), read_standing(vm).settings)
 
 
 def _explain(session: Session, instance_uuid: str, refused: VMOpsError) -> VMOpsError | None:

@@ -53,7 +53,7 @@ def _virtual_machines(session: Session) -> list[Leftover]:
         found += _snapshots(session, name, properties.get("snapshot"))
         option = properties.get(_MARK)
         mark = str(option.value) if option is not None else ""
-        if mark and in_flight.owner_is_gone(mark):
+        if mark and in_flight.owner_is_gone(mark):  # only a spawn leaves one: see `WORKER`
             kind = f"unfinished {mark.split()[0]}"
         elif name.startswith(_IMPORT_PREFIX) and in_flight.owner_is_gone(name):
             kind = "unfinished image import"

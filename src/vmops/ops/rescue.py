@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from vmops import in_flight
 from vmops.errors import InvalidState, NoRootDisk, NotRescued
 from vmops.images.cache import CachedImage, CachePlace
 from vmops.model.datastore_path import DatastorePath
@@ -14,7 +15,7 @@ from vmops.ops.engine import Engine
 from vmops.ops.own_disks import own_folder, root_disk
 from vmops.ops.power_steps import power_off, power_on
 from vmops.ops.rescue_note import RescueNote, find_note
-from vmops.ops.settled import refuse_resized, refuse_suspended
+from vmops.ops.settled import refuse_at_work, refuse_resized, refuse_suspended
 from vmops.ops.states import called
 from vmops.progress import Observer
 from vmops.specs import extra_config
@@ -137,6 +138,7 @@ def look_at(vm: VirtualMachine, instance_uuid: str) -> Reversible[VmHardware]:
     """Read it in one read, and refuse a second rescue."""
     hardware = vm.hardware()
     found, name = hardware.files.extra_config, called(vm, instance_uuid)
+    refuse_at_work(name, found)
     if find_note(found) is not None:
         raise InvalidState(f"{name} is rescued already. Unrescue it first.")
     refuse_resized(name, found)
@@ -148,6 +150,7 @@ def look_at(vm: VirtualMachine, instance_uuid: str) -> Reversible[VmHardware]:
 def look_at_rescued(vm: VirtualMachine, name: str) -> Reversible[tuple[VmHardware, RescueNote]]:
     """Read it in one read, and refuse one that is not rescued."""
     hardware = vm.hardware()
+    refuse_at_work(name, hardware.files.extra_config)
     note = find_note(hardware.files.extra_config)
     if note is None:
         raise NotRescued(f"{name} is not rescued: there is nothing to take back.")
@@ -194,7 +197,11 @@ def note_rescue(
         was_on=hardware.files.power_state is PowerState.POWERED_ON,
     )
     try:
-        vm.reconfigure(settings({extra_config.RESCUE: note.dump()}), observe=observe)
+        worker = in_flight.mark("rescue")
+        vm.reconfigure(
+            settings({extra_config.RESCUE: note.dump(), extra_config.WORKER: worker}),
+            observe=observe,
+        )
     except BaseException:
         _take_back(session, vm, note, observe)
         raise
@@ -243,7 +250,8 @@ def boot_from_rescue_disk(
     if disk is None:
         raise NoRootDisk(f"The rescue disk {target} is not attached.")
     vm.reconfigure(
-        specs.boot_from(disk.key, {extra_config.EFI_QUICK_BOOT: "FALSE"}), observe=observe
+        specs.boot_from(disk.key, {extra_config.EFI_QUICK_BOOT: "FALSE", extra_config.WORKER: ""}),
+        observe=observe,
     )
     yield
 
@@ -278,5 +286,5 @@ def detach_rescue_disk(
 @step("Forget the rescue")
 def forget_rescue(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
     """The last change, so that whoever comes after a crash still finds the note."""
-    vm.reconfigure(settings({extra_config.RESCUE: ""}), observe=observe)
+    vm.reconfigure(settings({extra_config.RESCUE: "", extra_config.WORKER: ""}), observe=observe)
     yield

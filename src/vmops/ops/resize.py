@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from vmops import units
+from vmops import in_flight, units
 from vmops.errors import InvalidState, ResizeError
 from vmops.model.block_devices import BlockDevices
 from vmops.model.datastore_path import DatastorePath
@@ -35,7 +35,12 @@ from vmops.ops.resize_note import (
     replaced_disks,
 )
 from vmops.ops.resize_revert import put_back
-from vmops.ops.settled import refuse_rescued, refuse_resized, refuse_suspended
+from vmops.ops.settled import (
+    refuse_at_work,
+    refuse_rescued,
+    refuse_resized,
+    refuse_suspended,
+)
 from vmops.ops.states import called
 from vmops.progress import Observer
 from vmops.specs import extra_config
@@ -142,6 +147,7 @@ def plan_resize(machine: Machine, request: ResizeRequest, name: str) -> _Plan:
         As `migrate_disk_and_power_off`.
     """
     files = machine.hardware.files
+    refuse_at_work(name, files.extra_config)
     refuse_rescued(name, files.extra_config)
     refuse_suspended(name, files.extra_config, files.power_state)
     before = find_note(files.extra_config)
@@ -268,7 +274,11 @@ def note_resize(
     undo_power = plan.note.was_on
     try:
         if plan.is_new:
-            vm.reconfigure(settings({extra_config.RESIZE: plan.note.dump()}), observe=observe)
+            begun = {
+                extra_config.RESIZE: plan.note.dump(),
+                extra_config.WORKER: in_flight.mark("resize"),
+            }
+            vm.reconfigure(settings(begun), observe=observe)
     except BaseException:
         put_back(engine.session, vm, observe, power_on=undo_power, missing_ok=True)
         raise
@@ -341,7 +351,11 @@ def change_size(
         )
         disks.append(exchange)
     change = specs.Change(
-        settings={extra_config.RESIZE: note.dump(), **note_replaced(())},
+        settings={
+            extra_config.RESIZE: note.dump(),
+            extra_config.WORKER: "",
+            **note_replaced(()),
+        },
         size=note.new,
         disks=disks,
         annotation=with_flavor(notes, _facts(flavor)) if note.old_facts else None,

@@ -12,6 +12,7 @@ from vmops.ops import power_steps
 from vmops.ops.destination import way_back
 from vmops.ops.own_disks import root_disk
 from vmops.ops.resize_note import Phase, ResizeNote, counterpart, find_note
+from vmops.ops.settled import refuse_at_work
 from vmops.ops.states import called
 from vmops.progress import Observer
 from vmops.specs import extra_config
@@ -102,6 +103,7 @@ def look_at_resized(
 ) -> Reversible[Machine]:
     """Read it in one read, and refuse one that is not being resized or cannot be reverted."""
     machine, name = read_machine(vm), called(vm, instance_uuid)
+    refuse_at_work(name, machine.hardware.files.extra_config)
     note = find_note(machine.hardware.files.extra_config)
     if note is None:
         raise NotResized(f"{name} is not being resized: there is nothing to revert.")
@@ -193,5 +195,6 @@ def move_back(vm: VirtualMachine, spec: Any, observe: Observer) -> Reversible[No
 @step("Forget the resize")
 def forget_resize(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
     """The last change, so that whoever comes after a crash still finds the note."""
-    vm.reconfigure(settings({extra_config.RESIZE: ""}), observe=observe)
+    ended = {extra_config.RESIZE: "", extra_config.WORKER: ""}
+    vm.reconfigure(settings(ended), observe=observe)
     yield

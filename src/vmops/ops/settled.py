@@ -1,10 +1,11 @@
-"""What keeps an instance from a change: it is rescued, in the middle of a resize, or paused."""
+"""What keeps an instance from a change: it is rescued, resized, paused, or somebody works on it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmops.errors import InvalidPowerState, InvalidState
+from vmops import in_flight
+from vmops.errors import Busy, InvalidPowerState, InvalidState
 from vmops.model.power import PowerState
 from vmops.ops.resize_note import Phase, find_note
 from vmops.specs import extra_config
@@ -14,6 +15,19 @@ _RESIZE_WORDS = {
     Phase.RESIZED: "is resized, and not confirmed. Confirm or revert the resize first.",
     Phase.REVERTING: "is in the middle of reverting a resize. Revert it again first.",
 }
+
+
+def refuse_at_work(called: str, settings: Mapping[str, str]) -> None:
+    """Let only instances through that no other process is working on.
+
+    What a process left that died is no hindrance. Operations of this process are known otherwise.
+
+    Raises:
+        Busy: another one is at work; the message says at what, since when and where.
+    """
+    for key in (extra_config.OPERATION, extra_config.WORKER):
+        if (work := in_flight.work_of_another(settings.get(key, ""))) is not None:
+            raise Busy(f"{called} is busy: {work}.")
 
 
 def refuse_rescued(called: str, settings: Mapping[str, str]) -> None:

@@ -25,6 +25,7 @@ MARK_PATH = 'config.extraConfig["nvp.vm-uuid"]'
 PAUSED_PATH = 'config.extraConfig["vmops.paused"]'
 RESIZE_PATH = 'config.extraConfig["vmops.resize"]'
 RESCUE_PATH = 'config.extraConfig["vmops.rescue"]'
+WORKER_PATH = 'config.extraConfig["vmops.worker"]'
 OPERATION_PATH = 'config.extraConfig["vmops.operation"]'
 _UPLINK_TAG = "SYSTEM/DVS.UPLINKPG"
 
@@ -80,6 +81,7 @@ KINDS: tuple[Kind, ...] = (
             RESIZE_PATH,
             RESCUE_PATH,
             OPERATION_PATH,
+            WORKER_PATH,
         ),
     ),
 )
@@ -211,7 +213,7 @@ def build_vm(moref: Moref, values: Values, tree: Tree) -> VmInfo:
         memory_mib=int(values.get("config.hardware.memoryMB") or 0),
         resize_note=_option(values, RESIZE_PATH),
         rescue_note=_option(values, RESCUE_PATH),
-        operation_mark=_option(values, OPERATION_PATH),
+        worker=_option(values, OPERATION_PATH) or _option(values, WORKER_PATH),
         change_version=text(values, "config.changeVersion"),
     )
 

@@ -109,8 +109,8 @@ class VmInfo:
     vSphere tells; vcsim, which takes no key of a list in a path, does not.
     ``marked_paused``: it carries the mark of a pause, which counts while it is suspended.
     ``resize_note`` and ``rescue_note`` are what `vmops.ops.resize` and `vmops.ops.rescue` keep
-    there, ``operation_mark`` what a spawn does; "" if there is none. ``change_version`` tells one
-    state of its configuration from the next.
+    there, ``worker`` is the mark of who is changing it; "" if there is none.
+    ``change_version`` tells one state of its configuration from the next.
     ``memory_mib`` and ``num_cpu`` are 0 where the server does not tell.
     """
 
@@ -128,5 +128,5 @@ class VmInfo:
     memory_mib: int
     resize_note: str
     rescue_note: str
-    operation_mark: str
+    worker: str
     change_version: str

@@ -1,0 +1,225 @@
+"""Two operations on one instance at once: the second is told which one runs, and since when."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pyVmomi import vim
+
+from tests.backends import second_view
+from tests.backends.capabilities import Capability
+from tests.builders import MEMORY_MIB, an_instance
+from tests.contract.engine import Bench
+from tests.contract.needs import needs
+from tests.contract.staging import changes, facts, held
+from vmops import Flavor, Instance, VMwareVMOps, in_flight
+from vmops.errors import Busy
+from vmops.lab.kernel.task import TaskRun
+from vmops.lab.wire.failures import Failure, How
+
+pytestmark = needs(Capability.CONTROL, Capability.NO_GUESTS)
+
+SINCE = r"since \d\d:\d\d:\d\d"
+BIGGER = Flavor(vcpus=2, memory_mib=2 * MEMORY_MIB)
+
+# What holds the instance: how it is called in the error, and the step before which it stops.
+FIRST: dict[str, tuple[str, Callable[[VMwareVMOps, Instance], object]]] = {
+    "destroy": ("Power off", lambda ops, i: ops.destroy(i, None)),
+    "rescue": ("Power off", lambda ops, i: ops.rescue(None, i, None, "flat")),
+    "resize": ("Power off", lambda ops, i: ops.migrate_disk_and_power_off(None, i, "", BIGGER)),
+    "snapshot": (
+        "Create the snapshot",
+        lambda ops, i: ops.snapshot(None, i, "made", lambda **_: None),
+    ),
+    "pause": ("Suspend", lambda ops, i: ops.pause(i)),
+    "live migration": (
+        "Move the VM",
+        lambda ops, i: ops.live_migration(None, i, "esx2.lab.local", _nothing, _nothing),
+    ),
+}
+SECOND: dict[str, Callable[[VMwareVMOps, Instance], object]] = {
+    "destroy": FIRST["destroy"][1],
+    "rescue": FIRST["rescue"][1],
+    "resize": FIRST["resize"][1],
+    "snapshot": FIRST["snapshot"][1],
+    "pause": FIRST["pause"][1],
+    "power off": lambda ops, i: ops.power_off(i),
+    "power on": lambda ops, i: ops.power_on(None, i),
+    "unplug interfaces": lambda ops, i: ops.unplug_vifs(i, ()),
+    "attach volume": lambda ops, i: ops.attach_volume(
+        None, {"driver_volume_type": "vmdk", "data": {"volume": "vm-1", "volume_id": "v"}}, i
+    ),
+}
+
+
+def _nothing(*_: Any) -> None:
+    pass
+
+
+@pytest.mark.parametrize("second", SECOND)
+@pytest.mark.parametrize("first", [name for name in FIRST if name != "live migration"])
+def test_the_second_is_told_of_the_first(bench: Bench, first: str, second: str) -> None:
+    check(bench, first, second)
+
+
+@needs(Capability.VCENTER)
+@pytest.mark.parametrize("second", SECOND)
+def test_the_second_is_told_of_a_migration(bench: Bench, second: str) -> None:
+    check(bench, "live migration", second)
+
+
+def check(bench: Bench, first: str, second: str) -> None:
+    """The first is held in the middle; the second is refused, and nothing else happens."""
+    instance = bench.spawn()
+    vm = bench.vm(instance)
+    title, begin = FIRST[first]
+    with held(bench, title, lambda ops: begin(ops, instance)):
+        before = facts(bench, vm)
+        with pytest.raises(Busy, match=f"{instance.uuid} is busy: {first} has .* {SINCE}"):
+            SECOND[second](bench.ops, instance)
+        assert changes(before, facts(bench, vm)) == {}
+
+
+def test_the_second_is_told_of_a_spawn(bench: Bench) -> None:
+    instance = an_instance()
+    with held(bench, "Power on", lambda ops: ops.spawn(None, instance, "flat", ())):
+        for do in (SECOND["destroy"], SECOND["power off"]):
+            with pytest.raises(Busy, match=f"{instance.uuid} is busy: spawn has .* {SINCE}"):
+                do(bench.ops, instance)
+
+
+def test_two_who_want_it_off_both_find_it_off(bench: Bench) -> None:
+    instance = bench.spawn()
+    go = threading.Barrier(4)
+
+    def off(_: int) -> None:
+        go.wait(10.0)
+        bench.ops.power_off(instance)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(off, range(4)))
+    assert bench.power(instance) == "poweredOff"
+
+
+def test_what_looks_works_beside_what_changes(bench: Bench) -> None:
+    instance = bench.spawn()
+    with held(bench, "Power off", lambda ops: ops.destroy(instance, None)):
+        assert bench.ops.get_info(instance).state == 1
+        assert bench.ops.list_instances() == [instance.uuid]
+        assert bench.ops.get_diagnostics(instance)["vmware:powerState"] == "poweredOn"
+
+
+# Other processes
+
+
+@pytest.fixture
+def other_process() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "600"])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def mark(bench: Bench, instance: Instance, text: str, key: str = "vmops.worker") -> None:
+    """Write a mark as another process would, and wait until the session has heard of it."""
+    option = vim.option.OptionValue(key=key, value=text)
+    spec = vim.vm.ConfigSpec(extraConfig=[option])
+    second_view.finished(bench.vm(instance).ReconfigVM_Task(spec))
+    inventory = bench.session.inventory
+    while (known := inventory.vm_by_uuid(instance.uuid)) is None or known.worker != text:
+        threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize("key", ["vmops.worker", "vmops.operation"])
+@pytest.mark.parametrize("second", SECOND)
+def test_the_second_is_told_of_another_process(
+    bench: Bench, other_process: subprocess.Popen[bytes], second: str, key: str
+) -> None:
+    instance = bench.spawn()
+    mark(bench, instance, in_flight.mark("resize", pid=other_process.pid), key)
+    before = facts(bench, bench.vm(instance))
+    told = f"{instance.name} .{instance.uuid}. is busy: resize has been running {SINCE} in process"
+    with pytest.raises(Busy, match=f"{told} {other_process.pid}"):
+        SECOND[second](bench.ops, instance)
+    assert changes(before, facts(bench, bench.vm(instance))) == {}
+
+
+@pytest.mark.parametrize("second", ["rescue", "resize"])
+def test_a_session_that_knows_nothing_looks(
+    bench: Bench, other_process: subprocess.Popen[bytes], second: str
+) -> None:
+    instance = bench.spawn()
+    mark(bench, instance, in_flight.mark("rescue", pid=other_process.pid))
+    with (
+        bench.backend.connect() as fresh,
+        pytest.raises(Busy, match=f"rescue has been running {SINCE}"),
+    ):
+        SECOND[second](bench.engine(session=fresh), instance)
+
+
+def test_what_a_dead_process_left_is_no_hindrance(
+    bench: Bench, other_process: subprocess.Popen[bytes]
+) -> None:
+    instance = bench.spawn()
+    mark(bench, instance, in_flight.mark("rescue", pid=other_process.pid))
+    other_process.kill()
+    other_process.wait()
+    bench.ops.rescue(None, instance, None, "flat")
+    bench.ops.unrescue(instance)
+    assert second_view.extra_config(bench.vm(instance)).get("vmops.worker", "") == ""
+
+
+@pytest.mark.parametrize(("age", "is_busy"), [(timedelta(), True), (timedelta(hours=2), False)])
+def test_another_machine_is_believed_for_an_hour(
+    bench: Bench, age: timedelta, is_busy: bool
+) -> None:
+    instance = bench.spawn()
+    since = datetime.now(UTC) - age
+    text = f"resize 01234567-89abcdef-4711-1 {since:%Y-%m-%dT%H:%M:%SZ}"
+    mark(bench, instance, text)
+    if is_busy:
+        with pytest.raises(Busy, match=f"resize has been running {SINCE} on another machine"):
+            bench.ops.power_off(instance)
+    else:
+        bench.ops.power_off(instance)
+        assert bench.power(instance) == "poweredOff"
+
+
+# The server's own tasks
+
+
+def test_a_task_of_somebody_else_is_named(bench: Bench) -> None:
+    """The lab lets tasks wait for each other; vSphere refuses the second."""
+    instance = bench.spawn()
+    vm = bench.vm(instance)
+    release = threading.Event()
+
+    async def hold(kernel: Any) -> Any:
+        async def run(_: TaskRun) -> None:
+            while not release.is_set():
+                await asyncio.sleep(0.01)
+
+        return kernel.start_task(kernel.registry.get(vm._GetMoId()), "VirtualMachine.clone", run)
+
+    lab = bench.backend.lab  # type: ignore[attr-defined]
+    fault = vim.fault.TaskInProgress(
+        task=lab.on_loop(hold), msg="Another task is already in progress."
+    )
+    lab.failures.plan(Failure(call="PowerOffVM_Task", how=How.TASK_FAILS, nth=0, fault=fault))
+    try:
+        told = f"{instance.name} .{instance.uuid}. is busy: VirtualMachine.clone has been running"
+        with pytest.raises(Busy, match=f"{told} {SINCE}"):
+            bench.ops.power_off(instance)
+    finally:
+        lab.failures.clear()
+        release.set()
+    assert bench.power(instance) == "poweredOn"
