@@ -13,6 +13,7 @@ from vmops.cli.instances import Found, complete_images, remember_one
 from vmops.cli.leftovers import sweep
 from vmops.cli.sizes import GIB, MIB, size
 from vmops.cli.spawn_guest import block_devices, guest_data, guest_options
+from vmops.cli.spawn_machine import flavor, machine_options, pairs, with_properties
 from vmops.cli.waiting import Until, new_instance
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
     help="Root disk in GiB; as big as the image's without it. Beside an ISO image: a blank one.",
 )  # fmt: skip
 @click.option(
-    "--network", "networks", multiple=True, metavar="PORTGROUP[,mac=MAC][,model=MODEL]",
-    help="A NIC on this port group; once for each. 'none' for no NIC.",
+    "--network", "networks", multiple=True, metavar="PORTGROUP[,mac=MAC][,model=MODEL][,vlan=N]",
+    help="A NIC on this port group, made if it has a VLAN; once for each. 'none' for no NIC.",
 )  # fmt: skip
 @guest_options
+@machine_options
 @click.option("--datastore", help="The datastore; otherwise the one with most free space.")
 @click.option("--linked-clone/--full-clone", "linked", default=None, help="The root disk.")
 @click.option(
@@ -55,18 +57,16 @@ def spawn(change: Change, /, name: str, image: str, **options: Any) -> None:
 
     Whatever fails, nothing of it is left.
     """
-    from vmops.model.instance import Flavor, Instance  # noqa: PLC0415
+    from vmops.model.instance import Instance  # noqa: PLC0415
 
     instance = Instance(
         uuid=options["uuid"] or str(uuids.uuid4()),
         name=name,
-        flavor=Flavor(
-            vcpus=options["cpus"], memory_mib=options["memory"], root_gib=options["disk"]
-        ),
+        flavor=flavor(options),
     )
     context = change.context
     devices, guest = block_devices(options), guest_data(options)
-    chosen = context.images.get(image)
+    chosen = with_properties(context.images.get(image), options)
     change.begin_part(name)
     if context.uses_lab and change.is_plan:
         context.plan.note("What interrupted operations left in the lab is removed before this.")
@@ -74,7 +74,7 @@ def spawn(change: Change, /, name: str, image: str, **options: Any) -> None:
         sweep(context)
     vifs = _vifs(context, options["networks"])
     begin = time.monotonic()
-    change.engine(datastore=options["datastore"]).spawn(
+    change.engine(datastore=options["datastore"], vm_folder=options["folder"]).spawn(
         None,
         instance,
         chosen,
@@ -82,7 +82,7 @@ def spawn(change: Change, /, name: str, image: str, **options: Any) -> None:
         devices,
         linked_clone=options["linked"],
         power_on=not options["no_power_on"],
-        extra_config=_pairs(options["extra_config"]),
+        extra_config=pairs(options["extra_config"]),
         **guest,
     )
     if change.is_plan:
@@ -109,24 +109,21 @@ def _vifs(context: CommandContext, networks: tuple[str, ...]) -> list[Vif]:
     vifs = []
     for text in networks:
         network, *rest = text.split(",")
-        more = _pairs(tuple(rest))
-        if unknown := more.keys() - {"mac", "model"}:
+        more = pairs(tuple(rest))
+        if unknown := more.keys() - {"mac", "model", "vlan"}:
             raise click.BadParameter(f"--network: {', '.join(unknown)} is unknown.")
         vifs.append(
             Vif(
                 network=network,
                 mac_address=more.get("mac", ""),
                 model=vif_model(more["model"]) if "model" in more else None,
+                vlan=_vlan(more["vlan"]) if "vlan" in more else None,
             )
         )
     return vifs
 
 
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE.")
-        pairs[key] = value
-    return pairs
+def _vlan(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise click.BadParameter(f"--network: {text!r} is no VLAN id.")
+    return int(text)

@@ -1,0 +1,102 @@
+"""The options of ``vmops spawn`` for the machine itself: its hardware, claims and place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from vmops.model.image import Image
+    from vmops.model.instance import Flavor
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--firmware", type=click.Choice(["bios", "uefi"]), help="Instead of the image's."
+    ),
+    click.option("--secure-boot", is_flag=True, help="Boot only what is signed; needs uefi."),
+    click.option("--tpm", is_flag=True, help="With a virtual TPM; needs uefi."),
+    click.option("--hw-version", metavar="vmx-N", help="The hardware version; else the newest."),
+    click.option("--storage-policy", metavar="NAME", help="For all its files, and where they go."),
+    click.option("--folder", metavar="PATH", help="The inventory folder, made if it is missing."),
+    click.option(
+        "--flavor-property", "flavor_properties", multiple=True, metavar="KEY=VALUE",
+        help="What a flavor of OpenStack's can say, such as quota:cpu_limit=1000.",
+    ),
+    click.option(
+        "--image-property", "image_properties", multiple=True, metavar="KEY=VALUE",
+        help="Instead of the image's, such as hw_vif_model=vmxnet3.",
+    ),
+)  # fmt: skip
+
+
+def machine_options(command: F) -> F:
+    """Add the options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def flavor(options: dict[str, Any]) -> Flavor:
+    """The flavor asked for.
+
+    Raises:
+        InstanceUnacceptable: there can be no such machine.
+    """
+    from vmops.model.instance import Flavor  # noqa: PLC0415
+    from vmops.ops.border import parse_flavor  # noqa: PLC0415
+
+    specs = pairs(options["flavor_properties"])
+    for option, key in (
+        ("hw_version", "vmware:hw_version"),
+        ("storage_policy", "vmware:storage_policy"),
+    ):
+        if options[option]:
+            specs[key] = options[option]
+    if options["secure_boot"]:
+        specs["os:secure_boot"] = "required"
+    if options["tpm"]:
+        specs["hw:tpm_version"] = "2.0"
+    if not specs:
+        return Flavor(vcpus=options["cpus"], memory_mib=options["memory"], root_gib=options["disk"])
+    return parse_flavor(
+        {
+            "vcpus": options["cpus"],
+            "memory_mb": options["memory"],
+            "root_gb": options["disk"],
+            "extra_specs": specs,
+        }
+    )
+
+
+def with_properties(image: Image, options: dict[str, Any]) -> Image:
+    """The image with the properties asked for instead of its own.
+
+    Raises:
+        ImageNotAcceptable: a property makes no sense.
+    """
+    given = pairs(options["image_properties"])
+    if options["firmware"]:
+        given["hw_firmware_type"] = options["firmware"]
+    if not given:
+        return image
+    return replace(image, properties=image.properties.overridden_by(given))
+
+
+def pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    """KEY=VALUE, each once.
+
+    Raises:
+        click.BadParameter: one is not of this form.
+    """
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE.")
+        found[key] = value
+    return found
