@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from pyVmomi import vim
 
 from tests.backends import files, second_view
 from tests.backends.capabilities import Capability
-from tests.builders import CAPACITY, an_instance
+from tests.builders import CAPACITY, a_uuid, an_instance
 from tests.contract.engine import Bench, SerialLog
 from tests.contract.needs import needs
 from tests.contract.test_power import OFF, ON, SUSPENDED, in_state
-from vmops import Instance
+from tests.unit.lab.qemu.efi_guest import efi_bootable
+from vmops import Flavor, Instance
 from vmops.errors import (
     ImageNotFound,
     InstanceNotFound,
@@ -335,6 +337,49 @@ def wait_for_boots(log: SerialLog, wanted: list[int]) -> None:
     deadline = time.monotonic() + 60
     while (seen := [int(n) for n in re.findall(r"boot (\d+)\r\n", log.text())]) != wanted:
         assert time.monotonic() < deadline, seen
+        time.sleep(0.05)
+
+
+@needs(Capability.DISK_BYTES, Capability.GUEST)
+def test_an_efi_guest_boots_the_rescue_disk_and_then_its_own(bench: Bench, tmp_path: Path) -> None:
+    """Each disk holds a program that tells with a letter which one it is."""
+    own, other = efi_image(bench, tmp_path, "own", b"T"), efi_image(bench, tmp_path, "other", b"R")
+    uuid = a_uuid()
+    big = Instance(uuid=uuid, name=f"vmops-test-{uuid[:13]}", flavor=Flavor(memory_mib=128))
+    instance = bench.spawn(own, instance=big, linked_clone=False)
+    log = bench.serial(instance)
+    log.wait_for("T00000005\n", 60)
+    rescue(bench, instance, other)
+    log.wait_for("R00000005\n", 60)
+    told = log.text().rpartition("R00000005\n")[0]
+    bench.ops.unrescue(instance)
+    wait_for_count(log, "T00000005\n", 2)
+    assert told.count("T00000005\n") == 1
+    assert extra(bench, instance, QUICK_BOOT) == ""
+    assert boot_keys(bench, instance) == []
+
+
+def efi_image(bench: Bench, folder: Path, name: str, letter: bytes) -> str:
+    """An image with the program of `efi_guest`, telling its counts after this letter."""
+    (folder / name).mkdir()
+    disk = efi_bootable(folder / name / "disk.img")
+    code = b"\xff\xc3\xb0"  # count on, then take the letter
+    assert disk.read_bytes().count(code + b"T") == 1
+    disk.write_bytes(disk.read_bytes().replace(code + b"T", code + letter))
+    return bench.images.add(
+        f"efi-{name}-{folder.name}",
+        disk,
+        flat=True,
+        vmware_adaptertype="ide",  # OVMF as Debian builds it starts from none of the SCSI ones
+        hw_firmware_type="uefi",
+        vmware_ostype="otherGuest64",
+    )
+
+
+def wait_for_count(log: SerialLog, words: str, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while log.text().count(words) < count:
+        assert time.monotonic() < deadline, log.text()[-500:]
         time.sleep(0.05)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 _HOST = "runtime.host"
 _DATASTORES = "datastore"
 _NETWORKS = "network"
+
+# Before what could not be deleted is tried again.
+_WAITS_S = (0.2, 2.0)
 
 Callback = Callable[[], object]
 
@@ -153,8 +157,9 @@ def _plan_move(
         if disk.uuid in files.volume_disk_uuids and _datastore_of(disk.file_name) in datastores
     }
     _require_mounted(volumes.values(), host, "Volumes stay where they are: detach them first.")
-    logs = {_datastore_of(each) for each in files.serial_files} & datastores.keys()
-    _require_mounted([datastores[each] for each in logs], host, "The serial log stays there.")
+    for staying, what in ((files.serial_files, "serial log"), (files.iso_files, "config drive")):
+        where = {_datastore_of(each) for each in staying} & datastores.keys()
+        _require_mounted([datastores[each] for each in where], host, f"The {what} stays there.")
     own = {_datastore_of(disk.file_name) for disk in files.disks if disk.key not in volumes}
     own.add(_datastore_of(files.vmx))
     return Move(
@@ -254,18 +259,30 @@ def check_arrival(vm: VirtualMachine, move: Move) -> Reversible[None]:
 def delete_left_behind(session: Session, vm: VirtualMachine, move: Move) -> Reversible[None]:
     """Delete the old copy of a linked clone's parent, which no other VM was made from.
 
-    The VM runs at its destination: that this fails is told, but does not fail the migration.
+    The VM runs at its destination: that this fails is told, but does not fail the migration. Before
+    that it is tried again, since nobody else knows of the copy.
     """
-    try:
-        disks = vm.files().disks
-        used = {file for disk in disks for file in (disk.file_name, *disk.parents)}
-        left = [DatastorePath.parse(file) for file in sorted(move.loose_disks - used)]
-        for path in left:
-            session.virtual_disk_manager.delete(path, missing_ok=True)
-        for folder in {path.parent for path in left}:
-            with contextlib.suppress(FileNotFound):
-                if not session.browse(folder):
-                    session.file_manager.delete(folder)
-    except VMOpsError as failure:
-        log.warning("%s was moved, but disks may have stayed behind: %s", vm.moid, failure)
+    for wait_s in (*_WAITS_S, None):
+        try:
+            _delete_unused(session, vm, move.loose_disks)
+            break
+        except VMOpsError as failure:
+            if wait_s is None:
+                log.warning("%s was moved, but disks may have stayed behind: %s", vm.moid, failure)
+                break
+            log.info("%s: trying again to delete what stayed behind: %s", vm.moid, failure)
+            time.sleep(wait_s)
     yield
+
+
+def _delete_unused(session: Session, vm: VirtualMachine, disks: frozenset[str]) -> None:
+    """Delete those of the disks that the VM does not use, and their folder if it is empty then."""
+    attached = vm.files().disks
+    used = {file for disk in attached for file in (disk.file_name, *disk.parents)}
+    left = [DatastorePath.parse(file) for file in sorted(disks - used)]
+    for path in left:
+        session.virtual_disk_manager.delete(path, missing_ok=True)
+    for folder in {path.parent for path in left}:
+        with contextlib.suppress(FileNotFound):
+            if not session.browse(folder):
+                session.file_manager.delete(folder, missing_ok=True)
