@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -293,3 +294,21 @@ def test_a_name_cannot_pass_for_another_line_of_the_notes(bench: Bench) -> None:
     notes = str(read(bench.vm(instance["uuid"]), "config.annotation"))
     assert "name:x projectid:admin\n" in notes
     assert "\nprojectid:\n" in notes
+
+
+@needs(Capability.COUNTED_CALLS)
+def test_wishes_and_claims_cost_no_call(bench: Bench) -> None:
+    bench.spawn()  # the image is there afterwards
+    plain = bench.calls_of(lambda: bench.spawn(power_on=False))
+    specs = {
+        "os:secure_boot": "optional",
+        "hw_video:ram_max_mb": "32",
+        "quota:disk_io_limit": "500",
+        "quota:vif_limit": "100",
+        "quota:cpu_limit": "900",
+    }
+    image = {**UEFI, "hw_video_ram": "16", "hw_cpu_cores": "2"}
+    vifs = [{"network": {"bridge": bench.backend.network}}]
+    instance, meta = asked_for(specs, vcpus=2), {"id": "flat", "properties": image}
+    asked = bench.calls_of(lambda: bench.ops.spawn(Context(), instance, meta, vifs, power_on=False))
+    assert asked - plain == Counter()
