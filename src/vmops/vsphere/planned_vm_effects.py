@@ -258,6 +258,10 @@ def _create_snapshot(site: Site, vm: Moref, arguments: Arguments) -> Moref:
     return made
 
 
+def _remove_all_snapshots(site: Site, vm: Moref, arguments: Arguments) -> None:
+    site.world.change(vm, {"snapshot": None})
+
+
 def _remove_snapshot(site: Site, snapshot: Moref, arguments: Arguments) -> None:
     values = site.world.values(moid(snapshot))
     if "vm" in values:
@@ -283,4 +287,5 @@ EFFECTS: dict[str, Effect] = {
     "MigrateVM_Task": _migrate,
     "CreateSnapshot_Task": _create_snapshot,
     "RemoveSnapshot_Task": _remove_snapshot,
+    "RemoveAllSnapshots_Task": _remove_all_snapshots,
 }

@@ -34,6 +34,10 @@ class World:
         self._objects: dict[str, Moref] = {}
         self._values: dict[str, Values] = {}
         self._gone: set[str] = set()
+        self.extensions: dict[str, Any] = {}
+        """Those that are to be registered, by key."""
+        self.disks: dict[str, Any] = {}
+        """First class disks that are to be made, by id; None: to be deleted."""
         self._numbers: Counter[str] = Counter()
 
     def new(self, kind: Any, values: Values | None = None) -> Moref:
@@ -67,6 +71,10 @@ class World:
     def change(self, moref: Moref, values: Values) -> None:
         """Give an object other values; None unsets one."""
         self._values.setdefault(moid(moref), {}).update(values)
+
+    def is_gone_by(self, kind: str, name: str) -> bool:
+        """The same for an object whose type and moid are known."""
+        return f"{kind}:{name}" in self._gone
 
     def remove(self, moref: Moref) -> None:
         """Let an object be gone."""

@@ -16,7 +16,12 @@ from pyVmomi import VmomiSupport, vim
 
 from vmops.errors import FileNotFound, ManagedObjectNotFound, VMOpsError
 from vmops.model.datastore_path import DatastorePath
-from vmops.vsphere import planned_file_effects, planned_lease_effects, planned_vm_effects
+from vmops.vsphere import (
+    planned_file_effects,
+    planned_lease_effects,
+    planned_vm_effects,
+    planned_volume_effects,
+)
 from vmops.vsphere.address import ServerAddress
 from vmops.vsphere.client import Client
 from vmops.vsphere.http_access import HttpAccess
@@ -44,6 +49,7 @@ EFFECTS: Mapping[str, Effect] = {
     **planned_file_effects.EFFECTS,
     **planned_lease_effects.EFFECTS,
     **planned_vm_effects.EFFECTS,
+    **planned_volume_effects.EFFECTS,
 }
 # Signs of life of what is planned: no step of an operation sends them.
 _UNTOLD = frozenset({"HttpNfcLeaseProgress", "CancelTask"})

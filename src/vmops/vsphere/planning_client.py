@@ -18,7 +18,7 @@ from vmops.vsphere.inventory_kinds import BUILDERS, KINDS
 from vmops.vsphere.inventory_types import VmInfo
 from vmops.vsphere.moref import Moref, describe, moid
 from vmops.vsphere.planned_world import World
-from vmops.vsphere.properties import Properties, Values
+from vmops.vsphere.properties import Properties, Selection, Values
 from vmops.vsphere.stream import STREAM_METHODS
 from vmops.vsphere.stub import wire_method
 from vmops.vsphere.tasks import Tasks
@@ -101,6 +101,8 @@ def _seen(world: World, method: str, arguments: dict[str, Any], found: Any) -> A
             if str(world.values(moid(each)).get("config.instanceUuid")).lower() == wanted
         ]
         return [*(each for each in found or () if not world.is_gone(each)), *made]
+    if method == "FindExtension":
+        return found or world.extensions.get(str(arguments.get("extensionKey")))
     if method.startswith("Find") and found is not None and not isinstance(found, list):
         return None if world.is_gone(found) else found
     return found
@@ -142,6 +144,31 @@ class PlanningProperties(Properties):
             if not self._world.is_gone(values[""])
         }
 
+    def read_selections(self, *selections: Selection) -> dict[str, Values]:
+        """See `Properties.read_selections`."""
+        found: dict[str, Values] = {}
+        asked: list[Selection] = []
+        for one in selections:
+            objects = []
+            for each in one.objects:
+                if self._world.is_gone(each.obj):
+                    raise ManagedObjectNotFound(describe(each.obj))
+                if not self._world.is_planned(each.obj):
+                    objects.append(each)
+                elif not each.skip:
+                    found.setdefault(moid(each.obj), {})
+            if objects:
+                asked.append(Selection(objects, one.kind, one.paths))
+        if asked:
+            found.update(super().read_selections(*asked))
+        paths = [path for one in selections for path in one.paths]
+        kinds = {one.kind for one in selections}
+        return {
+            name: self._world.laid_over(name, paths, values)
+            for name, values in found.items()
+            if not any(self._world.is_gone_by(kind, name) for kind in kinds)
+        }
+
 
 class PlanningInventory(Inventory):
     """The live inventory as it would be."""
@@ -150,7 +177,8 @@ class PlanningInventory(Inventory):
 
     def values_of(self, name: str) -> Values:
         """See `Inventory.values_of`."""
-        return self.world.laid_over(name, _VM_PATHS, super().values_of(name))
+        paths = {*_VM_PATHS, *self.world.values(name)}
+        return self.world.laid_over(name, paths, super().values_of(name))
 
     def vm(self, name: str) -> VmInfo | None:
         """See `Inventory.vm`."""
