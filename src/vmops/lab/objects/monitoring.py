@@ -1,4 +1,4 @@
-"""Managers that stand on a complete inventory: events, figures, console tickets, volumes."""
+"""Managers that stand on a complete inventory: events, figures, consoles, volumes, OVF."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vmops.lab.objects.console_tickets import ConsoleTickets
 from vmops.lab.objects.event_manager import EventManager
 from vmops.lab.objects.events import EventLog
+from vmops.lab.objects.ovf_manager import OvfManager
 from vmops.lab.objects.performance_manager import PerformanceManager
 from vmops.lab.objects.performance_samples import PerformanceSamples
 from vmops.lab.objects.provisioning_checker import ProvisioningChecker
@@ -34,5 +35,6 @@ def add_monitoring(kernel: Kernel) -> None:
     samples.start()
     manager = HostVStorageObjectManager if esx else VStorageObjectManager
     kernel.add(manager(kernel, "ha-vstorage-object-manager" if esx else "VStorageObjectManager"))
+    kernel.add(OvfManager(kernel, "ha-ovf-manager" if esx else "OvfManager"))
     if not esx:
         kernel.add(ProvisioningChecker(kernel, "ProvChecker"))
