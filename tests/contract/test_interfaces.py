@@ -189,6 +189,20 @@ def test_a_new_nic_is_of_the_model_the_guest_has_or_the_image_or_the_interface(
     ]
 
 
+def test_a_new_nic_claims_what_the_flavor_says(bench: Bench) -> None:
+    instance = spawned(bench, ON)
+    specs = {"quota:vif_limit": "100", "quota:vif_shares_level": "high"}
+    theirs = {"uuid": instance.uuid, "flavor": {"extra_specs": specs}}
+    bench.ops.plug_vifs(theirs, [a_vif(bench, 0)])
+    bench.ops.attach_interface(None, theirs, None, a_vif(bench, 1))
+    bench.ops.attach_interface(None, instance, None, a_vif(bench, 2))
+    found = {nic.macAddress: nic.resourceAllocation for nic in nics(bench, instance)}
+    for mac in MACS[:2]:
+        assert (found[mac].limit, found[mac].share.level) == (100, "high")
+    other = found[MACS[2]]
+    assert other is None or other.limit in {None, -1}
+
+
 def test_an_unknown_network_leaves_everything_as_it_was(bench: Bench) -> None:
     instance = spawned(bench, OFF, a_vif(bench, 0))
     before = bench.world()

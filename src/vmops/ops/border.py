@@ -97,8 +97,25 @@ def parse_flavor(flavor: Shape) -> Flavor:
     return _flavor(flavor, str(field(flavor, "name", default="")))
 
 
+def vif_claim(instance: Shape) -> Allocation | None:
+    """What an instance's flavor says of its interfaces' bandwidth, None if nothing.
+
+    Raises:
+        InstanceUnacceptable: it makes no sense.
+    """
+    flavor = field(instance, "flavor", default={})
+    if isinstance(flavor, Flavor):
+        return flavor.vif
+    return Allocation.if_asked(_extra_specs(flavor), "vif")
+
+
+def _extra_specs(flavor: Shape) -> dict[str, str]:
+    specs = field(flavor, "extra_specs", default={})
+    return {str(key): str(value) for key, value in specs.items()}
+
+
 def _flavor(shape: Shape, name: str) -> Flavor:
-    specs = {str(k): str(v) for k, v in (field(shape, "extra_specs", default={})).items()}
+    specs = _extra_specs(shape)
     vcpus = int(field(shape, "vcpus", default=1))
     topology = CpuTopology.from_properties(specs, "hw:cpu_", InstanceUnacceptable)
     return Flavor(

@@ -213,7 +213,8 @@ def plug(
             claimed |= {nic.key} if nic else set()
         if nic is None:
             model = vif.model or _usual_model(there)
-            changes.append(add_nic(index, model, vif.mac_address, backing_of(network)))
+            backing = backing_of(network)
+            changes.append(add_nic(index, model, vif.mac_address, backing, vif.allocation))
             settings.update(_noted(there, vif.id, next(numbers)))
         elif not (nic.connected and _is_on(nic, network)):
             changes.append(change_nic(nic.device, backing_of(network)))

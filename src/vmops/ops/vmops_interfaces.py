@@ -21,7 +21,7 @@ class InterfaceMethods(EngineBase):
 
     def plug_vifs(self, instance: Shape, network_info: Iterable[Shape] | None) -> None:
         """Give an instance a NIC for each interface; see `vmops.ops.interfaces.plug_vifs`."""
-        vifs = self._vifs(network_info)
+        vifs = self._vifs(instance, network_info)
         self._on(
             instance,
             "plug interfaces",
@@ -44,7 +44,7 @@ class InterfaceMethods(EngineBase):
 
         The image's NIC model counts where the interface has none; ``image_meta`` may be None.
         """
-        (wanted,) = self._vifs((vif,))
+        (wanted,) = self._vifs(instance, (vif,))
         if image_meta is not None and wanted.model is None:
             image = border.parse_image(image_meta, self._images)
             wanted = replace(wanted, model=image.properties.vif_model)
@@ -65,7 +65,7 @@ class InterfaceMethods(EngineBase):
 
     def inject_network_info(self, instance: Shape, network_info: Iterable[Shape] | None) -> None:
         """Tell the guest its addresses; see `vmops.ops.network_info.inject_network_info`."""
-        vifs = self._vifs(network_info)
+        vifs = self._vifs(instance, network_info)
         name = border.host_name(instance)
         self._on(
             instance,
@@ -73,5 +73,6 @@ class InterfaceMethods(EngineBase):
             lambda uuid: inject_network_info(self._session, uuid, name, vifs, self._observe),
         )
 
-    def _vifs(self, network_info: Iterable[Shape] | None) -> tuple[Vif, ...]:
-        return border.parse_vifs(network_info, self._settings.default_network)
+    def _vifs(self, instance: Shape, network_info: Iterable[Shape] | None) -> tuple[Vif, ...]:
+        default = self._settings.default_network
+        return border.parse_vifs(network_info, default, border.vif_claim(instance))
