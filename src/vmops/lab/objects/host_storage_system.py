@@ -1,10 +1,11 @@
-"""A host's storage adapters: it has none. iSCSI and all else that needs one is NotSupported."""
+"""A host's storage adapters: it has none, so there is no iSCSI, and it says so when asked for it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from vmops.lab.kernel.managed_object import ManagedObject
 
@@ -22,13 +23,53 @@ class HostStorageSystem(ManagedObject):
         super().__init__(kernel, moid)
         self.properties.update(
             storageDeviceInfo=vim.host.StorageDeviceInfo(
-                hostBusAdapter=[], scsiLun=[], softwareInternetScsiEnabled=False
+                hostBusAdapter=[],
+                scsiLun=[],
+                scsiTopology=vim.host.ScsiTopology(adapter=[]),
+                softwareInternetScsiEnabled=False,
             ),
             systemFile=[],
         )
 
     def RescanAllHba(self) -> None:
         """Look for new devices: there are no adapters that could have some."""
+
+    def RescanHba(self, hbaDevice: str) -> None:
+        """Raise vim.fault.NotFound: there is no adapter of any name."""
+        raise vim.fault.NotFound(msg=f"The host has no storage adapter '{hbaDevice}'.")
+
+    def UpdateSoftwareInternetScsiEnabled(self, enabled: bool) -> None:
+        """Leave software iSCSI off.
+
+        Raises:
+            vmodl.fault.NotSupported: it is to be on.
+        """
+        if enabled:
+            raise _no_iscsi()
+
+    def AddInternetScsiSendTargets(self, iScsiHbaDevice: str, targets: Sequence[Any]) -> None:
+        """Raise vmodl.fault.NotSupported: the lab's hosts reach no iSCSI targets."""
+        raise _no_iscsi()
+
+    def AddInternetScsiStaticTargets(self, iScsiHbaDevice: str, targets: Sequence[Any]) -> None:
+        """Raise vmodl.fault.NotSupported, as for send targets."""
+        raise _no_iscsi()
+
+    def RemoveInternetScsiSendTargets(
+        self, iScsiHbaDevice: str, targets: Sequence[Any], force: bool | None = None
+    ) -> None:
+        """Raise vmodl.fault.NotSupported, as for adding them."""
+        raise _no_iscsi()
+
+    def RemoveInternetScsiStaticTargets(self, iScsiHbaDevice: str, targets: Sequence[Any]) -> None:
+        """Raise vmodl.fault.NotSupported, as for adding them."""
+        raise _no_iscsi()
+
+    def UpdateInternetScsiAuthenticationProperties(
+        self, iScsiHbaDevice: str, authenticationProperties: Any, targetSet: Any = None
+    ) -> None:
+        """Raise vmodl.fault.NotSupported: there is nobody to log in to."""
+        raise _no_iscsi()
 
     async def RescanVmfs(self) -> None:
         """Look for datastores that are gone or there again; there are no new ones."""
@@ -38,3 +79,9 @@ class HostStorageSystem(ManagedObject):
     async def RefreshStorageSystem(self) -> None:
         """Look at the datastores again."""
         await self.RescanVmfs()
+
+
+def _no_iscsi() -> Any:
+    return vmodl.fault.NotSupported(
+        msg="The lab's hosts have no iSCSI adapter; volumes are VMDK files or first class disks here."
+    )

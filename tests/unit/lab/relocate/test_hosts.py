@@ -143,10 +143,19 @@ def test_a_host_has_no_storage_adapters(own):
 
     storage.RescanAllHba()
     assert list(storage.storageDeviceInfo.hostBusAdapter) == []
+    assert list(storage.storageDeviceInfo.scsiTopology.adapter) == []
+    storage.UpdateSoftwareInternetScsiEnabled(False)
     target = vim.host.InternetScsiHba.SendTarget(address="192.0.2.1")
+    static = vim.host.InternetScsiHba.StaticTarget(address="192.0.2.1", iScsiName="iqn.x")
     for ask in (
         lambda: storage.UpdateSoftwareInternetScsiEnabled(True),
         lambda: storage.AddInternetScsiSendTargets("vmhba64", [target]),
+        lambda: storage.RemoveInternetScsiSendTargets("vmhba64", [target]),
+        lambda: storage.AddInternetScsiStaticTargets("vmhba64", [static]),
+        lambda: storage.RemoveInternetScsiStaticTargets("vmhba64", [static]),
     ):
-        with pytest.raises(vmodl.fault.NotSupported):
+        with pytest.raises(vmodl.fault.NotSupported) as caught:
             ask()
+        assert "no iSCSI adapter" in caught.value.msg
+    with pytest.raises(vim.fault.NotFound):
+        storage.RescanHba("vmhba64")
