@@ -1,4 +1,4 @@
-"""A host's storage adapters: it has none, so there is no iSCSI, and it says so when asked for it."""
+"""A host's storage adapters: it has none, so there is no iSCSI, which it says when asked."""
 
 from __future__ import annotations
 
@@ -83,5 +83,5 @@ class HostStorageSystem(ManagedObject):
 
 def _no_iscsi() -> Any:
     return vmodl.fault.NotSupported(
-        msg="The lab's hosts have no iSCSI adapter; volumes are VMDK files or first class disks here."
+        msg="The lab's hosts have no iSCSI adapter; volumes are disks on its datastores."
     )
