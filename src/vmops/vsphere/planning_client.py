@@ -35,7 +35,9 @@ _VM_PATHS = next(k.paths + k.optional for k in KINDS if k.wire_type == "VirtualM
 
 def is_sent(method: str) -> bool:
     """Whether a planning session sends such calls; a method that nobody knows is a change."""
-    return retry.is_read(method) or method in STREAM_METHODS or method in READS
+    if method in READS or method in STREAM_METHODS:
+        return True
+    return retry.is_read(method) and not method.endswith("_Task")
 
 
 class Planner(Protocol):
