@@ -21,7 +21,8 @@ _SECTOR = 512
 
 CONVERTED = frozenset({"qcow2", "raw"})
 """Formats that become streamOptimized on their way to vSphere."""
-_BLOCK = 4096
+# A stream with its directory at the end is read to its end: each block costs, whatever its size.
+_BLOCK = 64 * 1024
 _TAR_MAGIC_AT = 257
 
 

@@ -69,15 +69,14 @@ def _write_stream(raw: Path, output: Path) -> None:
         def write(data: bytes) -> None:
             target.write(data)
 
-        stream = StreamWriter(
-            write, capacity, _describe(capacity, "streamOptimized", "SPARSE", output.name)
-        )
-        offset = 0
-        while data := source.read(GRAIN_BYTES):
-            if data.count(0) != len(data):
-                stream.add(offset, data)
-            offset += len(data)
-        stream.finish()
+        descriptor = _describe(capacity, "streamOptimized", "SPARSE", output.name)
+        with StreamWriter(write, capacity, descriptor) as stream:
+            offset = 0
+            while data := source.read(GRAIN_BYTES):
+                if data.count(0) != len(data):
+                    stream.add(offset, data)
+                offset += len(data)
+            stream.finish()
 
 
 def _run_qemu_img(raw: Path, output: Path) -> None:

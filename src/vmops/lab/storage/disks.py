@@ -243,8 +243,10 @@ class DiskStore:
             cid=cid,
             ddb=database,
         )
-        with opened(chain) as layers:
-            stream = StreamWriter(write, top.capacity_bytes, descriptor.render())
+        with (
+            opened(chain) as layers,
+            StreamWriter(write, top.capacity_bytes, descriptor.render()) as stream,
+        ):
             for offset, data in flattened(layers, progress, cancelled):
                 stream.add(offset, data)
             return stream.finish()

@@ -8,10 +8,15 @@ See: VMware, Virtual Disk Format 5.0, "Stream-Optimized Compressed Sparse Extent
 
 from __future__ import annotations
 
+import os
 import sys
 import zlib
 from array import array
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, TypeAlias
 
 from vmops.lab.storage import sparse
 from vmops.lab.storage.descriptor import SECTOR
@@ -25,12 +30,18 @@ _OVERHEAD_SECTORS = 128
 _END, _TABLE, _DIRECTORY, _FOOTER = 0, 1, 2, 3
 _ZERO_GRAIN = bytes(GRAIN_BYTES)
 _FASTEST = 1
+_BATCH = 16  # grains that a thread compresses at a time, a MiB
+_THREADS = min(os.cpu_count() or 1, 4)
+_BATCHES_AHEAD = 2 * _THREADS
+
+Grain: TypeAlias = tuple[int, bytes]
 
 
 class StreamWriter:
     """Takes a disk's data in ascending order and hands on the file's bytes, about a MiB a time.
 
-    Only the grain directory is kept in memory: 4 bytes for each 32 MiB of the disk.
+    Compressing is the work, so it is done in threads; use in a ``with``, which ends them. In memory
+    are the grains they have and the grain directory: 4 bytes for each 32 MiB of the disk.
     """
 
     def __init__(
@@ -46,6 +57,9 @@ class StreamWriter:
         self._table_used = False
         self._grain = -1
         self._grain_data = bytearray(GRAIN_BYTES)
+        self._batch: list[Grain] = []
+        self._packing: deque[Future[list[Grain]]] = deque()
+        self._threads = ThreadPoolExecutor(_THREADS, "vmdk-grains")
         self._pending = bytearray()
         self._written = 0
         text = descriptor.encode()
@@ -54,6 +68,17 @@ class StreamWriter:
         self._put(self._header(sparse.DIRECTORY_AT_END))
         self._put(text)
         self._put(bytes(_OVERHEAD_SECTORS * SECTOR - self._position))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._threads.shutdown(cancel_futures=True)
 
     @property
     def _position(self) -> int:
@@ -78,6 +103,8 @@ class StreamWriter:
     def finish(self) -> int:
         """Write tables, directory and footer; returns the file's length in bytes."""
         self._finish_grain()
+        self._pack()
+        self._take_packed(0)
         self._finish_table()
         length = len(self._directory) * 4
         sectors = -(-length // SECTOR)
@@ -98,8 +125,22 @@ class StreamWriter:
             self._grain = -1
 
     def _put_grain(self, grain: int, data: bytes) -> None:
-        if data == _ZERO_GRAIN:
-            return
+        self._batch.append((grain, data))
+        if len(self._batch) == _BATCH:
+            self._pack()
+            self._take_packed(_BATCHES_AHEAD)
+
+    def _pack(self) -> None:
+        batch, self._batch = self._batch, []
+        self._packing.append(self._threads.submit(_packed, batch))
+
+    def _take_packed(self, ahead: int) -> None:
+        """Put what was compressed into the stream, in order, until so many batches are left."""
+        while len(self._packing) > ahead:
+            for grain, packed in self._packing.popleft().result():
+                self._put_packed(grain, packed)
+
+    def _put_packed(self, grain: int, packed: bytes) -> None:
         table_index, entry = divmod(grain, _SPAN_GRAINS)
         if table_index != self._table_index:
             self._finish_table()
@@ -109,7 +150,6 @@ class StreamWriter:
             raise ValueError("a sparse extent ends at 2 TiB")
         self._table[entry] = sector
         self._table_used = True
-        packed = zlib.compress(data, _FASTEST)
         self._put(sparse.GRAIN_MARKER.pack(grain * GRAIN_SECTORS, len(packed)))
         self._put(packed)
         self._pad()
@@ -159,6 +199,11 @@ class StreamWriter:
         self._pending.clear()
         self._written += len(data)
         self._write(data)
+
+
+def _packed(grains: Sequence[Grain]) -> list[Grain]:
+    """Those that are not all zeros, compressed."""
+    return [(grain, zlib.compress(data, _FASTEST)) for grain, data in grains if data != _ZERO_GRAIN]
 
 
 def _little_endian(words: array[int]) -> bytes:

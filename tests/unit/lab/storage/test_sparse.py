@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import random
 import struct
+import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,10 +31,11 @@ def descriptor(sectors: int) -> str:
 
 def stream(capacity_bytes: int, pieces: dict[int, bytes]) -> bytes:
     parts: list[bytes] = []
-    writer = StreamWriter(parts.append, capacity_bytes, descriptor(capacity_bytes // SECTOR))
-    for offset in sorted(pieces):
-        writer.add(offset, pieces[offset])
-    assert writer.finish() == sum(map(len, parts))
+    text = descriptor(capacity_bytes // SECTOR)
+    with StreamWriter(parts.append, capacity_bytes, text) as writer:
+        for offset in sorted(pieces):
+            writer.add(offset, pieces[offset])
+        assert writer.finish() == sum(map(len, parts))
     return b"".join(parts)
 
 
@@ -336,3 +339,40 @@ def test_damage_anywhere_never_escapes_as_anything_else(
         read(tmp_path, bytes(raw))
     except StorageError as error:
         assert isinstance(error, InvalidDisk)  # noqa: PT017 - most damage does no harm
+
+
+def grains_in_order(made: bytes) -> Iterator[int]:
+    """The sector of the disk of each grain of a stream, front to back."""
+    at = 128 * SECTOR
+    while at < len(made) - SECTOR:
+        number, size, kind = struct.unpack_from("<QII", made, at)
+        if size:
+            yield number
+            at += -(-(12 + size) // SECTOR) * SECTOR
+        else:
+            at += (1 + (number if kind else 0)) * SECTOR
+
+
+def test_a_stream_of_many_grains_is_in_order_whatever_thread_was_first() -> None:
+    # Those in the middle take long to compress, those around them hardly any time.
+    text, noise = bytes(range(1, 255)) * 260, random.Random(7).randbytes(GRAIN)
+    pieces = {
+        index * GRAIN: noise if 16 <= index < 48 else text[:GRAIN].ljust(GRAIN, b"x")
+        for index in range(200)
+    }
+    made = stream(200 * GRAIN, pieces)
+    assert list(grains_in_order(made)) == [index * GRAIN // SECTOR for index in range(200)]
+
+
+def test_a_writer_that_fails_ends_its_threads() -> None:
+    def fail(_: bytes) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    noise = random.Random(7).randbytes(4 * MIB)
+    with (
+        pytest.raises(OSError, match="full"),
+        StreamWriter(fail, 64 * MIB, descriptor(64 * MIB // SECTOR)) as writer,
+    ):
+        for offset in range(0, 64 * MIB, len(noise)):
+            writer.add(offset, noise)
+    assert not [each for each in threading.enumerate() if each.name.startswith("vmdk-grains")]
