@@ -17,6 +17,7 @@ from benchmarks.figures import (
     engine_time,
     login,
     move_calls,
+    snapshot,
     start,
     tests,
     upload,
@@ -33,6 +34,7 @@ FIGURES: dict[str, Callable[[Run], Figure]] = {
     "wake-up": wake_up.measure,
     "login": login.measure,
     "upload": upload.measure,
+    "snapshot": snapshot.measure,
     "tests": tests.measure,
     "start": start.measure,
 }

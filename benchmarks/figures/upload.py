@@ -10,6 +10,7 @@ from statistics import median
 from urllib.parse import urlencode
 
 from benchmarks.endpoint import ENGINE, NOVA, PLACE, Client, Endpoint, endpoint
+from benchmarks.figures.memory import forget_peak, peak
 from benchmarks.report import Figure, Table, number, spread
 from benchmarks.run_options import Run
 
@@ -108,16 +109,3 @@ def remove(root: Path, mib: int) -> None:
         if target.stat().st_size != mib * MIB:
             raise RuntimeError(f"{name} has {target.stat().st_size} bytes")
         target.unlink()
-
-
-def forget_peak(pid: int) -> int:
-    """Start the kernel's high-water mark anew at what the process has now; return that."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return peak(pid)
-
-
-def peak(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("the kernel does not tell a process's peak of memory")

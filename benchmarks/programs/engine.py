@@ -54,6 +54,7 @@ class EngineProgram:
             "vmware_ostype": image["guest_id"],
             "hw_scsi_model": image.get("scsi_model", "lsilogic"),
             "hw_vif_model": "vmxnet3",
+            "img_linked_clone": image.get("linked_clone", "true"),
         }
         self.images.add(
             Path(image["path"]),
@@ -112,10 +113,12 @@ class EngineProgram:
     def list_instances(self) -> int:
         return len(self.vmops.list_instances())
 
-    def snapshot(self, uuid: str) -> None:
-        """An image of the root disk, which is then removed: that costs no call."""
+    def snapshot(self, uuid: str) -> int:
+        """An image of the root disk, which is then removed, at no call; how large it was."""
         made = self.vmops.snapshot(None, uuid, f"snapshot-{uuid}", lambda **_: None)
+        size = sum(file.stat().st_size for file in self.store_dir.glob(f"{made.image.name}*.vmdk"))
         self.images.remove(made.image.id)
+        return size
 
     def migrate(self, uuid: str, size: dict[str, int]) -> None:
         self.vmops.migrate_disk_and_power_off(None, uuid, None, self._flavor(size))
