@@ -173,6 +173,27 @@ def test_an_instance_of_novas_that_requires_one_gets_it(bench: Bench) -> None:
     assert Iso(drive_path(bench, ours)).read("/openstack/latest/user_data") == USER_DATA
 
 
+@pytest.mark.parametrize(
+    ("image_says", "settings", "call", "gets"),
+    [
+        ("mandatory", False, None, True),
+        ("mandatory", False, False, False),
+        ("optional", False, None, False),
+        (None, True, None, True),
+        (None, True, False, False),
+    ],
+)
+def test_image_and_settings_may_require_one(
+    bench: Bench, image_says: str | None, settings: bool, call: bool | None, gets: bool
+) -> None:
+    image = "flat"
+    if image_says is not None:
+        image = bench.images.named("flat", img_config_drive=image_says)
+    ops = bench.engine(force_config_drive=settings)
+    instance = bench.spawn(image, ops=ops, config_drive=call, power_on=False)
+    assert bool(cdroms(bench, instance)) is gets
+
+
 def test_what_the_guest_is_to_get_is_not_dropped(bench: Bench) -> None:
     before = bench.vms()
     with pytest.raises(Invalid, match="config drive"):

@@ -97,6 +97,10 @@ FIRMWARES: dict[str, Firmware] = {
 }
 
 
+# img_config_drive's words: whether the image cannot do without one.
+CONFIG_DRIVES = {"mandatory": True, "optional": False}
+
+
 def vif_model(name: str) -> VifModel:
     """The NIC model that ``name`` means, in Glance's or vSphere's word.
 
@@ -130,6 +134,7 @@ class ImageProperties:
     firmware: Firmware = Firmware.BIOS
     linked_clone: bool | None = None
     """None: the engine's setting decides."""
+    needs_config_drive: bool = False
     hardware: ImageHardware = ImageHardware()  # noqa: RUF009 - it is frozen
 
     @classmethod
@@ -155,22 +160,15 @@ class ImageProperties:
         elif (texts.get("hw_disk_bus") or "").lower() == "ide":
             wanted["adapter_type"] = AdapterType.IDE
         elif scsi := first("hw_scsi_model"):
-            if scsi.lower() not in SCSI_MODELS:
-                raise ImageNotAcceptable(
-                    f"Image property hw_scsi_model is {scsi!r};"
-                    f" it takes one of {', '.join(SCSI_MODELS)}."
-                )
-            wanted["adapter_type"] = SCSI_MODELS[scsi.lower()]
+            wanted["adapter_type"] = _meaning(SCSI_MODELS, "hw_scsi_model", scsi)
         if model := first("hw_vif_model"):
             wanted["vif_model"] = vif_model(model)
         if firmware := first("hw_firmware_type"):
-            if firmware.lower() not in FIRMWARES:
-                raise ImageNotAcceptable(
-                    f"Image property hw_firmware_type is {firmware!r}; it takes bios or uefi."
-                )
-            wanted["firmware"] = FIRMWARES[firmware.lower()]
+            wanted["firmware"] = _meaning(FIRMWARES, "hw_firmware_type", firmware)
         if linked := first("vmware_linked_clone", "img_linked_clone"):
             wanted["linked_clone"] = _flag("vmware_linked_clone", linked)
+        if drive := first("img_config_drive"):
+            wanted["needs_config_drive"] = _meaning(CONFIG_DRIVES, "img_config_drive", drive)
         return cls(hardware=ImageHardware.from_properties(texts), **wanted)  # type: ignore[arg-type]
 
     def overridden_by(self, given: Mapping[str, object]) -> ImageProperties:
@@ -195,8 +193,16 @@ class ImageProperties:
             "hw_vif_model": self.vif_model.value,
             "hw_firmware_type": self.firmware.value,
             "vmware_linked_clone": self.linked_clone,
+            "img_config_drive": "mandatory" if self.needs_config_drive else None,
             **self.hardware.to_properties(),
         }
+
+
+def _meaning(words: Mapping[str, object], name: str, text: str) -> object:
+    if text.lower() not in words:
+        known = ", ".join(words)
+        raise ImageNotAcceptable(f"Image property {name} is {text!r}; it takes one of {known}.")
+    return words[text.lower()]
 
 
 def _choice(kind: type[DiskType] | type[AdapterType], name: str, text: str) -> StrEnum:

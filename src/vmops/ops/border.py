@@ -198,6 +198,7 @@ _PROPERTY_NAMES = (
     *ImageHardware.NAMES,
     "vmware_linked_clone",
     "img_linked_clone",
+    "img_config_drive",
 )
 
 

@@ -45,12 +45,17 @@ class GuestData:
 
 
 def make_config_drive(
-    shape: Shape, instance: Instance, vifs: Sequence[Vif], data: GuestData
+    shape: Shape,
+    instance: Instance,
+    vifs: Sequence[Vif],
+    data: GuestData,
+    *,
+    is_required: bool = False,
 ) -> ConfigDrive | None:
     """The config drive that an instance gets; None if it gets none.
 
     ``shape`` is the instance as the caller gave it: Nova's has user data (base64), a key, metadata,
-    a host name and more. What ``data`` has wins.
+    a host name and more. What ``data`` has wins. ``is_required``: the image or the engine wants one.
 
     Raises:
         Invalid: there is something for the guest, but ``data.wanted`` is False; or the instance's
@@ -61,7 +66,7 @@ def make_config_drive(
         if given:
             raise Invalid("User data, files and keys reach the guest by a config drive only.")
         return None
-    if not (data.wanted or given or _is_required(shape)):
+    if not (data.wanted or given or is_required or _says_so(shape)):
         return None
     return ConfigDrive(
         uuid=instance.uuid,
@@ -82,7 +87,7 @@ def make_config_drive(
     )
 
 
-def _is_required(shape: Shape) -> bool:
+def _says_so(shape: Shape) -> bool:
     """Nova's ``config_drive`` is a text, which is empty for no."""
     return str(field(shape, "config_drive", default="")).strip().lower() in _YES
 

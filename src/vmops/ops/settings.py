@@ -42,6 +42,8 @@ class EngineSettings:
     """For plain VNC of new instances; "" gives each one of its own. VNC uses 8 characters."""
     inject_network_info: bool = False
     """New instances are told their addresses before they boot; see `vmops.ops.network_info`."""
+    force_config_drive: bool = False
+    """Every new instance gets a config drive, unless the call refuses it."""
     emulate_pause: bool = True
     """Pause by suspending with a mark, which vSphere itself cannot; False: refuse to pause."""
     task_deadline_s: float = 3600.0

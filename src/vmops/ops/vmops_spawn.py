@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vmops.model.image import ImageProperties
 from vmops.ops import border
 from vmops.ops.block_devices import parse_block_devices
 from vmops.ops.border import Shape
@@ -43,9 +42,10 @@ class SpawnMethods(EngineBase):
         of one that is given only the properties count. Where ``block_device_info`` has no ephemeral
         or swap disk, the flavor's are made.
 
-        ``config_drive`` None gives the instance a config drive if its own ``config_drive`` says so,
-        or if there is ``user_data``, an injected file (path in the guest and content) or a public
-        key (by name). What is given here wins over what the instance has.
+        ``config_drive`` None gives the instance a config drive if its own ``config_drive``, its
+        image or the engine's settings say so, or if there is ``user_data``, an injected file (path
+        in the guest and content) or a public key (by name). What is given here wins over what the
+        instance has.
         """
         parsed = border.parse_instance(instance)
         vifs = border.parse_vifs(network_info, self._settings.default_network)
@@ -59,16 +59,16 @@ class SpawnMethods(EngineBase):
             public_keys=public_keys,
             admin_password=admin_password,
         )
-        from_volume = devices.root_volume is not None
+        image = None if devices.root_volume else border.parse_image(image_meta, self._images)
+        properties = image.properties if image else border.parse_image_properties(image_meta)
+        is_required = properties.needs_config_drive or self._settings.force_config_drive
         request = SpawnRequest(
             instance=parsed,
-            image=None if from_volume else border.parse_image(image_meta, self._images),
-            volume_properties=border.parse_image_properties(image_meta)
-            if from_volume
-            else ImageProperties(),
+            image=image,
+            volume_properties=properties,
             vifs=vifs,
             devices=devices,
-            config_drive=make_config_drive(instance, parsed, vifs, guest),
+            config_drive=make_config_drive(instance, parsed, vifs, guest, is_required=is_required),
             linked_clone=linked_clone,
             power_on=power_on,
             extra_config=tuple((extra_config or {}).items()),
