@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,10 @@ from tests.backends import second_view
 from tests.backends.capabilities import Capability
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
+from vmops import EngineSettings
 from vmops.errors import NoSuitableDatastore, NoSuitableHost
+from vmops.ops.placement import Compliance, pick_datastore
+from vmops.vsphere.storage_policies import StoragePolicy
 
 GIB = 1024**3
 pytestmark = needs(Capability.CONTROL, Capability.TWO_DATASTORES)
@@ -112,6 +116,32 @@ def test_only_names_that_match_whole_are_taken(bench: Bench) -> None:
     assert spawn(bench, datastore_regex=re.compile(r".*2")) == "datastore2"
     with pytest.raises(NoSuitableDatastore, match="does not match"):
         spawn(bench, datastore_regex=re.compile(r"datastore"))
+
+
+def test_only_those_that_comply_with_the_policy_are_taken(bench: Bench) -> None:
+    """Which comply the server says; here it is said for it."""
+    change(bench, "datastore1", freeSpace=100 * GIB)
+    change(bench, "datastore2", freeSpace=1 * GIB)
+    inventory = bench.session.inventory
+    gold = StoragePolicy(id="p-1", name="Gold")
+
+    def pick(*complying: str) -> str:
+        moids = frozenset(inventory.datastore(name).moid for name in complying)
+        return pick_datastore(
+            inventory,
+            inventory.cluster(bench.backend.cluster),
+            EngineSettings(),
+            1,
+            Counter(),
+            Compliance(policy=gold, datastores=moids),
+        ).name
+
+    assert pick("datastore1", "datastore2") == "datastore1"
+    assert pick("datastore2") == "datastore2"
+    with pytest.raises(NoSuitableDatastore) as refused:
+        pick()
+    assert all("'Gold'" in reason for _, reason in refused.value.rejected)
+    assert len(refused.value.rejected) == 2
 
 
 def test_hosts_in_maintenance_are_named_when_none_is_left(bench: Bench) -> None:
