@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vmops.ops.explained import explained, refuse_early
 from vmops.ops.locks import InstanceLocks
 from vmops.vsphere.operation_id import operation
+from vmops.vsphere.questions import answers
 from vmops.vsphere.session import Session
 
 
@@ -19,10 +20,12 @@ def alone(
     purpose: str,
     *,
     after_same: bool = False,
+    answered: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Have an instance for one operation, its name on every call to the server.
 
-    With ``after_same`` an operation of the same purpose is waited for.
+    With ``after_same`` an operation of the same purpose is waited for. ``answered`` is what to
+    answer a machine that asks; see `vmops.vsphere.questions.answers`.
 
     Raises:
         Busy: another operation works on it.
@@ -33,6 +36,7 @@ def alone(
         locks.exclusive(instance_uuid, purpose, after_same=after_same),
         operation(purpose.replace(" ", "_")),
         explained(session, instance_uuid),
+        answers(answered or {}),
     ):
         refuse_early(session, instance_uuid)
         yield

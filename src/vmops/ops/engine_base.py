@@ -112,5 +112,12 @@ class EngineBase:
 
         With ``after_same`` one of the same purpose is waited for; any other is `Busy`.
         """
-        with alone(self._session, self._locks, uuid, purpose, after_same=after_same):
+        with alone(
+            self._session,
+            self._locks,
+            uuid,
+            purpose,
+            after_same=after_same,
+            answered=self._settings.answers,
+        ):
             yield

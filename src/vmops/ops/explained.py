@@ -15,6 +15,7 @@ from vmops.errors import (
     Conflict,
     InvalidPowerState,
     InvalidState,
+    QuestionPending,
     Unavailable,
     VMOpsError,
 )
@@ -32,7 +33,7 @@ _UNREACHABLE = {
     "invalid": "is invalid: its configuration cannot be understood. Mend its .vmx file first.",
     "orphaned": "is orphaned: its host does not know it any more. Register it there again first.",
 }
-_IN_THE_SERVERS_WORDS = frozenset({Conflict, InvalidPowerState, Busy, Unavailable})
+_IN_THE_SERVERS_WORDS = frozenset({Conflict, InvalidPowerState, Busy, QuestionPending, Unavailable})
 
 
 @contextlib.contextmanager
@@ -86,6 +87,9 @@ def refuse_early(session: Session, instance_uuid: str) -> None:
 
 def _explain(session: Session, instance_uuid: str, refused: VMOpsError) -> VMOpsError | None:
     vm = find_vm(session, instance_uuid)
+    if isinstance(refused, QuestionPending):
+        text = str(refused).replace("The virtual machine asks", "waits for an answer. It asks", 1)
+        return QuestionPending(f"{called(vm, instance_uuid)} {text}")
     if isinstance(refused, Busy):
         return _busy(session, vm, instance_uuid)
     if (why := _unreachable(session, vm, instance_uuid)) is not None:

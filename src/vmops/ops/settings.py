@@ -56,5 +56,9 @@ class EngineSettings:
     """The concentrator that stands in for that address, "telnet://host:13370"; "": none."""
     serial_log_dir: Path | None = None
     """Where a concentrator on this machine writes its logs, each named by an instance's UUID."""
+    answers: dict[str, str] = field(default_factory=dict)
+    """What to answer a machine that asks when it is powered on, by the question's message id:
+    {"msg.uuid.altered": "button.uuid.copiedTheVM"}; "" answers nothing. A choice's key, label or
+    summary. They come before `vmops.vsphere.questions.DEFAULT_ANSWERS`."""
     extra_config: dict[str, str] = field(default_factory=dict)
     """Keys that every new instance gets in its extraConfig."""

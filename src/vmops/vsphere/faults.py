@@ -33,6 +33,7 @@ FAULTS: dict[str, type[VMOpsError]] = {
     "InvalidPowerState": errors.InvalidPowerState,
     "InvalidState": errors.Conflict,
     "TaskInProgress": errors.Busy,
+    "QuestionPending": errors.QuestionPending,
     "ResourceInUse": errors.Busy,
     "ConcurrentAccess": errors.Busy,
     "MethodDisabled": errors.Conflict,

@@ -76,6 +76,7 @@ KINDS: tuple[Kind, ...] = (
         (
             "config.managedBy.extensionKey",
             "config.changeVersion",
+            "runtime.question",
             MARK_PATH,
             PAUSED_PATH,
             RESIZE_PATH,
@@ -213,6 +214,7 @@ def build_vm(moref: Moref, values: Values, tree: Tree) -> VmInfo:
         memory_mib=int(values.get("config.hardware.memoryMB") or 0),
         resize_note=_option(values, RESIZE_PATH),
         rescue_note=_option(values, RESCUE_PATH),
+        asks=values.get("runtime.question") is not None,
         worker=_option(values, OPERATION_PATH) or _option(values, WORKER_PATH),
         change_version=text(values, "config.changeVersion"),
     )

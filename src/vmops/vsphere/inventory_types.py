@@ -111,6 +111,7 @@ class VmInfo:
     ``resize_note`` and ``rescue_note`` are what `vmops.ops.resize` and `vmops.ops.rescue` keep
     there, ``worker`` is the mark of who is changing it; "" if there is none.
     ``change_version`` tells one state of its configuration from the next.
+    ``asks``: it waits for an answer, which only the server tells.
     ``memory_mib`` and ``num_cpu`` are 0 where the server does not tell.
     """
 
@@ -129,4 +130,5 @@ class VmInfo:
     resize_note: str
     rescue_note: str
     worker: str
+    asks: bool
     change_version: str

@@ -26,6 +26,12 @@ class SearchIndex:
             found = [] if one is None else [one]
         return tuple(found or ())
 
+    def by_bios_uuid(self, uuid: str) -> tuple[Moref, ...]:
+        """All virtual machines with this BIOS UUID, which a copy shares with its original."""
+        index = self._client.content.searchIndex
+        asked = {"uuid": uuid.lower(), "vmSearch": True, "instanceUuid": False}
+        return tuple(self._client.call(index, "FindAllByUuid", **asked) or ())
+
     def by_datastore_path(self, datacenter: Moref, path: DatastorePath) -> Moref | None:
         """The virtual machine whose .vmx this is."""
         return self._client.call(

@@ -20,6 +20,7 @@ from vmops.vsphere import vm_files, vm_hardware, vm_nics
 from vmops.vsphere.http_access import refusal
 from vmops.vsphere.inventory_kinds import power_state
 from vmops.vsphere.moref import Moref, moid
+from vmops.vsphere.questions import answering
 from vmops.vsphere.session import Session
 from vmops.vsphere.vm_files import VmDisk, VmFiles
 from vmops.vsphere.vm_hardware import VmHardware
@@ -141,13 +142,15 @@ class VirtualMachine:
     # Power
 
     def power_on(self, *, observe: Observer | None = None, deadline_s: float | None = None) -> None:
-        """Power on, or resume a suspended VM.
+        """Power on, or resume a suspended VM; see `vmops.vsphere.questions` for what it may ask.
 
         Raises:
             InvalidPowerState: it is on already.
             Exhausted: no host has the CPU or memory for it.
+            QuestionPending: it asks what no rule answers; it was told to cancel.
         """
-        self._run("PowerOnVM_Task", observe, deadline_s)
+        with answering(self._session, self.moref):
+            self._run("PowerOnVM_Task", observe, deadline_s)
 
     def power_off(
         self, *, observe: Observer | None = None, deadline_s: float | None = None
