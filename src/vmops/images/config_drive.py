@@ -14,13 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vmops import units
 from vmops.errors import Invalid
 from vmops.images.iso import build_iso
 
 LABEL = "config-2"
 VERSIONS = ("2018-08-27", "latest")
 """The dated one is the newest that cloud-init knows (its ``OS_ROCKY``)."""
-MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * units.MIB
+"""Of user data and files."""
 _SEED_BYTES = 512
 
 
@@ -38,7 +40,11 @@ class GuestFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigDrive:
-    """What the guest is told. Secrets are kept out of its ``repr``."""
+    """What the guest is told. Secrets are kept out of its ``repr``.
+
+    Raises:
+        Invalid: there is more than `MAX_BYTES` of it.
+    """
 
     uuid: str
     name: str
@@ -56,13 +62,17 @@ class ConfigDrive:
     files: tuple[GuestFile, ...] = ()
     admin_password: str = field(default="", repr=False)
 
+    def __post_init__(self) -> None:
+        total = len(self.user_data) * len(VERSIONS) + sum(len(f.content) for f in self.files)
+        if total > MAX_BYTES:
+            raise Invalid(
+                f"A config drive of {units.human_bytes(total)} is too big: it holds at most"
+                f" {units.human_bytes(MAX_BYTES)}."
+            )
+
 
 def build(drive: ConfigDrive) -> bytes:
-    """The ISO image.
-
-    Raises:
-        Invalid: it would be bigger than `MAX_BYTES`.
-    """
+    """The ISO image."""
     told = {
         "meta_data.json": _json(_meta_data(drive)),
         "vendor_data.json": _json(drive.vendor_data),
@@ -79,11 +89,6 @@ def build(drive: ConfigDrive) -> bytes:
     files.update(
         (f"openstack/{_content(number)}", file.content) for number, file in enumerate(drive.files)
     )
-    total = sum(map(len, files.values()))
-    if total > MAX_BYTES:
-        raise Invalid(
-            f"A config drive of {total} bytes is too big: it holds {MAX_BYTES} bytes at most."
-        )
     return build_iso(LABEL, files)
 
 

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from tempfile import TemporaryFile
+from typing import IO, TypeAlias
 
 from vmops import units
 from vmops.errors import ImageNotAcceptable, NotSupported
@@ -19,7 +20,7 @@ MAX_CPU_S = 3600
 Tell: TypeAlias = Callable[[float], None]
 """Takes the percent done."""
 _PERCENT = re.compile(rb"\(\s*([0-9.]+)/100%\)")
-_TAIL_BYTES = 500
+_MAX_COMPLAINT = 500
 
 
 def convert(
@@ -46,23 +47,25 @@ def convert(
     # Absolute names: qemu-img takes a colon in another one for a protocol's.
     argv = [program, "convert", "-p", "-f", source_format, "-O", "vmdk"]
     argv += ["-o", "subformat=streamOptimized", str(source.resolve()), str(target.resolve())]
-    with _running(argv) as process:
+    with TemporaryFile() as complaints, _running(argv, complaints) as process:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         while block := process.stdout.read1(4096):  # type: ignore[attr-defined]
             if found := _PERCENT.findall(block):
                 tell(float(found[-1]))
-        complaint = process.stderr.read() if process.stderr else b""
         if process.wait() != 0:
             target.unlink(missing_ok=True)
-            said = complaint[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
-            raise ImageNotAcceptable(f"{source.name} cannot be converted: {said or 'no reason'}")
+            complaints.seek(0)
+            said = complaints.read(_MAX_COMPLAINT).decode("utf-8", "replace").strip()
+            raise ImageNotAcceptable(
+                f"{source.name} cannot be converted: {said or f'status {process.returncode}'}"
+            )
 
 
 @contextlib.contextmanager
-def _running(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(argv: list[str], complaints: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """The process, which does not outlive the block."""
     process = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints
     )
     with process:
         try:

@@ -55,7 +55,8 @@ def make_config_drive(
     """The config drive that an instance gets; None if it gets none.
 
     ``shape`` is the instance as the caller gave it: Nova's has user data (base64), a key, metadata,
-    a host name and more. What ``data`` has wins. ``is_required``: the image or the engine wants one.
+    a host name and more. What ``data`` has wins. ``is_required`` says that the image or the engine
+    wants one.
 
     Raises:
         Invalid: there is something for the guest, but ``data.wanted`` is False; or the instance's

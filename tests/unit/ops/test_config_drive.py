@@ -81,7 +81,9 @@ def test_a_path_that_no_guest_has_is_refused() -> None:
 def test_one_that_is_too_big_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drives, "MAX_BYTES", 1000)
     with pytest.raises(Invalid, match="too big"):
-        drives.build(ConfigDrive(uuid="u", name="n", user_data=b"x" * 1001))
+        ConfigDrive(uuid="u", name="n", user_data=b"x" * 501)
+    with pytest.raises(Invalid, match="too big"):
+        ConfigDrive(uuid="u", name="n", files=(GuestFile(path="/a", content=b"x" * 1001),))
 
 
 def test_many_files_have_names_of_their_own() -> None:
