@@ -26,8 +26,11 @@ class MadeVolume:
     holder: Any = None
 
 
-def a_shadow_vm(bench: Bench, datastore: str = "") -> MadeVolume:
-    """A vmdk volume: a VM that is never powered on, with one disk; its UUID is the volume's id."""
+def a_shadow_vm(bench: Bench, datastore: str = "", *, disk_path: str = "") -> MadeVolume:
+    """A vmdk volume: a VM that is never powered on, with one disk; its UUID is the volume's id.
+
+    The disk is a new one, or the one at ``disk_path``.
+    """
     datastore = datastore or bench.backend.datastore
     volume_id = str(uuid.uuid4())
     name = f"vmops-test-volume-{volume_id[:8]}"
@@ -38,7 +41,9 @@ def a_shadow_vm(bench: Bench, datastore: str = "") -> MadeVolume:
         unitNumber=0,
         capacityInKB=CAPACITY_MIB * 1024,
         backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-            fileName="", diskMode="persistent", thinProvisioned=True
+            fileName=disk_path,
+            diskMode="persistent",
+            thinProvisioned=None if disk_path else True,
         ),
     )
     change = vim.vm.device.VirtualDeviceSpec
@@ -51,7 +56,7 @@ def a_shadow_vm(bench: Bench, datastore: str = "") -> MadeVolume:
         files=vim.vm.FileInfo(vmPathName=f"[{datastore}]"),
         deviceChange=[
             change(operation="add", device=controller),
-            change(operation="add", fileOperation="create", device=disk),
+            change(operation="add", fileOperation=None if disk_path else "create", device=disk),
         ],
     )
     content = bench.content

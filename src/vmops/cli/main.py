@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "console": ("console_group", "console", "Reach a guest's screen, its log, or a picture of it."),
     "diagnostics": ("diagnostics", "diagnostics", "Show what an instance uses and does now."),
     "interface": ("interface", "interface", "Attach, detach and list network interfaces."),
+    "volume": ("volume", "volume", "Create, attach, detach and list volumes."),
     "screenshot": ("console", "screenshot", "Save a picture of the guest's screen."),
     "log": ("console", "log", "Print what the guest wrote to its serial port."),
     "snapshot": ("snapshot", "snapshot", "Make images of instances."),

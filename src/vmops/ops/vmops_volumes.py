@@ -6,11 +6,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from vmops.ops import border
+from vmops.ops import border, made_volumes
 from vmops.ops.border import Shape
 from vmops.ops.engine_base import EngineBase
+from vmops.ops.made_volumes import MadeVolume, WantedVolume
 from vmops.ops.volumeops import VMwareVolumeOps
 from vmops.ops.volumes import lend
+from vmops.vsphere.operation_id import operation
 
 
 class VolumeMethods(EngineBase):
@@ -52,6 +54,26 @@ class VolumeMethods(EngineBase):
         """Take a volume off; see `vmops.ops.detach_volume.detach_volume`."""
         with self._lock_for_others(instance, "detach volume"):
             self.volumeops.detach_volume(connection_info, instance)
+
+    def create_volume(self, wanted: WantedVolume) -> MadeVolume:
+        """Make an empty volume; see `vmops.ops.made_volumes.create_volume`."""
+        with operation("create_volume"):
+            return made_volumes.create_volume(self._engine, wanted, self._observe)
+
+    def list_volumes(self) -> tuple[MadeVolume, ...]:
+        """The volumes that need no volume service; see `vmops.ops.made_volumes.list_volumes`."""
+        with operation("list_volumes"):
+            return made_volumes.list_volumes(self._session)
+
+    def find_volume(self, name_or_id: str) -> MadeVolume:
+        """One of them; see `vmops.ops.made_volumes.find_volume`."""
+        with operation("find_volume"):
+            return made_volumes.find_volume(self._session, name_or_id)
+
+    def delete_volume(self, name_or_id: str) -> None:
+        """Delete one of them; see `vmops.ops.made_volumes.delete_volume`."""
+        with operation("delete_volume"):
+            made_volumes.delete_volume(self._session, name_or_id, self._observe)
 
     @contextlib.contextmanager
     def _lock_for_others(self, instance: Shape, purpose: str) -> Iterator[None]:

@@ -1,0 +1,65 @@
+"""Volumes by command."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import spawn
+
+
+@pytest.fixture
+def web1(vmops):
+    assert spawn(vmops, "web1").code == 0
+    yield "web1"
+    vmops("destroy", "web1", "--yes")
+
+
+@pytest.mark.parametrize("kind", ["fcd", "vmdk"])
+def test_a_volume_from_its_making_to_its_end(vmops, web1, kind):
+    made = vmops("volume", "create", "data", "--size", "8M", "--type", kind)
+    assert made.code == 0, made.err
+    identity = made.out.strip()
+    shown = vmops("volume", "show", "data", "-o", "json").json
+    assert (shown["id"], shown["type"], shown["size_bytes"]) == (identity, kind, 8 * 1024**2)
+    assert shown["attached_to"] == ""
+    attached = vmops("volume", "attach", web1, "data", "-o", "json")
+    assert attached.code == 0, attached.err
+    assert "web1: data attached" in attached.err
+    (listed,) = vmops("volume", "list", "-o", "json").json
+    assert (listed["name"], listed["attached_to"]) == ("data", "web1")
+    again = vmops("volume", "create", "data", "--size", "8M")
+    assert (again.code, "already" in again.err) == (4, True)
+    refused = vmops("volume", "delete", "data")
+    assert refused.code != 0
+    assert "attached to web1. Detach it first" in refused.err
+    assert vmops("volume", "detach", web1, identity).code == 0
+    missing = vmops("volume", "detach", web1, "data")
+    assert missing.code != 0
+    assert "no volume" in missing.err
+    assert vmops("volume", "delete", "data").code == 0
+    empty = vmops("volume", "list")
+    assert (empty.code, empty.out) == (0, "")
+    assert "vmops volume create" in empty.err
+
+
+def test_what_makes_no_sense(vmops):
+    assert vmops("volume", "create", "x").code == 2
+    assert vmops("volume", "create", "x", "--size", "huge").code == 2
+    assert vmops("volume", "create", "a/b", "--size", "8M").code != 0
+    gone = vmops("volume", "show", "nothing")
+    assert gone.code != 0
+    assert "no volume 'nothing'" in gone.err
+
+
+def test_a_plan_makes_nothing(vmops, web1):
+    planned = vmops("volume", "create", "data", "--size", "8M", "--plan")
+    assert planned.code == 0, planned.err
+    assert "CreateDisk_Task" in planned.out
+    assert vmops("volume", "list", "-o", "json").json == []
+    assert vmops("volume", "create", "data", "--size", "8M", "--type", "vmdk").code == 0
+    for verb, call in (("attach", "ReconfigVM_Task"),):
+        planned = vmops("volume", verb, web1, "data", "--plan")
+        assert planned.code == 0, planned.err
+        assert call in planned.out
+    assert vmops("volume", "show", "data", "-o", "json").json["attached_to"] == ""
+    vmops("volume", "delete", "data")
