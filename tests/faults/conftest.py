@@ -9,6 +9,7 @@ import pytest
 from tests.backends.lab import LabBackend
 from tests.builders import Images, an_image_store
 from tests.contract.engine import Bench
+from vmops import VMwareVMOps
 from vmops.vsphere.session import Session
 
 
@@ -39,3 +40,10 @@ def bench(lab_backend: LabBackend, session: Session, images: Images) -> Iterator
         yield Bench(backend=lab_backend, session=session, images=images)
     finally:
         lab_backend.clean()
+
+
+@pytest.fixture
+def other(bench: Bench) -> Iterator[VMwareVMOps]:
+    """An engine on a session of its own, as another process has it."""
+    with bench.backend.connect() as connected:
+        yield bench.engine(session=connected)

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import vmops
 from tests.backends.lab import LabBackend
+from tests.faults.own_process import connect, environment
 from vmops import DirectoryImageStore, EngineSettings, Flavor, VMwareVMOps
 from vmops.model.image import Image
 from vmops.progress import Event, StepStarted
@@ -49,14 +49,10 @@ MID_TRANSFER = "some of the image is there"
 
 def kill(backend: LabBackend, doom: Doom) -> None:
     """Run a process that works on a lab, and see it killed."""
-    environment = os.environ | {
-        "VMOPS_TEST_URL": backend.url,
-        "VMOPS_TEST_USERNAME": backend.username,
-        "VMOPS_TEST_PASSWORD": backend.password,
-        "VMOPS_TEST_THUMBPRINT": backend.thumbprint,
-    }
     command = [sys.executable, "-c", _PROGRAM, json.dumps(asdict(doom))]
-    process = subprocess.run(command, cwd=PROJECT, env=environment, timeout=120, check=False)
+    process = subprocess.run(
+        command, cwd=PROJECT, env=environment(backend.lab), timeout=120, check=False
+    )
     assert process.returncode == -signal.SIGKILL, f"it was not killed at {doom.moment!r}"
 
 
@@ -84,12 +80,7 @@ def main() -> None:
             _die()
 
     store = _DoomedStore if doom.moment == MID_TRANSFER else DirectoryImageStore
-    with vmops.connect(
-        os.environ["VMOPS_TEST_URL"],
-        os.environ["VMOPS_TEST_USERNAME"],
-        os.environ["VMOPS_TEST_PASSWORD"],
-        thumbprint=os.environ["VMOPS_TEST_THUMBPRINT"],
-    ) as session:
+    with connect() as session:
         ops = VMwareVMOps(
             session, images=store(Path(doom.images)), config=EngineSettings(), observe=observe
         )

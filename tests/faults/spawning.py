@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-import vmops
 from tests.builders import an_instance
+from tests.faults.own_process import connect
 from vmops import DirectoryImageStore, EngineSettings, VMwareVMOps
 from vmops.model.image import Image
 
@@ -49,12 +48,7 @@ class _Holding:
 
 def main() -> None:
     folder, image = sys.argv[1:]
-    with vmops.connect(
-        os.environ["VMOPS_TEST_URL"],
-        os.environ["VMOPS_TEST_USERNAME"],
-        os.environ["VMOPS_TEST_PASSWORD"],
-        thumbprint=os.environ["VMOPS_TEST_THUMBPRINT"],
-    ) as session:
+    with connect() as session:
         ops = VMwareVMOps(
             session,
             images=HoldingStore(Path(folder)),

@@ -22,6 +22,7 @@ from tests.backends.lab import LabBackend
 from tests.builders import WAYS, Images, an_instance
 from tests.contract.engine import Bench
 from tests.faults import matrix
+from tests.faults.own_process import environment
 from tests.faults.spawning import HELD, program
 from vmops.errors import ConnectionLost, NoDiskSpace, NoSuitableDatastore
 from vmops.lab import Lab
@@ -243,16 +244,10 @@ def test_what_a_living_process_is_at_is_left_alone(bench: Bench) -> None:
 def spawning(bench: Bench, way: str) -> Iterator[subprocess.Popen[str]]:
     """A process that spawns and stands in the middle of an upload."""
     lab: Lab = matrix.lab_of(bench)
-    environment = os.environ | {
-        "VMOPS_TEST_URL": lab.url,
-        "VMOPS_TEST_USERNAME": lab.username,
-        "VMOPS_TEST_PASSWORD": lab.password,
-        "VMOPS_TEST_THUMBPRINT": lab.thumbprint,
-    }
     with subprocess.Popen(
         [sys.executable, "-c", program(), str(bench.images.store.directory), way],
         cwd=PROJECT,
-        env=environment,
+        env=environment(lab),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.contract.engine import Bench
@@ -16,12 +14,6 @@ from vmops.errors import NotRescued
 def kill(bench: Bench, instance: Instance, moment: str, *do: str) -> None:
     doom = Doom(uuid=instance.uuid, do=do, moment=moment, images=str(bench.images.store.directory))
     killing.kill(bench.backend, doom)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def other(bench: Bench) -> Iterator[VMwareVMOps]:
-    with bench.backend.connect() as session:
-        yield bench.engine(session=session)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from tests.builders import MEMORY_MIB
 from tests.contract.engine import Bench
-from tests.faults import changing, matrix
+from tests.faults import changing, matrix, resize_calls
+from tests.faults.resize_calls import confirm, finish, revert, reverting
 from vmops import Flavor, Instance, VMwareVMOps
 from vmops.errors import NotResized
 from vmops.lab.wire.failures import Failure
@@ -31,15 +32,7 @@ MOVING = [
 ]
 FINISH = ["PowerOnVM_Task"]
 CONFIRM = ["ReconfigVM_Task", "HEAD /folder", "DeleteVirtualDisk_Task"]
-REVERT = [
-    "RetrievePropertiesEx",
-    "HEAD /folder",
-    "PowerOffVM_Task",
-    "ReconfigVM_Task",
-    "PowerOnVM_Task",
-    "ReconfigVM_Task",
-]
-DYING_REVERT = [call for call in REVERT if "/" not in call]
+REVERT = reverting(1)
 
 
 def migrate(ops: VMwareVMOps, instance: Instance) -> None:
@@ -48,18 +41,6 @@ def migrate(ops: VMwareVMOps, instance: Instance) -> None:
 
 def move(ops: VMwareVMOps, instance: Instance) -> None:
     ops.migrate_disk_and_power_off(None, instance, "datastore2", FLAVOR)
-
-
-def finish(ops: VMwareVMOps, instance: Instance) -> None:
-    ops.finish_migration(None, None, instance, None, None, None, True)
-
-
-def confirm(ops: VMwareVMOps, instance: Instance) -> None:
-    ops.confirm_migration(None, instance, None)
-
-
-def revert(ops: VMwareVMOps, instance: Instance) -> None:
-    ops.finish_revert_migration(instance, None)
 
 
 def check_resized(bench: Bench, instance: Instance) -> None:
@@ -222,7 +203,7 @@ def test_a_confirm_that_died_is_done_when_it_is_done_again(bench: Bench, at: int
     check_confirmed(bench, instance)
 
 
-@pytest.mark.parametrize("at", range(1, len(DYING_REVERT) + 1))
+@pytest.mark.parametrize("at", range(1, len(resize_calls.REVERT) + 1))
 def test_a_revert_that_died_is_done_when_it_is_done_again(bench: Bench, at: int) -> None:
     instance = bench.spawn()
     before = changing.facts(bench, instance)

@@ -7,6 +7,7 @@ import pytest
 from tests.builders import MEMORY_MIB, a_uuid
 from tests.contract.engine import Bench
 from tests.faults import changing, matrix
+from tests.faults.resize_calls import confirm, finish, revert, reverting
 from vmops import Flavor, Instance, VMwareVMOps
 from vmops.lab.wire.failures import Failure
 from vmops.model.datastore_path import DatastorePath
@@ -17,15 +18,7 @@ BIG = Flavor(memory_mib=MEMORY_MIB, vcpus=2, ephemeral_gib=2, swap_mib=128)
 
 FINISH = ["RetrievePropertiesEx", "ReconfigVM_Task", "PowerOnVM_Task"]
 CONFIRM = ["ReconfigVM_Task", *["HEAD /folder", "DeleteVirtualDisk_Task"] * 2]
-REVERT = [
-    "RetrievePropertiesEx",
-    "HEAD /folder",
-    "HEAD /folder",
-    "PowerOffVM_Task",
-    "ReconfigVM_Task",
-    "PowerOnVM_Task",
-    "ReconfigVM_Task",
-]
+REVERT = reverting(2)
 
 
 def spawn(bench: Bench) -> Instance:
@@ -36,18 +29,6 @@ def spawn(bench: Bench) -> Instance:
 
 def migrate(ops: VMwareVMOps, instance: Instance) -> None:
     ops.migrate_disk_and_power_off(None, instance, "", BIG)
-
-
-def finish(ops: VMwareVMOps, instance: Instance) -> None:
-    ops.finish_migration(None, None, instance, None, None, None, True)
-
-
-def confirm(ops: VMwareVMOps, instance: Instance) -> None:
-    ops.confirm_migration(None, instance, None)
-
-
-def revert(ops: VMwareVMOps, instance: Instance) -> None:
-    ops.finish_revert_migration(instance, None)
 
 
 def check_resized(bench: Bench, instance: Instance, *, files: int = 5) -> None:

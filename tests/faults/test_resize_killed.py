@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.contract.engine import Bench
@@ -28,12 +26,6 @@ def kill(bench: Bench, instance: Instance, moment: str, *, then: str = "") -> No
         root_gib=FLAVOR.root_gib,
     )
     killing.kill(bench.backend, doom)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def other(bench: Bench) -> Iterator[VMwareVMOps]:
-    with bench.backend.connect() as session:
-        yield bench.engine(session=session)
 
 
 @pytest.mark.parametrize(
