@@ -41,6 +41,8 @@ Counts = dict[str, list[Counter[str]]]
 STREAM = STREAM_METHODS - {"CreateContainerView", "DestroyView"}
 """In a session that is warm the stream has its views; one made then is the operation's own."""
 
+TITLE = "SOAP calls of an operation"
+
 METHOD = """\
 Counted by the lab as they came in. Both clients did the same on the same endpoint, one after the
 other, each with a session that had done everything once before. Flavor: 1 vCPU, 64 MiB, 1 GiB root
@@ -67,7 +69,7 @@ def measure(run: Run) -> Figure:
     rows = [row(name, ours[name], novas[name]) for name in ours]
     head = ("operation", "goal", "vmops", "with the stream", "Nova", "Nova / vmops")
     parts = [Table(head, rows), verdict(ours), methods(ours, novas)]
-    return Figure("SOAP calls of an operation", METHOD, parts)
+    return Figure(TITLE, METHOD, parts)
 
 
 def count(client: Client, images: dict, run: Run) -> Counts:
@@ -121,8 +123,13 @@ def row(name: str, ours: list[Counter[str]], novas: list[Counter[str]]) -> tuple
         f"**{mine:g}**",
         f"{median(each.total() for each in ours):g}",
         f"{theirs:g}",
-        f"{theirs / mine:.1f}x",
+        times(theirs, mine),
     )
+
+
+def times(theirs: float, mine: float) -> str:
+    """How many times as many calls the peer needs, where that is a number."""
+    return f"{theirs / mine:.1f}x" if mine else ""
 
 
 def verdict(ours: Counts) -> str:

@@ -14,6 +14,8 @@ CLIENTS = {
 }
 DELAYS = {"as fast as the lab is": 0.0, "at least 300 ms each": 0.3}
 
+TITLE = "Engine time of a cached spawn"
+
 METHOD = """\
 One spawn after the other from a cached streamOptimized image, linked clone, root disk grown, one
 NIC, powered on, against a lab without guests. Wall time includes what the lab takes for it; CPU
@@ -40,7 +42,7 @@ def measure(run: Run) -> Figure:
             times = ratio([each / 1e3 for each in wall], ours)
             rows.append((name, tasks, spread(wall), times, spread(cpu)))
     head = ("client", "tasks", "wall ms", "/ vmops", "client's CPU ms")
-    return Figure("Engine time of a cached spawn", METHOD, [Table(head, rows, left=2)])
+    return Figure(TITLE, METHOD, [Table(head, rows, left=2)])
 
 
 def spawns(

@@ -19,6 +19,8 @@ ROOM = {**SIZE, "memory_mb": 128}
 LOOK_S = 0.02
 LONGEST_S = 120
 
+TITLE = "Seconds to a guest's login"
+
 METHOD = """\
 The lab's small Linux (a 64 MiB disk made from Debian packages, 128 MiB of memory) under QEMU, from
 the call of `spawn` to `login:` in the log of its serial port, which is looked at every 20 ms. The
@@ -53,7 +55,7 @@ def measure(run: Run) -> Figure:
     ]
     rows.append(("plain QEMU", "", spread(plain, digits=2)))
     head = ("", "`spawn` returns after s", "login after s")
-    return Figure("Seconds to a guest's login", METHOD, [Table(head, rows)])
+    return Figure(TITLE, METHOD, [Table(head, rows)])
 
 
 def login(client: Client, image: dict[str, str], root: str) -> Answer:

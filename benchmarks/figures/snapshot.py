@@ -19,6 +19,8 @@ SMALL_MIB, LARGE_MIB = 256, 1024
 GRAIN = 64 * 1024
 WORDS = b"The quick brown fox jumps over the lazy dog, and nobody knows why. "
 
+TITLE = "Snapshot to an image"
+
 METHOD = """\
 `snapshot` of a running guest, from the call to the image in the store: the snapshot, its export as
 streamOptimized through the lab over TLS, SHA-256 and a look into the file on arrival, the
@@ -72,7 +74,7 @@ def measure(run: Run) -> Figure:
                 )
     head = ("", "disk", "MB/s", "/ qemu-img", "image MiB", "peak MiB", "MiB for the snapshot")
     grown = f"Four times the disk took {number(most[LARGE_MIB] - most[SMALL_MIB], 1)} MiB more."
-    return Figure("Snapshot to an image", METHOD, [Table(head, rows, left=2), grown])
+    return Figure(TITLE, METHOD, [Table(head, rows, left=2), grown])
 
 
 def full_disk(path: Path, mib: int) -> Path:

@@ -9,6 +9,8 @@ from benchmarks.report import Figure, spread
 from benchmarks.run_options import Run
 from benchmarks.workers import PROJECT
 
+TITLE = "Tests"
+
 METHOD = """\
 Seconds of `make test` on a prepared machine: formatting, lint, types, import contracts and all
 tests, those with guests and with the simulator too."""
@@ -20,8 +22,8 @@ def measure(run: Run) -> Figure:
     elif run.test_seconds:
         seconds = [float(line) for line in run.test_seconds.read_text().split()]
     else:
-        return Figure("Tests", METHOD, ["Not measured in this run."])
-    return Figure("Tests", METHOD, [f"{spread(seconds, digits=0)} s, {len(seconds)} run(s)."])
+        return Figure(TITLE, METHOD, ["Not measured in this run."])
+    return Figure(TITLE, METHOD, [f"{spread(seconds, digits=0)} s, {len(seconds)} run(s)."])
 
 
 def measured() -> float:

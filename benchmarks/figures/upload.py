@@ -17,6 +17,8 @@ from benchmarks.run_options import Run
 MIB = 1024 * 1024
 DATACENTER = "DC0"
 
+TITLE = "Upload"
+
 METHOD = """\
 {size} MiB of random bytes, in the page cache, by PUT to the lab's `/folder` over TLS on loopback.
 The clients take turns. The lab writes the file on the same two cores and is the slower side, so the
@@ -58,7 +60,7 @@ def measure(run: Run) -> Figure:
         for name, each in rates.items()
     ]
     head = ("client", "MB/s", "/ curl", "peak MiB", "MiB for the upload")
-    return Figure("Upload", METHOD.format(size=run.upload_mib), [Table(head, rows)])
+    return Figure(TITLE, METHOD.format(size=run.upload_mib), [Table(head, rows)])
 
 
 def random_file(path: Path, mib: int) -> Path:

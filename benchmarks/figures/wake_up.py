@@ -9,6 +9,8 @@ from benchmarks.run_options import Run
 LENGTHS_S = [0.04 + 0.047 * number for number in range(12)]
 """Spread over more than half a second, so that polling meets every phase."""
 
+TITLE = "Wake-up after a task"
+
 METHOD = """\
 Power off and power on of one VM, each task made to take 0.04 to 0.56 s in twelve lengths. From
 `completeTime`, which the lab notes before anybody is told, to the moment the waiting call returns;
@@ -31,7 +33,7 @@ def measure(run: Run) -> Figure:
     ours = next(iter(waited.values()))
     rows = [(name, spread(each), ratio(each, ours)) for name, each in waited.items()]
     head = ("client", "ms after the task's end", "/ vmops")
-    return Figure("Wake-up after a task", METHOD, [Table(head, rows)])
+    return Figure(TITLE, METHOD, [Table(head, rows)])
 
 
 def wake_ups(client: Client, instance: str) -> list[float]:

@@ -146,6 +146,17 @@ class EngineProgram:
         others = [host.name for host in hosts if host.moid != at.host]
         self.vmops.live_migration(None, uuid, others[0], lambda *_: None, lambda *_: None)
 
+    def tell_guest(self, uuid: str, command: str) -> str:
+        """Leave a command where the guest's own program finds it; the moid of the machine."""
+        from pyVmomi import vim
+
+        vm = self.session.inventory.vm_by_uuid(uuid)
+        assert vm, uuid
+        option = vim.option.OptionValue(key="guestinfo.do", value=command)
+        spec = vim.vm.ConfigSpec(extraConfig=[option])
+        self.session.run_task(vm.moref, "ReconfigVM_Task", spec=spec)
+        return vm.moid
+
     def attach_volume(self, uuid: str, connection: dict[str, Any]) -> None:
         self.vmops.attach_volume(None, connection, uuid)
 

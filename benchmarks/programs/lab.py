@@ -13,6 +13,8 @@ from benchmarks.programs.serving import serve
 from vmops.lab import Lab, LabSettings
 from vmops.lab.kernel.kernel import Kernel
 
+KEYS = {" ": "spc", "|": "shift-backslash", "\n": "ret"}
+
 
 class LabProgram:
     def __init__(self, stack: ExitStack) -> None:
@@ -51,6 +53,18 @@ class LabProgram:
 
         self.lab.on_loop(delay)
 
+    def type(self, moid: str, text: str) -> None:
+        """Type at the keyboard of a guest."""
+        chords = [KEYS.get(each, each).split("-") for each in text]
+
+        async def press(kernel: Kernel) -> None:
+            qmp = await kernel.hypervisor._guest(moid).qmp()
+            for chord in chords:
+                keys = [{"type": "qcode", "data": key} for key in chord]
+                await qmp.execute("send-key", {"keys": keys, "hold-time": 15})
+
+        self.lab.on_loop(press)
+
     def datastore_root(self, name: str) -> str:
         return str(self.lab.datastore_root(name))
 
@@ -68,6 +82,7 @@ def main() -> None:
                 "calls": program.calls,
                 "delay_tasks": program.delay_tasks,
                 "datastore_root": program.datastore_root,
+                "type": program.type,
             }
         )
 
