@@ -167,3 +167,38 @@ def test_a_damaged_or_empty_ova_is_refused(
     found = vmops("image", "add", str(empty))
     assert found.code != 0
     assert "gone.vmdk" in found.err
+
+
+def test_volumes_are_attached_and_booted_from(vmops: Command) -> None:
+    for name in ("boots-it", "more"):
+        assert vmops("volume", "create", name, "--size", "1M").code == 0
+    words = ("--boot-volume", "boots-it", "--volume", "more", "--firmware", "uefi")
+    made = vmops("spawn", "of-volumes", "--memory", "16M", *words)
+    assert made.code == 0, made.err
+    assert "Attach the root volume" in made.err
+    assert "Attach the volumes" in made.err
+    rows = json.loads(vmops("volume", "list", "-o", "json").out)
+    assert {row["name"]: row["attached_to"] for row in rows} == {
+        "boots-it": "of-volumes",
+        "more": "of-volumes",
+    }
+    assert vmops("destroy", "of-volumes", "--yes").code == 0
+    rows = json.loads(vmops("volume", "list", "-o", "json").out)
+    assert [row["attached_to"] for row in rows] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "--image or --boot-volume"),
+        (("--boot-volume", "nowhere"), "nowhere"),
+        (("--image", "small", "--volume", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_it_boots_from_must_be_there(
+    vmops: Command, words: tuple[str, ...], said: str
+) -> None:
+    found = vmops("spawn", "of-nothing", "--memory", "16M", *words)
+    assert found.code != 0
+    assert said in found.err
+    assert "of-nothing" not in vmops("list").out

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "--image", "-i", required=True, shell_complete=complete_images, help="Name or id of the image."
-)
+@click.option("--image", "-i", shell_complete=complete_images, help="Name or id of the image.")
 @click.option("--cpus", type=click.IntRange(1), default=1, show_default=True, help="vCPUs.")
 @click.option(
     "--memory",
@@ -52,7 +50,7 @@ if TYPE_CHECKING:
 @click.option("--uuid", help="The instance's UUID; a new one without it.")
 @click.option("--no-power-on", is_flag=True, help="Leave it off.")
 @changes(until=Until.BOOTED, styles=("uuid",))
-def spawn(change: Change, /, name: str, image: str, **options: Any) -> None:
+def spawn(change: Change, /, name: str, image: str | None, **options: Any) -> None:
     """Create an instance from an image and start it.
 
     Whatever fails, nothing of it is left.
@@ -65,8 +63,10 @@ def spawn(change: Change, /, name: str, image: str, **options: Any) -> None:
         flavor=flavor(options),
     )
     context = change.context
-    devices, guest = block_devices(options), guest_data(options)
-    chosen = with_properties(context.images.get(image), options)
+    guest = guest_data(options)
+    engine = change.engine(datastore=options["datastore"], vm_folder=options["folder"])
+    devices = block_devices(engine, image, options)
+    chosen = with_properties(context.images.get(image) if image else None, options)
     change.begin_part(name)
     if context.uses_lab and change.is_plan:
         context.plan.note("What interrupted operations left in the lab is removed before this.")
@@ -74,7 +74,7 @@ def spawn(change: Change, /, name: str, image: str, **options: Any) -> None:
         sweep(context)
     vifs = _vifs(context, options["networks"])
     begin = time.monotonic()
-    change.engine(datastore=options["datastore"], vm_folder=options["folder"]).spawn(
+    engine.spawn(
         None,
         instance,
         chosen,

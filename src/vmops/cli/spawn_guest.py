@@ -14,6 +14,7 @@ from vmops.cli.sizes import GIB, MIB, size
 
 if TYPE_CHECKING:
     from vmops.model.block_devices import BlockDevices
+    from vmops.ops.vmops import VMwareVMOps
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,6 +36,14 @@ _OPTIONS = (
     click.option(
         "--ephemeral", "ephemerals", multiple=True, metavar="SIZE", callback=_sizes(GIB, "10G"),
         help="An empty disk in GiB that goes with the instance; once for each.",
+    ),
+    click.option(
+        "--volume", "volumes", multiple=True, metavar="VOLUME",
+        help="Attach this volume before it starts; once for each.",
+    ),
+    click.option(
+        "--boot-volume", metavar="VOLUME",
+        help="Boot from this volume; --image then only says what machine it needs.",
     ),
     click.option("--swap", callback=size(MIB, "512M"), help="A swap disk in MiB."),
     click.option("--config-drive", is_flag=True, help="Give it a config drive in any case."),
@@ -58,11 +67,24 @@ def guest_options(command: F) -> F:
     return command
 
 
-def block_devices(options: dict[str, Any]) -> BlockDevices:
-    """The disks asked for."""
-    from vmops.model.block_devices import BlockDevices, EphemeralDisk  # noqa: PLC0415
+def block_devices(engine: VMwareVMOps, image: str | None, options: dict[str, Any]) -> BlockDevices:
+    """The disks asked for; volumes are looked up."""
+    from vmops.model.block_devices import (  # noqa: PLC0415
+        BlockDevices,
+        EphemeralDisk,
+        VolumeAttachment,
+    )
 
+    boot = options["boot_volume"]
+    if not (image or boot):
+        raise click.UsageError("Say what it boots from: --image or --boot-volume.")
+    wanted: list[tuple[str, int | None]] = [(boot, 0)] if boot else []
+    wanted += [(name, None) for name in options["volumes"]]
     return BlockDevices(
+        volumes=tuple(
+            VolumeAttachment(volume=engine.find_volume(name).volume, boot_index=index)
+            for name, index in wanted
+        ),
         ephemerals=tuple(EphemeralDisk(size_gib=gib) for gib in options["ephemerals"]),
         swap_mib=options["swap"] or 0,
     )

@@ -73,8 +73,8 @@ def flavor(options: dict[str, Any]) -> Flavor:
     )
 
 
-def with_properties(image: Image, options: dict[str, Any]) -> Image:
-    """The image with the properties asked for instead of its own.
+def with_properties(image: Image | None, options: dict[str, Any]) -> Image | dict[str, Any]:
+    """The image with the properties asked for instead of its own; without one, these alone.
 
     Raises:
         ImageNotAcceptable: a property makes no sense.
@@ -82,6 +82,8 @@ def with_properties(image: Image, options: dict[str, Any]) -> Image:
     given = pairs(options["image_properties"])
     if options["firmware"]:
         given["hw_firmware_type"] = options["firmware"]
+    if image is None:
+        return {"properties": given}
     if not given:
         return image
     return replace(image, properties=image.properties.overridden_by(given))
