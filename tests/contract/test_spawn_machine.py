@@ -181,6 +181,8 @@ def test_a_hypervisor_may_run_machines_itself(bench: Bench) -> None:
         ({}, {"hw_cpu_sockets": "2"}, 2),
         ({"hw:cpu_max_sockets": "2"}, {}, 2),
         ({"hw:cpu_cores": "4"}, {"hw_cpu_max_cores": "2"}, 1),
+        ({"hw:cpu_max_sockets": "4"}, {"hw_cpu_max_sockets": "2"}, 2),
+        ({"hw:cpu_cores": "1"}, {"hw_cpu_max_sockets": "2"}, 2),
     ],
     ids=str,
 )

@@ -62,7 +62,7 @@ class Flavor:
             InstanceUnacceptable: they contradict the flavor's.
         """
         own = self.topology
-        if not own.has_wish and self.cores_per_socket:
+        if own == CpuTopology() and self.cores_per_socket:
             own = replace(own, cores=self.cores_per_socket)
         return replace(self.size, cores_per_socket=cores_per_socket(self.vcpus, own, image))
 

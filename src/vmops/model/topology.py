@@ -54,22 +54,17 @@ def cores_per_socket(vcpus: int, flavor: CpuTopology, image: CpuTopology) -> int
     """
     most_sockets = _limit("sockets", flavor.max_sockets, image.max_sockets)
     most_cores = _limit("cores", flavor.max_cores, image.max_cores)
-    wish = flavor
-    if image.has_wish:
-        wish = image
-    elif _beyond(flavor.sockets, image.max_sockets) or _beyond(flavor.cores, image.max_cores):
-        wish = CpuTopology()
-    cores = _wished(vcpus, wish)
-    if not cores:
-        if not (most_sockets or most_cores):
-            return 0
-        cores = _fewest(vcpus, most_sockets, most_cores)
-    if _beyond(cores, most_cores) or _beyond(vcpus // cores, most_sockets):
+    cores = _wished(vcpus, image if image.has_wish else flavor)
+    if not (cores or most_sockets or most_cores):
+        return 0
+    if cores and not (_beyond(cores, most_cores) or _beyond(vcpus // cores, most_sockets)):
+        return cores
+    if cores and (image.has_wish or not (image.max_sockets or image.max_cores)):
         raise InstanceUnacceptable(
             f"{vcpus // cores} sockets of {cores} cores are more than is allowed:"
             f" at most {most_sockets or 'any'} sockets, {most_cores or 'any'} cores."
         )
-    return cores
+    return _fewest(vcpus, most_sockets, most_cores)
 
 
 def _limit(what: str, flavor: int, image: int) -> int:
