@@ -10,7 +10,7 @@ from typing import Self
 
 from vmops.errors import InvalidName
 
-_FORM = re.compile(r"^\[(?P<datastore>[^\[\]]+)\]\s?(?P<path>.*)$", re.DOTALL)
+_FORM = re.compile(r"^\[(?P<datastore>[^\[\]]+)\] ?(?P<path>.*)$", re.DOTALL)
 
 
 def _refuse(text: str, why: str) -> InvalidName:
@@ -78,7 +78,7 @@ class DatastorePath:
         return cls(found["datastore"], found["path"].rstrip("/"))
 
     def __str__(self) -> str:
-        return f"[{self.datastore}] {self.path}".rstrip()
+        return f"[{self.datastore}] {self.path}" if self.path else f"[{self.datastore}]"
 
     @property
     def name(self) -> str:
