@@ -18,7 +18,7 @@ from tests.backends import second_view
 from tests.backends.capabilities import Capability
 from tests.builders import an_instance
 from tests.contract.engine import Bench
-from tests.contract.migrating import Told, files_of, migrate, other_host
+from tests.contract.migrating import Told, files_of, migrate, other_host, place
 from tests.contract.needs import needs
 from vmops import Instance, Vif
 from vmops.errors import Invalid
@@ -244,17 +244,26 @@ def test_it_is_still_there_after_a_resize(bench: Bench) -> None:
 
 
 @needs(Capability.LOCAL_FILES, Capability.TWO_DATASTORES, Capability.SHARED_DATASTORES)
+@pytest.mark.parametrize("live", [True, False], ids=["live", "cold"])
 def test_it_stays_attached_where_it_is_when_the_disks_move_and_goes_at_the_end(
-    bench: Bench,
+    bench: Bench, live: bool
 ) -> None:
     instance = bench.spawn(config_drive=True)
     path = cdroms(bench, instance)[0].backing.fileName
-    told = Told()
-    migrate(bench, instance, other_host(bench, instance), told, block_migration=True)
-    assert told.counts() == (1, 0)
+    if live:
+        told = Told()
+        migrate(bench, instance, other_host(bench, instance), told, block_migration=True)
+        assert told.counts() == (1, 0)
+    else:
+        names = second_view.every(bench.content, vim.Datastore, "name").values()
+        other = next(n["name"] for n in names if n["name"] != bench.backend.datastore)
+        bench.ops.migrate_disk_and_power_off(None, instance, other, instance.flavor)
+        bench.ops.finish_migration(None, None, instance, None, None, None)
+        bench.ops.confirm_migration(None, instance, None)
+        assert place(bench, instance)[1] >= {other}
     (drive,) = cdroms(bench, instance)
     assert drive.backing.fileName == path
-    assert drive.connectable.connected
+    assert drive.connectable.startConnected
     assert Iso(drive_path(bench, instance)).label == "config-2"
     bench.ops.destroy(instance, None)
     assert not files_of(bench, instance)
