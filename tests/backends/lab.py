@@ -22,7 +22,6 @@ from vmops.vsphere.session import Session
 
 _ALL_LACK = {
     Capability.TPM: "it has no TPM",
-    Capability.STORAGE_POLICIES: "it has no storage policies",
 }
 LACKS: dict[str, Mapping[Capability, str]] = {
     "lab": {Capability.GUEST: "it runs without guests", **_ALL_LACK},
@@ -30,6 +29,7 @@ LACKS: dict[str, Mapping[Capability, str]] = {
         **_ALL_LACK,
         Capability.GUEST: "it runs without guests",
         Capability.VCENTER: "it is a single ESXi",
+        Capability.STORAGE_POLICIES: "a single ESXi has no storage policies",
         Capability.DISTRIBUTED_NETWORK: "a single ESXi has no distributed switch",
         Capability.TWO_DATASTORES: "it has one datastore",
     },

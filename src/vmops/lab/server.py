@@ -22,7 +22,7 @@ from vmops.lab.objects.inventory import build_inventory
 from vmops.lab.settings import LabSettings
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.volumes import Volumes
-from vmops.lab.wire import console, folder, nfc, screen, tls
+from vmops.lab.wire import console, folder, nfc, policies, screen, tls
 from vmops.lab.wire.app import application
 from vmops.lab.wire.codec import encoder
 from vmops.lab.wire.failures import Failures, middleware
@@ -181,6 +181,7 @@ class Lab:
             kernel, sessions, self.wire_log, routes, [middleware(kernel, self.failures)]
         )
         console.add_console(app, kernel)
+        policies.add_policies(app, kernel, sessions, self.wire_log)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
         undo.push_async_callback(_close_connections, runner)
         undo.callback(sessions.end_all)

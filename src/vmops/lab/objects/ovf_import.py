@@ -40,12 +40,27 @@ PROVISIONING = (
 _THIN = frozenset({"thin", "sparse", "monolithicSparse", "twoGbMaxExtentSparse", "seSparse"})
 # CIM_OperatingSystem.OSType; what VMware adds to it, vmw:osType, is more precise.
 SYSTEMS = {
-    1: "otherGuest", 36: "otherLinuxGuest", 101: "otherLinux64Guest", 102: "otherGuest64",
-    79: "rhel6Guest", 80: "rhel6_64Guest", 84: "sles11Guest", 85: "sles11_64Guest",
-    93: "ubuntuGuest", 94: "ubuntu64Guest", 95: "debian10Guest", 96: "debian10_64Guest",
-    99: "other26xLinux64Guest", 103: "windows7Server64Guest", 105: "windows7_64Guest",
-    106: "centosGuest", 107: "centos64Guest", 116: "windows8Server64Guest",
-    42: "freebsdGuest", 78: "freebsd64Guest", 120: "windows9_64Guest",
+    1: "otherGuest",
+    36: "otherLinuxGuest",
+    101: "otherLinux64Guest",
+    102: "otherGuest64",
+    79: "rhel6Guest",
+    80: "rhel6_64Guest",
+    84: "sles11Guest",
+    85: "sles11_64Guest",
+    93: "ubuntuGuest",
+    94: "ubuntu64Guest",
+    95: "debian10Guest",
+    96: "debian10_64Guest",
+    99: "other26xLinux64Guest",
+    103: "windows7Server64Guest",
+    105: "windows7_64Guest",
+    106: "centosGuest",
+    107: "centos64Guest",
+    116: "windows8Server64Guest",
+    42: "freebsdGuest",
+    78: "freebsd64Guest",
+    120: "windows9_64Guest",
 }
 _FLAGS = {
     "cpuHotAddEnabled": "cpuHotAddEnabled",

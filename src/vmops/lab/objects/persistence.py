@@ -296,6 +296,7 @@ class SavedInventory:
         await show_need(vm)
         settle_running(vm, entry["power"], running)
         vm.is_orphaned = bool(entry.get("orphaned"))
+        vm.policies = dict(entry.get("policies", {}))
         show_connection(vm)
         await virtual_machine_properties.refresh_files(vm)
 
@@ -378,4 +379,5 @@ def _machine(vm: VirtualMachine) -> dict[str, Any]:
         "template": vm.is_template,
         "power": vm.power_state,
         "orphaned": vm.is_orphaned,
+        "policies": vm.policies,
     }

@@ -74,6 +74,8 @@ class VirtualMachine(MachineWithSnapshots):
         """The machine's files as last looked at."""
         self.files_seen_at = datetime.now(UTC)
         self.tools = ToolsMemory()
+        self.policies: dict[str, str] = {}
+        """Storage policies; see `storage_policies.asked_policies`."""
         name_datastores(kernel, {"config": config})
         self.properties.update(
             config=config,

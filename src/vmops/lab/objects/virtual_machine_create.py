@@ -16,7 +16,12 @@ from vmops.lab.objects.virtual_machine_config import new_config
 from vmops.lab.objects.virtual_machine_destroy import destroy_unlocked
 from vmops.lab.objects.virtual_machine_home import new_home, remove_home
 from vmops.lab.objects.virtual_machine_place import Place, join
-from vmops.lab.objects.virtual_machine_reconfigure import carry_out, keep_connections, plan
+from vmops.lab.objects.virtual_machine_reconfigure import (
+    carry_out,
+    give_policies,
+    keep_connections,
+    plan,
+)
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
@@ -100,6 +105,7 @@ async def _create(  # noqa: PLR0913, PLR0917
             config=config,
             place=Place(folder=folder.ref, host=host.ref, pool=pool, browser=browser),
         )
+        give_policies(vm, outcome)
     finally:
         outcome.ports.release()
     return vm

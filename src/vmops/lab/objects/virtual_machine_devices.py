@@ -54,6 +54,8 @@ class DevicePlan:
     drives: DrivePlanner
     nics: NicPlanner
     power_state: str
+    disk_keys: dict[int, int] = field(default_factory=dict)
+    """The keys of disks that are added or edited, by the index of their change."""
     _keys: dict[int, int] = field(default_factory=dict)
     _claimed_ide: set[int] = field(default_factory=set)
     _unplaced: list[tuple[int, Any]] = field(default_factory=list)
@@ -165,6 +167,8 @@ class DevicePlan:
             if any(other.key == device.key for other in self.devices):
                 taken = {other.key for other in self.devices}
                 device.key = next(key for key in range(device.key, 2**31) if key not in taken)
+            if is_disk:
+                self.disk_keys[index] = device.key
         elif isinstance(device, _device.VirtualEthernetCard):
             self.nics.prepare(index, device)
             device.key = -1
@@ -237,6 +241,7 @@ class DevicePlan:
             if isinstance(old, _device.VirtualDisk):
                 self._place(index, new)
                 self.drives.edit_disk(index, change, old, new)
+                self.disk_keys[index] = new.key
             elif isinstance(old, _device.VirtualCdrom):
                 self._place(index, new)
                 self.drives.prepare_cdrom(index, new)

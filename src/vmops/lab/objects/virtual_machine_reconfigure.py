@@ -16,6 +16,7 @@ from vmops.lab.objects.events import EventLog
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.live_change import LiveChange
 from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.objects.storage_policies import HOME, asked_policies, check_policies
 from vmops.lab.objects.virtual_machine_config import apply_spec
 from vmops.lab.objects.virtual_machine_devices import DevicePlan, disks_to_inspect
 from vmops.lab.objects.virtual_machine_disks import DiskChanges, chain_of
@@ -43,6 +44,8 @@ class Outcome:
     config: Any
     files: DiskChanges
     ports: PortReservations
+    policies: dict[str, str | None]
+    """Storage policies that are given, or with None taken away."""
 
 
 async def plan(
@@ -55,6 +58,7 @@ async def plan(
     Raises:
         As `apply_spec` and `DevicePlan.run` do.
     """
+    check_policies(kernel, spec)
     ports = PortReservations()
     clash = None if kernel.settings.esx else _Clash(kernel, vmx)
     apply_spec(config, spec, power_state=power_state, clash=clash)
@@ -81,7 +85,8 @@ async def plan(
         ports.release()
         raise
     config.extraConfig = without_conflicts(config, vmx.parent)
-    return Outcome(config=config, files=drives.changes, ports=ports)
+    policies = asked_policies(kernel, spec, devices.disk_keys)
+    return Outcome(config=config, files=drives.changes, ports=ports, policies=policies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +148,20 @@ async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
         if live is None or vm.power_state != "poweredOn":
             keep_connections(outcome.config, vm.devices)
         virtual_machine_tools_info.keep_guest_values(vm, outcome.config, spec)
+        give_policies(vm, outcome)
         show(vm, outcome.config)
     finally:
         outcome.ports.release()
     await kernel.blocking(outcome.files.finish, kernel.service(DiskStore))
     await virtual_machine_properties.refresh_files(vm)
     kernel.service(EventLog).reconfigured(vm, spec)
+
+
+def give_policies(vm: VirtualMachine, outcome: Outcome) -> None:
+    """Note which storage policies the machine and its disks have; disks that are gone have none."""
+    there = {HOME, *(str(device.key) for device in outcome.config.hardware.device)}
+    asked = {**vm.policies, **outcome.policies}
+    vm.policies = {key: given for key, given in asked.items() if given is not None and key in there}
 
 
 def _live_change(vm: VirtualMachine, spec: Any, outcome: Outcome) -> LiveChange | None:

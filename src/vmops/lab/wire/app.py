@@ -44,7 +44,7 @@ def application(
     """The web application; `routes` are those of the other protocols."""
     app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=middlewares)
     app[SESSIONS] = sessions
-    soap = _Soap(Dispatcher(kernel, wire_log))
+    soap = Soap(Dispatcher(kernel, wire_log))
     app.add_routes(
         [
             web.post("/sdk", soap.answer),
@@ -59,8 +59,8 @@ def application(
     return app
 
 
-class _Soap:
-    """The SOAP endpoint."""
+class Soap:
+    """The SOAP endpoint of a service."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from vmops.lab.kernel.registry import not_found
 from vmops.lab.kernel.service_instance import WIRE_VERSION
 from vmops.lab.kernel.session_manager import (
     Exchange,
+    Session,
     current_exchange,
     current_session,
     not_authenticated,
@@ -49,21 +51,39 @@ LOOK_FOR_CLIENT_S = 1.0
 """How often it is looked whether the client of a waiting method is still there."""
 
 
-class Dispatcher:
-    """Answers SOAP requests."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One of the services a lab has: the namespace of its types, and its newest version."""
 
-    def __init__(self, kernel: Kernel, wire_log: WireLog) -> None:
+    namespace: str
+    version: str
+    session_of: Callable[[Call, Exchange], Session | None]
+    """Who calls."""
+
+
+MAIN = Service(
+    namespace="vim25", version=WIRE_VERSION, session_of=lambda _call, exchange: exchange.session
+)
+"""vSphere's own service."""
+
+
+class Dispatcher:
+    """Answers SOAP requests to a service."""
+
+    def __init__(self, kernel: Kernel, wire_log: WireLog, service: Service = MAIN) -> None:
         self._kernel = kernel
         self._wire_log = wire_log
+        self._service = service
 
     async def answer(self, body: bytes, soap_action: str, exchange: Exchange) -> tuple[int, bytes]:
         """HTTP status and body for a request. Every failure becomes a fault."""
-        version = WIRE_VERSION
+        version = self._service.version
         try:
-            version = _version(soap_action)
+            version = self._version(soap_action)
             call = parse(body, version)
             result_type, result = await self._called(call, exchange)
-            return 200, response(call, result_type, result, version)
+            namespace = f"urn:{self._service.namespace}"
+            return 200, response(call, result_type, result, version, namespace)
         except vmodl.MethodFault as fault:
             return 500, _fault(fault, version)
         except Exception as error:  # a client must get an answer whatever happened here
@@ -72,7 +92,7 @@ class Dispatcher:
 
     async def _called(self, call: Call, exchange: Exchange) -> tuple[Any, Any]:
         self._wire_log.count(call.method, call.headers.get("operationID", ""))
-        session = exchange.session
+        session = self._service.session_of(call, exchange)
         opens = (type(call.this), call.method) in WITHOUT_SESSION
         if session is None and not opens:
             raise not_authenticated(call.this)
@@ -95,6 +115,18 @@ class Dispatcher:
                 current_session.reset(session_token)
                 session.calls_now -= 1
                 session.last_active = datetime.now(UTC)
+
+    def _version(self, soap_action: str) -> str:
+        """The version, as pyVmomi calls it, that a SOAPAction header asks for."""
+        service = self._service
+        uri = soap_action.strip().strip('"').removeprefix("urn:")
+        if uri in {"", service.namespace}:
+            return service.version
+        version: str | None = versionMap.get(uri)
+        is_known = version is not None and uri.startswith(f"{service.namespace}/")
+        if version is None or not is_known or not IsChildVersion(service.version, version):
+            raise invalid_request(f'Unsupported version URI "urn:{uri}"')
+        return version
 
     def _fetched(self, obj: ManagedObject, call: Call) -> tuple[Any, Any]:
         """Read one property, as pyVmomi does by a method that no type declares."""
@@ -150,14 +182,3 @@ def _fault(fault: Any, version: str) -> bytes:
     except TypeError as error:  # a field that the fault must have is not set
         log.exception("a fault could not be written")
         return fault_response(system_error(error), version)
-
-
-def _version(soap_action: str) -> str:
-    """The version, as pyVmomi calls it, that a SOAPAction header asks for."""
-    uri = soap_action.strip().strip('"').removeprefix("urn:")
-    if uri in {"", "vim25"}:
-        return WIRE_VERSION
-    version: str | None = versionMap.get(uri)
-    if version is None or not uri.startswith("vim25/") or not IsChildVersion(WIRE_VERSION, version):
-        raise invalid_request(f'Unsupported version URI "urn:{uri}"')
-    return version

@@ -74,15 +74,17 @@ def parse(body: bytes, version: str) -> Call:
     return call
 
 
-def response(call: Call, result_type: type, result: Any, version: str) -> bytes:
-    """The answer of a method that returned.
+def response(
+    call: Call, result_type: type, result: Any, version: str, namespace: str = "urn:vim25"
+) -> bytes:
+    """The answer of a method that returned; ``namespace`` is that of the service's types.
 
     Raises:
         TypeError: the result does not fit its type.
     """
     value = encoder(version).text("returnval", result_type, result)
     name = call.method
-    return f'{_START}<{name}Response xmlns="urn:vim25">{value}</{name}Response>{_END}'.encode()
+    return f'{_START}<{name}Response xmlns="{namespace}">{value}</{name}Response>{_END}'.encode()
 
 
 def fault_response(fault: Any, version: str) -> bytes:
