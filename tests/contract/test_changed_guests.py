@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pyVmomi import vim
@@ -20,6 +21,7 @@ pytestmark = needs(Capability.GUEST, Capability.DISK_BYTES)
 SMALL = Flavor(vcpus=1, memory_mib=MEMORY_MIB)
 BIG = Flavor(vcpus=2, memory_mib=2 * MEMORY_MIB, root_gib=1)
 SHUTDOWN_S = 60.0
+GIB = 1024**3
 
 
 def an_instance() -> Instance:
@@ -60,6 +62,25 @@ def test_a_confirmed_guest_boots_from_its_big_disk_alone(bench: Bench) -> None:
     guest.wait_for("vmops-guest: ready")
     bench.ops.reboot(guest.instance, None, "HARD")
     guest.wait_for("vmops-guest: cpus 2 memory 256 MiB disk 1024 MiB\r\n")
+
+
+def test_a_guest_has_a_new_ephemeral_disk_and_after_a_revert_its_old_one(bench: Bench) -> None:
+    """A new one is empty; the old one has what the guest had written to it."""
+    uuid = a_uuid()
+    flavor = replace(SMALL, ephemeral_gib=1)
+    guest = LinuxGuest.spawn(
+        bench, Instance(uuid=uuid, name=f"vmops-test-{uuid[:13]}", flavor=flavor)
+    )
+    guest.wait_for_login()
+    look = "cat /sys/block/sdb/size; head -c 4 /dev/sdb | tr '\\000' -"
+    guest.tell("echo mine > /dev/sdb; sync")
+    bench.ops.migrate_disk_and_power_off(None, guest.instance, "", replace(SMALL, ephemeral_gib=2))
+    bench.ops.finish_migration(None, None, guest.instance, None, None, None, True)
+    guest.wait_for_login()
+    assert guest.tell(look) == f"{2 * GIB // 512}\n----"
+    bench.ops.finish_revert_migration(guest.instance, None)
+    guest.wait_for_login()
+    assert guest.tell(look) == f"{GIB // 512}\nmine"
 
 
 def test_what_is_changed_from_the_rescue_system_the_guest_sees_afterwards(bench: Bench) -> None:

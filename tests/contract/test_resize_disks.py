@@ -267,6 +267,21 @@ def test_it_costs_two_calls_and_none_where_nothing_changes(bench: Bench) -> None
     assert least == [3, 1]
 
 
+def test_progress_rises_to_a_hundred(bench: Bench) -> None:
+    told: list[int] = []
+
+    class Manager:
+        def instance_update(self, context: Any, instance_uuid: str, updates: Any) -> None:
+            told.append(updates["progress"])
+
+    ops = bench.engine(virtapi=Manager())
+    instance = spawn(bench)
+    ops.migrate_disk_and_power_off(None, instance, "", BIG)
+    ops.finish_migration(None, None, instance, None, None, None, True)
+    assert told == sorted(set(told))
+    assert (told[0], told[-1]) == (0, 100)
+
+
 # The notes for people
 
 

@@ -351,6 +351,26 @@ def test_a_datastore_that_is_full_in_the_middle(
     assert files_of(store) == []
 
 
+@needs(Capability.CONTROL)
+def test_a_task_of_another_in_the_way_of_the_removal_is_waited_for(
+    bench: Bench, store: DirectoryImageStore
+) -> None:
+    instance = bench.spawn(power_on=False)
+    before = left_over(bench, instance)
+    assert isinstance(bench.backend, LabBackend)
+    busy = vim.fault.TaskInProgress(task=vim.Task("task-1"))
+    bench.backend.lab.failures.plan(
+        *(
+            Failure(call="RemoveSnapshot_Task", how=How.TASK_FAILS, nth=nth, fault=busy)
+            for nth in (1, 2)
+        )
+    )
+    snapshot(bench, store, instance)
+    assert bench.backend.lab.failures.calls().count("RemoveSnapshot_Task") == 3
+    assert left_over(bench, instance) == before
+    assert raw_names(store) == ["made"]
+
+
 def test_a_store_that_is_full_in_the_middle(bench: Bench, tmp_path: Path, way: str) -> None:
     instance = bench.spawn(power_on=False)
     before = left_over(bench, instance)

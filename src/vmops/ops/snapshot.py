@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vmops import in_flight
-from vmops.errors import Conflict, ConnectionLost, FileNotFound, NotSupported, QuiesceFailed
+from vmops.errors import Busy, Conflict, ConnectionLost, FileNotFound, NotSupported, QuiesceFailed
 from vmops.images.store import ImageStore
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, DiskType, Firmware, Image
@@ -37,6 +37,7 @@ SNAPSHOT_PREFIX = "vmops-snapshot"
 
 # vSphere ends a lease that it does not hear of after five minutes; some slack.
 _LEASE_S = 330.0
+_ATTEMPTS = 4
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 10.0
 
@@ -187,7 +188,7 @@ def take_snapshot(
                 left.remove(missing_ok=True, observe=observe)
         raise
     yield made, quiesced or power_state is PowerState.POWERED_OFF
-    made.remove(missing_ok=True, observe=observe)
+    _remove(session, subject.vm, made, observe)
 
 
 @step("Upload the disk to the image store")
@@ -307,11 +308,23 @@ def _coalesce(
 def delete_snapshot(
     session: Session, subject: _Subject, made: Snapshot, observe: Observer
 ) -> Reversible[None]:
-    """Let the VM write to one chain again; asked once more if the answer got lost."""
-    try:
-        made.remove(missing_ok=True, observe=observe)
-    except ConnectionLost as lost:
-        log.warning("asking again to remove the snapshot of %s: %s", subject.vm.moid, lost)
-        settle(session, subject.vm.moref)
-        made.remove(missing_ok=True, observe=observe)
+    """Let the VM write to one chain again."""
+    _remove(session, subject.vm, made, observe)
     yield
+
+
+def _remove(session: Session, vm: VirtualMachine, made: Snapshot, observe: Observer) -> None:
+    """Remove it, asking again if the answer got lost or another task is in the way.
+
+    Raises:
+        Conflict: other tasks were in the way, one after another.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            made.remove(missing_ok=True, observe=observe)
+            break
+        except (ConnectionLost, Busy) as failure:
+            if attempt == _ATTEMPTS:
+                raise
+            log.warning("asking again to remove the snapshot of %s: %s", vm.moid, failure)
+            settle(session, vm.moref)
