@@ -33,6 +33,7 @@ class Capability(StrEnum):
     REMOVED_FOLDERS = "folders that can be removed"
     EXTENSIONS = "extensions that can be registered"
     STORAGE_POLICIES = "storage policies"
+    ASSOCIATED_POLICIES = "policies that are told of machines and disks"
     HOST_NETWORKS = "port groups that hosts have of their own"
     COUNTED_CALLS = "calls counted at the server"
     CONTROL = "states set from outside"

@@ -38,6 +38,7 @@ LACKS = {
     Capability.EXTENSIONS: "its ExtensionManager has no methods",
     Capability.REMOVED_FOLDERS: "it ends when something is made in a folder that was removed",
     Capability.HOST_NETWORKS: "its hosts have no physical NICs, and share their port groups",
+    Capability.ASSOCIATED_POLICIES: "it forgets which policy a machine was given",
     Capability.TPM: "it speaks 6.5, which has no TPM",
     Capability.FIRST_CLASS_DISKS: "AttachDisk_Task is not implemented",
     Capability.GUEST: "it has no guests",

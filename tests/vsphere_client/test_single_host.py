@@ -6,6 +6,7 @@ import pytest
 
 from tests.backends import vcsim
 from tests.vsphere_client.conftest import Place
+from vmops.errors import NotSupported
 from vmops.lab import Lab, LabSettings
 from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.lookup import find_vm
@@ -56,3 +57,10 @@ def test_machines_are_made_found_and_run(session, make_vm):
     assert find_vm(session, instance_uuid).moid == vm.moid
     vm.power_on()
     assert vm.power_state() == "poweredOn"
+
+
+def test_has_no_storage_policies_and_is_not_asked_for_them(session):
+    before = session.counts
+    with pytest.raises(NotSupported, match="ESXi"):
+        session.storage_policies.all()
+    assert session.counts == before
