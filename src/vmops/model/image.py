@@ -6,6 +6,7 @@ and the present ones (``os_distro``) both count; see the table in `ImageProperti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -82,6 +83,10 @@ SCSI_MODELS: dict[str, AdapterType] = {
     "vmpvscsi": AdapterType.PARA_VIRTUAL,
 }
 
+# vSphere's guest ids all end so. Elsewhere ``os_distro`` is a name of libosinfo's, such as "debian",
+# which says nothing to vSphere.
+_GUEST_ID = re.compile(r"Guest(64)?$")
+
 # The present names of what has an older one, which counts first.
 _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "vmware_ostype": ("os_distro",),
@@ -151,7 +156,8 @@ class ImageProperties:
             return next((texts[name] for name in names if texts.get(name)), None)
 
         wanted: dict[str, object] = {}
-        if guest_id := first("vmware_ostype", "os_distro"):
+        distro = texts.get("os_distro", "")
+        if guest_id := first("vmware_ostype") or (_GUEST_ID.search(distro) and distro):
             wanted["guest_id"] = guest_id
         if disk_type := first("vmware_disktype", "hw_disk_type"):
             wanted["disk_type"] = _choice(DiskType, "vmware_disktype", disk_type)
@@ -181,6 +187,7 @@ class ImageProperties:
             name: value
             for name, value in self.to_mapping().items()
             if not any(given.get(other) for other in _OTHER_NAMES.get(name, ()))
+            or (name == "vmware_ostype" and not _GUEST_ID.search(str(given.get("os_distro"))))
         }
         return ImageProperties.from_mapping({**own, **given})
 

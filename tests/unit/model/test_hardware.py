@@ -103,9 +103,11 @@ def test_what_is_given_under_its_present_name_overrides_the_older_one() -> None:
     stored = ImageProperties.from_mapping(
         {"vmware_ostype": "a", "vmware_adaptertype": "ide", "vmware_linked_clone": "true"}
     )
-    given = {"os_distro": "b", "hw_scsi_model": "vmpvscsi", "img_linked_clone": "false"}
+    given = {"os_distro": "otherGuest64", "hw_scsi_model": "vmpvscsi", "img_linked_clone": "false"}
     found = stored.overridden_by(given)
-    assert (found.guest_id, found.adapter_type, found.linked_clone) == ("b", "paraVirtual", False)
+    assert (found.guest_id, found.adapter_type) == ("otherGuest64", "paraVirtual")
+    assert found.linked_clone is False
+    assert stored.overridden_by({"os_distro": "debian"}).guest_id == "a"
 
 
 @pytest.mark.parametrize("vcpus", [1, 2, 6, 8])
