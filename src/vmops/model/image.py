@@ -83,8 +83,8 @@ SCSI_MODELS: dict[str, AdapterType] = {
     "vmpvscsi": AdapterType.PARA_VIRTUAL,
 }
 
-# vSphere's guest ids all end so. Elsewhere ``os_distro`` is a name of libosinfo's, such as "debian",
-# which says nothing to vSphere.
+# vSphere's guest ids all end so. What else stands in ``os_distro`` is a name of libosinfo's, such
+# as "debian", which says nothing to vSphere.
 _GUEST_ID = re.compile(r"Guest(64)?$")
 
 # The present names of what has an older one, which counts first.
