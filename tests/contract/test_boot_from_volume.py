@@ -13,26 +13,11 @@ from tests.builders import CAPACITY, an_instance
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from tests.contract.test_volumes import ISCSI, attach, detach, volume
-from tests.contract.volumes import MadeVolume, a_shadow_vm, disks_of, notes, paths
+from tests.contract.volumes import MadeVolume, a_shadow_vm, disks_of, mapping, notes, paths
 from vmops import Instance
 from vmops.errors import NoRootDisk, NotSupported, VolumeInUse, VolumeNotFound
 
 __all__ = ["volume"]
-
-
-def mapping(*volumes: MadeVolume, root: bool = True) -> dict[str, Any]:
-    """Nova's ``block_device_info``; with ``root`` the first volume is booted from."""
-    return {
-        "root_device_name": "/dev/sda",
-        "block_device_mapping": [
-            {
-                "connection_info": each.connection,
-                "mount_device": f"/dev/sd{letter}",
-                "boot_index": 0 if root and letter == "a" else None,
-            }
-            for letter, each in zip("abcd" if root else "bcd", volumes, strict=False)
-        ],
-    }
 
 
 def booted_from(bench: Bench, *volumes: MadeVolume, **options: Any) -> Instance:

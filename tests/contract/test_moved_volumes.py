@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import tempfile
-from pathlib import Path
 
 import pytest
 from pyVmomi import vim
 
-from tests.backends import files, second_view
+from tests.backends import second_view
 from tests.backends.capabilities import Capability
 from tests.backends.lab import LabBackend
 from tests.builders import an_instance
@@ -19,15 +18,20 @@ from tests.contract.migrating import Told, migrate, other_host
 from tests.contract.needs import needs
 from tests.contract.test_volumes import attach, detach, snapshot_of, volume
 from tests.contract.volumes import (
+    WRITTEN,
     MadeVolume,
     a_first_class_disk,
     a_shadow_vm,
     disk_of,
     disks_of,
+    flat_of,
+    move_storage,
+    moved_volume,
     notes,
     paths,
+    read,
+    write,
 )
-from vmops import Instance
 from vmops.errors import VMOpsError
 
 __all__ = ["volume"]
@@ -35,54 +39,6 @@ __all__ = ["volume"]
 pytestmark = needs(Capability.DISK_BYTES)
 
 OF_TWO = needs(Capability.VCENTER, Capability.TWO_DATASTORES)
-WRITTEN = b"what a guest wrote".ljust(512, b"!") + bytes(range(256)) * 2
-
-
-def flat_of(bench: Bench, path: str) -> Path:
-    """The file with the bytes of a disk."""
-    datastore, _, name = path.removeprefix("[").partition("] ")
-    root = bench.backend.datastore_root(datastore)
-    assert root is not None
-    return files.flat_of(root / name)
-
-
-def write(bench: Bench, path: str, text: bytes = WRITTEN) -> None:
-    """What a guest does, on a lab without guests."""
-    with flat_of(bench, path).open("r+b") as stream:
-        stream.write(text)
-
-
-def read(bench: Bench, path: str, size: int = len(WRITTEN)) -> bytes:
-    with flat_of(bench, path).open("rb") as stream:
-        return stream.read(size)
-
-
-def move_storage(bench: Bench, instance: Instance, datastore: str) -> None:
-    """Move a VM with all its disks, as an administrator or the server's own balancing does."""
-    where = second_view.named(bench.content, vim.Datastore, datastore)
-    spec = vim.vm.RelocateSpec(datastore=where)
-    second_view.finished(bench.vm(instance).RelocateVM_Task(spec=spec))
-
-
-def delete_disk(bench: Bench, path: str) -> None:
-    """Delete what the lab leaves of a disk that two VMs have; vSphere moves it away from both."""
-    second_view.finished(
-        bench.content.virtualDiskManager.DeleteVirtualDisk_Task(
-            name=path, datacenter=second_view.only(bench.content, vim.Datacenter)
-        )
-    )
-
-
-def moved_volume(bench: Bench, instance: Instance) -> MadeVolume:
-    """A vmdk volume with something written on it, whose disk went along to datastore2."""
-    made = a_shadow_vm(bench)
-    attach(bench, made, instance)
-    move_storage(bench, instance, "datastore2")
-    delete_disk(bench, made.path)
-    write(bench, paths(bench, instance)[1])
-    return made
-
-
 # Found again
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyVmomi import vim
 
-from tests.backends import second_view
+from tests.backends import files, second_view
 from tests.contract.engine import Bench
 from vmops import Instance
 
 MIB = 1024**2
 CAPACITY_MIB = 4
+WRITTEN = b"what a guest wrote".ljust(512, b"!") + bytes(range(256)) * 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,3 +120,63 @@ def notes(bench: Bench, instance: Instance) -> dict[str, str]:
     extra = second_view.extra_config(bench.vm(instance))
     prefixes = ("volume-", "vmops.root-volume", "vmops.moved-volume")
     return {key: value for key, value in extra.items() if key.startswith(prefixes) and value}
+
+
+def mapping(*volumes: MadeVolume, root: bool = True) -> dict[str, Any]:
+    """Nova's ``block_device_info``; with ``root`` the first volume is booted from."""
+    return {
+        "root_device_name": "/dev/sda",
+        "block_device_mapping": [
+            {
+                "connection_info": each.connection,
+                "mount_device": f"/dev/sd{letter}",
+                "boot_index": 0 if root and letter == "a" else None,
+            }
+            for letter, each in zip("abcd" if root else "bcd", volumes, strict=False)
+        ],
+    }
+
+
+def flat_of(bench: Bench, path: str) -> Path:
+    """The file with the bytes of a disk."""
+    datastore, _, name = path.removeprefix("[").partition("] ")
+    root = bench.backend.datastore_root(datastore)
+    assert root is not None
+    return files.flat_of(root / name)
+
+
+def write(bench: Bench, path: str, text: bytes = WRITTEN) -> None:
+    """What a guest does, on a lab without guests."""
+    with flat_of(bench, path).open("r+b") as stream:
+        stream.write(text)
+
+
+def read(bench: Bench, path: str, size: int = len(WRITTEN)) -> bytes:
+    with flat_of(bench, path).open("rb") as stream:
+        return stream.read(size)
+
+
+def move_storage(bench: Bench, instance: Instance, datastore: str) -> None:
+    """Move a VM with all its disks, as an administrator or the server's own balancing does."""
+    where = second_view.named(bench.content, vim.Datastore, datastore)
+    spec = vim.vm.RelocateSpec(datastore=where)
+    second_view.finished(bench.vm(instance).RelocateVM_Task(spec=spec))
+
+
+def delete_disk(bench: Bench, path: str) -> None:
+    """Delete what the lab leaves of a disk that two VMs have; vSphere moves it away from both."""
+    second_view.finished(
+        bench.content.virtualDiskManager.DeleteVirtualDisk_Task(
+            name=path, datacenter=second_view.only(bench.content, vim.Datacenter)
+        )
+    )
+
+
+def moved_volume(bench: Bench, instance: Instance) -> MadeVolume:
+    """A vmdk volume with something written on it, whose disk went along to datastore2."""
+    made = a_shadow_vm(bench)
+    bench.ops.attach_volume(None, made.connection, instance)
+    move_storage(bench, instance, "datastore2")
+    delete_disk(bench, made.path)
+    write(bench, paths(bench, instance)[1])
+    return made
