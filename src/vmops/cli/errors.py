@@ -59,7 +59,6 @@ COMMANDS: Final[tuple[tuple[str, str], ...]] = (
     ("Confirm or revert the resize", "vmops resize --confirm|--revert {name}"),
     ("Resize it again, or revert the resize", "vmops resize --revert {name}"),
     ("Revert it again", "vmops resize --revert {name}"),
-    ("Finish it", "vmops start {name}"),
 )
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _CALLED = re.compile(rf"Instance (?:(?P<name>\S.*?) \({_UUID}\)|(?P<uuid>{_UUID}))")

@@ -55,8 +55,7 @@ def _extend_disk(site: Site, moref: Moref, arguments: Arguments) -> None:
 def _delete_disk(site: Site, moref: Moref, arguments: Arguments) -> None:
     path = DatastorePath.parse(arguments["name"])
     _require(site, path)
-    site.world.files.gone(path)
-    site.world.files.gone(path.flat)
+    site.world.files.disk_gone(path)
 
 
 EFFECTS: dict[str, Effect] = {

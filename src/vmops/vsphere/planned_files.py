@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from vmops.model.datastore_path import DatastorePath
 
+# What a disk's data files are called behind the descriptor's name.
+_DATA = ("flat", "delta", "sesparse", "ctk", "rdm", "rdmp")
+
 
 @dataclass(frozen=True, slots=True)
 class _Made:
@@ -40,6 +43,13 @@ class PlannedFiles:
     def gone(self, path: DatastorePath) -> None:
         """A file, or a folder with all that is in it, goes."""
         self._changes.append(_Gone(path))
+
+    def disk_gone(self, path: DatastorePath) -> None:
+        """A disk goes: its descriptor, and the files beside it that hold its data."""
+        stem = path.path.removesuffix(".vmdk")
+        self.gone(path)
+        for suffix in _DATA:
+            self.gone(DatastorePath(path.datastore, f"{stem}-{suffix}.vmdk"))
 
     def moved(self, source: DatastorePath, target: DatastorePath) -> None:
         """A file or a whole folder gets another name."""

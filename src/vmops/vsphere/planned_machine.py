@@ -82,6 +82,41 @@ def file_of(device: Any) -> str:
     return str(getattr(getattr(device, "backing", None), "fileName", None) or "")
 
 
+def chain_of(disk: Any, levels: int) -> list[Any]:
+    """The backings of a disk and of those that so many snapshots have put below it."""
+    chain = [disk.backing]
+    while len(chain) <= levels and getattr(chain[-1], "parent", None) is not None:
+        chain.append(chain[-1].parent)
+    return chain
+
+
+def levels_of(snapshot: Any) -> int:
+    """How many snapshots the VM's present state stands on; ``snapshot`` is its property."""
+    if snapshot is None or snapshot.currentSnapshot is None:
+        return 0
+    current = snapshot.currentSnapshot._GetMoId()
+    todo = [(tree, 1) for tree in snapshot.rootSnapshotList or ()]
+    while todo:
+        tree, depth = todo.pop()
+        if tree.snapshot._GetMoId() == current:
+            return depth
+        todo += [(child, depth + 1) for child in tree.childSnapshotList or ()]
+    return 0
+
+
+def consolidated(devices: Iterable[Any], levels: int) -> list[Any]:
+    """The devices after that many snapshots were removed: each disk writes to its lowest file."""
+    found = []
+    for device in devices:
+        if levels and isinstance(device, _device.VirtualDisk):
+            made = copy.copy(device)
+            made.backing = chain_of(device, levels)[-1]
+            found.append(made)
+        else:
+            found.append(device)
+    return found
+
+
 def _options(now: Iterable[Any], changes: Iterable[Any]) -> list[Any]:
     values = {each.key: each for each in now}
     for change in changes:

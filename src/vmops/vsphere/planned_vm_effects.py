@@ -18,6 +18,7 @@ from vmops.vsphere.planned_world import Values
 ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
 _TOOLS = "guest.toolsRunningStatus"
 _LAYOUT = "layoutEx"
+_SNAPSHOT = "snapshot"
 
 
 # Power
@@ -121,21 +122,35 @@ def _unregister(site: Site, vm: Moref, arguments: Arguments) -> None:
 
 
 def _take_files(site: Site, vm: Moref) -> None:
-    """Let the files go that the server knows to be the VM's."""
-    values = site.read(vm, VMX, DEVICES)
-    known = () if site.world.is_planned(vm) else _layout(site.read(vm, _LAYOUT).get(_LAYOUT))
-    disks = machine.disks_of(values.get(DEVICES) or ())
-    for name in (*known, str(values.get(VMX)), *(machine.file_of(disk) for disk in disks)):
-        if (path := datastore_path(name)) is not None:
-            site.world.files.gone(path)
-            if path.name.endswith(".vmdk"):
-                site.world.files.gone(path.flat)
+    """Let the files go that are the VM's: its disks with their snapshots, and its configuration.
+
+    What its disks are based on besides stays: it may be others' as well.
+    """
+    values = site.read(vm, VMX, DEVICES, _SNAPSHOT)
+    _take_configuration(site, vm, values.get(VMX))
+    for disk in machine.disks_of(values.get(DEVICES) or ()):
+        _take_chain(site, disk, machine.levels_of(values.get(_SNAPSHOT)))
     if (vmx := datastore_path(values.get(VMX))) is not None and vmx.parent.path:
         site.world.files.emptied.add(vmx.parent)
 
 
-def _layout(layout: Any) -> Iterable[str]:
-    return [str(each.name) for each in getattr(layout, "file", None) or ()]
+def _take_configuration(site: Site, vm: Moref, vmx: object) -> None:
+    layout = None if site.world.is_planned(vm) else site.read(vm, _LAYOUT).get(_LAYOUT)
+    known = [str(each.name) for each in getattr(layout, "file", None) or ()]
+    for name in (str(vmx), *known):
+        path = datastore_path(name)
+        if path is not None and not path.name.endswith(".vmdk"):
+            site.world.files.gone(path)
+
+
+def _take_chain(site: Site, disk: Any, levels: int) -> None:
+    _take_backings(site, machine.chain_of(disk, levels))
+
+
+def _take_backings(site: Site, backings: Iterable[Any]) -> None:
+    for backing in backings:
+        if (path := datastore_path(backing.fileName)) is not None:
+            site.world.files.disk_gone(path)
 
 
 # Changing
@@ -167,8 +182,7 @@ def _make_disks(site: Site, values: Values, before: Iterable[Any]) -> None:
 
 def _take_disk(site: Site, disk: Any) -> None:
     if (path := datastore_path(machine.file_of(disk))) is not None:
-        site.world.files.gone(path)
-        site.world.files.gone(path.flat)
+        site.world.files.disk_gone(path)
 
 
 def _with_files(vm: Moref, values: Values, vmx: str | None = None) -> Values:
@@ -202,12 +216,13 @@ def _relocate(site: Site, vm: Moref, arguments: Arguments) -> None:
 
 
 def _at_datastore(site: Site, vm: Moref, spec: Any) -> Values:
-    now = site.read(vm, VMX, DEVICES)
+    now = site.read(vm, VMX, DEVICES, _SNAPSHOT)
     target = site.session.inventory.datastore_of(moid(spec.datastore))
     stays = {int(one.diskId): one.datastore for one in spec.disk or ()}
     devices, datastores = [], {target.moid: spec.datastore}
     for device in now.get(DEVICES) or ():
         if isinstance(device, vim.vm.device.VirtualDisk) and int(device.key) not in stays:
+            _take_chain(site, device, machine.levels_of(now.get(_SNAPSHOT)))
             devices.append(_moved(site, device, target.name))
         else:
             devices.append(device)
@@ -217,8 +232,8 @@ def _at_datastore(site: Site, vm: Moref, spec: Any) -> Values:
         site.world.plan.note(
             f"The server chooses the folder on {target.name}; it is taken to be called as before."
         )
+        _take_configuration(site, vm, path)
         site.world.files.made(DatastorePath(target.name, path.path))
-        site.world.files.gone(path)
     return {
         VMX: None if path is None else str(DatastorePath(target.name, path.path)),
         DEVICES: devices,
@@ -251,21 +266,26 @@ def _migrate(site: Site, vm: Moref, arguments: Arguments) -> None:
 
 
 def _create_snapshot(site: Site, vm: Moref, arguments: Arguments) -> Moref:
-    made = site.world.new(vim.vm.Snapshot, {"vm": vm, "before": site.read(vm, "snapshot")})
+    made = site.world.new(vim.vm.Snapshot, {"vm": vm, "before": site.read(vm, _SNAPSHOT)})
     tree = vim.vm.SnapshotTree(snapshot=made, vm=vm, name=arguments["name"])
     info = vim.vm.SnapshotInfo(currentSnapshot=made, rootSnapshotList=[tree])
-    site.world.change(vm, {"snapshot": info})
+    site.world.change(vm, {_SNAPSHOT: info})
     return made
 
 
 def _remove_all_snapshots(site: Site, vm: Moref, arguments: Arguments) -> None:
-    site.world.change(vm, {"snapshot": None})
+    now = site.read(vm, DEVICES, _SNAPSHOT)
+    levels = machine.levels_of(now.get(_SNAPSHOT))
+    for disk in machine.disks_of(now.get(DEVICES) or ()):
+        _take_backings(site, machine.chain_of(disk, levels)[:-1])
+    devices = machine.consolidated(now.get(DEVICES) or (), levels)
+    site.world.change(vm, {_SNAPSHOT: None, DEVICES: devices})
 
 
 def _remove_snapshot(site: Site, snapshot: Moref, arguments: Arguments) -> None:
     values = site.world.values(moid(snapshot))
     if "vm" in values:
-        site.world.change(values["vm"], {"snapshot": values["before"].get("snapshot")})
+        site.world.change(values["vm"], {_SNAPSHOT: values["before"].get(_SNAPSHOT)})
     site.world.remove(snapshot)
 
 
