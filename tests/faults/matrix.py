@@ -33,7 +33,6 @@ _FILL = {
     "sparse": ["MakeDirectory", "PUT /folder", "CopyVirtualDisk_Task", "DeleteDatastoreFile_Task"],
     "streamOptimized": [
         "ImportVApp",
-        "RetrievePropertiesEx",
         "POST /nfc",
         "HttpNfcLeaseComplete",
         "MakeDirectory",
