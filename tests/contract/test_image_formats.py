@@ -15,7 +15,7 @@ from tests.backends.capabilities import Capability
 from tests.builders import CAPACITY, an_instance, qemu_img
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
-from tests.image_files import a_bootable_iso, an_archive, an_ova, an_ovf
+from tests.image_files import Remote, a_bootable_iso, an_archive, an_ova, an_ovf
 from vmops import DirectoryImageStore, VMwareVMOps
 from vmops.errors import ImageNotAcceptable, InstanceUnacceptable
 from vmops.lab.guest import boot_sector_disk
@@ -209,3 +209,47 @@ def test_an_ova_without_a_disk_is_refused_before_anything_is_there(
     with pytest.raises(ImageNotAcceptable, match="no VMDK"):
         bench.spawn("held", ops=ops)
     assert bench.vms() == before
+
+
+@needs(Capability.NFC_IMPORT, Capability.LOCAL_FILES)
+@pytest.mark.parametrize("sound", [True, False], ids=["sound", "damaged"])
+def test_an_ova_from_a_store_elsewhere_is_checked_while_it_is_sent(
+    bench: Bench, tmp_path: Path, sound: bool
+) -> None:
+    """Its digest is known at its end only: by then all but the last bytes have been sent."""
+    content = ova(bench, tmp_path).read_bytes()
+    if not sound:
+        at = content.index(b"KDMV") + CAPACITY // 4
+        content = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    store = Remote(content)
+    ops = bench.engine(images=store)
+    before = bench.world()
+    instance = an_instance()
+    image = store.image(container_format="ova")
+    if sound:
+        ops.spawn(None, instance, image, None)
+        assert bench.root_disk(instance).capacityInKB * 1024 == CAPACITY
+        return
+    with pytest.raises(ImageNotAcceptable, match=r"'first.vmdk' in the archive is damaged"):
+        ops.spawn(None, instance, image, None)
+    assert bench.vms() == before[0]
+    assert bench.tree().keys() - before[1].keys() <= {f"[{bench.backend.datastore}] {cache(bench)}"}
+
+
+def cache(bench: Bench) -> str:
+    return bench.backend.cache_folder
+
+
+@needs_qemu_img
+@needs(Capability.NFC_IMPORT, Capability.LOCAL_FILES)
+def test_a_qcow2_that_names_another_file_is_refused_and_nothing_is_left(
+    bench: Bench, tmp_path: Path
+) -> None:
+    trap = tmp_path / "trap.qcow2"
+    qemu_img("create", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", "-u", trap, "1M")
+    store = Remote(trap.read_bytes())
+    ops = bench.engine(images=store)
+    before = bench.world()
+    with pytest.raises(ImageNotAcceptable, match="refused"):
+        ops.spawn(None, an_instance(), store.image("qcow2"), None)
+    assert bench.world() == before

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import shutil
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.builders import qemu_img
-from tests.image_files import an_archive, an_ova, an_ovf
+from tests.image_files import Remote, an_archive, an_ova, an_ovf
 from vmops.errors import ImageNotAcceptable, NotSupported
 from vmops.images import content
 from vmops.images import qemu_img as converter
 from vmops.images.inspection import inspect
 from vmops.lab.guest import boot_sector_disk, build_boot_sector_guest
-from vmops.model.image import DiskType, Image
+from vmops.model.image import DiskType
 from vmops.progress import Event, TransferProgress
 
 MIB = 1 << 20
 needs_qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="no qemu-img")
-
-
-@dataclass
-class Remote:
-    """A store elsewhere: it gives bytes and knows little of them."""
-
-    content: bytes
-    opened: int = 0
-
-    @contextlib.contextmanager
-    def open(self, image: Image) -> Iterator[io.BytesIO]:
-        self.opened += 1
-        yield io.BytesIO(self.content)
-
-    def image(self, disk_format: str = "vmdk", container_format: str = "bare") -> Image:
-        return Image(
-            id="i",
-            name="held",
-            size_bytes=len(self.content),
-            disk_format=disk_format,
-            container_format=container_format,
-        )
 
 
 @pytest.fixture

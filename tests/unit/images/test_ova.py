@@ -8,27 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.image_files import a_manifest, an_archive, an_ova, an_ovf
+from tests.image_files import Stream, a_manifest, an_archive, an_ova, an_ovf
 from vmops.errors import ImageNotAcceptable
 from vmops.images import ova, tar
 
 DISK = bytes(range(256)) * 40
-
-
-class Stream(io.RawIOBase):
-    """Bytes as they come from a network: no seeking, and short reads."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__()
-        self._content = io.BytesIO(content)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
-        block = self._content.read(min(len(buffer), 700))
-        buffer[: len(block)] = block
-        return len(block)
 
 
 def whole(disk: ova.OvaDisk) -> bytes:
