@@ -10,7 +10,6 @@ import hashlib
 import logging
 import threading
 from collections.abc import Coroutine
-from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -37,7 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TYPE = "application/x-vnd.vmware-streamVmdk"
-_BLOCKS_AHEAD = 2
+# Blocks, of about a MiB, that may wait to be sent: a busy machine lets each side wait in turn.
+_BLOCKS_AHEAD = 8
 _LOOK_S = 0.5  # how often a thread that waits for a slow client looks whether it is gone
 
 T = TypeVar("T")
@@ -153,31 +153,31 @@ class _Nfc:
         response = web.StreamResponse(headers={"Content-Type": _TYPE})
         response.enable_chunked_encoding()
         await response.prepare(request)
-        blocks: asyncio.Queue[bytes | None] = asyncio.Queue(_BLOCKS_AHEAD)
+        blocks: asyncio.Queue[bytes | None] = asyncio.Queue()
+        room = threading.Semaphore(_BLOCKS_AHEAD)
         loop = asyncio.get_running_loop()
         stopped = threading.Event()
 
         def write(block: bytes) -> None:
             for digest in digests.values():
                 digest.update(block)
-            put = asyncio.run_coroutine_threadsafe(blocks.put(block), loop)
-            while not stopped.is_set():
-                with suppress(TimeoutError):
-                    return put.result(_LOOK_S)
-            put.cancel()
-            raise CopyCancelled
+            while not room.acquire(timeout=_LOOK_S) and not stopped.is_set():
+                pass
+            if stopped.is_set():
+                raise CopyCancelled
+            loop.call_soon_threadsafe(blocks.put_nowait, block)
 
         async def export() -> int:
             try:
                 return await asyncio.to_thread(self._store.export_stream, disk.path, write)
             finally:
-                if not stopped.is_set():
-                    await blocks.put(None)
+                blocks.put_nowait(None)
 
         exporting = asyncio.create_task(export())
         try:
             while (block := await blocks.get()) is not None:
                 await response.write(block)
+                room.release()
             size = await exporting
             await response.write_eof()
         except ConnectionError:
@@ -190,6 +190,7 @@ class _Nfc:
             raise
         finally:
             stopped.set()
+            room.release()
             await asyncio.wait([exporting])
         disk.transfer = _transfer(disk, digests, size, capacity)
         return response
