@@ -25,7 +25,7 @@ NAMED = {
     "resume": "resume",
     "get_info": "get_info",
 }
-LIST = "list_instances"
+KNOWN, LIST = "get_info, nothing having changed", "list_instances"
 GOALS = {
     **dict.fromkeys(SPAWN.values(), 14),
     CACHED: 6,
@@ -102,6 +102,7 @@ def operations(client: Client, images: dict) -> Iterator[tuple[str, Counter[str]
     yield CACHED, calls(client)
     for do, name in NAMED.items():
         yield name, counted(do, uuid=instance)
+    yield KNOWN, counted("get_info", uuid=instance)
     yield LIST, counted("list_instances")
     yield DESTROY, counted("destroy", uuid=instance)
 
