@@ -53,9 +53,10 @@ def updated(text: str, figures: Sequence[Figure], titles: Sequence[str], before:
 def _with_note(figure: Figure, before: float) -> list[str]:
     facts: Mapping[str, str] = dict(machine.described())
     title, blank, *rest = figure.lines()
+    ahead = ", which this run went before" if machine.goes_before_others() else ""
     note = (
-        f"Measured on its own, {facts['date']}: vmops {facts['vmops']}; the 1-minute load was"
-        f" {before:.1f} at the start and {machine.load():.1f} at the end."
+        f"Measured on its own, {facts['date']}, vmops {facts['vmops']}.\n"
+        f"The 1-minute load was {before:.1f} at the start and {machine.load():.1f} at the end{ahead}."
     )
     return [title, blank, note, "", *rest]
 

@@ -73,7 +73,8 @@ def measure(run: Run) -> Figure:
                     )
                 )
     head = ("", "disk", "MB/s", "/ qemu-img", "image MiB", "peak MiB", "MiB for the snapshot")
-    grown = f"Four times the disk took {number(most[LARGE_MIB] - most[SMALL_MIB], 1)} MiB more."
+    more = max(most[LARGE_MIB] - most[SMALL_MIB], 0.0)
+    grown = f"For four times the disk it took {number(more, 1)} MiB more."
     return Figure(TITLE, METHOD, [Table(head, rows, left=2), grown])
 
 
