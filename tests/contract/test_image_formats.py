@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,16 @@ def test_an_iso_image_is_cached_once_and_stays_when_its_instances_go(
     cached = bench.root() / bench.backend.cache_folder
     (entry,) = cached.rglob("*.iso")
     assert entry.read_bytes() == (held.folder / "boots.iso").read_bytes()
+
+
+def test_an_iso_image_is_uploaded_once_for_many_spawns_at_once(bench: Bench, held: Held) -> None:
+    ops = held.hold(iso, "disk_format: iso")
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: bench.spawn("held", ops=ops), range(8)))
+    uploads = [title for _, title in bench.steps() if title == "Upload the ISO image"]
+    assert len(uploads) == 1
+    names = {cdroms(bench, instance)[0].backing.fileName for instance in made}
+    assert len(names) == 1
 
 
 @needs(Capability.GUEST)

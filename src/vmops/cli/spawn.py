@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 @click.option("--no-power-on", is_flag=True, help="Leave it off.")
 @changes(until=Until.BOOTED, styles=("uuid",))
 def spawn(change: Change, /, name: str, image: str | None, **options: Any) -> None:
-    """Create an instance from an image and start it.
+    """Create an instance from an image or a volume and start it.
 
     Whatever fails, nothing of it is left.
     """

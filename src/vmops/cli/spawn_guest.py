@@ -45,7 +45,7 @@ _OPTIONS = (
         "--boot-volume", metavar="VOLUME",
         help="Boot from this volume; --image then only says what machine it needs.",
     ),
-    click.option("--swap", callback=size(MIB, "512M"), help="A swap disk in MiB."),
+    click.option("--swap", metavar="SIZE", callback=size(MIB, "512M"), help="A swap disk in MiB."),
     click.option("--config-drive", is_flag=True, help="Give it a config drive in any case."),
     click.option(
         "--user-data", metavar="FILE|-", help="User data for its first boot, by config drive."
