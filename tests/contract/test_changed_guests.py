@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +64,41 @@ def test_a_confirmed_guest_boots_from_its_big_disk_alone(bench: Bench) -> None:
     guest.wait_for("vmops-guest: ready")
     bench.ops.reboot(guest.instance, None, "HARD")
     guest.wait_for("vmops-guest: cpus 2 memory 256 MiB disk 1024 MiB\r\n")
+
+
+@needs(Capability.VCENTER, Capability.TWO_DATASTORES)
+def test_a_guest_goes_to_another_datastore_and_host_with_a_bigger_disk_and_back(
+    bench: Bench,
+) -> None:
+    """Its count of boots is on its disk: the way back leads to the disk that did not go."""
+    instance = bench.spawn(linked_clone=False)
+    logs = [
+        bench.backend.datastore_root(name) / instance.uuid / "serial.log"  # type: ignore[operator]
+        for name in ("datastore1", "datastore2")
+    ]
+
+    def boots(wanted: list[int]) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            texts = [log.read_text(errors="replace") for log in logs if log.exists()]
+            seen = [int(n) for text in texts for n in re.findall(r"boot (\d+)\n", text)]
+            if sorted(seen) == sorted(wanted):
+                return
+            assert time.monotonic() < deadline, seen
+            time.sleep(0.05)
+
+    boots([1])
+    flavor = Flavor(vcpus=2, memory_mib=32, root_gib=1)
+    told = [1]
+    for dest, count in (("datastore2", 2), ("esx2.lab.local", 3)):
+        bench.ops.migrate_disk_and_power_off(None, instance, dest, flavor)
+        bench.ops.finish_migration(None, None, instance, None, None, None, True)
+        told.append(count)
+        boots(told)
+        bench.ops.finish_revert_migration(instance, None)
+        told.append(count)
+        boots(told)
+    assert not (bench.backend.datastore_root("datastore2") / instance.uuid).exists()  # type: ignore[operator]
 
 
 def test_a_guest_has_a_new_ephemeral_disk_and_after_a_revert_its_old_one(bench: Bench) -> None:
