@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.contract.engine import Bench
-from vmops import Flavor, Instance, Vif, VMwareVMOps
+from tests.contract.volumes import a_shadow_vm
+from vmops import Flavor, Instance, Vif, VMwareVMOps, units
 from vmops.errors import (
     ConsoleTypeUnavailable,
     HostNotFound,
@@ -16,6 +18,8 @@ from vmops.errors import (
     NotSupported,
     VMOpsError,
 )
+from vmops.model.block_devices import VolumeKind
+from vmops.ops.made_volumes import WantedVolume
 
 Call = Callable[[Bench, Instance], Any]
 BIG = Flavor(vcpus=2, memory_mib=256, root_gib=0)
@@ -71,6 +75,18 @@ def _detach_interface(bench: Bench, instance: Instance) -> None:
     bench.ops.detach_interface(None, instance, _vif(bench))
 
 
+def _detach_volume(bench: Bench, instance: Instance) -> None:
+    connection = a_shadow_vm(bench).connection
+    bench.ops.attach_volume(None, connection, instance)
+    bench.ops.detach_volume(None, connection, instance)
+
+
+def _made_volume(bench: Bench) -> str:
+    name = f"vmops-test-{uuid.uuid4()}"
+    wanted = WantedVolume(name=name, size_bytes=4 * units.MIB, kind=VolumeKind.VMDK)
+    return bench.ops.create_volume(wanted).name
+
+
 CALLS: dict[str, Call] = {
     "list_instances": lambda bench, _: bench.ops.list_instances(),
     "get_info": _plain("get_info"),
@@ -107,9 +123,23 @@ CALLS: dict[str, Call] = {
     "attach_interface": lambda b, i: b.ops.attach_interface(None, i, None, _vif(b)),
     "detach_interface": _detach_interface,
     "inject_network_info": lambda b, i: b.ops.inject_network_info(i, [_vif(b)]),
+    "attach_volume": lambda b, i: b.ops.attach_volume(None, a_shadow_vm(b).connection, i),
+    "detach_volume": _detach_volume,
+    "volumeops": lambda b, i: b.ops.volumeops.get_volume_connector(i),
+    "create_volume": lambda b, _: _made_volume(b),
+    "list_volumes": lambda b, _: b.ops.list_volumes(),
+    "find_volume": lambda b, _: b.ops.find_volume(_made_volume(b)),
+    "delete_volume": lambda b, _: b.ops.delete_volume(_made_volume(b)),
 }
-UNKNOWN_IS_SUCCESS = {"destroy", "poll_rebooting_instances"}
-NO_INSTANCE = {"list_instances", "spawn"}
+UNKNOWN_IS_SUCCESS = {"destroy", "poll_rebooting_instances", "volumeops"}
+NO_INSTANCE = {
+    "list_instances",
+    "spawn",
+    "create_volume",
+    "list_volumes",
+    "find_volume",
+    "delete_volume",
+}
 
 
 def test_none_is_left_out() -> None:
