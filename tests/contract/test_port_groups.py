@@ -238,6 +238,29 @@ def test_what_another_uses_stays_when_a_spawn_fails(bench: Bench, name: str) -> 
     assert card.backing.deviceName == name
 
 
+def test_a_further_interface_has_its_port_group_made_too(bench: Bench, name: str) -> None:
+    instance = bench.spawn(power_on=False)
+    bench.ops.attach_interface(None, instance, None, vif(name))
+    assert port_groups(bench, name) == [(VLAN, SWITCH)] * len(systems(bench))
+    (card,) = cards(bench.vm(instance))
+    assert card.backing.deviceName == name
+    bench.ops.plug_vifs(instance, [vif(name)])
+    assert len(cards(bench.vm(instance))) == 1
+    with pytest.raises(InvalidVlanTag):
+        bench.ops.plug_vifs(instance, [vif(name, VLAN + 1)])
+    bench.ops.unplug_vifs(instance, [vif(name)])
+    assert cards(bench.vm(instance)) == []
+
+
+@needs(Capability.COUNTED_CALLS)
+def test_what_was_made_goes_with_an_interface_that_fails(bench: Bench, name: str) -> None:
+    instance = bench.spawn(power_on=False)
+    bench.backend.refuse("ReconfigVM_Task")  # type: ignore[attr-defined]
+    with pytest.raises(VMOpsError):
+        bench.ops.attach_interface(None, instance, None, vif(name))
+    assert port_groups(bench, name) == []
+
+
 @needs(Capability.COUNTED_CALLS)
 def test_without_a_vlan_nothing_is_asked(bench: Bench) -> None:
     network = bench.backend.network

@@ -11,6 +11,7 @@ from vmops.model.image import VifModel
 from vmops.model.instance import Vif
 from vmops.ops.engine import Engine
 from vmops.ops.placement import find_networks
+from vmops.ops.port_groups import create_port_groups, with_vlan
 from vmops.ops.states import called
 from vmops.progress import Observer
 from vmops.specs import extra_config
@@ -23,7 +24,7 @@ from vmops.specs.nics import (
     remove_nic,
 )
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.inventory_types import NetworkInfo
+from vmops.vsphere.inventory_types import ClusterInfo, NetworkInfo
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
@@ -83,8 +84,10 @@ def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: 
     """Give an instance a NIC for each interface; one that is right already stays as it is.
 
     1. Look at the NICs
-    2. Plug the interfaces
+    2. Create the port groups
+    3. Plug the interfaces
 
+    Step 2 is that of networks which ask for their VLAN's port group to be made where it is missing.
     An interface is known by its MAC address, or by its id where it has none; one that has neither
     is served by any NIC on its port group that is no other interface's. A NIC on another port group
     is moved there, one that is disconnected is connected; NICs of no interface are left alone. All
@@ -94,13 +97,16 @@ def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: 
     Raises:
         InstanceNotFound: there is no such instance.
         NetworkNotFound: a port group does not exist; nothing was changed.
+        InvalidVlanTag, InvalidVlanPortGroup: it exists, and is another.
         InvalidPowerState: the instance is suspended, and a NIC would have to change.
     """
 
     def do(vm: VirtualMachine) -> None:
         with Operation("plug_vifs", observe) as run:
-            networks = _networks(engine, vifs)
+            cluster, networks = _find_networks(engine, vifs)
             there = run(look_at_nics(vm))
+            if with_vlan(vifs):
+                run(create_port_groups(engine.port_groups, cluster, vifs))
             run(plug(vm, there, vifs, networks, observe))
 
     with_vm(engine.session, instance_uuid, do)
@@ -110,23 +116,29 @@ def attach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
     """Give an instance one more NIC.
 
     1. Look at the NICs
-    2. Plug the interfaces
+    2. Create the port groups
+    3. Plug the interfaces
+
+    Step 2 is that of a network which asks for its VLAN's port group to be made where it is missing.
 
     Raises:
         InstanceNotFound: there is no such instance.
         AlreadyExists: it has this interface.
         NetworkNotFound: the port group does not exist; nothing was changed.
+        InvalidVlanTag, InvalidVlanPortGroup: it exists, and is another.
         InvalidPowerState: the instance is suspended.
     """
 
     def do(vm: VirtualMachine) -> None:
         with Operation("attach_interface", observe) as run:
-            networks = _networks(engine, (vif,))
+            cluster, networks = _find_networks(engine, (vif,))
             there = run(look_at_nics(vm))
             if there.find(vif.id, vif.mac_address) is not None:
                 raise AlreadyExists(
                     f"{called(vm, instance_uuid)} has the interface {vif.mac_address or vif.id}."
                 )
+            if with_vlan((vif,)):
+                run(create_port_groups(engine.port_groups, cluster, (vif,)))
             run(plug(vm, there, (vif,), networks, observe, only_new=True))
 
     with_vm(engine.session, instance_uuid, do)
@@ -178,10 +190,12 @@ def detach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
     with_vm(engine.session, instance_uuid, do)
 
 
-def _networks(engine: Engine, vifs: Sequence[Vif]) -> tuple[NetworkInfo, ...]:
+def _find_networks(
+    engine: Engine, vifs: Sequence[Vif]
+) -> tuple[ClusterInfo, tuple[NetworkInfo, ...]]:
     inventory = engine.session.inventory
     cluster = inventory.cluster(engine.cluster_name)
-    return find_networks(inventory, cluster, tuple(vifs))
+    return cluster, find_networks(inventory, cluster, tuple(vifs), with_vlan(vifs))
 
 
 @step("Look at the NICs")

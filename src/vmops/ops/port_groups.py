@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from vmops.errors import (
     AlreadyExists,
@@ -24,7 +24,7 @@ from vmops.errors import (
 )
 from vmops.model.instance import Vif
 from vmops.ops.settings import EngineSettings
-from vmops.steps import noting
+from vmops.steps import Reversible, noting, step
 from vmops.vsphere.host_networks import HostNetwork, add_port_group, read_host_networks
 from vmops.vsphere.inventory_types import ClusterInfo
 from vmops.vsphere.moref import Moref
@@ -143,3 +143,22 @@ def _check(network: HostNetwork, name: str, vlan: int, switch: str) -> None:
         raise InvalidVlanPortGroup(name, found.switch, switch, network.host)
     if found.vlan != vlan:
         raise InvalidVlanTag(name, found.vlan, vlan, network.host)
+
+
+def with_vlan(vifs: Iterable[Vif]) -> frozenset[str]:
+    """The port groups that are to be made where they are missing."""
+    return frozenset(vif.network for vif in vifs if vif.vlan is not None)
+
+
+@step("Create the port groups")
+def create_port_groups(
+    port_groups: PortGroups, cluster: ClusterInfo, vifs: Sequence[Vif]
+) -> Reversible[None]:
+    """Have the port groups of VLANs on every host, and check those that are there already."""
+    names = port_groups.claim(cluster, vifs)
+    try:
+        yield
+    except GeneratorExit:  # the operation has ended well
+        port_groups.keep(names)
+        raise
+    port_groups.give_up(names)

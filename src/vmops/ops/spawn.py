@@ -7,6 +7,7 @@ from vmops.errors import InstanceUnacceptable
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.config_drive import upload_config_drive
 from vmops.ops.engine import Engine
+from vmops.ops.port_groups import create_port_groups, with_vlan
 from vmops.ops.spawn_disks import (
     attach_disks,
     cached_image,
@@ -16,7 +17,7 @@ from vmops.ops.spawn_disks import (
     root_path,
 )
 from vmops.ops.spawn_machine import create_vm
-from vmops.ops.spawn_place import choose_placement, create_port_groups
+from vmops.ops.spawn_place import choose_placement
 from vmops.ops.spawn_request import SpawnRequest, is_linked_clone
 from vmops.ops.spawn_volumes import (
     OwnAttacher,
@@ -110,8 +111,8 @@ def spawn(
         attacher.check(attachment)
     with Operation("spawn", observe) as do:
         place = do(choose_placement(engine, request, needed_bytes(engine, request)))
-        if any(vif.vlan is not None for vif in request.vifs):
-            do(create_port_groups(engine, request, place))
+        if with_vlan(request.vifs):
+            do(create_port_groups(engine.port_groups, place.cluster, request.vifs))
         vm_folder = DatastorePath(place.datastore.name).joined(request.instance.uuid)
         vm = do(create_vm(engine, request, place, vm_folder, observe))
         disk = None

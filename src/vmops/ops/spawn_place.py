@@ -6,6 +6,7 @@ from vmops.errors import InstanceExists, InstanceUnacceptable, NotSupported
 from vmops.model.hardware import Hardware
 from vmops.ops.engine import Engine
 from vmops.ops.placement import Compliance, Placement, find_networks, pick_datastore
+from vmops.ops.port_groups import with_vlan
 from vmops.ops.spawn_request import SpawnRequest
 from vmops.steps import Reversible, step
 from vmops.vsphere.environment_browser import hardware_versions
@@ -27,8 +28,7 @@ def choose_placement(
     cluster = inventory.cluster(engine.cluster_name)
     _check_hardware(engine, cluster, request.hardware)
     compliance = _compliance(engine, cluster, request)
-    to_make = frozenset(vif.network for vif in request.vifs if vif.vlan is not None)
-    networks = find_networks(inventory, cluster, request.vifs, to_make)
+    networks = find_networks(inventory, cluster, request.vifs, with_vlan(request.vifs))
     with engine.reservations.choose(
         lambda reserved: pick_datastore(
             inventory, cluster, engine.settings, needed_bytes, reserved, compliance
@@ -42,18 +42,6 @@ def choose_placement(
             networks=networks,
             storage_policy=compliance.policy.id if compliance is not None else "",
         )
-
-
-@step("Create the port groups")
-def create_port_groups(engine: Engine, request: SpawnRequest, place: Placement) -> Reversible[None]:
-    """Have the port groups of VLANs on every host, and check those that are there already."""
-    names = engine.port_groups.claim(place.cluster, request.vifs)
-    try:
-        yield
-    except GeneratorExit:  # the spawn has ended well
-        engine.port_groups.keep(names)
-        raise
-    engine.port_groups.give_up(names)
 
 
 def _compliance(engine: Engine, cluster: ClusterInfo, request: SpawnRequest) -> Compliance | None:
