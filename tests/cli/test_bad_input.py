@@ -16,7 +16,7 @@ NEW = ("spawn", "new", "--image", "small", "--memory", "16M")
 # arguments -> (exit code, what the message says)
 WRONG = {
     ("lsit",): (USAGE, "Did you mean 'list'?"),
-    ("spawn", "new"): (USAGE, "Missing option '--image'"),
+    ("spawn", "new"): (USAGE, "--image or --boot-volume"),
     ("spawn", "new", "--image", "nope"): (NOT_FOUND, "There is no image 'nope'. There is: small."),
     ("spawn", "new", "--image", "../../etc/passwd"): (NOT_FOUND, "There is no image"),
     (*NEW, "--network", "nope"): (NOT_FOUND, "There is no network 'nope'. There is: VM Network"),
