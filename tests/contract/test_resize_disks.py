@@ -13,6 +13,7 @@ from tests.backends.capabilities import Capability
 from tests.builders import MEMORY_MIB, a_uuid
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
+from tests.contract.volumes import a_shadow_vm, mapping, paths
 from vmops import Flavor, Instance
 from vmops.errors import InvalidPowerState, InvalidState
 from vmops.model.block_devices import BlockDevices, EphemeralDisk
@@ -265,6 +266,30 @@ def test_it_costs_two_calls_and_none_where_nothing_changes(bench: Bench) -> None
         if least == [3, 1]:
             break
     assert least == [3, 1]
+
+
+@needs(Capability.DISK_BYTES)
+@pytest.mark.parametrize("way", ["confirm", "revert"])
+def test_an_instance_that_boots_from_a_volume_keeps_it_as_it_is(bench: Bench, way: str) -> None:
+    """The flavor's root disk is not the volume's size: that is its service's matter."""
+    volume = a_shadow_vm(bench)
+    info = {**mapping(volume), "ephemerals": [{"size": 1, "disk_bus": None}]}
+    instance = spawn(bench, Flavor(memory_mib=MEMORY_MIB), image="", block_device_info=info)
+    before = paths(bench, instance)
+    assert (before[0], sizes(bench, instance)) == (volume.path, [GIB])
+    bigger = Flavor(memory_mib=MEMORY_MIB, vcpus=2, root_gib=3, ephemeral_gib=2, swap_mib=8)
+    migrate(bench, instance, bigger)
+    finish(bench, instance, mapping(volume))
+    assert (paths(bench, instance)[0], sizes(bench, instance)) == (volume.path, [2 * GIB, 8 * MIB])
+    if way == "confirm":
+        confirm(bench, instance)
+        assert paths(bench, instance)[0] == volume.path
+    else:
+        revert(bench, instance)
+        assert paths(bench, instance) == before
+    assert bench.power(instance) == "poweredOn"
+    bench.ops.destroy(instance, None)
+    assert volume.path in bench.tree()
 
 
 def test_progress_rises_to_a_hundred(bench: Bench) -> None:
