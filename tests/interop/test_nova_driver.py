@@ -19,8 +19,13 @@ from benchmarks.workers import PROJECT, Worker
 from pyVim.connect import Disconnect, SmartConnect
 from pyVmomi import vim
 
+import vmops
 from vmops.lab.guest import boot_sector_disk
 from vmops.lab.guest.conversion import convert_raw
+from vmops.model.block_devices import VolumeKind
+from vmops.ops.block_devices import connection_of
+from vmops.ops.made_volumes import WantedVolume
+from vmops.ops.vmops import VMwareVMOps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,6 +159,41 @@ def test_the_life_of_an_instance(
     assert not folder.exists()
     assert base.exists(), "the image's cached disk is there for the next instance"
     assert driver.ask("list_instances").result == 0
+
+
+def test_a_volume_that_one_attached_the_other_takes_off(
+    driver: Worker, content: Any, lab: Lab, tmp_path: Path
+) -> None:
+    """Nova's driver and ours know each other's volumes, and who has them."""
+    instance = spawn(driver, content, tmp_path, "preallocated")
+    with vmops.connect(lab.url, lab.username, lab.password, thumbprint=lab.thumbprint) as session:
+        ours = VMwareVMOps(session, cluster_name="cluster1")
+        wanted = WantedVolume(name="theirs-and-ours", size_bytes=4 * MIB, kind=VolumeKind.VMDK)
+        made = ours.create_volume(wanted)
+        connection = connection_of(made.volume)
+        known = {"uuid": instance.uuid, "connection": connection}
+        driver.ask("attach_volume", **known)
+        assert disk_paths(instance)[1] == made.path
+        assert ours.find_volume(made.name).attached_to == instance.uuid
+        ours.detach_volume(None, connection, instance.uuid)
+        assert len(disk_paths(instance)) == 1
+        ours.attach_volume(None, connection, instance.uuid)
+        assert disk_paths(instance)[1] == made.path
+        driver.ask("detach_volume", **known)
+        assert len(disk_paths(instance)) == 1
+        assert ours.find_volume(made.name).attached_to == ""
+        driver.ask("attach_volume", **known)
+        ours.destroy(instance.uuid, None)
+        assert ours.find_volume(made.name).attached_to == ""
+        ours.delete_volume(made.name)
+
+
+def disk_paths(instance: Instance) -> list[str]:
+    return [
+        each.backing.fileName
+        for each in instance.vm.config.hardware.device
+        if isinstance(each, vim.vm.device.VirtualDisk)
+    ]
 
 
 def test_the_driver_registered_itself(driver: Worker, content: Any) -> None:
