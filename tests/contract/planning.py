@@ -27,6 +27,8 @@ LOOKING = (
     "GET ",
     "SearchDatastore_Task",
     "ListVStorageObject",
+    "HostListVStorageObject",
+    "HostRetrieveVStorageObject",
     # a session's own: it logs in, follows changes, and leaves
     "Login",
     "Logout",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -23,7 +24,10 @@ from vmops.errors import (
     InvalidState,
     ResizeError,
     VMOpsError,
+    VolumeInUse,
 )
+from vmops.model.block_devices import VolumeKind
+from vmops.ops.made_volumes import WantedVolume
 
 BIG = Flavor(vcpus=2, memory_mib=32, root_gib=2)
 MAC = "00:50:56:3c:00:01"
@@ -97,16 +101,23 @@ def test_a_verb_in_each_state(bench: Bench, verb: str, state: str) -> None:
                 getattr(ops, verb)(instance)
 
     before = bench.world()
-    try:
-        plan_of(bench, do)
-    except VMOpsError as refusal:
-        assert bench.world() == before
-        with pytest.raises(type(refusal)) as real:
-            do(bench.ops)
-        # A session that has seen the inventory knows the name, too.
-        assert str(real.value).partition(" is ")[2] == str(refusal).partition(" is ")[2]
-    else:
+    refused = _refusal(lambda: plan_of(bench, do))
+    assert bench.world() == before
+    if refused is None:
         check(bench, do)
+        return
+    real = _refusal(lambda: do(bench.ops))
+    # A session that has seen the inventory knows the name, too.
+    told = [str(error).partition(" is ")[2] for error in (refused, real)]
+    assert (type(refused), told[0]) == (type(real), told[1])
+
+
+def _refusal(do: Callable[[], object]) -> VMOpsError | None:
+    try:
+        do()
+    except VMOpsError as refusal:
+        return refusal
+    return None
 
 
 @counted
@@ -240,3 +251,39 @@ def _datastore() -> type:
     from pyVmomi import vim  # noqa: PLC0415
 
     return vim.Datastore
+
+
+@whole
+@needs(Capability.FIRST_CLASS_DISKS)
+@pytest.mark.parametrize("kind", ["vmdk", "vstorageobject"])
+def test_a_volume_from_its_making_to_its_end(bench: Bench, kind: str) -> None:
+    instance = bench.spawn("flat")
+    wanted = WantedVolume(
+        name=f"vmops-test-volume-{instance.uuid[:13]}",
+        size_bytes=4 * 1024**2,
+        kind=VolumeKind(kind),
+    )
+    check(bench, lambda ops: ops.create_volume(wanted))
+    made = bench.ops.find_volume(wanted.name)
+    check(bench, lambda ops: ops.attach_volume(None, made.volume, instance))
+    with pytest.raises(VolumeInUse):
+        plan_of(bench, lambda ops: ops.delete_volume(wanted.name))
+    check(bench, lambda ops: ops.detach_volume(None, made.volume, instance))
+    check(bench, lambda ops: ops.delete_volume(wanted.name))
+
+
+@whole
+@needs(Capability.VCENTER, Capability.TWO_DATASTORES, Capability.CONTROL)
+def test_what_a_move_left_behind_is_planned_to_go(bench: Bench) -> None:
+    instance = bench.spawn("flat", instance=an_instance(root_gib=1), linked_clone=True)
+    dest = other_host(bench, instance)
+    bench.ops.live_migration(None, instance, dest, lambda *_: None, lambda *_: None, True)
+    plan = check(bench, lambda ops: ops.destroy(instance, None))
+    assert "DeleteVirtualDisk_Task" in names(plan), "the parent that was copied along"
+
+
+@whole
+def test_both_disks_of_a_resize_are_planned_to_go(bench: Bench) -> None:
+    instance = bench.spawn("flat", instance=an_instance(root_gib=1), linked_clone=True)
+    resize(bench.ops, instance, BIG)
+    check(bench, lambda ops: ops.destroy(instance, None))

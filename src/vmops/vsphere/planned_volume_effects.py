@@ -20,14 +20,14 @@ _device = vim.vm.device
 
 def _create(site: Site, manager: Moref, arguments: Arguments) -> Any:
     spec = arguments["spec"]
-    number = site.world.next_number("disk")
+    identity = spec.id.id if spec.id is not None else f"planned-{site.world.next_number('disk')}"
     datastore = spec.backingSpec.datastore
     name = site.session.inventory.datastore_of(moid(datastore)).name
-    path = DatastorePath(name, f"fcd/planned-disk-{number}.vmdk")
+    path = DatastorePath(name, f"fcd/{identity}.vmdk")
     site.world.files.made(path)
     made = vim.vslm.VStorageObject(
         config=vim.vslm.VStorageObject.ConfigInfo(
-            id=vim.vslm.ID(id=f"planned-disk-{number}"),
+            id=vim.vslm.ID(id=identity),
             name=spec.name,
             createTime=datetime.now(UTC),
             capacityInMB=spec.capacityInMB,
@@ -93,7 +93,9 @@ def _look(site: Site, identity: Any, datastore: Moref) -> Any:
             site.refuse(vim.fault.NotFound(msg=f"There is no disk {identity.id}."))
         return planned
     manager = site.session.content.vStorageObjectManager
-    return site.session.call(manager, "RetrieveVStorageObject", id=identity, datastore=datastore)
+    of_host = isinstance(manager, vim.vslm.host.VStorageObjectManager)
+    method = "HostRetrieveVStorageObject" if of_host else "RetrieveVStorageObject"
+    return site.session.call(manager, method, id=identity, datastore=datastore)
 
 
 def _register_extension(site: Site, manager: Moref, arguments: Arguments) -> None:
@@ -103,7 +105,9 @@ def _register_extension(site: Site, manager: Moref, arguments: Arguments) -> Non
 
 EFFECTS: dict[str, Effect] = {
     "CreateDisk_Task": _create,
+    "HostCreateDisk_Task": _create,
     "DeleteVStorageObject_Task": _delete,
+    "HostDeleteVStorageObject_Task": _delete,
     "AttachDisk_Task": _attach,
     "DetachDisk_Task": _detach,
     "RegisterExtension": _register_extension,

@@ -27,9 +27,7 @@ from vmops.vsphere.watch_list import Watched, WatchList
 SEARCH = "SearchDatastore_Task"
 # Nothing else than these, the reads of the retry table and what a session makes for its own stream
 # is ever sent. The search leaves no trace but its line in the list of recent tasks.
-READS = frozenset(
-    {SEARCH, "ContinueRetrievePropertiesEx", "CancelRetrievePropertiesEx", "ListVStorageObject"}
-)
+READS = frozenset({SEARCH, "ContinueRetrievePropertiesEx", "CancelRetrievePropertiesEx"})
 _VM_PATHS = next(k.paths + k.optional for k in KINDS if k.wire_type == "VirtualMachine")
 
 

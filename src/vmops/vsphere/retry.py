@@ -19,7 +19,16 @@ _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 2.0
 
 _READ_PREFIXES = ("Find", "Query", "Retrieve", "PbmCheck", "PbmQuery", "PbmRetrieve")
-_READS = frozenset({"CurrentTime", "SessionIsActive", "HttpNfcLeaseGetManifest"})
+_READS = frozenset(
+    {
+        "CurrentTime",
+        "SessionIsActive",
+        "HttpNfcLeaseGetManifest",
+        "ListVStorageObject",
+        "HostListVStorageObject",
+        "HostRetrieveVStorageObject",
+    }
+)
 _SESSION = frozenset({"Login", "Logout"})
 _REPEATABLE = frozenset({"CancelTask", "HttpNfcLeaseProgress"})
 

@@ -214,6 +214,8 @@ def test_nothing_is_sent_but_reads_and_what_is_the_sessions_own():
         "DestroyPropertyCollector",
         "DestroyPropertyFilter",
         "DestroyView",
+        "HostListVStorageObject",
+        "HostRetrieveVStorageObject",
         "HttpNfcLeaseGetManifest",
         "ListVStorageObject",
         "ModifyListView",
