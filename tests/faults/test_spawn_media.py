@@ -9,6 +9,7 @@ import pytest
 from tests.builders import an_instance
 from tests.contract.engine import Bench
 from tests.faults import matrix
+from tests.faults.test_destroy import failing
 from tests.image_files import a_bootable_iso
 from vmops import Instance
 from vmops.errors import VMOpsError
@@ -37,6 +38,15 @@ OF_ISO = [
     "PUT /folder",
     "ReconfigVM_Task",
     "PowerOnVM_Task",
+]
+
+OF_DESTROY = [
+    "RetrievePropertiesEx",
+    "PowerOffVM_Task",
+    "DELETE /folder",
+    "DELETE /folder",
+    "Destroy_Task",
+    "HEAD /folder",
 ]
 
 
@@ -101,3 +111,22 @@ def test_the_tables_are_those_of_a_good_run(bench: Bench, iso: str) -> None:
         spawn(bench, image, an_instance(root_gib=1))
         made = [c for c in matrix.lab_of(bench).failures.calls() if c not in matrix.STREAM]
         assert made == calls
+
+
+@pytest.mark.parametrize("failure", matrix.parameters(OF_DESTROY))
+def test_a_second_destroy_leaves_nothing_of_them(bench: Bench, failure: Failure) -> None:
+    instance = an_instance(root_gib=1)
+    spawn(bench, "flat", instance)
+    failing(bench, instance, failure)
+    bench.ops.destroy(instance, None)
+    assert bench.vm(instance) is None
+    assert not [path for path in bench.tree() if instance.uuid in path]
+
+
+def test_the_table_of_a_destroy_is_that_of_a_good_run(bench: Bench) -> None:
+    instance = an_instance(root_gib=1)
+    spawn(bench, "flat", instance)
+    matrix.lab_of(bench).failures.plan()
+    bench.ops.destroy(instance, None)
+    made = [c for c in matrix.lab_of(bench).failures.calls() if c not in matrix.STREAM]
+    assert made == OF_DESTROY
