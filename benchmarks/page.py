@@ -56,7 +56,7 @@ def _with_note(figure: Figure, before: float) -> list[str]:
     ahead = ", which this run went before" if machine.goes_before_others() else ""
     note = (
         f"Measured on its own, {facts['date']}, vmops {facts['vmops']}.\n"
-        f"The 1-minute load was {before:.1f} at the start and {machine.load():.1f} at the end{ahead}."
+        f"The 1-minute load was {before:.1f} at the start, {machine.load():.1f} at the end{ahead}."
     )
     return [title, blank, note, "", *rest]
 
