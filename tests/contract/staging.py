@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pyVmomi import vim, vmodl
 
+from tests.backends import files as files_of
 from tests.backends import second_view
+from tests.backends.capabilities import Capability
 from tests.builders import MEMORY_MIB, an_instance
 from tests.contract.engine import Bench
-from tests.contract.state_methods import present
+from tests.contract.state_methods import VOLUMES, present
+from tests.contract.volumes import a_shadow_vm
 from tests.faults import changing
 from vmops import Flavor, Instance, VMwareVMOps
 from vmops.progress import Event, StepStarted
@@ -32,21 +37,38 @@ class Subject:
     before: dict[str, Any]
 
 
+_ROOTS: dict[str, dict[str, Path]] = {}
+
+
+def _tree(bench: Bench) -> dict[str, int]:
+    """All files of all datastores, as `Bench.tree`, without asking for the datastores each time."""
+    if bench.backend.url not in _ROOTS:
+        found = second_view.every(bench.content, vim.Datastore, "name").values()
+        roots = {each["name"]: bench.backend.datastore_root(each["name"]) for each in found}
+        _ROOTS[bench.backend.url] = {name: root for name, root in roots.items() if root}
+    return {
+        f"[{name}] {path}": size
+        for name, root in _ROOTS[bench.backend.url].items()
+        for path, size in files_of.tree(root).items()
+    }
+
+
 def facts(bench: Bench, vm: Any) -> dict[str, Any]:
     """What an instance is, by the second view; {"power": "gone"} if it is not there."""
     files = {
         path: 0 if path.endswith(".log") else size
-        for path, size in bench.tree().items()
+        for path, size in _tree(bench).items()
         # vSphere keeps the list of snapshots once there was one, and counts changes in the .vmx.
         if not path.endswith((".vmsd", ".vmx"))
     }
     paths = ("name", "runtime", "config", "snapshot")
     try:
-        found = second_view.properties(vm, *paths) if vm is not None else {}
+        seen = second_view.retrieve(bench.content, [vm] if vm else [], vim.VirtualMachine, paths)
     except vmodl.fault.ManagedObjectNotFound:
-        found = {}
-    if not found:
+        seen = {}
+    if not seen:
         return {"power": "gone", "files": files}
+    (found,) = seen.values()
     config, runtime, snapshot = found.get("config"), found["runtime"], found.get("snapshot")
     told = config and {
         "extra": {option.key: option.value for option in config.extraConfig},
@@ -90,36 +112,54 @@ class Stage:
     """Makes instances of every state and keeps those that were not changed."""
 
     bench: Bench
-    kept: dict[str, Instance] = field(default_factory=dict)
+    kept: dict[str, tuple[Instance, Any]] = field(default_factory=dict)
+
+    def _put_spare_volume(self) -> None:
+        if Capability.CONTROL in self.bench.backend.lacks:
+            return
+        there = VOLUMES.get("spare")
+        if there is None or not files_of.local(self.bench.root(), there.path).exists():
+            VOLUMES["spare"] = a_shadow_vm(self.bench)
 
     @contextmanager
     def subject(self, state: str) -> Iterator[Subject]:
         """An instance in this state, for one test; one that is as before is kept for the next."""
-        instance = self.kept.pop(state, None) or _MAKE[state](self.bench)
-        vm = self.bench.vm(instance)
+        if state not in self.kept:
+            made = _MAKE[state](self.bench)
+            self.kept[state] = (made, self.bench.vm(made))
+        instance, vm = self.kept.pop(state)
+        self._put_spare_volume()
         with _AROUND.get(state, _nothing)(self.bench, instance, vm):
             before = facts(self.bench, vm)
             yield Subject(instance, vm, before)
             unchanged = not changes(before, facts(self.bench, vm))
         if unchanged:
-            self.kept[state] = instance
+            self.kept[state] = (instance, vm)
         else:
-            _remove(self.bench.vm(instance))
+            left = vm or self.bench.vm(instance)
+            if left is not None:
+                _remove(left)
 
 
 def _remove(vm: Any) -> None:
-    if vm is not None:
+    with suppress(vmodl.fault.ManagedObjectNotFound):
         with suppress(vim.fault.InvalidPowerState):
             second_view.finished(vm.PowerOffVM_Task())
         second_view.finished(vm.Destroy_Task())
 
 
 def _off(bench: Bench) -> Instance:
-    return bench.spawn(power_on=False, vifs=[present(bench)])
+    instance = bench.spawn(power_on=False, vifs=[present(bench)])
+    if Capability.CONTROL not in bench.backend.lacks:
+        volume = VOLUMES[instance.uuid] = a_shadow_vm(bench)
+        bench.ops.attach_volume(None, volume.connection, instance)
+    return instance
 
 
 def _running(bench: Bench) -> Instance:
-    return bench.spawn(vifs=[present(bench)])
+    instance = _off(bench)
+    second_view.finished(bench.vm(instance).PowerOnVM_Task())
+    return instance
 
 
 def _suspended(bench: Bench) -> Instance:
@@ -212,10 +252,20 @@ def _destroying(bench: Bench, instance: Instance, _: Any) -> AbstractContextMana
 def _lost(bench: Bench, instance: Instance, vm: Any) -> Iterator[None]:
     host = second_view.properties(vm, "runtime.host")["runtime.host"]
     second_view.finished(host.DisconnectHost_Task())
+    _wait_until_heard(bench, vm, "disconnected")
     try:
         yield
     finally:
         second_view.finished(host.ReconnectHost_Task(cnxSpec=None, reconnectSpec=None))
+        _wait_until_heard(bench, vm, "connected")
+
+
+def _wait_until_heard(bench: Bench, vm: Any, state: str) -> None:
+    """Until the session knows what the server knows; it tells at once, but not in the same call."""
+    deadline = time.monotonic() + 10.0
+    while getattr(bench.session.inventory.vm(vm._GetMoId()), "connection_state", "") != state:
+        assert time.monotonic() < deadline, f"the session was never told of {state}"
+        time.sleep(0.002)
 
 
 @contextmanager
@@ -225,11 +275,13 @@ def _unreadable(bench: Bench, instance: Instance, vm: Any) -> Iterator[None]:
     away = folder.with_name("away")
     folder.rename(away)
     vm.RefreshStorageInfo()
+    _wait_until_heard(bench, vm, "inaccessible")
     try:
         yield
     finally:
         away.rename(folder)
         vm.RefreshStorageInfo()
+        _wait_until_heard(bench, vm, "connected")
 
 
 def _nothing(*_: Any) -> AbstractContextManager[None]:

@@ -9,6 +9,7 @@ from pyVmomi import vim
 from tests.backends import second_view
 from tests.builders import MEMORY_MIB
 from tests.contract.engine import Bench
+from tests.contract.volumes import MadeVolume
 from vmops import Flavor, Instance, Vif
 
 PRESENT = "02:00:00:7e:57:01"
@@ -50,6 +51,19 @@ def _other_host(bench: Bench, instance: Instance) -> str:
     return next(str(values["name"]) for host, values in hosts.items() if host != own)
 
 
+# By instance the volume that it has, and under "spare" one that none has.
+VOLUMES: dict[str, MadeVolume] = {}
+
+
+def _attach(bench: Bench, instance: Instance) -> None:
+    bench.ops.attach_volume(None, VOLUMES["spare"].connection, instance)
+
+
+def _detach(bench: Bench, instance: Instance) -> None:
+    volume = VOLUMES.get(instance.uuid) or VOLUMES["spare"]
+    bench.ops.detach_volume(None, volume.connection, instance)
+
+
 METHODS: dict[str, Callable[[Bench, Instance], object]] = {
     "list_instances": lambda b, _: b.ops.list_instances(),
     "get_info": lambda b, i: b.ops.get_info(i),
@@ -76,6 +90,8 @@ METHODS: dict[str, Callable[[Bench, Instance], object]] = {
     "attach_interface": lambda b, i: b.ops.attach_interface(None, i, None, _other(b)),
     "detach_interface": lambda b, i: b.ops.detach_interface(None, i, present(b)),
     "inject_network_info": lambda b, i: b.ops.inject_network_info(i, [present(b)]),
+    "attach_volume": _attach,
+    "detach_volume": _detach,
     "snapshot": _snapshot,
     "live_migration": _live_migration,
     "migrate_and_off": lambda b, i: b.ops.migrate_disk_and_power_off(None, i, "", _BIGGER),

@@ -31,7 +31,7 @@ method               off      running    suspended  paused   rescued   resizing 
 list_instances       =        =          =          =        =         =          =         =          =       =      =
 get_info             =        =          =          =        =         =          =         =          !none   =      =
 get_diagnostics      =        =          =          =        =         =          =         =          !none   =      =
-typed_diagnostics    =        =          =          =        =         =          =         =          !none   =      =
+typed_diagnostics    =        =          =          =        =         =          =         =          !none   =      !files
 get_console_output   =        =          =          =        =         =          =         =          !none   =      !files
 screenshot           !off     =          !susp      !paused  =         !off       =         =          !none   =      !files
 get_vnc_console      !noscr   =          !noscr     !noscr   =         !noscr     =         =          !none   !host  !noscr
@@ -53,6 +53,8 @@ unplug_vifs          *        *          !susp      !paused  *         *        
 attach_interface     *        *          !susp      !paused  *         *          *         !busy      !none   !host  !files
 detach_interface     *        *          !susp      !paused  *         *          *         !busy      !none   !host  !files
 inject_network_info  *        *          *          *        *         *          *         !busy      !none   !host  !files
+attach_volume        *        *          !susp      !paused  !rescued  *          *         !busy      !none   !host  !files
+detach_volume        *        *          !susp      !paused  !rescued  *          *         !busy      !none   !host  !files
 snapshot             =        =          =          =        =         =          =         !busy      !none   !host  !files
 live_migration       !off     *          !susp      !paused  *         !off       *         !busy      !none   !host  !files
 migrate_and_off      *        off        !susp      !paused  !rescued  *          !resized  !busy      !none   !host  !files

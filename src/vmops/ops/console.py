@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from vmops import units
-from vmops.errors import Conflict, FileNotFound, NotSupported
+from vmops.errors import FileNotFound, NotSupported
 from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
@@ -101,8 +101,6 @@ def serial_log_path(session: Session, instance_uuid: str) -> DatastorePath:
         NotSupported: it has no serial port that writes to a file.
     """
     files = with_vm(session, instance_uuid, lambda vm: vm.files())
-    if not files.vmx:
-        raise Conflict("The server does not tell what the virtual machine consists of.")
     if not files.serial_files:
         raise NotSupported(f"Instance {instance_uuid} has no serial port that writes to a file.")
     return DatastorePath.parse(files.serial_files[0])

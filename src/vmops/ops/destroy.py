@@ -51,6 +51,16 @@ class Belongings:
     snapshots_hold_foreign: bool = False
     """Whether a snapshot has a disk that is not the VM's own, attached now or not."""
 
+    @property
+    def must_be_powered_off(self) -> bool:
+        """Whether it runs, or is suspended with disks that are not its own.
+
+        vSphere takes no disk off a VM that is suspended.
+        """
+        is_suspended = self.power_state is PowerState.SUSPENDED
+        has_others = bool(self.foreign_disk_keys) or self.snapshots_hold_foreign
+        return self.power_state is PowerState.POWERED_ON or (is_suspended and has_others)
+
 
 def destroy(
     session: Session, instance_uuid: str, *, destroy_disks: bool, observe: Observer
@@ -101,7 +111,7 @@ def remove(
     with Operation("destroy", observe) as do:
         own = do(find_belongings(session, vm, uuid))
         try:
-            if own.power_state is PowerState.POWERED_ON:
+            if own.must_be_powered_off:
                 do(power_off(vm, observe))
             if own.snapshots_hold_foreign:
                 own = do(delete_snapshots(session, vm, uuid, observe))

@@ -26,8 +26,9 @@ class ConsoleMethods(EngineBase):
 
         See `vmops.ops.instance_diagnostics.get_instance_diagnostics`.
         """
-        with operation("get_instance_diagnostics"):
-            return get_instance_diagnostics(self._session, border.instance_uuid(instance))
+        uuid = border.instance_uuid(instance)
+        with operation("get_instance_diagnostics"), explained(self._session, uuid):
+            return get_instance_diagnostics(self._session, uuid)
 
     def get_console_output(self, instance: Shape) -> bytes:
         """The tail of the instance's serial log; see `vmops.ops.console.serial_log`."""

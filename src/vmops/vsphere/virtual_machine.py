@@ -8,6 +8,7 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.errors import (
+    Conflict,
     InvalidPowerState,
     ManagedObjectNotFound,
     NotSupported,
@@ -115,11 +116,11 @@ class VirtualMachine:
 
     def files(self) -> VmFiles:
         """What it consists of on its datastores, in one read."""
-        return vm_files.files_from(self.read(*vm_files.PATHS))
+        return vm_files.files_from(_configured(self.read(*vm_files.PATHS)))
 
     def hardware(self) -> VmHardware:
         """Its disks and controllers with their places, and how it boots, in one read."""
-        return vm_hardware.hardware_from(self.read(*vm_hardware.PATHS))
+        return vm_hardware.hardware_from(_configured(self.read(*vm_hardware.PATHS)))
 
     def nics(self) -> VmNics:
         """Its NICs and the interfaces they are, in one read."""
@@ -132,7 +133,7 @@ class VirtualMachine:
 
     def hardware_and(self, *paths: str) -> tuple[VmHardware, dict[str, Any]]:
         """The same with other properties, still in one read."""
-        values = self.read(*vm_hardware.PATHS, *paths)
+        values = _configured(self.read(*vm_hardware.PATHS, *paths))
         return vm_hardware.hardware_from(values), values
 
     def disk_paths(self) -> tuple[DatastorePath, ...]:
@@ -345,3 +346,14 @@ class VirtualMachine:
         return self._session.run_task(
             self.moref, method, observe=observe, deadline_s=deadline_s, **arguments
         )
+
+
+def _configured(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, if they are those of a VM whose configuration the server can read.
+
+    Raises:
+        Conflict: it cannot; what is not told must not be taken for what is not there.
+    """
+    if not values.get("config.files.vmPathName"):
+        raise Conflict("The server does not tell the virtual machine's configuration.")
+    return values
