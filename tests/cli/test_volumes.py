@@ -51,15 +51,26 @@ def test_what_makes_no_sense(vmops):
     assert "no volume 'nothing'" in gone.err
 
 
-def test_a_plan_makes_nothing(vmops, web1):
+def test_a_plan_makes_nothing(vmops):
     planned = vmops("volume", "create", "data", "--size", "8M", "--plan")
     assert planned.code == 0, planned.err
     assert "CreateDisk_Task" in planned.out
     assert vmops("volume", "list", "-o", "json").json == []
-    assert vmops("volume", "create", "data", "--size", "8M", "--type", "vmdk").code == 0
-    for verb, call in (("attach", "ReconfigVM_Task"),):
+
+
+@pytest.mark.parametrize(
+    ("kind", "attach", "detach"),
+    [
+        ("vmdk", "ReconfigVM_Task", "ReconfigVM_Task"),
+        ("fcd", "AttachDisk_Task", "DetachDisk_Task"),
+    ],
+)
+def test_a_plan_attaches_and_detaches_nothing(vmops, web1, kind, attach, detach):
+    assert vmops("volume", "create", "data", "--size", "8M", "--type", kind).code == 0
+    for verb, call, holder in (("attach", attach, ""), ("detach", detach, "web1")):
         planned = vmops("volume", verb, web1, "data", "--plan")
         assert planned.code == 0, planned.err
         assert call in planned.out
-    assert vmops("volume", "show", "data", "-o", "json").json["attached_to"] == ""
+        assert vmops("volume", "show", "data", "-o", "json").json["attached_to"] == holder
+        assert vmops("volume", verb, web1, "data").code == 0
     vmops("volume", "delete", "data")

@@ -95,7 +95,8 @@ def parse_volume(connection_info: Shape) -> Volume:
         profile_id=str(field(data, "profile_id", default="")),
         connection_info=info,
     )
-    if not volume.backing:
+    is_first_class = volume.kind is VolumeKind.FIRST_CLASS_DISK
+    if not volume.backing or (is_first_class and not volume.datastore):
         raise Invalid(f"The connection of volume {volume.id} does not say where its disk is.")
     return volume
 

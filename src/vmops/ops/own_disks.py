@@ -30,7 +30,7 @@ def root_disk(hardware: VmHardware, instance_uuid: str) -> VmDisk:
             )
         return found
     disks = sorted(files.disks, key=lambda d: (d.controller_key, d.unit_number))
-    own = [disk for disk in disks if not files.is_volume(disk)]
+    own = [disk for disk in disks if not is_volume(files, disk)]
     if not disks:
         raise NoRootDisk(f"Instance {instance_uuid} has no disk.")
     return (own or disks)[0]
@@ -50,9 +50,23 @@ def volume_disk(files: VmFiles, volume: str) -> VmDisk | None:
     return next(iter(elsewhere or found), None)
 
 
+def is_volume(files: VmFiles, disk: VmDisk) -> bool:
+    """Whether a disk is a volume's, wherever it is.
+
+    A copy of a volume has the volume's UUID where the server gives it no other one: of two such
+    disks the one in the VM's own folder is the VM's.
+    """
+    if disk.first_class_id or not files.is_volume(disk):
+        return bool(disk.first_class_id)
+    folder = vm_folder(files)
+    twins = [each for each in files.disks if each.identity == disk.identity]
+    has_elsewhere = any(not is_below(each.file_name, folder) for each in twins)
+    return not (has_elsewhere and is_below(disk.file_name, folder))
+
+
 def is_foreign(files: VmFiles, disk: VmDisk) -> bool:
-    """Whether a disk is a volume's, wherever it is, or lies outside the VM's folder."""
-    return files.is_volume(disk) or not is_below(disk.file_name, vm_folder(files))
+    """Whether a disk is a volume's, or lies outside the VM's folder."""
+    return is_volume(files, disk) or not is_below(disk.file_name, vm_folder(files))
 
 
 def own_folder(hardware: VmHardware, instance_uuid: str) -> DatastorePath:

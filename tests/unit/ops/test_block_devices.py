@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from vmops.errors import Invalid, NotSupported, UnsupportedDevice
 from vmops.model.block_devices import BlockDevices, VolumeKind
 from vmops.model.image import AdapterType
 from vmops.ops.block_devices import (
+    connection_of,
     parse_adapter,
     parse_attachment,
     parse_block_devices,
@@ -152,12 +154,26 @@ def test_what_makes_no_sense_is_refused() -> None:
         ({"block_device_mapping": [mapping("{nonsense")]}, Invalid),
         ({"block_device_mapping": [mapping("[1]")]}, Invalid),
         ({"block_device_mapping": [mapping({**VMDK, "data": {"volume_id": "v"}})]}, Invalid),
+        ({"block_device_mapping": [mapping({**FCD, "data": {"id": "f-1"}})]}, Invalid),
         ({"block_device_mapping": [mapping({"driver_volume_type": "rbd"})]}, NotSupported),
         ({"block_device_mapping": [mapping(VMDK, disk_bus="floppy")]}, UnsupportedDevice),
         ({"swap": {"swap_size": -1}}, Invalid),
     ):
         with pytest.raises(error):
             parse_block_devices(bad)
+
+
+@pytest.mark.parametrize("bad", ['a"]', "a b", "a/b", "", "x" * 201])
+def test_an_id_that_cannot_be_a_key_is_refused(bad: str) -> None:
+    with pytest.raises(Invalid):
+        parse_volume({**VMDK, "serial": "", "data": {"volume": "vm-7", "volume_id": bad}})
+
+
+def test_a_volume_of_our_own_has_a_connection_for_another_engine() -> None:
+    for given in (VMDK, FCD, ISCSI):
+        ours = replace(parse_volume(given), connection_info=None)
+        again = parse_volume(connection_of(ours))
+        assert again == ours
 
 
 def test_a_volume_without_an_id_is_refused() -> None:

@@ -85,7 +85,10 @@ def test_a_volume_is_found_wherever_it_is() -> None:
 
 def test_a_copy_of_the_same_uuid_in_the_own_folder_is_not_it() -> None:
     twin = replace(OWN, uuid="v")
-    assert volume_disk(hardware(twin, VOLUME, **{"volume-1": "v"}).files, "1") == VOLUME
+    there = hardware(twin, VOLUME, **{"volume-1": "v"})
+    assert volume_disk(there.files, "1") == VOLUME
+    assert [is_foreign(there.files, each) for each in there.files.disks] == [False, True]
+    assert root_disk(there, "i") == twin
 
 
 def test_where_the_server_tells_no_uuid_it_is_found_by_its_path() -> None:
