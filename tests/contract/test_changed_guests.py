@@ -168,3 +168,25 @@ def test_a_file_written_before_a_snapshot_is_in_the_image_and_one_written_after_
     assert second_view.properties(bench.vm(guest.instance), "snapshot") == {}
     disks = second_view.devices(bench.vm(guest.instance), vim.vm.device.VirtualDisk)
     assert [disk.backing.parent for disk in disks] == [None]
+
+
+def test_a_guest_that_refuses_to_hold_still_is_taken_as_it_is(bench: Bench, tmp_path: Path) -> None:
+    """A script in the guest refuses; what it had synced by then is in the image, which boots."""
+    store = DirectoryImageStore(tmp_path / "made")
+    ops = bench.engine(images=store)
+    guest = LinuxGuest.spawn(bench, an_instance())
+    guest.wait_for_login()
+    guest.wait_for_tools()
+    hook = "/etc/tools/pre-freeze"
+    guest.tell(f"mkdir -p /etc/tools; echo exit 1 > {hook}; chmod +x {hook}; sync")
+    made = ops.snapshot(None, guest.instance, "made", lambda **_: None)
+    assert not made.quiesced
+    assert guest.tell("echo it runs on") == "it runs on"
+    assert second_view.properties(bench.vm(guest.instance), "snapshot") == {}
+    bench.ops.power_off(guest.instance)
+    again = an_instance()
+    bench.spawn("made", instance=again, ops=ops)
+    copy = LinuxGuest(bench, again)
+    copy.wait_for_boot(2, SMALL)
+    copy.wait_for_login()
+    assert copy.tell(f"cat {hook}") == "exit 1"
