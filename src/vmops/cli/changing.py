@@ -70,6 +70,7 @@ class Change:
         self._patience = Patience(
             ready=_pattern(options.get("wait_for") or READY),
             timeout_s=options.get("timeout_s") or _STATE_TIMEOUT_S,
+            by_tools=options.get("wait_for") is None,
         )
         self._begin = time.monotonic()
         self._awaited: list[_Awaited] = []
@@ -221,7 +222,9 @@ def _names(until: Until | None) -> tuple[str, ...]:
     if until is not None:
         names = (*names, "wait")
     if until in {Until.BOOTED, Until.GOES_ON}:
-        names = (*names, "wait_for", "timeout_s")
+        names = (*names, "timeout_s")
+    if until is Until.BOOTED:
+        names = (*names, "wait_for")
     return names
 
 
@@ -239,13 +242,19 @@ def _options(until: Until | None, styles: tuple[str, ...]) -> list[Callable[...,
     if until is None:
         return options
     if until in {Until.BOOTED, Until.GOES_ON}:
-        options += [
+        options.append(
             click.option(
                 "--timeout", "timeout_s", type=click.FloatRange(0), default=300,
                 show_default=True, help="Seconds to --wait.",
-            ),
-            click.option("--wait-for", metavar="REGEX", default=READY, show_default=True),
-        ]  # fmt: skip
+            )
+        )  # fmt: skip
+    if until is Until.BOOTED:
+        options.append(
+            click.option(
+                "--wait-for", metavar="REGEX",
+                help=f"What its serial port has to show; without it {READY!r}, or Tools.",
+            )
+        )  # fmt: skip
     return [*options, click.option("--wait", is_flag=True, help=until.value)]
 
 

@@ -29,7 +29,7 @@ class Until(Enum):
     """What ``--wait`` waits for."""
 
     DONE = "Accepted for openstack's sake: it always waits."
-    BOOTED = "Wait until the guest is up: its serial port shows --wait-for, or its Tools answer."
+    BOOTED = "Wait until the guest is up: its serial port shows so, or its Tools answer."
     GOES_ON = "Wait until the guest goes on: it runs, and its Tools answer if it has any."
     OFF = "Wait until it is powered off."
     SUSPENDED = "Wait until it is suspended."
@@ -48,10 +48,14 @@ class Before:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """The pattern that a guest shows when it is up, and how many seconds it may take."""
+    """What a guest shows when it is up, and how many seconds it may take.
+
+    ``by_tools``: that its Tools answer will do, too.
+    """
 
     ready: re.Pattern[str]
     timeout_s: float
+    by_tools: bool
 
 
 def look_before(context: CommandContext, found: Found) -> Before:
@@ -114,7 +118,8 @@ def guest_booted(
 ) -> Reversible[None]:
     """Follow the serial log, and see its Tools come up; those of before do not count."""
     seen, was_down = "", before.state is not PowerState.POWERED_ON
-    shown = f"show {patience.ready.pattern!r} on its serial port, nor did its Tools answer,"
+    nor = ", nor did its Tools answer," if patience.by_tools else ""
+    shown = f"show {patience.ready.pattern!r} on its serial port{nor}"
     for _ in _ticks(patience, f"The guest did not {shown}", found):
         for block in before.log or ():
             seen = (seen + block.decode("utf-8", "replace"))[-_KEPT:]
@@ -122,6 +127,8 @@ def guest_booted(
                 break
         if patience.ready.search(seen):
             break
+        if not patience.by_tools:
+            continue
         runs = _read(context, found, _TOOLS).get(_TOOLS) == "guestToolsRunning"
         if runs and was_down:
             break
