@@ -15,6 +15,7 @@ from tests.backends.capabilities import Capability
 from tests.builders import a_uuid
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
+from vmops import Vif
 from vmops.errors import (
     InvalidArgument,
     InvalidVlanPortGroup,
@@ -24,6 +25,7 @@ from vmops.errors import (
     SwitchNotFound,
     VMOpsError,
 )
+from vmops.ops.port_groups import PortGroups
 
 SWITCH, OTHER_SWITCH = "vSwitch0", "vmops-test-switch"
 VLAN = 27
@@ -259,6 +261,26 @@ def test_what_was_made_goes_with_an_interface_that_fails(bench: Bench, name: str
     with pytest.raises(VMOpsError):
         bench.ops.attach_interface(None, instance, None, vif(name))
     assert port_groups(bench, name) == []
+
+
+@pytest.mark.parametrize("last_succeeds", [True, False])
+def test_it_goes_when_the_last_of_those_that_count_on_it_has_failed(
+    bench: Bench, name: str, last_succeeds: bool
+) -> None:
+    groups = PortGroups(bench.session, bench.settings)
+    cluster = bench.session.inventory.cluster(bench.backend.cluster)
+    vifs = [Vif(network=name, vlan=VLAN)]
+    first, second = groups.claim(cluster, vifs), groups.claim(cluster, vifs)
+    groups.give_up(first)  # which has made it
+    assert len(port_groups(bench, name)) == len(systems(bench))
+    if last_succeeds:
+        groups.keep(second)
+    else:
+        groups.give_up(second)
+    assert len(port_groups(bench, name)) == (len(systems(bench)) if last_succeeds else 0)
+    third = groups.claim(cluster, vifs)
+    groups.give_up(third)
+    assert len(port_groups(bench, name)) == (len(systems(bench)) if last_succeeds else 0)
 
 
 @needs(Capability.COUNTED_CALLS)
