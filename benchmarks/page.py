@@ -14,8 +14,8 @@ Written by `make bench`. Every client runs in a process of its own, against a la
 all of them on one machine over TLS on loopback; peers are measured in the same run, on the same
 endpoint, with the same images. Nova is the vSphere driver of the `nova` package from PyPI with
 oslo.vmware, unchanged but for one number: it sends the size of a flat image as `8192.0`, which is
-no whole number and is refused, so it is given one. Glance, Neutron and the database are files,
-constants and nothing.
+no whole number and is refused, so it is given one. Glance and Neutron are files and constants, and
+there is no database.
 
 Figures are medians of at least {repeat}, with the least and the most in brackets. The machine is
 shared and noisy: the 1-minute load was {before:.1f} at the start and {after:.1f} at the end. Trust
