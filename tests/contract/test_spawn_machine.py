@@ -213,6 +213,13 @@ def test_sockets_that_cannot_be_are_refused(
     assert bench.world() == before
 
 
+def test_keys_on_slow_consoles_repeat_later(bench: Bench) -> None:
+    key = "keyboard.typematicMinDelay"
+    slow = bench.spawn(ops=bench.engine(console_delay_s=1.5), power_on=False)
+    assert second_view.extra_config(bench.vm(slow))[key] == "1500000"
+    assert key not in second_view.extra_config(bench.vm(bench.spawn(power_on=False)))
+
+
 # Claims
 
 

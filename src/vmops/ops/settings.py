@@ -40,6 +40,8 @@ class EngineSettings:
     vnc_port_total: int = 10000
     vnc_password: str = field(default="", repr=False)
     """For plain VNC of new instances; "" gives each one of its own. VNC uses 8 characters."""
+    console_delay_s: float = 0.0
+    """How long a key is held on a console before it repeats, for slow ones; 0: the server's own."""
     inject_network_info: bool = False
     """New instances are told their addresses before they boot; see `vmops.ops.network_info`."""
     force_config_drive: bool = False

@@ -117,6 +117,7 @@ def _new_machine(
         extra_config={
             **engine.settings.extra_config,
             **vnc,
+            **_keyboard(engine),
             **_addresses(engine, request),
             **dict(request.extra_config),
             extra_config.IMAGE_ID: image_id,
@@ -126,6 +127,11 @@ def _new_machine(
         serial_service_uri=engine.settings.serial_port_service_uri,
         serial_proxy_uri=engine.settings.serial_port_proxy_uri,
     )
+
+
+def _keyboard(engine: Engine) -> dict[str, str]:
+    delay_s = engine.settings.console_delay_s
+    return {extra_config.TYPEMATIC_DELAY: str(round(delay_s * 1_000_000))} if delay_s else {}
 
 
 def _addresses(engine: Engine, request: SpawnRequest) -> dict[str, str]:

@@ -28,6 +28,8 @@ REPLACED_DISKS = "vmops.replaced-disks"
 at once, or, if that failed, with the next confirm or with the VM."""
 EFI_QUICK_BOOT = "efi.quickBoot.enabled"
 """FALSE makes EFI follow the boot order instead of its last choice."""
+TYPEMATIC_DELAY = "keyboard.typematicMinDelay"
+"""Microseconds before a held key repeats."""
 VNC_ENABLED = "RemoteDisplay.vnc.enabled"
 VNC_PORT = "RemoteDisplay.vnc.port"
 VNC_PASSWORD = "RemoteDisplay.vnc.password"  # noqa: S105 - a key's name
