@@ -13,9 +13,17 @@ from tests.builders import CAPACITY, an_instance
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from tests.contract.test_volumes import ISCSI, attach, detach, volume
-from tests.contract.volumes import MadeVolume, a_shadow_vm, disks_of, mapping, notes, paths
+from tests.contract.volumes import (
+    MadeVolume,
+    a_first_class_disk,
+    a_shadow_vm,
+    disks_of,
+    mapping,
+    notes,
+    paths,
+)
 from vmops import Instance
-from vmops.errors import NoRootDisk, NotSupported, VolumeInUse, VolumeNotFound
+from vmops.errors import InvalidState, NoRootDisk, NotSupported, VolumeInUse, VolumeNotFound
 
 __all__ = ["volume"]
 
@@ -58,11 +66,21 @@ def test_it_stays_the_root_disk_beside_disks_of_the_instances_own(
     found = paths(bench, instance)
     assert len(found) == 4
     assert found[0] == volume.path
+    bench.ops.power_off(instance)
     made = bench.ops.snapshot(None, instance, f"made-{instance.uuid}", lambda **_: None)
     try:
         assert made.image.capacity_bytes == 4 * 1024**2, "that is the volume's"
     finally:
         bench.images.store.remove(made.image.id)
+
+
+@needs(Capability.FIRST_CLASS_DISKS)
+def test_no_image_is_made_of_what_snapshots_leave_out_while_it_runs(bench: Bench) -> None:
+    instance = booted_from(bench, a_first_class_disk(bench))
+    told: list[object] = []
+    with pytest.raises(InvalidState, match=r"snapshots leave out.* Stop it first"):
+        bench.ops.snapshot(None, instance, "never", lambda **state: told.append(state))
+    assert told == []
 
 
 @needs(Capability.DISK_BYTES)

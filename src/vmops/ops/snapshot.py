@@ -9,13 +9,22 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vmops import in_flight
-from vmops.errors import Busy, Conflict, ConnectionLost, FileNotFound, NotSupported, QuiesceFailed
+from vmops.errors import (
+    Busy,
+    Conflict,
+    ConnectionLost,
+    FileNotFound,
+    InvalidState,
+    NotSupported,
+    QuiesceFailed,
+)
 from vmops.images.store import ImageStore
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, DiskType, Firmware, Image
 from vmops.model.power import PowerState
 from vmops.ops.engine import Engine
 from vmops.ops.own_disks import root_disk
+from vmops.ops.states import called
 from vmops.progress import Observer
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.lookup import with_vm
@@ -130,6 +139,7 @@ def snapshot(  # noqa: PLR0913 - what, whither, and who is told
     Raises:
         InstanceNotFound: there is no such instance.
         NoRootDisk: it has no disk; no state was told.
+        InvalidState: it runs from a disk that snapshots leave out; no state was told.
         AlreadyExists: the store has an image of this name; nothing was done, no state was told.
         NoDiskSpace: the datastore is full.
         TransferFailed: the bytes did not all arrive.
@@ -153,10 +163,16 @@ def snapshot(  # noqa: PLR0913 - what, whither, and who is told
 def look_at(vm: VirtualMachine, instance_uuid: str, project_id: str) -> Reversible[_Subject]:
     """Find the disk that the VM writes to now, at the end of its chain, in one read."""
     hardware, more = vm.hardware_and("config.guestId", "guest.toolsRunningStatus")
+    root = root_disk(hardware, instance_uuid)
+    if not root.is_in_snapshots and hardware.files.power_state is not PowerState.POWERED_OFF:
+        raise InvalidState(
+            f"{called(vm, instance_uuid)} boots from a disk that snapshots leave out, as they do"
+            " first class disks. Stop it first, or make a snapshot of its volume."
+        )
     yield _Subject(
         vm=vm,
         hardware=hardware,
-        root=root_disk(hardware, instance_uuid),
+        root=root,
         guest_id=str(more.get("config.guestId") or "otherGuest"),
         tools_run=more.get("guest.toolsRunningStatus") == "guestToolsRunning",
         project_id=project_id,
