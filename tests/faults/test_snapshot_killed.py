@@ -61,6 +61,7 @@ def test_its_snapshot_is_found_and_removed(
     assert [image.name for image in store.list()] == (["made"] if is_made else [])
     bench.engine(images=store).snapshot(None, instance, "again", lambda **_: None)
     assert facts(bench, instance) == before
+    assert not [file for file in store.directory.iterdir() if file.suffix == ".part"]
 
 
 def test_the_snapshot_of_a_living_process_is_left_alone(bench: Bench, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 
 import yaml
 
+from vmops import in_flight
 from vmops.errors import AlreadyExists, ImageNotAcceptable, ImageNotFound, VMOpsError
 from vmops.images.inspection import CONVERTED, ImageFacts, inspect
 from vmops.images.qemu_img import convert
@@ -160,9 +161,15 @@ class DirectoryImageStore:
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
-        """The name of a new file in the directory, which is not there afterwards."""
+        """The name of a new file in the directory, which is not there afterwards.
+
+        Those of processes that were killed go first: nobody else looks for them.
+        """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = self.directory / f".{uuid.uuid4().hex}.part"
+        for left in self.directory.glob(".*.part"):
+            if in_flight.owner_is_gone(left.name):
+                left.unlink(missing_ok=True)
+        temporary = self.directory / f".{in_flight.unique_name('image')}.part"
         try:
             yield temporary
         finally:
