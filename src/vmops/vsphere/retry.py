@@ -31,6 +31,8 @@ _READS = frozenset(
 )
 _SESSION = frozenset({"Login", "Logout"})
 _REPEATABLE = frozenset({"CancelTask", "HttpNfcLeaseProgress"})
+# One too many is in nobody's way, and ends with the session.
+_OF_THE_SESSION = frozenset({"CreateContainerView"})
 
 
 def is_read(method: str) -> bool:
@@ -73,7 +75,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         ConnectionLost,
-        is_read,
+        lambda method: is_read(method) or method in _OF_THE_SESSION,
         Deed.BACK_OFF,
         "A read leaves nothing behind, so asking again is safe whatever became of the first.",
     ),

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 SAFETY_POLL_S = 5.0
 # A server that tells at once what something new in the list is like has told within this time. One
 # that has not (vcsim looks four times a second) is asked.
-FIRST_SIGHT_S = 0.05
+FIRST_SIGHT_S = 0.1
 # What the list does not take is asked for: soon at first, then less and less often.
 _FIRST_LOOK_S = 0.02
 _LONGEST_LOOK_S = 1.0

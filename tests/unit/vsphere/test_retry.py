@@ -11,7 +11,7 @@ READS = ("RetrievePropertiesEx", "FindByUuid", "QueryVirtualDiskUuid", "CurrentT
 WRITES = ("CreateVM_Task", "CloneVM_Task", "ReconfigVM_Task", "MakeDirectory", "ImportVApp")
 
 
-@pytest.mark.parametrize("method", READS)
+@pytest.mark.parametrize("method", [*READS, "CreateContainerView"])
 def test_reads_are_repeated_on_a_lost_connection(method):
     assert deed_for(ConnectionLost("gone"), method) is Deed.BACK_OFF
 
