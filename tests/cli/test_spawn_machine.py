@@ -64,7 +64,7 @@ def test_without_options_it_is_the_servers_own(vmops: Command, content: Any) -> 
         (("--tpm", "--firmware", "uefi"), 2, "VirtualTPM"),
         (("--hw-version", "19"), 2, "vmx-19"),
         (("--hw-version", "vmx-99"), 2, "vmx-99"),
-        (("--storage-policy", "Gold"), 1, "storage polic"),
+        (("--storage-policy", "Gold"), 3, "no storage policy 'Gold'"),
         (("--flavor-property", "quota:cpu_limit"), 2, "KEY=VALUE"),
         (("--flavor-property", "quota:cpu_limit=x"), 2, "whole number"),
         (("--image-property", "hw_vif_model=ne2000"), 2, "ne2000"),

@@ -18,9 +18,9 @@ from vmops.errors import (
     ImageNotFound,
     InstanceExists,
     InstanceUnacceptable,
+    Invalid,
     InvalidName,
     NetworkNotFound,
-    NotSupported,
 )
 
 
@@ -192,9 +192,9 @@ def test_uuids_that_are_none_are_refused(bench: Bench, uuid: str) -> None:
     assert bench.world() == before
 
 
-def test_volumes_are_refused_rather_than_left_out(bench: Bench) -> None:
+def test_a_volume_without_a_connection_is_refused_rather_than_left_out(bench: Bench) -> None:
     before = bench.world()
-    with pytest.raises(NotSupported, match="volumes"):
+    with pytest.raises(Invalid, match="no connection"):
         bench.spawn(block_device_info={"block_device_mapping": [{"mount_device": "/dev/vdb"}]})
     assert bench.world() == before
 

@@ -87,7 +87,9 @@ class Folder:
             made = self._session.call(self.moref, "CreateFolder", name=name)
         except DuplicateName as taken:
             named = taken.existing
-            made = named if isinstance(named, vim.Folder) else self._child(name)
+            # vcsim names the folder itself, not what is in it.
+            is_told = isinstance(named, vim.Folder) and named != self.moref
+            made = named if is_told else self._child(name)
             if made is None:
                 raise
         return Folder(self._session, made)
