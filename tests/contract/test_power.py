@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from pyVmomi import vim
 
 from tests.backends import second_view
 from tests.backends.capabilities import Capability
@@ -20,7 +22,10 @@ from vmops.errors import (
     InstanceResumeFailure,
     InstanceSuspendFailure,
 )
+from vmops.lab.wire.failures import Failure, How
+from vmops.model.power import InstanceState
 
+NO_TOOLS = vim.fault.ToolsUnavailable(msg="VMware Tools is not running.")
 OFF, ON, SUSPENDED = "poweredOff", "poweredOn", "suspended"
 
 
@@ -112,19 +117,71 @@ def test_without_tools_a_reboot_is_one_reset(bench: Bench, how: str) -> None:
     assert calls["PowerOffVM_Task"] == calls["PowerOnVM_Task"] == 0
 
 
-@needs(Capability.COUNTED_CALLS, Capability.CONTROL)
-@pytest.mark.parametrize(("how", "by_guest"), [("SOFT", True), ("HARD", False)])
+@needs(Capability.CONTROL, Capability.NO_GUESTS)
+@pytest.mark.parametrize(("how", "method"), [("SOFT", "RebootGuest"), ("HARD", "ResetVM_Task")])
 def test_running_tools_are_asked_for_a_soft_reboot_alone(
-    bench: Bench, how: str, by_guest: bool
+    bench: Bench, how: str, method: str
 ) -> None:
-    """The lab cannot reboot by tools: it refuses, and the reset follows."""
+    instance = bench.spawn(extra_config={"vmops.lab.tools": "running"})
+    calls = bench.calls_of(lambda: bench.ops.reboot(instance, None, how))
+    asked = {name: calls[name] for name in ("RebootGuest", "ResetVM_Task") if calls[name]}
+    assert asked == {method: 1}
+    assert bench.power(instance) == ON
+
+
+@needs(Capability.CONTROL)
+def test_tools_that_stop_at_this_moment_are_no_hindrance_to_a_reboot(bench: Bench) -> None:
+    """They were seen running, and could not be asked any more: it is reset."""
+    instance = bench.spawn(extra_config={"vmops.lab.tools": "running"})
+    lab = bench.backend.lab  # type: ignore[attr-defined]
+    lab.failures.plan(Failure(call="RebootGuest", how=How.REFUSED, nth=0, fault=NO_TOOLS))
+    bench.ops.reboot(instance)
+    calls = lab.failures.calls()
+    assert calls.count("RebootGuest") == calls.count("ResetVM_Task") == 1
+    assert bench.power(instance) == ON
+
+
+@needs(Capability.CONTROL, Capability.NO_GUESTS)
+@pytest.mark.parametrize(
+    ("tools", "calls_wanted"),
+    [
+        ("running", {"ShutdownGuest": 1}),
+        ("stubborn", {"ShutdownGuest": 1, "PowerOffVM_Task": 1}),
+        ("", {"ShutdownGuest": 1, "PowerOffVM_Task": 1}),
+    ],
+)
+def test_a_guest_has_time_to_shut_down_before_the_plug_is_pulled(
+    bench: Bench, tools: str, calls_wanted: dict[str, int]
+) -> None:
+    instance = bench.spawn(extra_config={"vmops.lab.tools": tools} if tools else {})
+    begun = time.monotonic()
+    calls = bench.calls_of(lambda: bench.ops.power_off(instance, 1.0, 0.1))
+    assert bench.power(instance) == OFF
+    asked = {name: calls[name] for name in ("ShutdownGuest", "PowerOffVM_Task") if calls[name]}
+    assert asked == calls_wanted
+    if tools == "stubborn":
+        assert time.monotonic() - begun >= 1.0
+
+
+@needs(Capability.CONTROL, Capability.NO_GUESTS)
+def test_without_time_the_plug_is_pulled(bench: Bench) -> None:
+    instance = bench.spawn(extra_config={"vmops.lab.tools": "running"})
+    calls = bench.calls_of(lambda: bench.ops.power_off(instance))
+    assert (calls["ShutdownGuest"], calls["PowerOffVM_Task"]) == (0, 1)
+    assert bench.power(instance) == OFF
+
+
+@needs(Capability.POWER_FAULTS)
+@pytest.mark.parametrize("how", ["suspend", "pause"])
+def test_a_suspended_memory_is_thrown_away_where_that_is_asked_for(bench: Bench, how: str) -> None:
     instance = in_state(bench, ON)
-    bench.backend.change(  # type: ignore[attr-defined]
-        bench.vm(instance), {"guest.toolsRunningStatus": "guestToolsRunning"}
-    )
-    bench.backend.forget_calls()
-    bench.ops.reboot(instance, None, how)
-    assert (bench.backend.calls()["RebootGuest"] == 1) is by_guest
+    getattr(bench.ops, how)(instance)
+    bench.ops.power_off(instance, discard_memory=True)
+    assert bench.power(instance) == OFF
+    bench.ops.power_on(None, instance)
+    assert bench.power(instance) == ON
+    bench.ops.suspend(instance)
+    assert bench.ops.get_info(instance).state is InstanceState.SUSPENDED
 
 
 @needs(Capability.POWER_FAULTS)

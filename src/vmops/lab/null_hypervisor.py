@@ -46,7 +46,8 @@ class NullHypervisor:
     A machine behaves as a guest would that does nothing but go off when its power button is
     pressed. With "running" as its extra configuration ``vmops.lab.tools`` it also behaves as if
     tools ran in it: it goes off when they are told to shut down, and does nothing when they are
-    told to reboot, sleep, freeze or thaw; with "refusing" they never freeze. It has no address.
+    told to reboot, sleep, freeze or thaw; with "refusing" they never freeze, and with "stubborn" it
+    does not go off. It has no address.
     Nothing survives a restart. As no guest writes, layers added while a machine is on stay
     empty, so merging them takes no work.
     """
@@ -244,7 +245,11 @@ class NullHypervisor:
 
     def tools(self, key: str) -> ToolsState:
         """Return what the machine was told to show when it was turned on."""
-        has_tools = key in self._running and self._with_tools.get(key) in ("running", "refusing")
+        has_tools = key in self._running and self._with_tools.get(key) in (
+            "running",
+            "refusing",
+            "stubborn",
+        )
         return _TOOLS if has_tools else NO_TOOLS
 
     async def tools_command(self, key: str, command: ToolsCommand) -> None:
@@ -253,7 +258,7 @@ class NullHypervisor:
             raise ToolsNotRunning(f"no tools run in the guest of {key}")
         if command == "freeze" and self._with_tools[key] == "refusing":
             raise ToolsRefused(command, "application", "this machine is one that refuses")
-        if command == "shutdown":
+        if command == "shutdown" and self._with_tools[key] != "stubborn":
             asyncio.get_running_loop().call_soon(self._obey, key)
 
     def _obey(self, key: str) -> None:

@@ -60,11 +60,17 @@ AT_ONCE = Patience()
 
 
 def power_off(
-    session: Session, instance_uuid: str, observe: Observer, patience: Patience = AT_ONCE
+    session: Session,
+    instance_uuid: str,
+    observe: Observer,
+    patience: Patience = AT_ONCE,
+    *,
+    discard_memory: bool = False,
 ) -> None:
     """Shut the guest down if there is time for it, else pull the plug; off stays off.
 
-    A guest without Tools, or one that does not shut down in time, is powered off.
+    A guest without Tools, or one that does not shut down in time, is powered off. One that is
+    suspended or paused is powered off with ``discard_memory`` alone.
 
     Raises:
         InstanceNotFound: there is no such instance.
@@ -73,7 +79,7 @@ def power_off(
 
     def do(vm: VirtualMachine) -> None:
         # A session that has not loaded its inventory knows no state; then it costs a read.
-        if vm.known_power_state() in {PowerState.SUSPENDED, None}:
+        if not discard_memory and vm.known_power_state() in {PowerState.SUSPENDED, None}:
             standing = read_standing(vm)
             if standing.power is PowerState.SUSPENDED:
                 raise InstancePowerOffFailure(

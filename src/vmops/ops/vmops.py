@@ -71,16 +71,26 @@ class VMwareVMOps(
             after_same=True,
         )
 
-    def power_off(self, instance: Shape, timeout: float = 0, retry_interval: float = 0) -> None:
+    def power_off(
+        self,
+        instance: Shape,
+        timeout: float = 0,
+        retry_interval: float = 0,
+        *,
+        discard_memory: bool = False,
+    ) -> None:
         """Shut the guest down within ``timeout`` seconds, else pull the plug.
 
-        It is looked every ``retry_interval`` seconds; see `vmops.ops.power.power_off`.
+        It is looked every ``retry_interval`` seconds. A suspended or paused instance is refused,
+        unless its memory may be lost: ``discard_memory``. See `vmops.ops.power.power_off`.
         """
         patience = power.Patience(timeout_s=timeout, retry_interval_s=retry_interval)
         self._on(
             instance,
             "power off",
-            lambda uuid: power.power_off(self._session, uuid, self._observe, patience),
+            lambda uuid: power.power_off(
+                self._session, uuid, self._observe, patience, discard_memory=discard_memory
+            ),
             after_same=True,
         )
 
