@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from vmops.errors import Busy, FileLocked, NotFound, VolumeInUse, VolumeNotFound
+from vmops.errors import (
+    Busy,
+    FileLocked,
+    ManagedObjectNotFound,
+    NotFound,
+    VolumeInUse,
+    VolumeNotFound,
+)
 from vmops.model.block_devices import Volume, VolumeAttachment
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
@@ -15,8 +22,9 @@ from vmops.specs.places import Place, Places
 from vmops.specs.rescue import boot_from
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.first_class_disks import FirstClassDisks
 from vmops.vsphere.lookup import with_vm
-from vmops.vsphere.moref import reference
+from vmops.vsphere.moref import describe, reference
 from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 from vmops.vsphere.vm_hardware import VmHardware
@@ -133,24 +141,42 @@ def add_controller(subject: Subject, adapter: AdapterType, observe: Observer) ->
 def attach_first_class_disk(subject: Subject, place: Place, observe: Observer) -> Reversible[None]:
     """Attach it by its id; the server knows who has it."""
     vm, volume = subject.vm, subject.volume
+    try:
+        try:
+            _attach_from(subject, volume.datastore, place, observe)
+        except NotFound as error:
+            if isinstance(error, ManagedObjectNotFound) and error.moref == describe(vm.moref):
+                raise
+            moved_to = _other_datastore(subject)
+            if moved_to is None:
+                raise VolumeNotFound(volume.id) from error
+            _attach_from(subject, moved_to, place, observe)
+    except (Busy, FileLocked) as error:
+        raise VolumeInUse(f"Volume {volume.id} cannot be attached now. {error}") from error
+    yield
+    vm.detach_first_class_disk(volume.backing, observe=observe)
 
+
+def _attach_from(subject: Subject, datastore: str, place: Place, observe: Observer) -> None:
     def attach() -> None:
-        vm.attach_first_class_disk(
-            volume.backing,
-            reference("Datastore", volume.datastore),
+        subject.vm.attach_first_class_disk(
+            subject.volume.backing,
+            reference("Datastore", datastore),
             place.controller_key,
             place.unit_number,
             observe=observe,
         )
 
-    try:
-        surely(subject, attach, lambda disk: disk is not None)
-    except NotFound as error:
-        raise VolumeNotFound(volume.id) from error
-    except (Busy, FileLocked) as error:
-        raise VolumeInUse(f"Volume {volume.id} cannot be attached now. {error}") from error
-    yield
-    vm.detach_first_class_disk(volume.backing, observe=observe)
+    surely(subject, attach, lambda disk: disk is not None)
+
+
+def _other_datastore(subject: Subject) -> str | None:
+    """Where the server has moved the disk, which whoever knows the volume need not know."""
+    there = subject.session.inventory.datastores()
+    others = [d for d in there if d.accessible and d.moid != subject.volume.datastore]
+    disks = FirstClassDisks(subject.session)
+    found = disks.datastore_of(subject.volume.backing, others) if disks.is_there else None
+    return found.moid if found is not None else None
 
 
 @step("Attach the volume's disk")

@@ -5,14 +5,17 @@ A vCenter and an ESXi both have a manager of them; an ESXi's methods have names 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pyVmomi import vim
 
-from vmops.errors import NotSupported
+from vmops.errors import NotFound, NotSupported
 from vmops.progress import Observer
 from vmops.units import MIB
+from vmops.vsphere.inventory_types import DatastoreInfo
 from vmops.vsphere.moref import Moref
 from vmops.vsphere.session import Session
 
@@ -88,6 +91,16 @@ class FirstClassDisks:
         method = self._method("RetrieveVStorageObject")
         named = {"id": _vslm.ID(id=disk_id), "datastore": datastore}
         return _disk(self._session.call(self._there, method, **named))
+
+    def datastore_of(
+        self, disk_id: str, datastores: Iterable[DatastoreInfo]
+    ) -> DatastoreInfo | None:
+        """The first of the datastores that has the disk; a call for each that is asked."""
+        for datastore in datastores:
+            with contextlib.suppress(NotFound):
+                self.get(disk_id, datastore.moref)
+                return datastore
+        return None
 
     def delete(self, disk_id: str, datastore: Moref, *, observe: Observer | None = None) -> None:
         """Delete a disk.
