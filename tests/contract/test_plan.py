@@ -208,6 +208,21 @@ def test_an_interface_comes_and_goes(bench: Bench) -> None:
 
 
 @counted
+@needs(Capability.POWER_FAULTS, Capability.CONTROL)
+def test_a_suspended_instance_keeps_its_cards(bench: Bench) -> None:
+    instance = in_state(bench, SUSPENDED)
+    vif = Vif(network=bench.backend.network, mac_address=MAC)
+
+    def attach(ops: VMwareVMOps) -> None:
+        ops.attach_interface(None, instance, None, vif)
+
+    planned, real = _refusal(lambda: plan_of(bench, attach)), _refusal(lambda: attach(bench.ops))
+    assert planned is not None
+    assert type(planned) is type(real)
+    assert "Resume it first" in str(planned)
+
+
+@counted
 @needs(Capability.UNIQUE_NAMES)
 def test_what_cannot_be_has_its_own_error(bench: Bench) -> None:
     there = bench.spawn(power_on=False)

@@ -158,7 +158,10 @@ def _take_backings(site: Site, backings: Iterable[Any]) -> None:
 
 def _reconfigure(site: Site, vm: Moref, arguments: Arguments) -> None:
     spec = arguments["spec"]
-    now = site.read(vm, *machine.READ)
+    now = site.read(vm, *machine.READ, POWER)
+    changes_hardware = spec.deviceChange or spec.numCPUs is not None or spec.memoryMB is not None
+    if changes_hardware and now.get(POWER) == SUSPENDED:
+        _wrong_state(site, SUSPENDED, OFF)
     if spec.changeVersion and spec.changeVersion != now.get(VERSION):
         site.refuse(vim.fault.ConcurrentAccess(msg="The virtual machine was changed meanwhile."))
     values = _with_files(vm, machine.changed(now, spec), now.get(VMX))
