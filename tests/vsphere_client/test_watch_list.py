@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import statistics
 import time
 
 import pytest
 
+from tests.vsphere_client.conftest import eventually
 from vmops.vsphere.stream import STREAM_METHODS
 from vmops.vsphere.watch_list import FIRST_SIGHT_S, _Sights
 
@@ -70,14 +70,14 @@ def test_a_prompt_server_is_not_asked_for_tasks(lab, make_vm):
 
 
 @pytest.mark.vcsim
-def test_a_server_that_looks_now_and_then_is_asked(simulator, make_vm):
+def test_a_server_that_looks_now_and_then_is_found_to_be_late(simulator, make_vm):
     with simulator.connect() as session:
+        session.inventory.wait_fresh()
         vm, _ = make_vm(session)
-        for _ in range(4):
+
+        def is_late():
             turned(vm)
-        taken = []
-        for _ in range(5):
-            started = time.monotonic()
-            turned(vm)
-            taken.append(time.monotonic() - started)
-        assert statistics.median(taken) < 0.25
+            return session.watch_list._sights_are_late()
+
+        eventually(is_late, 20.0)
+        assert reads(session, lambda: turned(vm)) == 2
