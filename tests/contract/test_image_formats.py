@@ -183,14 +183,6 @@ def test_a_guest_boots_from_an_iso_image(bench: Bench, held: Held, root_gib: int
     bench.serial(instance).wait_for("vmops boot sector\r\n")
 
 
-def test_an_iso_image_is_no_rescue_system(bench: Bench, held: Held) -> None:
-    ops = held.hold(iso, "disk_format: iso")
-    instance = bench.spawn()
-    with pytest.raises(ImageNotAcceptable, match="no disk in it"):
-        ops.rescue(None, instance, None, "held")
-    assert bench.power(instance) == "poweredOn"
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -21,6 +21,7 @@ from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs import rescue as specs
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS
+from vmops.specs.places import Places
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.lookup import with_vm
@@ -28,7 +29,7 @@ from vmops.vsphere.recent_tasks import settle
 from vmops.vsphere.session import Session
 from vmops.vsphere.virtual_machine import VirtualMachine
 from vmops.vsphere.vm_files import VmDisk
-from vmops.vsphere.vm_hardware import VmHardware
+from vmops.vsphere.vm_hardware import VmDrive, VmHardware
 
 
 def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) -> None:
@@ -43,7 +44,8 @@ def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) 
     7. Boot from the rescue disk
     8. Power on
 
-    If anything fails the VM is as before, and runs if it ran.
+    An ISO image is not copied: in step 7, without 5 and 6, a drive with it is added and booted
+    from. If anything fails the VM is as before, and runs if it ran.
 
     Raises:
         InstanceNotFound: there is no such instance.
@@ -59,18 +61,29 @@ def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) 
         with Operation("rescue", observe) as run:
             hardware = run(look_at(vm, instance_uuid))
             root = root_disk(hardware, instance_uuid)
-            slot = hardware.free_slot(root)
-            target = own_folder(hardware, instance_uuid).joined(f"{instance_uuid}-rescue.vmdk")
-            cached = run(cached_image(engine, image, target.datastore, observe))
-            run(note_rescue(engine.session, vm, hardware, target, observe))
+            folder = own_folder(hardware, instance_uuid)
+            is_iso = image.disk_format == "iso"
+            if is_iso:
+                places = Places(hardware.controllers, hardware.used)
+                iso = run(cached_iso(engine, image, folder.datastore, observe))
+                note = _note(hardware, iso=iso)
+            else:
+                slot = hardware.free_slot(root)
+                target = folder.joined(f"{instance_uuid}-rescue.vmdk")
+                cached = run(cached_image(engine, image, target.datastore, observe))
+                note = _note(hardware, disk=target)
+            run(note_rescue(engine.session, vm, note, observe))
             if hardware.files.power_state is not PowerState.POWERED_OFF:
                 run(power_off(vm, observe))
-            run(copy_to_rescue_disk(engine, hardware, root, cached, target, observe))
-            spec = specs.attach_disk(
-                target, cached.capacity_bytes, slot.controller_key, slot.unit_number
-            )
-            run(attach_rescue_disk(vm, spec, observe))
-            run(boot_from_rescue_disk(vm, target, observe))
+            if is_iso:
+                run(boot_from_iso(vm, iso, places, observe))
+            else:
+                run(copy_to_rescue_disk(engine, hardware, root, cached, target, observe))
+                spec = specs.attach_disk(
+                    target, cached.capacity_bytes, slot.controller_key, slot.unit_number
+                )
+                run(attach_rescue_disk(vm, spec, observe))
+                run(boot_from_rescue_disk(vm, target, observe))
             run(power_on(vm, observe))
 
     with_vm(engine.session, instance_uuid, do)
@@ -110,15 +123,16 @@ def _restore(
     with Operation("unrescue", observe) as run:
         hardware, note = run(look_at_rescued(vm, name))
         is_on = hardware.files.power_state is not PowerState.POWERED_OFF
-        disk = _rescue_disk(hardware, note.disk)
-        is_changed = not note.restored and _boots_otherwise(hardware, note, disk)
+        disk, drive = _rescue_disk(hardware, note.disk), _rescue_drive(hardware, note)
+        is_added = disk is not None or drive is not None
+        is_changed = not note.restored and (is_added or _boots_otherwise(hardware, note))
         if is_on and is_changed:
             run(power_off(vm, observe))
             is_on = False
-        if disk is None:
+        if disk is None and note.disk:
             run(delete_rescue_disk(session, note))
         if is_changed:
-            run(detach_rescue_disk(vm, disk, note, observe))
+            run(detach_rescue_disk(vm, disk, drive, note, observe))
         if power_on_after and not is_on:
             run(power_on(vm, observe))
         if is_on and not power_on_after:
@@ -126,11 +140,11 @@ def _restore(
         run(forget_rescue(vm, observe))
 
 
-def _boots_otherwise(hardware: VmHardware, note: RescueNote, disk: VmDisk | None) -> bool:
+def _boots_otherwise(hardware: VmHardware, note: RescueNote) -> bool:
     """Whether the VM is not as it was; a rescue that died early has changed nothing yet."""
     order = tuple(specs.boot_order_keys(hardware.boot_order))
     quick_boot = hardware.files.extra_config.get(extra_config.EFI_QUICK_BOOT, "")
-    return disk is not None or (order, quick_boot) != (note.boot_order, note.efi_quick_boot)
+    return (order, quick_boot) != (note.boot_order, note.efi_quick_boot)
 
 
 @step("Look at the VM")
@@ -162,40 +176,50 @@ def cached_image(
     engine: Engine, image: Image, datastore: str, observe: Observer
 ) -> Reversible[CachedImage]:
     """Have the rescue image on the VM's datastore."""
+    yield engine.cache.fetch(image, _cache_place(engine, datastore), 0, observe)
+
+
+@step("Put the image in the datastore's cache")
+def cached_iso(
+    engine: Engine, image: Image, datastore: str, observe: Observer
+) -> Reversible[DatastorePath]:
+    """The same for an ISO image."""
+    yield engine.cache.fetch_iso(image, _cache_place(engine, datastore), observe)
+
+
+def _cache_place(engine: Engine, datastore: str) -> CachePlace:
     inventory = engine.session.inventory
     cluster = inventory.cluster(engine.cluster_name)
     place = inventory.datastore(datastore)
-    yield engine.cache.fetch(
-        image,
-        CachePlace(
-            datastore=place.name,
-            datastore_moref=place.moref,
-            vm_folder=inventory.datacenter(cluster.datacenter).vm_folder,
-            resource_pool=cluster.resource_pool,
-        ),
-        0,
-        observe,
+    return CachePlace(
+        datastore=place.name,
+        datastore_moref=place.moref,
+        vm_folder=inventory.datacenter(cluster.datacenter).vm_folder,
+        resource_pool=cluster.resource_pool,
+    )
+
+
+def _note(
+    hardware: VmHardware, *, disk: DatastorePath | None = None, iso: DatastorePath | None = None
+) -> RescueNote:
+    return RescueNote(
+        disk=str(disk) if disk else "",
+        iso=str(iso) if iso else "",
+        drives=tuple(drive.key for drive in hardware.drives),
+        boot_order=tuple(specs.boot_order_keys(hardware.boot_order)),
+        efi_quick_boot=hardware.files.extra_config.get(extra_config.EFI_QUICK_BOOT, ""),
+        was_on=hardware.files.power_state is PowerState.POWERED_ON,
     )
 
 
 @step("Note what has to be put back")
 def note_rescue(
-    session: Session,
-    vm: VirtualMachine,
-    hardware: VmHardware,
-    target: DatastorePath,
-    observe: Observer,
+    session: Session, vm: VirtualMachine, note: RescueNote, observe: Observer
 ) -> Reversible[None]:
     """Write the note before the first change; undone, everything that it knows of is put back.
 
     Whether a call that got no answer had its effect is looked up then, not guessed.
     """
-    note = RescueNote(
-        disk=str(target),
-        boot_order=tuple(specs.boot_order_keys(hardware.boot_order)),
-        efi_quick_boot=hardware.files.extra_config.get(extra_config.EFI_QUICK_BOOT, ""),
-        was_on=hardware.files.power_state is PowerState.POWERED_ON,
-    )
     try:
         worker = in_flight.mark("rescue")
         vm.reconfigure(
@@ -256,6 +280,22 @@ def boot_from_rescue_disk(
     yield
 
 
+@step("Boot from the rescue disk")
+def boot_from_iso(
+    vm: VirtualMachine, iso: DatastorePath, places: Places, observe: Observer
+) -> Reversible[None]:
+    """The same for an ISO image, which comes with its drive in the same call."""
+    values = {extra_config.EFI_QUICK_BOOT: "FALSE", extra_config.WORKER: ""}
+    vm.reconfigure(specs.boot_from_iso(iso, places, values), observe=observe)
+    yield
+
+
+def _rescue_drive(hardware: VmHardware, note: RescueNote) -> VmDrive | None:
+    """The drive that the rescue added; the instance may have one with the same image."""
+    added = (drive for drive in hardware.drives if drive.key not in note.drives)
+    return next((drive for drive in added if note.iso and drive.iso == note.iso), None)
+
+
 def _rescue_disk(hardware: VmHardware, path: str) -> VmDisk | None:
     return next((d for d in hardware.files.disks if d.file_name == path), None)
 
@@ -271,14 +311,20 @@ def delete_rescue_disk(session: Session, note: RescueNote) -> Reversible[None]:
 
 @step("Detach the rescue disk and boot as before")
 def detach_rescue_disk(
-    vm: VirtualMachine, disk: VmDisk | None, note: RescueNote, observe: Observer
+    vm: VirtualMachine,
+    disk: VmDisk | None,
+    drive: VmDrive | None,
+    note: RescueNote,
+    observe: Observer,
 ) -> Reversible[None]:
-    """Remove the disk with its file, restore how the VM boots, and note that: one change."""
+    """Remove the disk with its file or the drive, restore how the VM boots, note it: one change."""
     values = {
         extra_config.RESCUE: replace(note, restored=True).dump(),
         extra_config.EFI_QUICK_BOOT: note.efi_quick_boot,
     }
-    spec = specs.end_rescue(disk.key if disk else None, note.boot_order, values)
+    spec = specs.end_rescue(
+        disk.key if disk else None, drive.key if drive else None, note.boot_order, values
+    )
     vm.reconfigure(spec, observe=observe)
     yield
 

@@ -15,7 +15,10 @@ class RescueNote:
     """Kept from before the first change until the last."""
 
     disk: str
-    """The rescue disk's datastore path."""
+    """The rescue disk's datastore path; "" if it boots from an ISO image."""
+    iso: str = ""
+    drives: tuple[int, ...] = ()
+    """The keys of the drives that it had before."""
     boot_order: tuple[str | int, ...] = ()
     efi_quick_boot: str = ""
     was_on: bool = True
@@ -30,7 +33,8 @@ class RescueNote:
     def load(cls, text: str) -> Self:
         """From JSON."""
         values = json.loads(text)
-        return cls(**{**values, "boot_order": tuple(values["boot_order"])})
+        lists = {name: tuple(values.get(name, ())) for name in ("boot_order", "drives")}
+        return cls(**{**values, **lists})
 
 
 def find_note(settings: Mapping[str, str]) -> RescueNote | None:

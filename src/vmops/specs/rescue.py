@@ -9,8 +9,9 @@ from pyVmomi import vim
 
 from vmops import units
 from vmops.model.datastore_path import DatastorePath
-from vmops.specs import extra_config
+from vmops.specs import cdrom, extra_config
 from vmops.specs.disks import DISK_KEY
+from vmops.specs.places import Places
 
 
 def attach_disk(
@@ -39,10 +40,29 @@ def boot_from(disk_key: int, settings: dict[str, str]) -> Any:
     )
 
 
+def boot_from_iso(iso: DatastorePath, places: Places, settings: dict[str, str]) -> Any:
+    """The `vim.vm.ConfigSpec` that adds a drive with an ISO image and boots from drives only.
+
+    Raises:
+        UnsupportedDevice: there is no place for a drive.
+    """
+    drives = cdrom.insert([iso], places)
+    return vim.vm.ConfigSpec(
+        deviceChange=[*places.changes(), *drives],
+        bootOptions=vim.vm.BootOptions(bootOrder=[vim.vm.BootOptions.BootableCdromDevice()]),
+        extraConfig=extra_config.option_values(settings),
+    )
+
+
 def end_rescue(
-    disk_key: int | None, boot_order_keys: Sequence[str | int], settings: dict[str, str]
+    disk_key: int | None,
+    drive_key: int | None,
+    boot_order_keys: Sequence[str | int],
+    settings: dict[str, str],
 ) -> Any:
-    """The `vim.vm.ConfigSpec` that removes the rescue disk with its file and boots as before.
+    """The `vim.vm.ConfigSpec` that removes what the rescue added and boots as before.
+
+    The rescue disk goes with its file, an ISO image stays in the cache.
 
     ``boot_order_keys`` are device keys of disks and NICs or "cdrom" or "floppy", as
     `boot_order_keys` gave them; an empty boot order is the server's own.
@@ -56,6 +76,9 @@ def end_rescue(
                 device=vim.vm.device.VirtualDisk(key=disk_key, capacityInKB=0),
             )
         )
+    if drive_key is not None:
+        drive = vim.vm.device.VirtualCdrom(key=drive_key)
+        changes.append(vim.vm.device.VirtualDeviceSpec(operation="remove", device=drive))
     # An empty list cannot be sent: one device of no kind asks for the server's own order
     # (vSphere Web Services API, VirtualMachineBootOptions.bootOrder).
     order = [_bootable(key) for key in boot_order_keys] or [vim.vm.BootOptions.BootableDevice()]

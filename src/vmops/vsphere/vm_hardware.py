@@ -36,6 +36,14 @@ class VmController:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VmDrive:
+    """A CD-ROM drive; ``iso`` is the image in it, "" if there is none."""
+
+    key: int
+    iso: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
     """A free place for a disk."""
 
@@ -52,6 +60,7 @@ class VmHardware:
     used: frozenset[tuple[int, int]]
     firmware: Firmware
     boot_order: tuple[Any, ...] = field(compare=False)
+    drives: tuple[VmDrive, ...] = ()
 
     def controller(self, key: int) -> VmController:
         """The controller of this key.
@@ -102,6 +111,11 @@ def hardware_from(values: dict[str, Any]) -> VmHardware:
         ),
         firmware=Firmware.EFI if firmware == "efi" else Firmware.BIOS,
         boot_order=tuple(boot.bootOrder or ()) if boot is not None else (),
+        drives=tuple(
+            VmDrive(key=int(d.key), iso=str(getattr(d.backing, "fileName", None) or ""))
+            for d in devices
+            if isinstance(d, vim.vm.device.VirtualCdrom)
+        ),
     )
 
 
