@@ -13,7 +13,14 @@ from tests.builders import a_uuid
 from tests.contract.engine import Bench
 from tests.contract.linux_guest import MEMORY_MIB, LinuxGuest, linux_image
 from tests.contract.needs import needs
-from tests.contract.volumes import MadeVolume, a_first_class_disk, a_shadow_vm, paths
+from tests.contract.volumes import (
+    MadeVolume,
+    a_first_class_disk,
+    a_shadow_vm,
+    disk_of,
+    move_storage,
+    paths,
+)
 from vmops import Flavor, Instance
 
 pytestmark = needs(Capability.GUEST, Capability.DISK_BYTES)
@@ -51,6 +58,28 @@ def test_what_one_guest_writes_another_reads(
     bench.ops.destroy(second.instance, None)
     bench.ops.attach_volume(None, volume.connection, first.instance)
     assert first.tell(f"{COMES}; head -c 15 /dev/sdb") == "from the second"
+
+
+@needs(Capability.VCENTER, Capability.TWO_DATASTORES)
+def test_what_is_written_while_the_server_moves_the_volume_is_there_for_the_next(
+    bench: Bench,
+) -> None:
+    """An administrator moves the running machine with all its disks to another datastore."""
+    volume, first = a_shadow_vm(bench), booted(bench)
+    bench.ops.attach_volume(None, volume.connection, first.instance)
+    first.tell(f"{COMES}; echo before > /dev/sdb; sync")
+    move_storage(bench, first.instance, "datastore2")
+    moved_to = bench.backend.datastore_root("datastore2")
+    assert moved_to is not None
+    first._log = moved_to / first.instance.uuid / "serial.log"
+    assert first.tell("head -c 6 /dev/sdb; echo after > /dev/sdb; sync") == "before"
+    bench.ops.detach_volume(None, volume.connection, first.instance)
+    assert first.tell(f"{GOES}; echo it is gone") == "it is gone"
+    bench.ops.destroy(first.instance, None)
+    assert disk_of(volume.holder).backing.fileName.startswith("[datastore2] vmops-test-volume")
+    second = booted(bench)
+    bench.ops.attach_volume(None, volume.connection, second.instance)
+    assert second.tell(f"{COMES}; head -c 5 /dev/sdb") == "after"
 
 
 @pytest.mark.parametrize("kind", ["vmdk", "fcd"])
