@@ -69,8 +69,9 @@ class _Nfc:
         self.recovering: asyncio.Task[None] | None = None
 
     async def send(self, request: web.Request) -> web.Response:
-        """Take a disk in; what is not a disk ends the lease."""
+        """Take a disk in; what is not a disk ends the lease, and the lease's end ends this."""
         lease, disk = self._find(request, "push")
+        transport = request.transport
         try:
             with lease.transferring(disk):
                 disk.transfer = await self._receive(request, lease, disk)
@@ -79,6 +80,12 @@ class _Nfc:
         except (StorageError, OSError) as error:
             await lease.fail(fault_of(error, str(disk.path)))
             raise refused(error) from error
+        except asyncio.CancelledError:
+            # Nobody waits for an answer. A close would do nothing where the other end left while
+            # reading from it was paused: asyncio would keep the socket.
+            if transport is not None:
+                transport.abort()
+            raise
         return web.Response(status=HTTPStatus.OK)
 
     async def fetch(self, request: web.Request) -> web.StreamResponse:
