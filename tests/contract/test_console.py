@@ -111,6 +111,17 @@ def test_what_does_not_run_has_no_screen(bench: Bench, state: str) -> None:
     assert bench.world() == before
 
 
+@needs(Capability.CONTROL)
+def test_a_log_that_the_server_does_not_give_is_nothing_and_said_so(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    instance = bench.spawn()
+    bench.backend.refuse("GET /folder", status=500)  # type: ignore[attr-defined]
+    assert bench.ops.get_console_output(instance) == b""
+    assert f"no console output of {instance.uuid}" in caplog.text
+    assert "500" in caplog.text
+
+
 def test_an_unknown_instance(bench: Bench) -> None:
     for look in (bench.ops.get_console_output, bench.ops.get_console_screenshot):
         with pytest.raises(InstanceNotFound):

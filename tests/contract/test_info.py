@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -119,6 +120,37 @@ def test_instances_are_listed_and_vms_of_others_are_not(bench: Bench) -> None:
     a_foreign_vm(bench, "vmops-test-foreign-1")
     a_foreign_vm(bench, "vmops-test-foreign-2", instanceUuid=a_uuid())
     assert set(bench.ops.list_instances()) == mine
+
+
+@needs(Capability.CONTROL)
+def test_those_that_go_while_it_is_listed_are_passed_over(bench: Bench) -> None:
+    """Whatever moment they go at: no error, and those that stay are in every list."""
+    stay = {bench.spawn(power_on=False).uuid for _ in range(2)}
+    go = [bench.spawn(power_on=False) for _ in range(8)]
+    lists: list[set[str]] = []
+
+    def remove() -> None:
+        for each in go:
+            second_view.finished(bench.vm(each).Destroy_Task())
+
+    with ThreadPoolExecutor(1) as pool:
+        removing = pool.submit(remove)
+        while not removing.done():
+            lists.append(set(bench.ops.list_instances()))
+        removing.result()
+    lists.append(set(bench.ops.list_instances()))
+    assert all(stay <= found <= stay | {each.uuid for each in go} for found in lists)
+    assert lists[-1] == stay
+
+
+@needs(Capability.CONTROL)
+def test_one_that_the_server_tells_nothing_of_is_passed_over(bench: Bench) -> None:
+    """As a VM that is being deleted: it is in the view, and has no properties any more."""
+    here, going = (bench.spawn(power_on=False) for _ in range(2))
+    vm = bench.vm(going)
+    bench.backend.change(vm, {"config": None})  # type: ignore[attr-defined]
+    assert bench.ops.list_instances() == [here.uuid]
+    bench.ops.get_info(here)
 
 
 @needs(Capability.VCENTER)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import struct
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.contract.test_power import OFF, ON, SUSPENDED, in_state
 from tests.rfb import Viewer
 from vmops import EngineSettings, Instance
 from vmops.errors import ConsoleTypeUnavailable, DuplicateName, Exhausted, InstanceNotFound
+from vmops.lab.objects.console_tickets import LIFETIME_S, ConsoleTickets
 from vmops.ops.vnc import VncPorts
 
 PASSWORD = "only8chr"
@@ -375,6 +377,32 @@ def test_a_ticket_works_once(bench: Bench) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         WebSocketLine(console)
     assert refused.value.status == 404
+
+
+@needs(Capability.CONTROL)
+def test_a_ticket_dies_unused_after_a_while(bench: Bench) -> None:
+    instance = bench.spawn()
+    console = bench.ops.get_vnc_console(instance)
+
+    async def wait(kernel: Any) -> None:
+        tickets = kernel.service(ConsoleTickets)
+        tickets.clock = lambda: time.monotonic() + LIFETIME_S + 1.0
+
+    async def wait_no_more(kernel: Any) -> None:
+        kernel.service(ConsoleTickets).clock = time.monotonic
+
+    lab = bench.backend.lab  # type: ignore[attr-defined]
+    lab.on_loop(wait)
+    try:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            WebSocketLine(console)
+    finally:
+        lab.on_loop(wait_no_more)
+    assert refused.value.status == 404
+    assert (
+        bench.ops.get_vnc_console(instance)["internal_access_path"]
+        != (console["internal_access_path"])
+    )
 
 
 @needs(Capability.GUEST)

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ class Doom:
     root_gib: int = 0
     images: str = ""
     """The directory of the image store."""
+    signal: int = signal.SIGKILL
+    """What it gets at a step; SIGSTOP leaves it there, doing nothing."""
 
 
 MID_TRANSFER = "some of the image is there"
@@ -54,6 +57,21 @@ def kill(backend: LabBackend, doom: Doom) -> None:
         command, cwd=PROJECT, env=environment(backend.lab), timeout=120, check=False
     )
     assert process.returncode == -signal.SIGKILL, f"it was not killed at {doom.moment!r}"
+
+
+@contextmanager
+def stopped(backend: LabBackend, doom: Doom) -> Iterator[int]:
+    """Run a process that stops in the middle of its work, give its id, and kill it at the end."""
+    command = [sys.executable, "-c", _PROGRAM, json.dumps(asdict(doom))]
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment(backend.lab))
+    try:
+        state = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert state is not None
+        assert state.si_code == os.CLD_STOPPED, f"it did not stop at {doom.moment!r}"
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _die() -> None:
@@ -77,7 +95,7 @@ def main() -> None:
 
     def observe(event: Event) -> None:
         if isinstance(event, StepStarted) and event.title == doom.moment:
-            _die()
+            os.kill(os.getpid(), doom.signal)
 
     store = _DoomedStore if doom.moment == MID_TRANSFER else DirectoryImageStore
     with connect() as session:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
 from vmops import units
-from vmops.errors import FileNotFound, NotSupported
+from vmops.errors import FileNotFound, NotSupported, TransferFailed
 from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.lookup import with_vm
 from vmops.vsphere.session import Session
+
+_messages = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 100 * units.KIB
 
@@ -35,6 +38,7 @@ def serial_log(
 ) -> bytes:
     """The tail of what the guest wrote to its serial port, at most ``max_bytes``.
 
+    Nothing where the file is not there, or where the server refuses to give it, which is logged.
     Of an instance whose port does not write to a file it is what a concentrator has written to
     ``log_dir``, nothing if it has heard nothing.
 
@@ -51,6 +55,10 @@ def serial_log(
     try:
         return session.datastore_files.tail(log, max_bytes)
     except FileNotFound:
+        return b""
+    except TransferFailed as refused:
+        # As Nova's class has it: who looks at a log is not helped by an error instead.
+        _messages.warning("no console output of %s: %s", instance_uuid, refused)
         return b""
 
 
