@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import sys
 
 import click
 
+from vmops.cli.asking import ask, yes_option
 from vmops.cli.changing import Change, changes
 from vmops.cli.instances import complete_instances, forget, managed, resolve
 from vmops.cli.waiting import Until
@@ -17,7 +17,7 @@ from vmops.cli.waiting import Until
     "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_instances
 )
 @click.option("--keep-disks", is_flag=True, help="Only unregister; all files stay.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @changes(until=Until.DONE, many=True)
 def destroy(change: Change, names: tuple[str, ...], keep_disks: bool, yes: bool) -> None:
     """Destroy instances with their disks.
@@ -28,10 +28,7 @@ def destroy(change: Change, names: tuple[str, ...], keep_disks: bool, yes: bool)
     context = change.context
     found = [resolve(context, name) for name in names]
     if not yes and not change.is_plan:
-        if not sys.stdin.isatty():
-            raise click.UsageError("Nobody is there to ask: say --yes to destroy.")
-        listed = ", ".join(one.name for one in found)
-        click.confirm(f"Destroy {listed}?", abort=True, err=True)
+        ask(f"Destroy {', '.join(one.name for one in found)}?", "destroy")
     engine = change.engine()
     there = {vm.instance_uuid for vm in managed(context)}
     for one in found:

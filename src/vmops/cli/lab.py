@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from vmops.cli.asking import ask, yes_option
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.lab_endpoint import lab_errors, lab_settings, require_server
 from vmops.cli.output import output_options, print_record, take_output_options
@@ -83,15 +84,13 @@ def status(context: CommandContext, /, **options: Any) -> None:
 
 
 @lab.command()
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @pass_context
 def reset(context: CommandContext, yes: bool) -> None:
     """Stop the lab and delete all of it: instances, disks, certificate, password."""
     settings = lab_settings(context.state_dir)
     if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("Nobody is there to ask: say --yes to delete the lab.")
-        click.confirm(f"Delete everything in {settings.state_dir}?", abort=True, err=True)
+        ask(f"Delete everything in {settings.state_dir}?", "delete the lab")
     with lab_errors():
         from vmops.lab import daemon  # noqa: PLC0415
 

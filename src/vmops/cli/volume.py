@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmops import units
+from vmops.cli.asking import ask, yes_option
 from vmops.cli.changing import Change, changes
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import instance_argument, resolve
@@ -118,9 +119,12 @@ def detach(change: Change, /, name: str, volume: str) -> None:
 
 @volume.command()
 @click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...")
+@yes_option
 @changes(many=True)
-def delete(change: Change, /, volumes: tuple[str, ...]) -> None:
+def delete(change: Change, /, volumes: tuple[str, ...], yes: bool) -> None:
     """Delete volumes with what is on them; an instance's must be detached first."""
+    if not yes and not change.is_plan:
+        ask(f"Delete {', '.join(volumes)} with what is on it?", "delete")
     for name in volumes:
         change.begin_part(name)
         change.engine().delete_volume(name)

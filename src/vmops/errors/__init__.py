@@ -15,6 +15,7 @@
     │   ├── ClusterNotFound
     │   ├── HostNotFound
     │   ├── VolumeNotFound
+    │   │   └── VolumeNotAttached
     │   ├── StoragePolicyNotFound
     │   ├── FileNotFound
     │   ├── NotRescued
@@ -129,6 +130,7 @@ from vmops.errors.not_found import (
     OriginalNotFound,
     StoragePolicyNotFound,
     SwitchNotFound,
+    VolumeNotAttached,
     VolumeNotFound,
 )
 from vmops.errors.refused import (
@@ -219,6 +221,7 @@ __all__ = [
     "UnsupportedDevice",
     "VMOpsError",
     "VolumeInUse",
+    "VolumeNotAttached",
     "VolumeNotFound",
     "VsphereFault",
 ]

@@ -110,9 +110,21 @@ class HostNotFound(_NamedNotFound):
 
 
 class VolumeNotFound(_NamedNotFound):
-    """There is no such volume, or it is not attached to the instance."""
+    """There is no such volume."""
 
     kind = "volume"
+
+
+class VolumeNotAttached(VolumeNotFound):
+    """The instance does not have the volume; ``available`` are those that it has."""
+
+    def __init__(self, volume_id: str, instance: str, attached: Sequence[str] = ()) -> None:
+        super().__init__(volume_id, attached)
+        self.instance = instance
+
+    def __str__(self) -> str:
+        there = ", ".join(sorted(self.available)) or "none"
+        return f"Volume {self.name} is not attached to {self.instance}. Attached: {there}."
 
 
 class StoragePolicyNotFound(_NamedNotFound):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmops.errors import Busy, InvalidState, VolumeNotFound
+from vmops.errors import Busy, InvalidState, VolumeNotAttached
 from vmops.model.block_devices import Volume
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.moved_note import moved_volumes
@@ -43,7 +43,7 @@ def detach_volume(session: Session, instance_uuid: str, volume: Volume, observe:
 
     Raises:
         InstanceNotFound: there is no such instance.
-        VolumeNotFound: the volume is not attached to it; the error names those that are.
+        VolumeNotAttached: it does not have the volume; the error names those that it has.
         InvalidPowerState: it is running and the disk is on IDE, or it is suspended.
         InvalidState: a snapshot of the instance has the disk, so that what was written since would
             be lost; or it is rescued or paused.
@@ -63,7 +63,7 @@ def _detach(run: Operation, subject: Subject, observe: Observer) -> None:
     volume, shadow, disk = subject.volume, subject.view.shadow, subject.disk
     left_at = moved_volumes(subject.files.extra_config).get(volume.id, "")
     if disk is None and not left_at:
-        raise VolumeNotFound(volume.id, attached_volumes(subject.files))
+        raise VolumeNotAttached(volume.id, subject.name, attached_volumes(subject.files))
     if disk is not None:
         refuse_on_ide(subject, subject.hardware.controller(disk.controller_key).adapter)
         _refuse_in_snapshot(subject, disk)
