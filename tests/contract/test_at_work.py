@@ -153,7 +153,7 @@ def test_the_second_is_told_of_another_process(
     assert changes(before, facts(bench, bench.vm(instance))) == {}
 
 
-@pytest.mark.parametrize("second", ["rescue", "resize"])
+@pytest.mark.parametrize("second", ["destroy", "rescue", "resize"])
 def test_a_session_that_knows_nothing_looks(
     bench: Bench, other_process: subprocess.Popen[bytes], second: str
 ) -> None:

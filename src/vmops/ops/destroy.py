@@ -20,6 +20,8 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.ops.moved_volumes import MovedVolume, find_moved, hand_over
 from vmops.ops.own_disks import is_below, is_foreign, loose_disks, vm_folder
+from vmops.ops.settled import refuse_at_work
+from vmops.ops.states import called
 from vmops.progress import Observer, log_event
 from vmops.specs import extra_config
 from vmops.steps import Operation, Reversible, step
@@ -82,6 +84,7 @@ def destroy(
     first class disk that the server had moved into the VM's folder stays there alone.
 
     Raises:
+        Busy: another process works on it; nothing was touched.
         LeftBehind: something of the VM could not be removed; the error names each thing. The cause
             is the server's error.
     """
@@ -142,6 +145,8 @@ def _look(session: Session, vm: VirtualMachine, uuid: str) -> Belongings:
     files = vm.files()
     if uuid and files.instance_uuid and files.instance_uuid.lower() != uuid.lower():
         raise InstanceNotFound(uuid)
+    if uuid:  # without, it is what a dead process left
+        refuse_at_work(called(vm, uuid), files.extra_config)
     held = snapshot_disks(session, vm) if files.has_snapshots else ()
     return replace(sort_files(files, held), moved_volumes=find_moved(session, files))
 
