@@ -6,7 +6,7 @@ import pytest
 
 from tests.vsphere_client.conftest import eventually
 from vmops.vsphere.stream import STREAM_METHODS
-from vmops.vsphere.watch_list import FIRST_SIGHT_S, _Sights
+from vmops.vsphere.watch_list import FIRST_SIGHT_S, TRUSTED_S, _Sights
 
 
 def reads(session, do):
@@ -24,7 +24,7 @@ def seen_after(sights, *seconds):
     for late in seconds:
         sights.list("task-1", time.monotonic() - late)
         sights.see("task-1")
-    return sights.are_late
+    return sights.patience_s == 0
 
 
 def test_one_late_sight_among_prompt_ones_changes_nothing():
@@ -34,7 +34,7 @@ def test_one_late_sight_among_prompt_ones_changes_nothing():
 
 def test_a_server_that_is_late_as_a_rule_is_asked_until_it_is_not():
     sights = _Sights()
-    assert not sights.are_late
+    assert sights.patience_s == FIRST_SIGHT_S
     assert seen_after(sights, 0.2, 0.1, 0.004, 0.15)
     assert not seen_after(sights, 0.004, 0.003)
 
@@ -44,14 +44,35 @@ def test_what_is_taken_from_the_list_unseen_says_nothing():
     sights.list("task-1", time.monotonic() - 1)
     sights.forget(["task-1"])
     sights.see("task-1")
-    assert not sights.are_late
+    assert sights.patience_s == FIRST_SIGHT_S
+
+
+def test_a_server_that_was_prompt_as_a_rule_is_waited_for_longer():
+    sights = _Sights()
+    assert not seen_after(sights, 0.002, 0.003, 0.001)
+    assert sights.patience_s == TRUSTED_S
+    assert not seen_after(sights, 10 * FIRST_SIGHT_S)
+    assert sights.patience_s == TRUSTED_S
+
+
+def test_a_server_that_tells_nothing_any_more_is_found_out():
+    sights = _Sights()
+    seen_after(sights, 0.002, 0.003, 0.001)
+    for number in range(3):
+        sights.list(f"task-{number}", time.monotonic() - TRUSTED_S)
+        sights.miss(f"task-{number}")
+    assert sights.patience_s == 0
+    # What is looked at at once says nothing of how late the server would be.
+    sights.list("task-4", time.monotonic())
+    sights.miss("task-4")
+    assert sights.patience_s == 0
 
 
 def test_news_that_overtake_the_answer_are_prompt():
     sights = _Sights()
     sights.list("task-1", float("inf"))
     sights.see("task-1")
-    assert not sights.are_late
+    assert sights.patience_s == FIRST_SIGHT_S
 
 
 def test_a_prompt_server_is_not_asked_for_tasks(lab, make_vm):
@@ -77,7 +98,7 @@ def test_a_server_that_looks_now_and_then_is_found_to_be_late(simulator, make_vm
 
         def is_late():
             turned(vm)
-            return session.watch_list._sights_are_late()
+            return session.watch_list._patience_s() == 0
 
         eventually(is_late, 20.0)
         assert reads(session, lambda: turned(vm)) == 2

@@ -29,10 +29,13 @@ SAFETY_POLL_S = 5.0
 # A server that tells at once what something new in the list is like has told within this time. One
 # that has not (vcsim looks four times a second) is asked.
 FIRST_SIGHT_S = 0.1
+# So long for one that did so as a rule: a busy machine makes anybody late now and then.
+TRUSTED_S = 1.0
 # What the list does not take is asked for: soon at first, then less and less often.
 _FIRST_LOOK_S = 0.02
 _LONGEST_LOOK_S = 1.0
 _SIGHTS_KEPT = 5
+_SIGHTS_TO_TRUST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +135,20 @@ class _Sights:
         for name in names:
             self._listed.pop(name, None)
 
+    def miss(self, name: str) -> None:
+        """It was looked at before the server told of it."""
+        listed = self._listed.get(name)
+        if listed is not None and time.monotonic() - listed > FIRST_SIGHT_S:
+            self.see(name)
+
     @property
-    def are_late(self) -> bool:
-        return bool(self._late_s) and median_low(self._late_s) > FIRST_SIGHT_S
+    def patience_s(self) -> float:
+        """How long to wait for the server to tell before it is asked."""
+        if not self._late_s:
+            return FIRST_SIGHT_S
+        if median_low(self._late_s) > FIRST_SIGHT_S:
+            return 0.0
+        return TRUSTED_S if len(self._late_s) >= _SIGHTS_TO_TRUST else FIRST_SIGHT_S
 
 
 class WatchList:
@@ -186,7 +200,7 @@ class WatchList:
         self._list(watched)
         deadline = None if deadline_s is None else time.monotonic() + deadline_s
         seen = 0
-        looks = _looks(0.0 if self._sights_are_late() else FIRST_SIGHT_S)
+        looks = _looks(self._patience_s())
         delay = next(looks)
         while True:
             if watched.values and self._is_loaded and not watched.is_refused:
@@ -313,9 +327,9 @@ class WatchList:
 
     # Looking
 
-    def _sights_are_late(self) -> bool:
+    def _patience_s(self) -> float:
         with self._lock:
-            return self._sights.are_late
+            return self._sights.patience_s
 
     def _poll(self, watched: Watched) -> None:
         """Read the state of all that is waited for of its kind; one thread does it for all."""
@@ -327,6 +341,8 @@ class WatchList:
             kind = watched.kind
             with self._lock:
                 asked = {n: each for n, each in self._watched.items() if each.kind is kind}
+                for name in asked:
+                    self._sights.miss(name)
             found = self._properties.read(
                 [each.moref for each in asked.values()], kind.wire_type, kind.paths
             )
