@@ -175,6 +175,12 @@ class PlanningInventory(Inventory):
 
     world: World
 
+    @property
+    def is_loaded(self) -> bool:
+        """See `Inventory.is_loaded`; a plan is made with all that can be known beforehand."""
+        self.wait_fresh()
+        return True
+
     def values_of(self, name: str) -> Values:
         """See `Inventory.values_of`."""
         paths = {*_VM_PATHS, *self.world.values(name)}
