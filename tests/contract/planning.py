@@ -14,6 +14,7 @@ from vmops import VMwareVMOps
 from vmops.images.planning_store import PlanningImageStore
 from vmops.vsphere.plan import Plan
 from vmops.vsphere.planning import PlanningSession
+from vmops.vsphere.session import Session
 
 Do = Callable[[VMwareVMOps], object]
 
@@ -54,15 +55,7 @@ def is_change(call: str) -> bool:
 
 def plan_of(bench: Bench, do: Do) -> Plan:
     """The plan of doing it; the server is shown to have got nothing that changes anything."""
-    plans: list[Plan] = []
-    came = _calls_of(bench, lambda: plans.append(_plan(bench, do)))
-    assert "Login" in came
-    assert [call for call in came if is_change(call)] == []
-    return plans[0]
-
-
-def _plan(bench: Bench, do: Do) -> Plan:
-    backend, directory = bench.backend, Path(bench.images.store.directory)
+    backend = bench.backend
     with vmops.connect(
         backend.url,
         backend.username,
@@ -74,12 +67,14 @@ def _plan(bench: Bench, do: Do) -> Plan:
         ops = VMwareVMOps(
             session,
             cluster_name=backend.cluster,
-            images=PlanningImageStore(directory, session.plan),
+            images=PlanningImageStore(Path(bench.images.store.directory), session.plan),
             config=bench.settings,
             observe=session.plan,
         )
-        do(ops)
-        return session.plan
+        came = _calls_of(bench, session, lambda: do(ops))
+    assert came
+    assert [call for call in came if is_change(call)] == []
+    return session.plan
 
 
 def check(bench: Bench, do: Do) -> Plan:
@@ -89,7 +84,8 @@ def check(bench: Bench, do: Do) -> Plan:
     assert bench.world() == before
     assert _tasks(bench) == tasks
     assert bench.images.store.list() == images
-    sent = [call for call in _calls_of(bench, lambda: do(bench.ops)) if is_change(call)]
+    came = _calls_of(bench, bench.session, lambda: do(bench.ops))
+    sent = [call for call in came if is_change(call)]
     planned = names(plan)
     if isinstance(bench.backend, LabBackend):
         assert planned == sent
@@ -104,19 +100,19 @@ def names(plan: Plan) -> list[str]:
     return [call for call in calls if call not in _OF_THE_STORE]
 
 
-def _calls_of(bench: Bench, do: Callable[[], object]) -> list[str]:
-    """What comes to the server meanwhile: in order where the server tells that."""
-    backend = bench.backend
-    if not isinstance(backend, LabBackend):
-        backend.forget_calls()
+def _calls_of(bench: Bench, session: Session, do: Callable[[], object]) -> list[str]:
+    """What comes to the lab meanwhile, in order; elsewhere what the session counts as sent."""
+    if not isinstance(bench.backend, LabBackend):
+        before = session.counts
         do()
-        return list(backend.calls().elements())
-    backend.lab.failures.plan()
+        return list((session.counts - before).elements())
+    failures = bench.backend.lab.failures
+    failures.plan()
     try:
         do()
-        return backend.lab.failures.calls()
+        return failures.calls()
     finally:
-        backend.lab.failures.clear()
+        failures.clear()
 
 
 def _tasks(bench: Bench) -> dict[str, str]:

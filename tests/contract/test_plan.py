@@ -32,8 +32,7 @@ from vmops.ops.made_volumes import WantedVolume
 BIG = Flavor(vcpus=2, memory_mib=32, root_gib=2)
 MAC = "00:50:56:3c:00:01"
 
-whole = needs(Capability.COUNTED_CALLS, Capability.LINKED_CLONES, Capability.DISK_GROWTH)
-counted = needs(Capability.COUNTED_CALLS)
+whole = needs(Capability.LINKED_CLONES, Capability.DISK_GROWTH)
 
 
 @whole
@@ -52,7 +51,7 @@ def test_a_spawn_and_its_end(bench: Bench, way: str, linked: bool) -> None:
     check(bench, lambda ops: ops.destroy(second, None))
 
 
-@counted
+@whole
 def test_a_spawn_is_planned_step_by_step(bench: Bench) -> None:
     instance = an_instance()
     plan = plan_of(bench, lambda ops: ops.spawn(None, instance, "sparse", ()))
@@ -68,7 +67,6 @@ def test_a_spawn_is_planned_step_by_step(bench: Bench) -> None:
     assert [call.target for call in plan.calls()][-1] == "VirtualMachine:planned-vm-1"
 
 
-@counted
 @pytest.mark.parametrize("state", [OFF, ON, SUSPENDED])
 @pytest.mark.parametrize(
     "verb",
@@ -120,7 +118,6 @@ def _refusal(do: Callable[[], object]) -> VMOpsError | None:
     return None
 
 
-@counted
 def test_a_pause_and_its_end(bench: Bench) -> None:
     instance = bench.spawn()
     check(bench, lambda ops: ops.pause(instance))
@@ -199,7 +196,6 @@ def test_a_snapshot(bench: Bench) -> None:
     bench.images.store.remove(f"image-{instance.uuid}")
 
 
-@counted
 def test_an_interface_comes_and_goes(bench: Bench) -> None:
     instance = bench.spawn(power_on=False)
     vif = Vif(network=bench.backend.network, mac_address=MAC)
@@ -207,7 +203,6 @@ def test_an_interface_comes_and_goes(bench: Bench) -> None:
     check(bench, lambda ops: ops.detach_interface(None, instance, vif))
 
 
-@counted
 @needs(Capability.POWER_FAULTS, Capability.CONTROL)
 def test_a_suspended_instance_keeps_its_cards(bench: Bench) -> None:
     instance = in_state(bench, SUSPENDED)
@@ -222,7 +217,6 @@ def test_a_suspended_instance_keeps_its_cards(bench: Bench) -> None:
     assert "Resume it first" in str(planned)
 
 
-@counted
 @needs(Capability.UNIQUE_NAMES)
 def test_what_cannot_be_has_its_own_error(bench: Bench) -> None:
     there = bench.spawn(power_on=False)
@@ -242,7 +236,6 @@ def test_what_cannot_be_has_its_own_error(bench: Bench) -> None:
     assert bench.world() == before
 
 
-@counted
 def test_several_operations_are_planned_one_upon_the_other(bench: Bench) -> None:
     instance = an_instance()
 
