@@ -123,7 +123,6 @@ SIMPLE = Part(
             "spawn",
             "power_on",
             "power_off",
-            "poll_rebooting",
             "resume",
             "pause",
             "unpause",
