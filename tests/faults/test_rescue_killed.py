@@ -7,6 +7,7 @@ import pytest
 from tests.contract.engine import Bench
 from tests.faults import changing, killing
 from tests.faults.killing import Doom, after
+from tests.faults.test_rescue import end_unrescue
 from vmops import Instance, VMwareVMOps
 from vmops.errors import NotRescued
 
@@ -47,12 +48,11 @@ def test_a_rescue_killed_before_its_note_has_changed_nothing(
     other.rescue(None, instance, None, "flat")
 
 
-@pytest.mark.parametrize(
-    "moment", ["Detach the rescue disk and boot as before", "Forget the rescue"]
-)
+@pytest.mark.parametrize("moment", ["Detach the rescue disk and boot as before", "Power on"])
 def test_another_process_unrescues_again(bench: Bench, other: VMwareVMOps, moment: str) -> None:
     instance = bench.spawn()
     before = changing.facts(bench, instance)
-    kill(bench, instance, moment, "rescue", "unrescue")
-    other.unrescue(instance)
+    other.rescue(None, instance, None, "flat")
+    kill(bench, instance, moment, "unrescue")
+    end_unrescue(bench, other, instance)
     assert changing.facts(bench, instance) == before

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from vmops import in_flight
-from vmops.errors import InvalidState, NoRootDisk, NotRescued
+from vmops.errors import InvalidState, NoRootDisk, NotRescued, VMOpsError
 from vmops.images.cache import CachedImage, CachePlace
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
@@ -98,11 +97,13 @@ def unrescue(
     2. Power off
     3. Delete what is left of the rescue disk
     4. Detach the rescue disk and boot as before
-    5. Power on
-    6. Forget the rescue
+    5. Forget the rescue
+    6. Power on
 
-    Step 3 is that of a rescue that died before it attached its disk. May be repeated after a
-    failure or a crash at any point, of `rescue` as well as its own.
+    Steps 3 and 5 are those of a rescue that died before it attached its disk: 5 instead of 4.
+
+    May be repeated after a failure or a crash, of `rescue` as well as its own, until step 4 or 5
+    is done: from then on the instance is not rescued any more, and off until it is powered on.
 
     Raises:
         InstanceNotFound: there is no such instance.
@@ -125,19 +126,22 @@ def _restore(
         is_on = hardware.files.power_state is not PowerState.POWERED_OFF
         disk, drive = _rescue_disk(hardware, note.disk), _rescue_drive(hardware, note)
         is_added = disk is not None or drive is not None
-        is_changed = not note.restored and (is_added or _boots_otherwise(hardware, note))
-        if is_on and is_changed:
+        is_changed = is_added or _boots_otherwise(hardware, note)
+        if is_on and (is_changed or not power_on_after):
             run(power_off(vm, observe))
             is_on = False
         if disk is None and note.disk:
             run(delete_rescue_disk(session, note))
         if is_changed:
             run(detach_rescue_disk(vm, disk, drive, note, observe))
+        else:
+            run(forget_rescue(vm, observe))
         if power_on_after and not is_on:
-            run(power_on(vm, observe))
-        if is_on and not power_on_after:
-            run(power_off(vm, observe))
-        run(forget_rescue(vm, observe))
+            try:
+                run(power_on(vm, observe))
+            except VMOpsError as failure:
+                failure.add_note(f"{name} is not rescued any more, and off: it can be powered on.")
+                raise
 
 
 def _boots_otherwise(hardware: VmHardware, note: RescueNote) -> bool:
@@ -317,9 +321,10 @@ def detach_rescue_disk(
     note: RescueNote,
     observe: Observer,
 ) -> Reversible[None]:
-    """Remove the disk with its file or the drive, restore how the VM boots, note it: one change."""
+    """Remove the disk with its file or the drive, boot as before, forget the rescue: one change."""
     values = {
-        extra_config.RESCUE: replace(note, restored=True).dump(),
+        extra_config.RESCUE: "",
+        extra_config.WORKER: "",
         extra_config.EFI_QUICK_BOOT: note.efi_quick_boot,
     }
     spec = specs.end_rescue(
@@ -331,6 +336,6 @@ def detach_rescue_disk(
 
 @step("Forget the rescue")
 def forget_rescue(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
-    """The last change, so that whoever comes after a crash still finds the note."""
+    """Take off the note of a rescue that had changed nothing yet."""
     vm.reconfigure(settings({extra_config.RESCUE: "", extra_config.WORKER: ""}), observe=observe)
     yield

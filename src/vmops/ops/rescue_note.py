@@ -12,7 +12,7 @@ from vmops.specs import extra_config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescueNote:
-    """Kept from before the first change until the last."""
+    """Kept from before the first change until all is put back."""
 
     disk: str
     """The rescue disk's datastore path; "" if it boots from an ISO image."""
@@ -22,8 +22,6 @@ class RescueNote:
     boot_order: tuple[str | int, ...] = ()
     efi_quick_boot: str = ""
     was_on: bool = True
-    restored: bool = False
-    """The rescue disk is gone and the VM boots as before; what may be left is to power it on."""
 
     def dump(self) -> str:
         """As JSON."""
