@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends.behaviours import section
+
 PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs/coverage.md"
 
@@ -85,7 +87,8 @@ def page(items: list[pytest.Item]) -> str:
         shown = test.removeprefix("test_").replace("_", " ")
         lines.append(f"| {shown} | {' | '.join(cells)} |")
     listed = [f"{number}. {reason}" for reason, number in reasons.items()]
-    return _HEAD + "\n".join(lines) + "\n\n## Reasons\n\n" + "\n".join(listed) + "\n"
+    reasons_section = "\n\n## Reasons\n\n" + "\n".join(listed) + "\n\n"
+    return _HEAD + "\n".join(lines) + reasons_section + section()
 
 
 def _skipped(item: pytest.Item) -> str:

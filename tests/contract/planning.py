@@ -12,8 +12,8 @@ from tests.backends.lab import LabBackend
 from tests.contract.engine import Bench
 from vmops import VMwareVMOps
 from vmops.images.planning_store import PlanningImageStore
-from vmops.vsphere.plan import Plan
-from vmops.vsphere.planning import PlanningSession
+from vmops.vsphere.planning.plan import Plan
+from vmops.vsphere.planning.session import PlanningSession
 from vmops.vsphere.session import Session
 
 Do = Callable[[VMwareVMOps], object]

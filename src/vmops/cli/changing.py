@@ -210,7 +210,7 @@ def _run(change: Change, verb: Callable[[], None]) -> None:
         verb()
         change.finish()
         return
-    from vmops.vsphere.plan import PlanEnds  # noqa: PLC0415
+    from vmops.vsphere.planning.plan import PlanEnds  # noqa: PLC0415
 
     with suppress(PlanEnds):  # the plan says so itself
         verb()

@@ -18,7 +18,7 @@ from vmops.errors import InvalidLogin
 if TYPE_CHECKING:
     from vmops.images.directory_store import DirectoryImageStore
     from vmops.ops.vmops import VMwareVMOps
-    from vmops.vsphere.plan import Plan
+    from vmops.vsphere.planning.plan import Plan
     from vmops.vsphere.session import Session
 
 
@@ -68,7 +68,7 @@ class CommandContext:
     @property
     def plan(self) -> Plan:
         """What the session that changes nothing has recorded."""
-        from vmops.vsphere.planning import PlanningSession  # noqa: PLC0415
+        from vmops.vsphere.planning.session import PlanningSession  # noqa: PLC0415
 
         assert isinstance(self.session, PlanningSession)  # noqa: S101 - tells the type checker
         return self.session.plan

@@ -10,7 +10,7 @@ import click
 import yaml
 
 if TYPE_CHECKING:
-    from vmops.vsphere.plan import Plan, PlannedCall, PlannedPart
+    from vmops.vsphere.planning.plan import Plan, PlannedCall, PlannedPart
 
 _WIDTH = 96
 

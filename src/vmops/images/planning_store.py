@@ -8,7 +8,7 @@ from pathlib import Path
 from vmops.images.directory_store import DirectoryImageStore
 from vmops.images.inspection import ImageFacts
 from vmops.model.image import Image, ImageProperties
-from vmops.vsphere.plan import Plan, PlannedCall
+from vmops.vsphere.planning.plan import Plan, PlannedCall
 
 
 class PlanningImageStore(DirectoryImageStore):

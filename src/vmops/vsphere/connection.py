@@ -38,7 +38,7 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
         insecure: accept any certificate.
         timeout_s: how long an answer may take, in seconds. Waiting for tasks is not limited by it.
         planning: a session that changes nothing and records what it would have sent, in its
-            ``plan``; see `vmops.vsphere.planning`.
+            ``plan``; see `vmops.vsphere.planning.session`.
 
     Raises:
         InvalidArgument: the URL or the thumbprint is malformed, or there is no user name.
@@ -62,7 +62,7 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
     # pyVmomi takes a tenth of a second to import: not before somebody connects.
     kind: type[Session]
     if planning:
-        from vmops.vsphere.planning import PlanningSession as kind  # noqa: N813, PLC0415
+        from vmops.vsphere.planning.session import PlanningSession as kind  # noqa: N813, PLC0415
     else:
         from vmops.vsphere.session import Session as kind  # noqa: N813, PLC0415
     return kind.open(address, trust, user, secret, timeout_s=timeout_s)

@@ -38,7 +38,7 @@ class Session:
     Close it when done: servers allow a limited number of sessions.
     """
 
-    # What a session that only plans has others of; see `vmops.vsphere.planning`.
+    # What a session that only plans has others of; see `vmops.vsphere.planning.session`.
     client_kind: ClassVar[type[Client]] = Client
     properties_kind: ClassVar[type[Properties]] = Properties
     inventory_kind: ClassVar[type[Inventory]] = Inventory

@@ -9,8 +9,8 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.vsphere.moref import Moref, describe, moid
-from vmops.vsphere.plan import Plan, PlanEnds
-from vmops.vsphere.planned_files import PlannedFiles
+from vmops.vsphere.planning.files import PlannedFiles
+from vmops.vsphere.planning.plan import Plan, PlanEnds
 
 Values = dict[str, Any]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.vsphere import planned_machine as machine
 from vmops.vsphere.moref import Moref, moid
-from vmops.vsphere.planned_machine import DEVICES
-from vmops.vsphere.planned_site import Arguments, Effect, Site
-from vmops.vsphere.planned_vm_effects import EFFECTS as OF_VMS
+from vmops.vsphere.planning import machine
+from vmops.vsphere.planning.machine import DEVICES
+from vmops.vsphere.planning.site import Arguments, Effect, Site
+from vmops.vsphere.planning.vm_effects import EFFECTS as OF_VMS
 
 _LEASE_S = 300
 

@@ -9,8 +9,8 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.units import kib_to_bytes
-from vmops.vsphere.plain_data import FIRST_PLANNED_KEY
-from vmops.vsphere.planned_world import EXTRA_CONFIG, Values
+from vmops.vsphere.planning.plain_data import FIRST_PLANNED_KEY
+from vmops.vsphere.planning.world import EXTRA_CONFIG, Values
 
 _device = vim.vm.device
 

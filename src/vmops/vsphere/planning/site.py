@@ -10,7 +10,7 @@ from vmops.errors import FileLocked, InvalidName, VMOpsError
 from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere import faults
 from vmops.vsphere.moref import Moref
-from vmops.vsphere.planned_world import Values, World
+from vmops.vsphere.planning.world import Values, World
 from vmops.vsphere.session import Session
 
 Arguments = dict[str, Any]

@@ -16,22 +16,18 @@ from pyVmomi import VmomiSupport, vim
 
 from vmops.errors import FileNotFound, ManagedObjectNotFound, VMOpsError
 from vmops.model.datastore_path import DatastorePath
-from vmops.vsphere import (
-    planned_file_effects,
-    planned_lease_effects,
-    planned_vm_effects,
-    planned_volume_effects,
-)
 from vmops.vsphere.address import ServerAddress
 from vmops.vsphere.client import Client
 from vmops.vsphere.http_access import HttpAccess
 from vmops.vsphere.inventory import Inventory
 from vmops.vsphere.moref import Moref, describe
-from vmops.vsphere.plain_data import plain_arguments
-from vmops.vsphere.plan import Plan, PlannedCall
-from vmops.vsphere.planned_site import Effect, Site, note_of
-from vmops.vsphere.planned_world import World
-from vmops.vsphere.planning_client import (
+from vmops.vsphere.planning import (
+    file_effects,
+    lease_effects,
+    vm_effects,
+    volume_effects,
+)
+from vmops.vsphere.planning.client import (
     PlanningClient,
     PlanningInventory,
     PlanningProperties,
@@ -39,17 +35,21 @@ from vmops.vsphere.planning_client import (
     PlanningWatchList,
     world_of,
 )
-from vmops.vsphere.planning_http import PlanningHttp
+from vmops.vsphere.planning.http import PlanningHttp
+from vmops.vsphere.planning.plain_data import plain_arguments
+from vmops.vsphere.planning.plan import Plan, PlannedCall
+from vmops.vsphere.planning.site import Effect, Site, note_of
+from vmops.vsphere.planning.world import World
 from vmops.vsphere.properties import Properties
 from vmops.vsphere.session import Session
 from vmops.vsphere.tasks import Tasks
 from vmops.vsphere.watch_list import WatchList
 
 EFFECTS: Mapping[str, Effect] = {
-    **planned_file_effects.EFFECTS,
-    **planned_lease_effects.EFFECTS,
-    **planned_vm_effects.EFFECTS,
-    **planned_volume_effects.EFFECTS,
+    **file_effects.EFFECTS,
+    **lease_effects.EFFECTS,
+    **vm_effects.EFFECTS,
+    **volume_effects.EFFECTS,
 }
 # Signs of life of what is planned: no step of an operation sends them.
 _UNTOLD = frozenset({"HttpNfcLeaseProgress", "CancelTask"})
@@ -108,7 +108,7 @@ class _Planner:
         return world.new(vim.Task, {"info.state": "success", "info.result": result})
 
     def is_empty(self, folder: DatastorePath) -> bool:
-        """See `planning_client.Planner`."""
+        """See `client.Planner`."""
         try:
             return not self._site.session.browse(folder)
         except FileNotFound:

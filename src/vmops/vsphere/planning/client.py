@@ -17,7 +17,7 @@ from vmops.vsphere.inventory import Inventory
 from vmops.vsphere.inventory_kinds import BUILDERS, KINDS
 from vmops.vsphere.inventory_types import VmInfo
 from vmops.vsphere.moref import Moref, describe, moid
-from vmops.vsphere.planned_world import World
+from vmops.vsphere.planning.world import World
 from vmops.vsphere.properties import Properties, Selection, Values
 from vmops.vsphere.stream import STREAM_METHODS
 from vmops.vsphere.stub import wire_method

@@ -11,8 +11,8 @@ from vmops.errors import InvalidName
 from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.connections import ConnectionPool
 from vmops.vsphere.http_access import HttpAccess
-from vmops.vsphere.plan import PlannedCall
-from vmops.vsphere.planning_client import planner_of, world_of
+from vmops.vsphere.planning.client import planner_of, world_of
+from vmops.vsphere.planning.plan import PlannedCall
 from vmops.vsphere.transfer import Progress, Upload
 
 _ROOT = "/folder/"
