@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from vmops.lab.hypervisor import HypervisorError, Progress
+from vmops.lab.qemu.guest import Guest
 from vmops.lab.qemu.qmp import Qmp, QmpRefused
 
 log = logging.getLogger(__name__)
@@ -16,41 +18,74 @@ _SHORTEST_POLL_S, _LONGEST_POLL_S = 0.01, 0.2
 
 
 async def run_block_job(
-    qmp: Qmp, command: str, arguments: Mapping[str, Any], progress: Progress | None
+    guest: Guest, command: str, arguments: Mapping[str, Any], progress: Progress | None
 ) -> None:
     """Start a job and return when it is done; its ``job-id`` is among the arguments.
 
-    A job that ends in a switch of nodes is told to switch as soon as it can. On failure, and if
-    this is cancelled, the job has ended without effect before this raises.
+    A job that ends in a switch of nodes is told to switch as soon as it can, with the guest
+    standing still. On failure, and if this is cancelled, the job has ended without effect before
+    this raises; a cancellation that comes during the switch is too late and is not heeded.
 
     Raises:
         HypervisorError: QEMU refused the job, or it failed; the text has QEMU's reason.
     """
+    qmp = await guest.qmp()
     job = str(arguments["job-id"])
-    await qmp.execute(command, {**arguments, "auto-dismiss": False})
+    end: Mapping[str, Any] | None
     try:
-        await _finish(qmp, job, progress)
+        await qmp.execute(command, {**arguments, "auto-dismiss": False})
+        state = await _until(qmp, job, ("ready", "concluded"), progress)
     except BaseException:
-        await asyncio.shield(_abandon(qmp, job))
-        raise
+        end = await asyncio.shield(_abandon(guest, qmp, job))
+        if end is None or "error" in end:
+            raise
+    else:
+        end = await _to_its_end(_conclude(guest, qmp, job, state))
+    if "error" in end:
+        raise HypervisorError(f"the disk's data cannot be copied: {end['error']}")
     if progress is not None:
         progress(100)
 
 
-async def _finish(qmp: Qmp, job: str, progress: Progress | None) -> None:
+async def _conclude(
+    guest: Guest, qmp: Qmp, job: str, state: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Switch nodes if the job is ready to, and return how it ended.
+
+    QEMU (seen with 7.2) holds back what a guest writes during the switch, and may then let it
+    through the job's own node, which must not write any more: an assertion ends QEMU. Of a guest
+    that stands still nothing is under way that could be held back.
+    """
+    try:
+        if state["status"] == "ready":
+            async with guest.standing_still():
+                await qmp.execute("job-complete", {"id": job})
+                state = await _until(qmp, job, ("concluded",), None)
+        await qmp.execute("job-dismiss", {"id": job})
+    except HypervisorError:
+        end = await _abandon(guest, qmp, job)
+        if end is None or "error" in end:
+            raise
+        return end
+    return state
+
+
+async def _to_its_end(work: Coroutine[Any, Any, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return what ``work`` returns; a cancellation meanwhile is not heeded."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        return task.result()
+
+
+async def _until(
+    qmp: Qmp, job: str, wanted: tuple[str, ...], progress: Progress | None
+) -> Mapping[str, Any]:
     pause_s = _SHORTEST_POLL_S
     shown = 0
-    switching = False
-    while True:
-        state = await _state(qmp, job)
-        if state["status"] == "concluded":
-            await qmp.execute("job-dismiss", {"id": job})
-            if "error" in state:
-                raise HypervisorError(f"the disk's data cannot be copied: {state['error']}")
-            return
-        if state["status"] == "ready" and not switching:
-            await qmp.execute("job-complete", {"id": job})
-            switching = True
+    while (state := await _state(qmp, job))["status"] not in wanted:
         total = state["total-progress"]
         percent = min(99, 100 * state["current-progress"] // total) if total else 0
         if progress is not None and percent > shown:
@@ -58,22 +93,34 @@ async def _finish(qmp: Qmp, job: str, progress: Progress | None) -> None:
             progress(percent)
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_POLL_S)
+    return state
 
 
-async def _abandon(qmp: Qmp, job: str) -> None:
+async def _abandon(guest: Guest, qmp: Qmp, job: str) -> Mapping[str, Any] | None:
+    """End the job and return how it ended; None if there is none, or it cannot be told."""
     try:
-        await qmp.execute("block-job-cancel", {"device": job, "force": True})
-        while (await _state(qmp, job))["status"] != "concluded":
-            await asyncio.sleep(_SHORTEST_POLL_S)
+        if await _find(qmp, job) is None:
+            return None
+        async with guest.standing_still():
+            with contextlib.suppress(QmpRefused):  # it has ended by itself
+                await qmp.execute("block-job-cancel", {"device": job, "force": True})
+            state = await _until(qmp, job, ("concluded",), None)
         await qmp.execute("job-dismiss", {"id": job})
-    except QmpRefused as error:  # it had ended by itself, and was dismissed
-        log.debug("block job %s: %s", job, error)
     except HypervisorError as error:
         log.warning("block job %s cannot be ended: %s", job, error)
+        return None
+    return state
 
 
 async def _state(qmp: Qmp, job: str) -> Mapping[str, Any]:
+    state = await _find(qmp, job)
+    if state is None:
+        raise HypervisorError(f"QEMU has forgotten the job {job}")
+    return state
+
+
+async def _find(qmp: Qmp, job: str) -> Mapping[str, Any] | None:
     for state in await qmp.execute("query-jobs"):
         if state["id"] == job:
             return dict(state)
-    raise HypervisorError(f"QEMU has forgotten the job {job}")
+    return None

@@ -218,11 +218,28 @@ class Guest:
             await self._qmp.close()
 
     @contextlib.asynccontextmanager
+    async def standing_still(self) -> AsyncIterator[None]:
+        """Hold the processor while the block runs, with none of the guest's requests under way.
+
+        A guest whose processor was held before stays so.
+
+        Raises:
+            HypervisorError: QEMU does not do so.
+        """
+        qmp = await self.qmp()
+        if (await qmp.execute("query-status"))["status"] != "running":
+            yield
+            return
+        async with self._halted() as qmp:
+            yield
+            await asyncio.shield(qmp.execute("cont"))
+
+    @contextlib.asynccontextmanager
     async def _halted(self) -> AsyncIterator[Qmp]:
         """Hold the processor, and let it go on if the block fails."""
         qmp = await self.qmp()
-        await qmp.execute("stop")
         try:
+            await qmp.execute("stop")
             yield qmp
         except BaseException:
             # Shielded, for a cancelled suspension must not leave a halted guest either.

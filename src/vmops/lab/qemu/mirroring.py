@@ -32,6 +32,6 @@ async def mirror_disk(
             "copy-mode": "write-blocking",
         }
         try:
-            await run_block_job(qmp, "blockdev-mirror", arguments, progress)
+            await run_block_job(guest, "blockdev-mirror", arguments, progress)
         finally:
             await asyncio.shield(sweep(qmp, disk_key))

@@ -41,7 +41,7 @@ async def snapshot_disks(
             else:
                 await _switch_and_save(guest, switches, memory)
         except BaseException:
-            await asyncio.shield(_take_back(qmp, tops, switches))
+            await asyncio.shield(_take_back(guest, tops, switches))
             raise
 
 
@@ -60,10 +60,13 @@ async def collapse(
         for file in (top, into):
             if file not in nodes:
                 raise HypervisorError(f"{file.name} is not a layer of the guest's disk {disk_key}")
-        await _commit(qmp, disk_key, nodes[top], nodes[into], progress)
+        await _commit(guest, disk_key, nodes[top], nodes[into], progress)
 
 
-async def _commit(qmp: Qmp, disk_key: int, top: str, into: str, progress: Progress | None) -> None:
+async def _commit(
+    guest: Guest, disk_key: int, top: str, into: str, progress: Progress | None
+) -> None:
+    qmp = await guest.qmp()
     active = await top_node(qmp, disk_key)
     arguments: dict[str, Any] = {
         "job-id": f"commit-{disk_key}",
@@ -74,7 +77,7 @@ async def _commit(qmp: Qmp, disk_key: int, top: str, into: str, progress: Progre
     if top != active:
         # The name of the new backing file would be written to the header of the layer above.
         arguments["backing-file"] = ""
-    await run_block_job(qmp, "block-commit", arguments, progress)
+    await run_block_job(guest, "block-commit", arguments, progress)
     await sweep(qmp, disk_key)
 
 
@@ -91,10 +94,11 @@ async def _switch_and_save(guest: Guest, switches: list[dict[str, str]], memory:
 
 
 async def _take_back(
-    qmp: Qmp, tops: Mapping[int, DiskLayer], switches: list[dict[str, str]]
+    guest: Guest, tops: Mapping[int, DiskLayer], switches: list[dict[str, str]]
 ) -> None:
     """Put the disks back on their old layers, with what was written to the new ones since."""
+    qmp = await guest.qmp()
     for disk_key, switch in zip(tops, switches, strict=False):
         if await top_node(qmp, disk_key) == switch["overlay"]:
-            await _commit(qmp, disk_key, switch["overlay"], switch["node"], None)
+            await _commit(guest, disk_key, switch["overlay"], switch["node"], None)
         await sweep(qmp, disk_key)
