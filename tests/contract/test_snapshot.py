@@ -30,6 +30,7 @@ from vmops.errors import (
 )
 from vmops.lab.guest import boot_count
 from vmops.lab.wire.failures import Failure, How
+from vmops.model.hardware import SecureBoot
 from vmops.model.image import DiskType
 from vmops.ops.snapshot import SnapshotResult
 from vmops.vsphere.stream import STREAM_METHODS
@@ -130,13 +131,19 @@ def test_the_image_has_the_disks_bytes_and_boots(
 
 
 def test_the_image_tells_what_spawn_must_know(bench: Bench, store: DirectoryImageStore) -> None:
-    image = bench.images.named("flat", vmware_adaptertype="paraVirtual", hw_firmware_type="uefi")
+    image = bench.images.named(
+        "flat",
+        vmware_adaptertype="paraVirtual",
+        hw_firmware_type="uefi",
+        os_secure_boot="required",
+    )
     instance = bench.spawn(image, power_on=False)
     guest_id = second_view.properties(bench.vm(instance), "config.guestId")["config.guestId"]
     shape = {"uuid": instance.uuid, "name": instance.name, "project_id": "p-1"}
     found = snapshot(bench, store, shape).image.properties
     assert found.adapter_type.value == "paraVirtual"
     assert found.firmware.value == "efi"
+    assert found.hardware.secure_boot is SecureBoot.REQUIRED
     assert found.guest_id == guest_id
     text = (store.directory / "made.yaml").read_text()
     assert "owner_id: p-1" in text

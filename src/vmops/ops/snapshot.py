@@ -107,6 +107,8 @@ class _Subject:
             properties["owner_id"] = self.project_id
         if self.hardware.firmware is Firmware.EFI:
             properties["hw_firmware_type"] = "uefi"
+        if self.hardware.secure_boot:
+            properties["os_secure_boot"] = "required"
         return properties
 
 

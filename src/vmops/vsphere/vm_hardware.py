@@ -61,6 +61,7 @@ class VmHardware:
     firmware: Firmware
     boot_order: tuple[Any, ...] = field(compare=False)
     drives: tuple[VmDrive, ...] = ()
+    secure_boot: bool = False
 
     def controller(self, key: int) -> VmController:
         """The controller of this key.
@@ -111,6 +112,7 @@ def hardware_from(values: dict[str, Any]) -> VmHardware:
         ),
         firmware=Firmware.EFI if firmware == "efi" else Firmware.BIOS,
         boot_order=tuple(boot.bootOrder or ()) if boot is not None else (),
+        secure_boot=boot is not None and bool(boot.efiSecureBootEnabled),
         drives=tuple(
             VmDrive(key=int(d.key), iso=str(getattr(d.backing, "fileName", None) or ""))
             for d in devices
