@@ -8,7 +8,9 @@ from tests.backends.behaviours import Behaviour, behaviours, missing
 
 
 def test_none_is_left_out() -> None:
-    assert [each.number for each in behaviours()] == [f"C{n:02}" for n in range(1, 91)]
+    numbers = [each.number for each in behaviours()]
+    assert numbers == [f"C{n:02}" for n in range(1, len(numbers) + 1)]
+    assert len(numbers) >= 90
 
 
 @pytest.mark.parametrize("behaviour", behaviours(), ids=lambda each: each.number)

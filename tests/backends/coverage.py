@@ -25,8 +25,8 @@ there with the reason. Written by `python -m tests.backends.coverage`; a test co
 
 | back end | what it is | run by |
 |---|---|---|
-| lab | the lab without guests, as a vCenter | `make check` |
-| lab-esx | the same as a single ESXi | `make check` |
+| lab | the lab without guests, as a vCenter | `make test` |
+| lab-esx | the same as a single ESXi | `make test` |
 | qemu | the lab with QEMU guests | `make test` |
 | vcsim | the govmomi simulator of Debian's package | `make test` |
 | vcenter | a real one: see `tests/backends/real_vcenter.py` | who sets its variables |

@@ -51,7 +51,7 @@ def test_a_resize_is_reverted(vmops, web):
         k: v for k, v in before.items() if k not in changing
     }
     again = vmops("resize", "--revert", web)
-    assert again.code == 3
+    assert again.code == 4
     assert "not being resized" in again.err
 
 
@@ -111,7 +111,7 @@ def test_a_rescue_and_back(vmops, web):
     assert vmops("resize", web, "--cpus", "2").code == 4
     assert vmops("unrescue", web).code == 0
     assert status(vmops, web) == "running"
-    assert vmops("unrescue", web).code == 3
+    assert vmops("unrescue", web).code == 4
 
 
 def test_an_unknown_rescue_image(vmops, web):
@@ -127,4 +127,11 @@ def test_a_pause_and_back(vmops, web):
     assert refused.code == 4
     assert "Unpause it" in refused.err
     assert vmops("unpause", web).code == 0
+    assert status(vmops, web) == "running"
+
+
+def test_a_disk_of_no_size_is_refused(vmops, web):
+    refused = vmops("resize", web, "--disk", "0")
+    assert refused.code == 2
+    assert "too little" in refused.err
     assert status(vmops, web) == "running"

@@ -30,6 +30,9 @@ from vmops import errors
 # Most specific first.
 EXIT_CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.LeftBehind, 7),
+    (errors.NotRescued, 4),
+    (errors.NotResized, 4),
+    (errors.ConsoleTypeUnavailable, 4),
     (errors.NotFound, 3),
     (errors.Conflict, 4),
     (errors.Refused, 5),

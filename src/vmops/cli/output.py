@@ -144,7 +144,7 @@ def _cell(value: Any) -> str:
         return ", ".join(map(_cell, value)) or "-"
     if isinstance(value, Mapping):
         return "\n".join(f"{key}={_cell(item)}" for key, item in value.items()) or "-"
-    return str(value)
+    return str(value) or "-"
 
 
 def _yaml(data: Any) -> str:
@@ -158,6 +158,6 @@ def _csv(rows: Sequence[Row], keys: Sequence[str], no_headers: bool) -> str:
     writer = csv.writer(text, lineterminator="\n")
     if not no_headers:
         writer.writerow(keys)
-    empty: tuple[object, ...] = (None, [], (), {})
+    empty: tuple[object, ...] = (None, "", [], (), {})
     writer.writerows([["" if row[k] in empty else _cell(row[k]) for k in keys] for row in rows])
     return text.getvalue()

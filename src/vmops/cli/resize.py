@@ -24,7 +24,9 @@ _CHANGES = ("cpus", "memory", "disk", "host", "datastore")
 @instance_argument
 @click.option("--cpus", type=click.IntRange(1), help="vCPUs.")
 @click.option("--memory", callback=size(MIB, "512M", least=4), help="Memory.")
-@click.option("--disk", callback=size(GIB, "10G"), help="Root disk in GiB; it cannot shrink.")
+@click.option(
+    "--disk", callback=size(GIB, "10G", least=1), help="Root disk in GiB; it cannot shrink."
+)
 @click.option("--host", metavar="HOST|CLUSTER", help="Move it there.")
 @click.option("--datastore", help="Move its disks there.")
 @click.option("--confirm", "decision", flag_value="confirm", help="Keep the new size.")
