@@ -28,6 +28,8 @@ def hypervisor_faults() -> Iterator[None]:
 async def cancellable(work: Awaitable[Any], run: TaskRun) -> Any:
     """Await something; stop it, and wait until it has stopped, when a client cancels the task.
 
+    What is done all the same, for it could not be stopped any more, counts as done.
+
     Raises:
         vmodl.fault.RequestCanceled: it was stopped.
     """
@@ -42,8 +44,9 @@ async def cancellable(work: Awaitable[Any], run: TaskRun) -> Any:
         await _stopped(running)
         raise
     await _stopped(running)
-    run.check_cancelled()
-    return None
+    if running.cancelled() or running.exception() is not None:
+        run.check_cancelled()
+    return running.result()
 
 
 async def _stopped(running: asyncio.Future[Any]) -> None:

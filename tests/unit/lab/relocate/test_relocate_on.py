@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 
 import pytest
 from pyVmomi import vim, vmodl
@@ -179,6 +180,31 @@ def test_a_cancelled_move_leaves_it_where_it_was(client, name, monkeypatch):
 
     assert vm.config.files.vmPathName.startswith("[datastore1]")
     assert names(client.file(f"[datastore2] {name}/x").parent) is None
+
+
+def test_a_move_that_is_cancelled_too_late_is_done(client, name, monkeypatch):
+    vm = running(client, name)
+    begun = threading.Event()
+    hypervisor = client.lab.kernel.hypervisor
+    mirror_disk = hypervisor.mirror_disk
+
+    async def switch(*arguments):
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await mirror_disk(*arguments)
+
+    monkeypatch.setattr(hypervisor, "mirror_disk", switch)
+    task = vm.RelocateVM_Task(Spec(datastore=datastore(client, "datastore2")))
+    assert begun.wait(30)
+    task.CancelTask()
+
+    client.result(task)
+
+    assert vm.config.files.vmPathName.startswith("[datastore2]")
+    [used] = machine(client, vm).disks
+    assert used.layers[0].file.is_relative_to(client.lab.datastore_root("datastore2"))
+    assert used.layers[0].file.is_file()
 
 
 def test_where_it_stands_survives_a_restart(tmp_path, name):
