@@ -35,11 +35,25 @@ def test_a_volume_from_its_making_to_its_end(vmops, web1, kind):
     assert vmops("volume", "detach", web1, identity).code == 0
     missing = vmops("volume", "detach", web1, "data")
     assert missing.code != 0
-    assert f"Volume {identity} is not attached to web1. Attached: none." in missing.err
+    assert "Volume data is not attached to web1. Attached: none." in missing.err
     assert vmops("volume", "delete", "data", "--yes").code == 0
     empty = vmops("volume", "list")
     assert (empty.code, empty.out) == (0, "")
     assert "vmops volume create" in empty.err
+
+
+@pytest.mark.parametrize("kind", ["fcd", "vmdk"])
+def test_who_has_a_volume_is_told_in_the_words_that_were_typed(vmops, web1, kind):
+    assert spawn(vmops, "web2").code == 0
+    assert vmops("volume", "create", "data", "--size", "8M", "--type", kind).code == 0
+    assert vmops("volume", "attach", web1, "data").code == 0
+    for more in ((), ("--plan",)):
+        refused = vmops("volume", "attach", "web2", "data", *more)
+        assert refused.code == 4
+        assert "Volume data is attached to web1. Detach it first." in refused.err
+    assert vmops("destroy", "web2", "--yes").code == 0
+    vmops("volume", "detach", web1, "data")
+    vmops("volume", "delete", "data", "--yes")
 
 
 def test_what_makes_no_sense(vmops):

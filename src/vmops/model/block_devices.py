@@ -39,6 +39,8 @@ class Volume:
     target_lun: int = 0
     profile_id: str = ""
     """The storage policy that its disk has; "" leaves it as it is."""
+    name: str = field(default="", compare=False)
+    """What people call it, where that is known: messages do, too."""
     connection_info: Any = field(default=None, compare=False, repr=False)
     """What the service gave, unread: for a volume engine of the caller's own."""
 
@@ -47,6 +49,11 @@ class Volume:
             raise Invalid("A volume has no id.")
         if not _ID.match(self.id):
             raise Invalid(f"{self.id!r} is no id of a volume.")
+
+    @property
+    def label(self) -> str:
+        """How messages call it: by its name, else by its id."""
+        return self.name or self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

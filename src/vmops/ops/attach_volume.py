@@ -14,6 +14,7 @@ from vmops.model.block_devices import Volume, VolumeAttachment
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
 from vmops.ops.own_disks import volume_disk
+from vmops.ops.volume_holders import first_class_holders, held_by
 from vmops.ops.volumes import Subject, change, look_at, mark, refuse_iscsi, refuse_on_ide, surely
 from vmops.progress import Observer
 from vmops.specs import extra_config
@@ -88,7 +89,7 @@ def attach_to(
                     place = run(add_controller(subject, adapter, observe))
                 run(attach_first_class_disk(subject, place, observe))
             else:
-                _refuse_held(subject)
+                _refuse_shadow(subject)
                 run(attach_vmdk(subject, adapter, observe, as_root=as_root))
         if as_root and not _is_noted(subject):
             run(note_root_volume(vm, attachment.volume, observe, is_first=not subject.files.disks))
@@ -111,12 +112,12 @@ def _place_that_is_there(hardware: VmHardware, adapter: AdapterType) -> Place | 
     return None if places.changes() else place
 
 
-def _refuse_held(subject: Subject) -> None:
+def _refuse_shadow(subject: Subject) -> None:
     shadow, volume = subject.view.shadow, subject.volume
     if shadow is None or shadow.disk is None:
-        raise VolumeNotFound(volume.id)
+        raise VolumeNotFound(volume.label)
     if holders := subject.view.holders:
-        raise VolumeInUse(f"Volume {volume.id} is attached to {' and '.join(holders)}.")
+        raise held_by(volume, holders)
 
 
 def _is_noted(subject: Subject) -> bool:
@@ -149,10 +150,12 @@ def attach_first_class_disk(subject: Subject, place: Place, observe: Observer) -
                 raise
             moved_to = _other_datastore(subject)
             if moved_to is None:
-                raise VolumeNotFound(volume.id) from error
+                raise VolumeNotFound(volume.label) from error
             _attach_from(subject, moved_to, place, observe)
     except (Busy, FileLocked) as error:
-        raise VolumeInUse(f"Volume {volume.id} cannot be attached now. {error}") from error
+        if holders := first_class_holders(subject.session, volume):
+            raise held_by(volume, holders) from error
+        raise VolumeInUse(f"Volume {volume.label} cannot be attached now. {error}") from error
     yield
     vm.detach_first_class_disk(volume.backing, observe=observe)
 
@@ -187,7 +190,7 @@ def attach_vmdk(
     volume, shadow = subject.volume, subject.view.shadow
     held = shadow.disk if shadow is not None else None
     if held is None:
-        raise VolumeNotFound(volume.id)
+        raise VolumeNotFound(volume.label)
     path, capacity_bytes = DatastorePath.parse(held.file_name), held.capacity_bytes
     notes = {f"{extra_config.VOLUME_PREFIX}{volume.id}": held.identity}
     if as_root:
@@ -207,7 +210,9 @@ def attach_vmdk(
     try:
         change(subject, attach, lambda disk: disk is not None)
     except FileLocked as error:
-        raise VolumeInUse(f"Volume {volume.id} is in use by a running machine. {error}") from error
+        raise VolumeInUse(
+            f"Volume {volume.label} is in use by a running machine. {error}"
+        ) from error
     yield
 
 
@@ -221,7 +226,7 @@ def note_root_volume(
     if not is_first:
         disk = volume_disk(vm.files(), mark(volume))
         if disk is None:
-            raise VolumeNotFound(volume.id)
+            raise VolumeNotFound(volume.label)
         spec = boot_from(disk.key, notes)
     vm.reconfigure(spec, observe=observe)
     yield

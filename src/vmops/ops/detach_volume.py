@@ -63,7 +63,7 @@ def _detach(run: Operation, subject: Subject, observe: Observer) -> None:
     volume, shadow, disk = subject.volume, subject.view.shadow, subject.disk
     left_at = moved_volumes(subject.files.extra_config).get(volume.id, "")
     if disk is None and not left_at:
-        raise VolumeNotAttached(volume.id, subject.name, attached_volumes(subject.files))
+        raise VolumeNotAttached(volume.label, subject.name, attached_volumes(subject.files))
     if disk is not None:
         refuse_on_ide(subject, subject.hardware.controller(disk.controller_key).adapter)
         _refuse_in_snapshot(subject, disk)
@@ -91,7 +91,7 @@ def _refuse_in_snapshot(subject: Subject, disk: VmDisk) -> None:
     has_layers = subject.files.has_snapshots and disk.is_in_snapshots and disk.parents
     if has_layers and not is_as_attached:
         raise InvalidState(
-            f"A snapshot of {subject.name} has the disk of volume {subject.volume.id}: what was"
+            f"A snapshot of {subject.name} has the disk of volume {subject.volume.label}: what was"
             " written since would be lost. Delete the instance's snapshots first."
         )
 
@@ -120,7 +120,7 @@ def detach_vmdk(
     def detach(hardware: VmHardware, change_version: str) -> None:
         there = volume_disk(hardware.files, mark(volume))
         if there is None or there.file_name != disk.file_name:
-            raise Busy(f"The disk of volume {volume.id} was moved just now. Try again.")
+            raise Busy(f"The disk of volume {volume.label} was moved just now. Try again.")
         spec = specs.detach_volume(there.key, notes, change_version)
         subject.vm.reconfigure(spec, observe=observe)
 

@@ -17,7 +17,6 @@ from vmops.errors import (
     AlreadyExists,
     Invalid,
     NotSupported,
-    VolumeInUse,
     VolumeNotFound,
 )
 from vmops.model.block_devices import Volume, VolumeKind
@@ -25,6 +24,7 @@ from vmops.model.datastore_path import DatastorePath, check_file_name
 from vmops.ops.engine import Engine
 from vmops.ops.own_disks import volume_disk
 from vmops.ops.placement import Compliance, pick_datastore
+from vmops.ops.volume_holders import held_by
 from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs.volumes import shadow_vm
@@ -182,7 +182,7 @@ def create_shadow_vm(
         raise
     disk = vm.files().disks[0]
     yield MadeVolume(
-        volume=Volume(id=volume_id, kind=VolumeKind.VMDK, backing=vm.moid),
+        volume=Volume(id=volume_id, kind=VolumeKind.VMDK, backing=vm.moid, name=wanted.name),
         name=wanted.name,
         size_bytes=disk.capacity_bytes or wanted.size_bytes,
         datastore=datastore.name,
@@ -243,9 +243,7 @@ def find(session: Session, name_or_id: str) -> Reversible[MadeVolume]:
     """Find it, and refuse one that an instance has."""
     made = find_volume(session, name_or_id)
     if made.attached_to or made.attached_name:
-        raise VolumeInUse(
-            f"Volume {made.name} is attached to {made.attached_name}. Detach it first."
-        )
+        raise held_by(made.volume, (made.attached_name,))
     yield made
 
 
@@ -280,6 +278,7 @@ def _first_class(
             kind=VolumeKind.FIRST_CLASS_DISK,
             backing=disk_id,
             datastore=datastore.moid,
+            name=name,
         ),
         name=name,
         size_bytes=size_bytes,
@@ -294,7 +293,7 @@ def _of_shadow_vms(machines: dict[str, tuple[str, VmFiles]]) -> Iterator[MadeVol
         if volume_id and files.disks:
             disk = files.disks[0]
             yield MadeVolume(
-                volume=Volume(id=volume_id, kind=VolumeKind.VMDK, backing=moid),
+                volume=Volume(id=volume_id, kind=VolumeKind.VMDK, backing=moid, name=name),
                 name=name,
                 size_bytes=disk.capacity_bytes,
                 datastore=DatastorePath.parse(disk.file_name).datastore,

@@ -88,8 +88,8 @@ def refuse_iscsi(volume: Volume) -> None:
     """
     if volume.kind is VolumeKind.ISCSI:
         raise NotSupported(
-            f"Volume {volume.id} is on an iSCSI target ({volume.target_iqn}). This version attaches"
-            " vmdk volumes and first class disks only."
+            f"Volume {volume.label} is on an iSCSI target ({volume.target_iqn}). This version"
+            " attaches vmdk volumes and first class disks only."
         )
 
 

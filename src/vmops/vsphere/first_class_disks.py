@@ -24,12 +24,16 @@ _vslm: Any = vim.vslm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstClassDisk:
-    """One of them; ``path`` is where its descriptor is."""
+    """One of them; ``path`` is where its descriptor is.
+
+    ``consumers`` are the instance UUIDs of the virtual machines that have it.
+    """
 
     id: str
     name: str
     capacity_bytes: int
     path: str
+    consumers: tuple[str, ...] = ()
 
 
 class FirstClassDisks:
@@ -131,4 +135,5 @@ def _disk(found: Any) -> FirstClassDisk:
         name=str(config.name),
         capacity_bytes=int(config.capacityInMB) * MIB,
         path=str(getattr(config.backing, "filePath", "") or ""),
+        consumers=tuple(str(each.id) for each in config.consumerId or ()),
     )
