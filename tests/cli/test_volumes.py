@@ -48,6 +48,13 @@ def test_who_has_a_volume_is_told_in_the_words_that_were_typed(vmops, web1, kind
     assert vmops("volume", "create", "data", "--size", "8M", "--type", kind).code == 0
     assert vmops("volume", "attach", web1, "data").code == 0
     for more in ((), ("--plan",)):
+        taken = spawn(vmops, "web3", "--volume", "data", *more)
+        assert taken.code == 4
+        assert "Volume data is attached to web1. Detach it first." in taken.err
+        assert "Create the VM" not in taken.err + taken.out
+        twice = spawn(vmops, "web3", "--boot-volume", "data", "--volume", "data", *more)
+        assert twice.code == 2
+        assert "Volume data is given twice." in twice.err
         refused = vmops("volume", "attach", "web2", "data", *more)
         assert refused.code == 4
         assert "Volume data is attached to web1. Detach it first." in refused.err

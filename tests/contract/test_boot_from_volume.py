@@ -23,7 +23,14 @@ from tests.contract.volumes import (
     paths,
 )
 from vmops import Instance
-from vmops.errors import InvalidState, NoRootDisk, NotSupported, VolumeInUse, VolumeNotFound
+from vmops.errors import (
+    Invalid,
+    InvalidState,
+    NoRootDisk,
+    NotSupported,
+    VolumeInUse,
+    VolumeNotFound,
+)
 
 __all__ = ["volume"]
 
@@ -202,6 +209,27 @@ def test_what_cannot_be_attached_is_refused_before_anything_is_there(bench: Benc
             bench.spawn(block_device_info=info)
 
     assert not bench.calls_of(spawn)
+
+
+@needs(Capability.KEYED_PATHS, Capability.COUNTED_CALLS)
+def test_a_volume_that_another_has_is_refused_before_anything_is_made(
+    bench: Bench, volume: MadeVolume
+) -> None:
+    holder = bench.spawn()
+    attach(bench, volume, holder)
+
+    def spawn() -> None:
+        with pytest.raises(VolumeInUse, match=f"is attached to {holder.name}. Detach it first"):
+            booted_from(bench, volume)
+
+    assert not {call for call in bench.calls_of(spawn) if call.endswith("_Task")}
+
+
+def test_a_volume_given_twice_is_refused(bench: Bench, volume: MadeVolume) -> None:
+    before = bench.vms()
+    with pytest.raises(Invalid, match=f"Volume {volume.id} is given twice"):
+        booted_from(bench, volume, volume)
+    assert bench.vms() == before
 
 
 # With a volume engine of the caller's own

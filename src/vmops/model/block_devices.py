@@ -92,6 +92,11 @@ class BlockDevices:
             raise Invalid(f"A swap disk of {self.swap_mib} MiB makes no sense.")
         if sum(v.boot_index == 0 for v in self.volumes) > 1:
             raise Invalid("An instance boots from one volume only.")
+        seen: set[str] = set()
+        for each in self.volumes:
+            if each.volume.id in seen:
+                raise Invalid(f"Volume {each.volume.label} is given twice.")
+            seen.add(each.volume.id)
 
     @property
     def root_volume(self) -> VolumeAttachment | None:

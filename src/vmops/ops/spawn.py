@@ -111,6 +111,8 @@ def spawn(
         attacher.check(attachment)
     with Operation("spawn", observe) as do:
         place = do(choose_placement(engine, request, needed_bytes(engine, request)))
+        for attachment in request.devices.volumes:
+            attacher.look(attachment)
         if with_vlan(request.vifs):
             do(create_port_groups(engine.port_groups, place.cluster, request.vifs))
         vm_folder = DatastorePath(place.datastore.name).joined(request.instance.uuid)

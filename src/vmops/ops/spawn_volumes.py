@@ -12,6 +12,7 @@ from vmops.ops.border import instance_uuid
 from vmops.ops.engine import Engine
 from vmops.ops.placement import Placement
 from vmops.ops.spawn_request import SpawnRequest
+from vmops.ops.volume_holders import refuse_held
 from vmops.ops.volumes import lend, mark, refuse_iscsi
 from vmops.progress import Observer
 from vmops.specs import extra_config
@@ -25,7 +26,10 @@ class VolumeAttacher(Protocol):
     """Attaches volumes to the VM of a spawn, which the spawn's undo removes."""
 
     def check(self, attachment: VolumeAttachment) -> None:
-        """Refuse, before anything is there, what cannot be attached."""
+        """Refuse, without a call, what cannot be attached."""
+
+    def look(self, attachment: VolumeAttachment) -> None:
+        """Refuse, before anything is there, what another instance has."""
 
     def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
         """Attach a volume; that it is the root disk or not is its boot index."""
@@ -48,6 +52,10 @@ class OwnAttacher:
         """See `VolumeAttacher`."""
         refuse_iscsi(attachment.volume)
 
+    def look(self, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`."""
+        refuse_held(self.session, attachment.volume)
+
     def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
         """See `VolumeAttacher`."""
         attach_to(self.session, vm, self.instance_uuid, attachment, self.observe)
@@ -69,6 +77,9 @@ class GivenAttacher:
 
     def check(self, attachment: VolumeAttachment) -> None:
         """See `VolumeAttacher`; the object refuses by itself."""
+
+    def look(self, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`; the object looks by itself."""
 
     def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
         """See `VolumeAttacher`."""

@@ -67,8 +67,7 @@ def look_at_volume(
     """
     if shadow is not None:
         own = Selection([_one(vm), _one(shadow)], _VM, _PATHS)
-        key = f'config.extraConfig["{VOLUME_PREFIX}{volume_id}"]'
-        others = Selection([_neighbours(shadow)], _VM, (key, *_HOLDER_PATHS))
+        key, others = _others(volume_id, shadow)
         try:
             try:
                 found = session.properties.read_selections(own, others)
@@ -78,13 +77,35 @@ def look_at_volume(
             if error.moref != describe(shadow.moref):
                 raise
         else:
-            holders = tuple(
-                str(values.get("name") or name)
-                for name, values in found.items()
-                if name not in {vm.moid, shadow.moid} and _is_set(values.get(key))
-            )
-            return _view(vm, found, shadow, holders)
+            return _view(vm, found, shadow, _holders(found, key, {vm.moid, shadow.moid}))
     return _view(vm, session.properties.read_selections(Selection([_one(vm)], _VM, _PATHS)))
+
+
+def volume_holders(session: Session, volume_id: str, shadow: VirtualMachine) -> tuple[str, ...]:
+    """The names of those that have the volume, as `look_at_volume` finds them; one call.
+
+    Raises:
+        ManagedObjectNotFound: the shadow VM is gone.
+    """
+    key, others = _others(volume_id, shadow)
+    try:
+        return _holders(session.properties.read_selections(others), key, {shadow.moid})
+    except InvalidArgument:
+        return ()
+
+
+def _others(volume_id: str, shadow: VirtualMachine) -> tuple[str, Selection]:
+    """The path of the note that a volume's holders have, and who is asked for it."""
+    key = f'config.extraConfig["{VOLUME_PREFIX}{volume_id}"]'
+    return key, Selection([_neighbours(shadow)], _VM, (key, *_HOLDER_PATHS))
+
+
+def _holders(found: dict[str, Values], key: str, own: set[str]) -> tuple[str, ...]:
+    return tuple(
+        str(values.get("name") or name)
+        for name, values in found.items()
+        if name not in own and _is_set(values.get(key))
+    )
 
 
 def _view(
