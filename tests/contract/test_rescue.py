@@ -370,7 +370,6 @@ def efi_image(bench: Bench, folder: Path, name: str, letter: bytes) -> str:
         f"efi-{name}-{folder.name}",
         disk,
         flat=True,
-        vmware_adaptertype="ide",  # OVMF as Debian builds it starts from none of the SCSI ones
         hw_firmware_type="uefi",
         vmware_ostype="otherGuest64",
     )

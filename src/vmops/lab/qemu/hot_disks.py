@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Literal
 
 from vmops.lab.hypervisor import Cdrom, Controller, Disk, HypervisorError
 from vmops.lab.qemu.argv.disks import disk_device, medium_node
@@ -37,7 +38,8 @@ async def attach_disk(guest: Guest, disk: Disk, controller: Controller) -> None:
         if f"disk-{disk.key}" in plugged:
             raise HypervisorError(f"{guest.key} has a disk {disk.key} already")
         if f"controller-{controller.key}" not in plugged:
-            await qmp.execute("device_add", controller_device(controller, slot_of(controller)))
+            card = controller_device(controller, slot_of(controller), await _firmware(qmp))
+            await qmp.execute("device_add", card)
         top = await add_chain(qmp, disk.key, disk.layers, read_only=disk.read_only)
         try:
             device = disk_device(disk, controller, top)
@@ -103,6 +105,12 @@ async def peripherals(qmp: Qmp) -> frozenset[str]:
     """Return the ids of the devices the guest has now."""
     listed = await qmp.execute("qom-list", {"path": "/machine/peripheral"})
     return frozenset(str(each["name"]) for each in listed)
+
+
+async def _firmware(qmp: Qmp) -> Literal["bios", "efi"]:
+    """Return what the guest was started by: EFI is in a flash chip, which else is not there."""
+    chip = await qmp.execute("qom-get", {"path": "/machine", "property": "pflash0"})
+    return "efi" if chip else "bios"
 
 
 async def unplug(qmp: Qmp, device: str) -> None:

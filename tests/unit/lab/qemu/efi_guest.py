@@ -1,7 +1,8 @@
-"""An EFI program that counts on the serial line, on a disk that EFI firmware boots."""
+"""Disks that EFI firmware boots: with a program that counts on the serial line, or with Linux."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import subprocess
@@ -75,3 +76,26 @@ def efi_bootable(file: Path) -> Path:
     ):
         subprocess.run(command, check=True, capture_output=True)
     return file
+
+
+def linux_by_efi(disk: Path) -> Path:
+    """Let EFI firmware start the lab's Linux from its raw disk, and nothing else.
+
+    The shell, which firmware ends up in, runs the kernel, itself an EFI program, with what syslinux
+    would tell it.
+    """
+    if shutil.which("mcopy") is None:
+        pytest.skip("no FAT without mtools (Debian: mtools)")
+    partition = f"{disk}@@1M"
+    environment = {**os.environ, "MTOOLS_SKIP_CHECK": "1"}
+
+    def tool(*command: str, data: bytes = b"") -> bytes:
+        done = subprocess.run(command, check=True, capture_output=True, input=data, env=environment)
+        return done.stdout
+
+    config = tool("mtype", "-i", partition, "::syslinux.cfg").decode()
+    options = config.partition("APPEND initrd=initrd.gz ")[2].strip()
+    script = f"fs0:\\linux.efi initrd=\\initrd.gz {options}\r\n"
+    tool("mren", "-i", partition, "::vmlinuz", "::linux.efi")
+    tool("mcopy", "-i", partition, "-", "::startup.nsh", data=script.encode())
+    return disk

@@ -82,16 +82,18 @@ def old() -> tuple[Machine, Host]:
 
 
 def modern() -> tuple[Machine, Host]:
-    """EFI, SATA, NVMe, KVM, and memory to go on from."""
+    """EFI, SATA, NVMe, KVM, and memory to go on from. Its SCSI is one that EFI drives."""
     machine = a_machine(
         firmware="efi",
         controllers=(
+            PVSCSI,
             Controller(key=15000, bus_number=0, model="VirtualAHCIController"),
             Controller(key=31000, bus_number=0, model="VirtualNVMEController"),
         ),
         disks=(
             replace(a_disk(VM / "a-flat.vmdk", controller_key=15000, unit=3), read_only=True),
             a_disk(VM / "b-flat.vmdk", key=32000, controller_key=31000),
+            a_disk(VM / "c-flat.vmdk", key=2001),
         ),
     )
     host = replace(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.unit.lab.qemu.efi_guest import efi_bootable
-from tests.unit.lab.qemu.machines import Log, a_disk, a_hypervisor, counting
+from tests.unit.lab.qemu.machines import PVSCSI, Log, a_disk, a_hypervisor, bootable, counting
 from vmops.lab.hypervisor import Controller, HypervisorError
 from vmops.lab.qemu import launch
 
@@ -17,13 +18,17 @@ pytestmark = pytest.mark.guest
 AHCI = Controller(key=15000, bus_number=0, model="VirtualAHCIController")
 
 
-def test_an_efi_guest_boots_from_sata_keeps_its_variables_and_moves(tmp_path: Path) -> None:
+def test_an_efi_guest_boots_from_sata_gets_a_scsi_disk_keeps_its_variables_and_moves(
+    tmp_path: Path,
+) -> None:
     if not any(Path(code).is_file() for code, _ in launch._EFI_FIRMWARE):
         pytest.skip("no EFI firmware (Debian: ovmf)")
     disk = a_disk(efi_bootable(tmp_path / "efi-flat.vmdk"), controller_key=15000)
     machine = counting(
         "vm-1", tmp_path, firmware="efi", memory_mib=128, controllers=(AHCI,), disks=(disk,)
     )
+    added = a_disk(bootable(tmp_path / "added-flat.vmdk"), key=2001)
+    grown = replace(machine, controllers=(AHCI, PVSCSI), disks=(disk, added))
 
     async def run() -> None:
         variables = tmp_path / "run/guests/vm-1/nvram"
@@ -31,12 +36,13 @@ def test_an_efi_guest_boots_from_sata_keeps_its_variables_and_moves(tmp_path: Pa
         async with a_hypervisor(tmp_path / "run") as hypervisor:
             await hypervisor.power_on(machine)
             await asyncio.to_thread(log.wait_for, 5, seconds=200)
-            moved = await hypervisor.migrate("vm-1", machine)
+            await hypervisor.attach_disk("vm-1", added, PVSCSI)
+            moved = await hypervisor.migrate("vm-1", grown)
             print("EFI guest:", moved)  # noqa: T201 - a figure for those who run it
             await asyncio.to_thread(log.wait_for, 5)
             kept = variables.read_bytes()
             await hypervisor.suspend("vm-1", tmp_path / "memory")
-            await hypervisor.resume(machine, tmp_path / "memory")
+            await hypervisor.resume(grown, tmp_path / "memory")
             await asyncio.to_thread(log.wait_for, 5)
             assert variables.read_bytes() == kept
         # The firmware prints on the line, too, before the program does.

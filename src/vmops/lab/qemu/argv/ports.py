@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from vmops.lab.hypervisor import Controller, HypervisorError, Machine, Nic, SerialPort
 from vmops.lab.qemu.argv.boot_order import boot_indexes
@@ -20,6 +20,17 @@ _CONTROLLERS = {
     "VirtualAHCIController": "ich9-ahci",
     "VirtualNVMEController": "nvme",
 }
+_SCSI = frozenset(
+    {
+        "ParaVirtualSCSIController",
+        "VirtualLsiLogicController",
+        "VirtualBusLogicController",
+        "VirtualLsiLogicSASController",
+    }
+)
+# Of all SCSI cards, OVMF as Debian builds it drives this one alone: from those above no EFI guest
+# would start.
+_SCSI_WITH_EFI = "virtio-scsi-pci"
 _NICS = {
     "VirtualE1000": "e1000",
     "VirtualE1000e": "e1000e",
@@ -42,14 +53,18 @@ def controllers(machine: Machine, _host: Host) -> Sequence[str]:
             if not 0 <= controller.bus_number < _IDE_CHANNELS:
                 raise HypervisorError(f"the lab has {_IDE_CHANNELS} IDE channels")
             continue
-        arguments += structured("-device", **controller_device(controller, slots[controller.key]))
+        device = controller_device(controller, slots[controller.key], machine.firmware)
+        arguments += structured("-device", **device)
     return arguments
 
 
-def controller_device(controller: Controller, slot: int) -> dict[str, Any]:
-    """Return the device of a disk controller that is not IDE."""
+def controller_device(
+    controller: Controller, slot: int, firmware: Literal["bios", "efi"]
+) -> dict[str, Any]:
+    """Return the device of a disk controller that is not IDE, one that the firmware starts from."""
+    is_replaced = firmware == "efi" and controller.model in _SCSI
     device: dict[str, Any] = {
-        "driver": _CONTROLLERS[controller.model],
+        "driver": _SCSI_WITH_EFI if is_replaced else _CONTROLLERS[controller.model],
         "id": f"controller-{controller.key}",
         "addr": hex(slot),
     }
