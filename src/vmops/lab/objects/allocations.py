@@ -1,14 +1,22 @@
-"""Allocations of processors and memory."""
+"""Allocations of processors, memory, disks and network cards; how .vmx files write them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pyVmomi import vim
 
-# Shares for each processor, and for each MiB of memory, as the API reference's SharesLevel says.
+from vmops.lab.objects.vmx_text import Entries
+
+# Shares for each processor, for each MiB of memory, for a disk and for a network card, as the API
+# reference's SharesLevel says. A card's are of vSphere's network I/O control: 0 to 100.
 _CPU_SHARES = {"low": 500, "normal": 1000, "high": 2000}
 _MEMORY_SHARES = {"low": 5, "normal": 10, "high": 20}
+_DISK_SHARES = {"low": 500, "normal": 1000, "high": 2000}
+_CARD_SHARES = {"low": 25, "normal": 50, "high": 100}
+_LEVELS = ("low", "normal", "high")
+_card: Any = vim.vm.device.VirtualEthernetCard
 
 
 def unlimited(level: str, shares: int) -> Any:
@@ -27,6 +35,77 @@ def follow_hardware(config: Any) -> None:
         (config.cpuAllocation, _CPU_SHARES, config.hardware.numCPU),
         (config.memoryAllocation, _MEMORY_SHARES, config.hardware.memoryMB),
     ):
-        level = str(allocation.shares.level)
-        if level in each:
-            allocation.shares = vim.SharesInfo(level=level, shares=each[level] * count)
+        allocation.shares = _numbered(allocation.shares, each, count)
+
+
+def complete_allocations(devices: Iterable[Any]) -> None:
+    """Fill in what clients left out of the allocations they gave to disks and cards."""
+    for device in devices:
+        if isinstance(device, vim.vm.device.VirtualDisk):
+            given = device.storageIOAllocation
+            if given is not None:
+                _complete(given)
+                given.shares = _numbered(given.shares, _DISK_SHARES)
+        elif isinstance(device, _card):
+            given = device.resourceAllocation
+            if given is not None:
+                _complete(given)
+                given.share = _numbered(given.share, _CARD_SHARES)
+
+
+def _complete(allocation: Any) -> None:
+    allocation.reservation = allocation.reservation or 0
+    allocation.limit = -1 if allocation.limit is None else allocation.limit
+
+
+def _numbered(shares: Any, each: dict[str, int], count: int = 1) -> Any:
+    level = "normal" if shares is None else str(shares.level)
+    return vim.SharesInfo(level=level, shares=each[level] * count) if level in each else shares
+
+
+def written_allocation(allocation: Any, shares: Any) -> Iterator[tuple[str, str]]:
+    """Yield the entries of an allocation, each key without what it begins with."""
+    yield "min", str(allocation.reservation or 0)
+    yield "max", "unlimited" if allocation.limit in (None, -1) else str(allocation.limit)
+    custom = shares is not None and shares.level == "custom"
+    yield "shares", str(shares.shares if custom else shares.level)
+
+
+def read_allocation(entries: Entries, prefix: str, allocation: Any) -> None:
+    """Take the entries of a processors' or memory's allocation, and put them into it."""
+    allocation.reservation, allocation.limit, shares = _taken(entries, prefix)
+    if shares is not None:
+        allocation.shares = shares
+
+
+def read_disk_allocation(entries: Entries, prefix: str) -> Any:
+    """Take the entries of a disk's allocation; None if there are none."""
+    if f"{prefix}.shares" not in entries:
+        return None
+    reservation, limit, shares = _taken(entries, prefix)
+    return vim.StorageResourceManager.IOAllocationInfo(
+        reservation=reservation, limit=limit, shares=shares
+    )
+
+
+def read_card_allocation(entries: Entries, prefix: str) -> Any:
+    """Take the entries of a network card's allocation; None if there are none."""
+    if f"{prefix}.shares" not in entries:
+        return None
+    reservation, limit, shares = _taken(entries, prefix)
+    # The type requires shares.
+    return _card.ResourceAllocation(
+        reservation=reservation, limit=limit, share=_numbered(shares, _CARD_SHARES)
+    )
+
+
+def _taken(entries: Entries, prefix: str) -> tuple[int, int, Any]:
+    reservation = entries.take_int(f"{prefix}.min") or 0
+    limit = entries.take_int(f"{prefix}.max")
+    text = entries.take(f"{prefix}.shares") or "normal"
+    shares = None
+    if text.isdigit():
+        shares = vim.SharesInfo(level="custom", shares=int(text))
+    elif text in _LEVELS:
+        shares = vim.SharesInfo(level=text, shares=0)
+    return reservation, -1 if limit is None else limit, shares

@@ -12,6 +12,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from vmops.lab.objects.allocations import complete_allocations
 from vmops.lab.objects.device_defaults import FIXED_KEYS, describe
 from vmops.lab.objects.device_faults import (
     invalid_controller,
@@ -92,6 +93,7 @@ class DevicePlan:
                 self._add(index, change)
         self._check_counts()
         number_cards(self.devices)
+        complete_allocations(self.devices)
         describe(self.devices)
         return with_children(self.devices)
 

@@ -10,7 +10,11 @@ from uuid import UUID, uuid4, uuid5
 
 from pyVmomi import vim
 
-from vmops.lab.objects.allocations import follow_hardware
+from vmops.lab.objects.allocations import (
+    follow_hardware,
+    read_allocation,
+    written_allocation,
+)
 from vmops.lab.objects.device_slots import with_children
 from vmops.lab.objects.guest_descriptors import full_name, id_of_vmx_name, vmx_names
 from vmops.lab.objects.virtual_machine_config import (
@@ -160,8 +164,12 @@ def _hardware_entries(config: Any, folder: DatastorePath) -> Entries:
     if config.managedBy is not None:
         entries["managedBy.extensionKey"] = config.managedBy.extensionKey
         entries["managedBy.type"] = config.managedBy.type
-    _write_allocation(entries, "sched.cpu", config.cpuAllocation)
-    _write_allocation(entries, "sched.mem", config.memoryAllocation)
+    for prefix, allocation in (
+        ("sched.cpu", config.cpuAllocation),
+        ("sched.mem", config.memoryAllocation),
+    ):
+        for key, value in written_allocation(allocation, allocation.shares):
+            entries[f"{prefix}.{key}"] = value
     _write_boot(entries, config)
     entries.update(device_entries(hardware.device, folder))
     return entries
@@ -201,8 +209,8 @@ def config_of(entries: Entries, vmx: DatastorePath) -> Any:
     extension, kind = entries.take("managedBy.extensionKey"), entries.take("managedBy.type")
     if extension and kind:
         config.managedBy = vim.ext.ManagedByInfo(extensionKey=extension, type=kind)
-    _read_allocation(entries, "sched.cpu", config.cpuAllocation)
-    _read_allocation(entries, "sched.mem", config.memoryAllocation)
+    read_allocation(entries, "sched.cpu", config.cpuAllocation)
+    read_allocation(entries, "sched.mem", config.memoryAllocation)
     follow_hardware(config)
     boot = entries.take_prefixed("bios.") | entries.take_prefixed("uefi.")
     config.hardware.device = with_children(devices_of(entries, vmx.parent))
@@ -221,26 +229,6 @@ def _location(folder: DatastorePath) -> str:
 
 def _bool(value: Any) -> str:
     return "TRUE" if value else "FALSE"
-
-
-def _write_allocation(entries: Entries, prefix: str, allocation: Any) -> None:
-    entries[f"{prefix}.min"] = str(allocation.reservation or 0)
-    limit = allocation.limit
-    entries[f"{prefix}.max"] = "unlimited" if limit in (None, -1) else str(limit)
-    shares = allocation.shares
-    custom = shares is not None and shares.level == "custom"
-    entries[f"{prefix}.shares"] = str(shares.shares if custom else shares.level)
-
-
-def _read_allocation(entries: Entries, prefix: str, allocation: Any) -> None:
-    allocation.reservation = entries.take_int(f"{prefix}.min") or 0
-    limit = entries.take_int(f"{prefix}.max")
-    allocation.limit = -1 if limit is None else limit
-    shares = entries.take(f"{prefix}.shares") or "normal"
-    if shares.isdigit():
-        allocation.shares = vim.SharesInfo(level="custom", shares=int(shares))
-    elif shares in {"low", "normal", "high"}:
-        allocation.shares.level = shares
 
 
 def _write_boot(entries: Entries, config: Any) -> None:

@@ -7,6 +7,12 @@ from typing import Any
 
 from pyVmomi import vim
 
+from vmops.lab.objects.allocations import (
+    complete_allocations,
+    read_card_allocation,
+    read_disk_allocation,
+    written_allocation,
+)
 from vmops.lab.objects.device_defaults import default_devices, describe, video_card
 from vmops.lab.objects.device_slots import (
     FIRST_NIC_KEY,
@@ -71,7 +77,17 @@ def device_entries(devices: Sequence[Any], folder: DatastorePath) -> Entries:
         if written:
             entries[f"{name}.present"] = "TRUE"
         entries.update({f"{name}.{key}": value for key, value in written.items()})
+        entries.update({f"sched.{name}.{key}": value for key, value in _claimed(device)})
     return entries
+
+
+def _claimed(device: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(device, _device.VirtualDisk) and device.storageIOAllocation is not None:
+        given = device.storageIOAllocation
+        yield from written_allocation(given, given.shares)
+    if isinstance(device, _device.VirtualEthernetCard) and device.resourceAllocation is not None:
+        given = device.resourceAllocation
+        yield from written_allocation(given, given.share)
 
 
 def _written(device: Any, folder: DatastorePath) -> Iterator[tuple[str, str]]:
@@ -156,7 +172,9 @@ def devices_of(entries: Entries, folder: DatastorePath) -> list[Any]:
     for number in range(MAX_NICS):
         own = Entries(entries.take_prefixed(f"ethernet{number}."))
         if own.take_bool("present"):
-            devices.append(_read_card(own, number))
+            card = _read_card(own, number)
+            card.resourceAllocation = read_card_allocation(entries, f"sched.ethernet{number}")
+            devices.append(card)
             # What a client added for the card, and nobody here understands, stays.
             entries.update({f"ethernet{number}.{key}": value for key, value in own.items()})
     for number in range(MAX_SERIAL_PORTS):
@@ -173,6 +191,7 @@ def devices_of(entries: Entries, folder: DatastorePath) -> list[Any]:
         if backing is not None:
             devices.append(_read_serial_port(own, number, backing))
     number_cards(devices)
+    complete_allocations(devices)
     describe(devices)
     return devices
 
@@ -192,6 +211,9 @@ def _read_bus(entries: Entries, kind: ControllerKind, bus: int, folder: Datastor
         if not given.take_bool("present"):
             continue
         device = _read_drive(given, folder)
+        if isinstance(device, _device.VirtualDisk):
+            prefix = f"sched.{kind.name}{bus}:{unit}"
+            device.storageIOAllocation = read_disk_allocation(entries, prefix)
         device.key = device_key(kind, bus, unit)
         device.controllerKey, device.unitNumber = kind.first_key + bus, unit
         found.append(device)

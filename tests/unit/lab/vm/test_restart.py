@@ -91,6 +91,58 @@ def test_machines_are_found_again_with_their_ids(settings, kill):
         assert template.resourcePool is None
 
 
+def test_claims_have_numbers_and_outlive_a_restart(settings):
+    """Levels by name, with the numbers that the API reference gives them; or numbers alone."""
+    shares, claims = vim.SharesInfo, device.VirtualEthernetCard.ResourceAllocation
+    first, second = new_disk(key=-2, unit=0), new_disk(key=-3, unit=1)
+    first.device.storageIOAllocation = vim.StorageResourceManager.IOAllocationInfo(
+        limit=500, shares=shares(level="high", shares=0)
+    )
+    second.device.storageIOAllocation = vim.StorageResourceManager.IOAllocationInfo(
+        shares=shares(level="custom", shares=700), reservation=10
+    )
+    cards = [
+        standard_nic(
+            key=-10 - place,
+            resourceAllocation=claims(limit=limit, share=shares(level=level, shares=number)),
+        )
+        for place, (limit, level, number) in enumerate([(100, "low", 0), (None, "custom", 7)])
+    ]
+    cpu = vim.ResourceAllocationInfo(shares=shares(level="low", shares=0))
+    memory = vim.ResourceAllocationInfo(shares=shares(level="high", shares=0))
+
+    def claimed(vm):
+        found = [disk.storageIOAllocation for disk in of_type(vm, device.VirtualDisk)]
+        disks = [(one.reservation, one.limit, one.shares) for one in found]
+        found = [card.resourceAllocation for card in of_type(vm, device.VirtualEthernetCard)]
+        both = disks + [(one.reservation, one.limit, one.share) for one in found]
+        own = [vm.config.cpuAllocation.shares, vm.config.memoryAllocation.shares]
+        numbers = [(*rest, str(one.level), one.shares) for *rest, one in both]
+        return numbers, [(str(one.level), one.shares) for one in own]
+
+    wanted = (
+        [
+            (0, 500, "high", 2000),
+            (10, -1, "custom", 700),
+            (0, 100, "low", 25),
+            (0, -1, "custom", 7),
+        ],
+        [("low", 1000), ("high", 64 * 20)],
+    )
+    with session(settings) as client:
+        vm = client.create(
+            "m", scsi(), first, second, *cards,
+            numCPUs=2, cpuAllocation=cpu, memoryAllocation=memory,
+        )  # fmt: skip
+        assert claimed(vm) == wanted
+        before = shown(vm)
+
+    with session(settings) as client:
+        vm = client.content.searchIndex.FindByInventoryPath("DC0/vm/m")
+        assert claimed(vm) == wanted
+        assert shown(vm) == before
+
+
 def test_what_is_gone_stays_gone_and_its_id_is_never_given_again(settings):
     with session(settings) as client:
         client.create("kept")
