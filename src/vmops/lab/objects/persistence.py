@@ -297,6 +297,9 @@ class SavedInventory:
         settle_running(vm, entry["power"], running)
         vm.is_orphaned = bool(entry.get("orphaned"))
         vm.policies = dict(entry.get("policies", {}))
+        if config is None:
+            known = entry.get("uuids", {})
+            vm.last_uuids = known.get("instance"), known.get("bios")
         show_connection(vm)
         await virtual_machine_properties.refresh_files(vm)
 
@@ -379,5 +382,6 @@ def _machine(vm: VirtualMachine) -> dict[str, Any]:
         "template": vm.is_template,
         "power": vm.power_state,
         "orphaned": vm.is_orphaned,
+        "uuids": {"instance": vm.instance_uuid, "bios": vm.bios_uuid},
         "policies": vm.policies,
     }

@@ -74,6 +74,8 @@ class VirtualMachine(MachineWithSnapshots):
         """The machine's files as last looked at."""
         self.files_seen_at = datetime.now(UTC)
         self.tools = ToolsMemory()
+        self.last_uuids: tuple[str | None, str | None] = None, None
+        """The instance and BIOS UUIDs as last known, for when the configuration is not."""
         self.policies: dict[str, str] = {}
         """Storage policies; see `storage_policies.asked_policies`."""
         name_datastores(kernel, {"config": config})
@@ -148,15 +150,15 @@ class VirtualMachine(MachineWithSnapshots):
 
     @property
     def instance_uuid(self) -> str | None:
-        """The instance UUID in lower case."""
+        """The instance UUID in lower case; of a machine that is not accessible the last known."""
         config = self.properties["config"]
-        return None if config is None else config.instanceUuid
+        return self.last_uuids[0] if config is None else config.instanceUuid
 
     @property
     def bios_uuid(self) -> str | None:
-        """The BIOS UUID in lower case."""
+        """The BIOS UUID in lower case; of a machine that is not accessible the last known."""
         config = self.properties["config"]
-        return None if config is None else config.uuid
+        return self.last_uuids[1] if config is None else config.uuid
 
     @property
     def host(self) -> HostSystem:
@@ -171,6 +173,7 @@ class VirtualMachine(MachineWithSnapshots):
     def publish(self, changes: Mapping[str, Any]) -> None:
         """Change properties; the summary, which repeats many of them, counts as changed too."""
         name_datastores(self.kernel, changes)
+        self.last_uuids = self.instance_uuid, self.bios_uuid
         self.kernel.update(self, changes)
         self.kernel.touch(self, "summary")
 

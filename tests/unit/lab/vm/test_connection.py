@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from pyVmomi import vim, vmodl
 
@@ -99,6 +101,21 @@ def test_a_machine_whose_vmx_goes_is_inaccessible_until_it_is_back(own, name):
     own.result(vm.PowerOnVM_Task())
     assert connection(vm) == "connected"
     assert len(vm.layoutEx.disk) == 1
+
+
+def test_an_inaccessible_machine_is_found_by_its_last_uuids(own, name):
+    vm = own.create(name, instanceUuid=str(uuid4()))
+    config, index = vm.config, own.content.searchIndex
+    own.file(f"[datastore1] {name}/{name}.vmx").unlink()
+    vm.RefreshStorageInfo()
+
+    assert (connection(vm), vm.config) == ("inaccessible", None)
+    assert index.FindAllByUuid(None, config.instanceUuid, True, True) == [vm]
+    assert index.FindByUuid(None, config.instanceUuid, True, True) == vm
+    assert index.FindAllByUuid(None, config.uuid, True, False) == [vm]
+    assert index.FindAllByUuid(None, config.uuid, True, True) == []
+    own.result(vm.Destroy_Task())
+    assert list(index.FindAllByUuid(None, config.instanceUuid, True, True)) == []
 
 
 def test_snapshots_of_a_template_come_back_too(own, name):

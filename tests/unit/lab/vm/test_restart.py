@@ -173,7 +173,7 @@ def test_a_machine_without_a_guest_is_off_and_a_suspended_one_stays_suspended(se
 def test_a_machine_whose_files_are_gone_is_inaccessible_and_comes_back_with_them(settings):
     with session(settings) as client:
         vm = client.create("m")
-        moid = vm._moId
+        moid, uuid = vm._moId, vm.config.instanceUuid
         folder = client.file("[datastore1] m")
     folder.rename(folder.with_name("away"))
 
@@ -182,6 +182,7 @@ def test_a_machine_whose_files_are_gone_is_inaccessible_and_comes_back_with_them
         assert (vm._moId, vm.name) == (moid, "m")
         assert vm.runtime.connectionState == "inaccessible"
         assert vm.config is None
+        assert client.content.searchIndex.FindAllByUuid(None, uuid, True, True) == [vm]
         assert vm.summary.config.vmPathName == "[datastore1] m/m.vmx"
         with pytest.raises(vim.fault.InvalidState):
             client.result(vm.PowerOnVM_Task())
