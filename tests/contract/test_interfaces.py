@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from vmops.errors import (
     AlreadyExists,
     InstanceNotFound,
     InvalidPowerState,
+    InvalidState,
     NetworkNotFound,
     NotFound,
 )
@@ -228,6 +230,29 @@ def test_a_suspended_instance_keeps_its_nics(bench: Bench) -> None:
             do(instance, [a_vif(bench, 1) if do == bench.ops.plug_vifs else a_vif(bench, 0)])
     bench.ops.plug_vifs(instance, [a_vif(bench, 0)])  # it is there, so nothing has to change
     assert bench.world() == before
+
+
+@needs(Capability.COUNTED_CALLS)
+@pytest.mark.parametrize("state", ["suspended", "paused"])
+def test_what_keeps_its_nics_is_refused_at_the_first_look(bench: Bench, state: str) -> None:
+    instance, there, other = bench.spawn(vifs=[a_vif(bench, 0)]), a_vif(bench, 0), a_vif(bench, 1)
+    (bench.ops.suspend if state == "suspended" else bench.ops.pause)(instance)
+    bench.session.inventory.wait_fresh()
+    told = (
+        rf"^Instance {instance.name} \({instance.uuid}\) is {state}\. (Resume|Unpause) it first\.$"
+    )
+    for do in (
+        lambda: bench.ops.plug_vifs(instance, [there, other]),
+        lambda: bench.ops.unplug_vifs(instance, [there]),
+        lambda: bench.ops.attach_interface(None, instance, None, other),
+        lambda: bench.ops.detach_interface(None, instance, there),
+    ):
+
+        def refused(do: Callable[[], object] = do) -> None:
+            with pytest.raises((InvalidPowerState, InvalidState), match=told):
+                do()
+
+        assert bench.calls_of(refused) == {"RetrievePropertiesEx": 1}
 
 
 @needs(Capability.COUNTED_CALLS, Capability.HOT_UNPLUG)

@@ -12,6 +12,7 @@ from vmops.model.instance import Vif
 from vmops.ops.engine import Engine
 from vmops.ops.placement import find_networks
 from vmops.ops.port_groups import create_port_groups, with_vlan
+from vmops.ops.settled import refuse_suspended
 from vmops.ops.states import called
 from vmops.progress import Observer
 from vmops.specs import extra_config
@@ -99,12 +100,15 @@ def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: 
         NetworkNotFound: a port group does not exist; nothing was changed.
         InvalidVlanTag, InvalidVlanPortGroup: it exists, and is another.
         InvalidPowerState: the instance is suspended, and a NIC would have to change.
+        InvalidState: likewise, and it is paused.
     """
 
     def do(vm: VirtualMachine) -> None:
         with Operation("plug_vifs", observe) as run:
             cluster, networks = _find_networks(engine, vifs)
             there = run(look_at_nics(vm))
+            if _plug_changes(there, vifs, networks)[0]:
+                _refuse_suspended(vm, instance_uuid, there)
             if with_vlan(vifs):
                 run(create_port_groups(engine.port_groups, cluster, vifs))
             run(plug(vm, there, vifs, networks, observe))
@@ -127,6 +131,7 @@ def attach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
         NetworkNotFound: the port group does not exist; nothing was changed.
         InvalidVlanTag, InvalidVlanPortGroup: it exists, and is another.
         InvalidPowerState: the instance is suspended.
+        InvalidState: it is paused.
     """
 
     def do(vm: VirtualMachine) -> None:
@@ -137,6 +142,7 @@ def attach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
                 raise AlreadyExists(
                     f"{called(vm, instance_uuid)} has the interface {vif.mac_address or vif.id}."
                 )
+            _refuse_suspended(vm, instance_uuid, there)
             if with_vlan((vif,)):
                 run(create_port_groups(engine.port_groups, cluster, (vif,)))
             run(plug(vm, there, (vif,), networks, observe, only_new=True))
@@ -156,11 +162,14 @@ def unplug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe
     Raises:
         InstanceNotFound: there is no such instance.
         InvalidPowerState: the instance is suspended, and a NIC would have to go.
+        InvalidState: likewise, and it is paused.
     """
 
     def do(vm: VirtualMachine) -> None:
         with Operation("unplug_vifs", observe) as run:
             there = run(look_at_nics(vm))
+            if _unplug_changes(there, vifs)[0]:
+                _refuse_suspended(vm, instance_uuid, there)
             run(unplug(vm, there, vifs, observe))
 
     with_vm(engine.session, instance_uuid, do)
@@ -175,6 +184,8 @@ def detach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
     Raises:
         InstanceNotFound: there is no such instance.
         NotFound: it has no such interface.
+        InvalidPowerState: the instance is suspended.
+        InvalidState: it is paused.
     """
 
     def do(vm: VirtualMachine) -> None:
@@ -185,9 +196,14 @@ def detach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
                     f"{called(vm, instance_uuid)} has no interface {vif.mac_address or vif.id}."
                     f" It has: {', '.join(nic.mac_address for nic in there.nics) or 'none'}."
                 )
+            _refuse_suspended(vm, instance_uuid, there)
             run(unplug(vm, there, (vif,), observe))
 
     with_vm(engine.session, instance_uuid, do)
+
+
+def _refuse_suspended(vm: VirtualMachine, instance_uuid: str, there: VmNics) -> None:
+    refuse_suspended(called(vm, instance_uuid), there.settings, there.power_state)
 
 
 def _find_networks(
@@ -215,6 +231,20 @@ def plug(
     only_new: bool = False,
 ) -> Reversible[None]:
     """Add what is missing and mend what is wrong, in one reconfiguration."""
+    changes, settings = _plug_changes(there, vifs, networks, only_new=only_new)
+    if changes:
+        vm.reconfigure(nic_changes(changes, settings), observe=observe)
+    yield
+
+
+def _plug_changes(
+    there: VmNics,
+    vifs: Sequence[Vif],
+    networks: Sequence[NetworkInfo],
+    *,
+    only_new: bool = False,
+) -> tuple[list[Any], dict[str, str]]:
+    """What has to change of the NICs, and of the notes of which interfaces they are."""
     changes: list[Any] = []
     settings: dict[str, str] = {}
     numbers = iter(there.free_numbers(len(vifs)))
@@ -232,9 +262,7 @@ def plug(
             settings.update(_noted(there, vif.id, next(numbers)))
         elif not (nic.connected and _is_on(nic, network)):
             changes.append(change_nic(nic.device, backing_of(network)))
-    if changes:
-        vm.reconfigure(nic_changes(changes, settings), observe=observe)
-    yield
+    return changes, settings
 
 
 def _usual_model(there: VmNics) -> VifModel:
@@ -269,6 +297,14 @@ def unplug(
     vm: VirtualMachine, there: VmNics, vifs: Sequence[Vif], observe: Observer
 ) -> Reversible[None]:
     """Remove NICs and their notes, in one reconfiguration."""
+    changes, settings = _unplug_changes(there, vifs)
+    if changes or settings:
+        vm.reconfigure(nic_changes(changes, settings), observe=observe)
+    yield
+
+
+def _unplug_changes(there: VmNics, vifs: Sequence[Vif]) -> tuple[list[Any], dict[str, str]]:
+    """The NICs that have to go, and the notes of them."""
     changes = []
     settings = {}
     for vif in vifs:
@@ -279,9 +315,7 @@ def unplug(
             numbers.add(nic.number)
         for number in numbers & set(there.interface_ids):
             settings[extra_config.INTERFACE_ID.format(index=number)] = ""
-    if changes or settings:
-        vm.reconfigure(nic_changes(changes, settings), observe=observe)
-    yield
+    return changes, settings
 
 
 def backing_of(network: NetworkInfo) -> NicBacking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -42,10 +43,15 @@ class VmNic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmNics:
-    """All NICs, and the numbers under which interface ids are noted."""
+    """All NICs, the numbers under which interface ids are noted, and what else was read with them.
+
+    ``settings`` is the virtual machine's ``extraConfig``.
+    """
 
     nics: tuple[VmNic, ...]
     interface_ids: dict[int, str]
+    power_state: PowerState | None = None
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def find(self, interface_id: str, mac_address: str) -> VmNic | None:
         """The NIC of an interface: by its MAC address, else by its id."""
@@ -79,15 +85,23 @@ def nics_from(values: dict[str, Any]) -> VmNics:
     """From the values of `PATHS`, any of which may be missing."""
     devices = values.get("config.hardware.device") or ()
     numbers = {}
-    for option in values.get("config.extraConfig") or ():
-        number = str(option.key).removeprefix(_INTERFACE_PREFIX)
-        if not str(option.key).startswith(_INTERFACE_PREFIX) or not number.isdigit():
+    settings = {str(o.key): str(o.value or "") for o in values.get("config.extraConfig") or ()}
+    for key, value in settings.items():
+        number = key.removeprefix(_INTERFACE_PREFIX)
+        if not key.startswith(_INTERFACE_PREFIX) or not number.isdigit():
             continue
-        if option.value and option.value != _GIVEN_UP:
-            numbers[int(number)] = str(option.value)
-    is_on = values.get("runtime.powerState") == PowerState.POWERED_ON
+        if value and value != _GIVEN_UP:
+            numbers[int(number)] = value
+    power = str(values.get("runtime.powerState"))
+    state = PowerState(power) if power in set(PowerState) else None
+    is_on = state is PowerState.POWERED_ON
     cards = [d for d in devices if isinstance(d, vim.vm.device.VirtualEthernetCard)]
-    return VmNics(nics=tuple(_nic(card, is_on=is_on) for card in cards), interface_ids=numbers)
+    return VmNics(
+        nics=tuple(_nic(card, is_on=is_on) for card in cards),
+        interface_ids=numbers,
+        power_state=state,
+        settings=settings,
+    )
 
 
 def _nic(device: Any, *, is_on: bool) -> VmNic:
