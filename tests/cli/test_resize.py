@@ -24,9 +24,10 @@ def status(vmops, name):
     return shown(vmops, name)["status"]
 
 
-def test_a_resize_is_told_and_confirmed(vmops, web):
+@pytest.mark.parametrize("more", [(), ("--disk", "1")], ids=["size", "disk"])
+def test_a_resize_is_told_and_confirmed(vmops, web, more):
     before = shown(vmops, web)
-    done = vmops("resize", web, "--cpus", "2")
+    done = vmops("resize", web, "--cpus", "2", *more)
     assert done.code == 0, done.err
     assert f"vmops resize --confirm {web}" in done.err
     now = shown(vmops, web)
@@ -36,7 +37,8 @@ def test_a_resize_is_told_and_confirmed(vmops, web):
     confirmed = vmops("resize", "--confirm", web)
     assert (confirmed.code, confirmed.err.splitlines()[-1]) == (0, f"{web}: confirmed")
     assert (status(vmops, web), shown(vmops, web)["cpus"]) == ("running", 2)
-    assert vmops("resize", "--confirm", web).code == 0
+    again = vmops("resize", "--confirm", web)
+    assert (again.code, again.err.splitlines()[-1]) == (0, f"{web}: nothing to confirm")
 
 
 def test_a_resize_is_reverted(vmops, web):

@@ -54,8 +54,9 @@ def resize(change: Change, /, name: str, **options: Any) -> None:
     engine = change.engine()
     begin = time.monotonic()
     if options["decision"] == "confirm":
-        with change.on(found, "confirmed", until=Until.DONE):
-            engine.confirm_migration(None, found.uuid, None)
+        with change.on(found, "", until=Until.DONE):
+            had = engine.confirm_migration(None, found.uuid, None)
+        change.tell(f"{found.name}: {'confirmed' if had else 'nothing to confirm'}")
         return
     with change.on(found, ""):
         if options["decision"] == "revert":

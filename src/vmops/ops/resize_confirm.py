@@ -28,8 +28,8 @@ from vmops.vsphere.vm_machine import read_machine
 log = logging.getLogger(__name__)
 
 
-def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -> None:
-    """Keep an instance's new size, and delete the disks of the old one.
+def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -> bool:
+    """Keep an instance's new size, and delete the disks of the old one; say if there was anything.
 
     1. Forget the resize
     2. Delete the old disks
@@ -42,44 +42,43 @@ def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -
             reverted; nothing was changed.
     """
 
-    def do(vm: VirtualMachine) -> None:
+    def do(vm: VirtualMachine) -> bool:
         with Operation("confirm resize", observe) as run:
             text, version = vm.known_resize()
             note = ResizeNote.load(text) if text else None
             if note is None or note.phase is not Phase.RESIZED:
-                _confirm_as_found(session, vm, instance_uuid, observe, run)
-                return
+                return _confirm_as_found(session, vm, instance_uuid, observe, run)
             try:
                 # Known without a call; the change version makes sure that it still holds.
                 run(forget_resize(vm, note, version, observe))
             except Busy:
                 log.debug("%s has changed meanwhile: looking again", vm.moid)
-                _confirm_as_found(session, vm, instance_uuid, observe, run)
-            else:
-                run(delete_old_disks(session, note.kept_disks))
+                return _confirm_as_found(session, vm, instance_uuid, observe, run)
+            run(delete_old_disks(session, note.kept_disks))
+            return True
 
     try:
-        with_vm(session, instance_uuid, do)
+        return with_vm(session, instance_uuid, do)
     except InstanceNotFound:
         log.info("instance %s does not exist: nothing to confirm", instance_uuid)
+        return False
 
 
 def _confirm_as_found(
     session: Session, vm: VirtualMachine, instance_uuid: str, observe: Observer, run: Operation
-) -> None:
+) -> bool:
     machine = read_machine(vm)
     found = machine.hardware.files.extra_config
     note = find_note(found)
     if note is None:
         attached = {disk.file_name for disk in machine.hardware.files.disks}
         replaced = [disk for disk in replaced_disks(found) if disk not in attached]
-        if replaced:
-            run(delete_old_disks(session, replaced))
-        return
+        return bool(replaced) and run(delete_old_disks(session, replaced))
     if note.phase is not Phase.RESIZED:
         refuse_resized(called(vm, instance_uuid), found)
     run(forget_resize(vm, note, machine.change_version, observe))
     run(delete_old_disks(session, note.kept_disks))
+    return True
 
 
 @step("Forget the resize")
@@ -97,9 +96,11 @@ def forget_resize(
 
 
 @step("Delete the old disks")
-def delete_old_disks(session: Session, disks: Sequence[str]) -> Reversible[None]:
-    """A linked clone's parent is the cache's, and stays."""
+def delete_old_disks(session: Session, disks: Sequence[str]) -> Reversible[bool]:
+    """Say whether any was there; a linked clone's parent is the cache's, and stays."""
+    found = False
     for path in map(DatastorePath.parse, disks):
         if session.datastore_files.exists(path):
+            found = True
             session.virtual_disk_manager.delete(path, missing_ok=True)
-    yield
+    yield found

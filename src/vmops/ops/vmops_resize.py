@@ -71,9 +71,12 @@ class ResizeMethods(EngineBase):
 
     def confirm_migration(
         self, migration: Shape, instance: Shape, network_info: Iterable[Shape] | None
-    ) -> None:
-        """Keep the new size; see `vmops.ops.resize_confirm.confirm_migration`."""
-        self._on(
+    ) -> bool:
+        """Keep the new size, and say whether there was anything to confirm.
+
+        See `vmops.ops.resize_confirm.confirm_migration`.
+        """
+        return self._on(
             instance,
             "confirm resize",
             lambda uuid: confirm_migration(self._session, uuid, self._observe),
