@@ -97,3 +97,14 @@ def check_refused(bench: Bench, subject: Subject, method: str, name: str) -> Non
     # Only what the session has heard of costs no call: vcsim tells late.
     if name not in {"none", "busy"} and bench.session.inventory.vm_by_uuid(subject.instance.uuid):
         assert subject.instance.name in message, message
+
+
+@needs(Capability.NO_GUESTS, Capability.CONTROL)
+def test_a_session_that_knows_nothing_destroys_no_instance_whose_files_are_gone(
+    stage: Stage,
+) -> None:
+    """The server's index finds it all the same."""
+    with stage.subject("unreadable") as subject, stage.bench.backend.connect() as session:
+        cold = Bench(backend=stage.bench.backend, session=session, images=stage.bench.images)
+        check_refused(cold, subject, "destroy", "files")
+        assert changes(subject.before, facts(stage.bench, subject.vm)) == {}
