@@ -36,7 +36,9 @@ def test_a_volume_from_its_making_to_its_end(vmops, web1, kind):
     missing = vmops("volume", "detach", web1, "data")
     assert missing.code != 0
     assert "Volume data is not attached to web1. Attached: none." in missing.err
-    assert vmops("volume", "delete", "data", "--yes").code == 0
+    deleted = vmops("volume", "delete", "data", "--yes", "-o", "json")
+    assert "data: deleted" in deleted.err
+    assert deleted.json == [{"name": "data", "id": identity, "status": "deleted"}]
     empty = vmops("volume", "list")
     assert (empty.code, empty.out) == (0, "")
     assert "vmops volume create" in empty.err

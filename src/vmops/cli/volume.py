@@ -125,10 +125,14 @@ def delete(change: Change, /, volumes: tuple[str, ...], yes: bool) -> None:
     """Delete volumes with what is on them; an instance's must be detached first."""
     if not yes and not change.is_plan:
         ask(f"Delete {', '.join(volumes)} with what is on it?", "delete")
+    engine = change.engine()
     for name in volumes:
         change.begin_part(name)
-        change.engine().delete_volume(name)
+        wanted = engine.find_volume(name)
+        engine.delete_volume(wanted.volume.id)
         change.tell(f"{name}: deleted")
+        record = {"name": wanted.name, "id": wanted.volume.id, "status": "deleted"}
+        change.show(functools.partial(dict, record))
 
 
 def _row(made: MadeVolume) -> dict[str, Any]:
