@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from vmops.progress import TransferProgress
 
 COLUMNS = (
     "name", "disk_type", "disk", "file", "guest_id", "id", "capacity_bytes", "size_bytes",
-    "adapter", "nic_model", "firmware", "linked_clone", "checksum",
+    "adapter", "nic_model", "firmware", "secure_boot", "tpm", "video_ram_mib", "cpu_sockets",
+    "cpu_cores", "cpu_max_sockets", "cpu_max_cores", "config_drive", "linked_clone", "checksum",
 )  # fmt: skip
 
 
@@ -161,7 +163,7 @@ def _disk(one: Image) -> str:
 
 def image_record(one: Image) -> dict[str, Any]:
     """All that `show` tells of an image."""
-    properties = one.properties
+    properties, hardware = one.properties, one.properties.hardware
     return {
         "name": one.name,
         "disk_type": _kind(one),
@@ -172,8 +174,13 @@ def image_record(one: Image) -> dict[str, Any]:
         "capacity_bytes": one.capacity_bytes,
         "size_bytes": one.size_bytes,
         "adapter": properties.adapter_type.value,
-        "nic_model": properties.vif_model.value,
+        "nic_model": properties.vif_model.word,
         "firmware": properties.firmware.value,
+        "secure_boot": secure.value if (secure := hardware.secure_boot) is not None else None,
+        "tpm": hardware.tpm,
+        "video_ram_mib": hardware.video_ram_mib or None,
+        **{f"cpu_{word}": number or None for word, number in asdict(hardware.topology).items()},
+        "config_drive": "mandatory" if properties.needs_config_drive else "optional",
         "linked_clone": properties.linked_clone,
         "checksum": one.checksum,
     }

@@ -1,0 +1,46 @@
+"""Images through the command: what they are shown as."""
+
+from __future__ import annotations
+
+
+def test_an_image_is_shown_with_all_that_it_asks_for(vmops, boot_sector):
+    given = {
+        "hw_vif_model": "VirtualVmxnet3",
+        "hw_firmware_type": "uefi",
+        "os_secure_boot": "optional",
+        "hw_tpm_model": "tpm-crb",
+        "hw_video_ram": "16",
+        "img_config_drive": "mandatory",
+        "hw_cpu_sockets": "2",
+        "hw_cpu_cores": "3",
+        "hw_cpu_max_sockets": "4",
+        "hw_cpu_max_cores": "5",
+    }
+    options = [text for key, value in given.items() for text in ("--property", f"{key}={value}")]
+    assert vmops("image", "add", str(boot_sector), "--name", "asks", *options).code == 0
+    shown = vmops("image", "show", "asks", "-o", "json").json
+    assert (
+        shown.items()
+        >= {
+            "nic_model": "vmxnet3",
+            "firmware": "efi",
+            "secure_boot": "optional",
+            "tpm": True,
+            "video_ram_mib": 16,
+            "config_drive": "mandatory",
+            "cpu_sockets": 2,
+            "cpu_cores": 3,
+            "cpu_max_sockets": 4,
+            "cpu_max_cores": 5,
+        }.items()
+    )
+    assert vmops("image", "remove", "asks").code == 0
+
+
+def test_what_an_image_does_not_ask_for_is_shown_as_not_said(vmops):
+    shown = vmops("image", "show", "small", "-o", "json").json
+    assert (shown["nic_model"], shown["tpm"], shown["config_drive"]) == ("e1000", False, "optional")
+    unsaid = ("secure_boot", "video_ram_mib", "cpu_sockets", "cpu_cores", "cpu_max_sockets")
+    assert {shown[key] for key in unsaid} == {None}
+    (listed,) = vmops("image", "list", "-o", "json").json
+    assert listed == shown
