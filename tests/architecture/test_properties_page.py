@@ -19,6 +19,7 @@ from vmops.model.image import (
     DiskType,
     ImageProperties,
 )
+from vmops.model.properties import FLAVOR_PROPERTIES, IMAGE_PROPERTIES
 from vmops.model.size import SharesLevel
 from vmops.model.topology import CpuTopology
 from vmops.ops.block_devices import parse_attachment, parse_block_devices
@@ -90,14 +91,14 @@ def test_every_property_of_flavors_is_told_and_read() -> None:
     read = {text for text in literals() if OF_FLAVORS.fullmatch(text)} | claims()
     read |= {f"hw:cpu_{word}" for word in ("threads", *CpuTopology.WORDS)}
     assert {"quota:vif_shares_share", "vmware:storage_policy", "os:secure_boot"} < read
-    assert set(rows("Flavor properties")) == read
+    assert set(rows("Flavor properties")) == read == set(FLAVOR_PROPERTIES)
 
 
 def test_every_property_of_images_is_told_and_read() -> None:
     read = {text for text in literals() if OF_IMAGES.fullmatch(text)}
     read |= {f"hw_cpu_{word}" for word in ("threads", *CpuTopology.WORDS)}
     assert {"hw_vif_model", "os_distro", "img_config_drive"} < read
-    assert set(rows("Image properties")) == read
+    assert set(rows("Image properties")) == read == set(IMAGE_PROPERTIES)
 
 
 @pytest.mark.parametrize(

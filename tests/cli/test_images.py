@@ -37,6 +37,15 @@ def test_an_image_is_shown_with_all_that_it_asks_for(vmops, boot_sector):
     assert vmops("image", "remove", "asks").code == 0
 
 
+def test_a_property_that_nobody_reads_is_refused(vmops, boot_sector):
+    add = ("image", "add", str(boot_sector), "--name", "typo", "--property")
+    wrong = vmops(*add, "hw_firmware_typ=uefi")
+    assert wrong.code == 2
+    assert "--property: There is no property 'hw_firmware_typ'." in wrong.err
+    assert "Did you mean hw_firmware_type" in wrong.err
+    assert vmops("image", "list", "-o", "name").out == "small\n"
+
+
 def test_what_an_image_does_not_ask_for_is_shown_as_not_said(vmops):
     shown = vmops("image", "show", "small", "-o", "json").json
     assert (shown["nic_model"], shown["tpm"], shown["config_drive"]) == ("e1000", False, "optional")

@@ -12,7 +12,9 @@ from vmops import units
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import complete_images
 from vmops.cli.output import output_options, print_record, print_rows, take_output_options
+from vmops.cli.properties import properties as read_properties
 from vmops.model.image import DISK_FORMATS, AdapterType, DiskType, Image
+from vmops.model.properties import IMAGE_PROPERTIES
 from vmops.progress import TransferProgress
 
 COLUMNS = (
@@ -60,11 +62,7 @@ def add(context: CommandContext, /, file: Path, name: str | None, **options: Any
         else str(options["linked"]).lower(),
     }
     wanted = {key: value for key, value in properties.items() if value is not None}
-    for text in options["properties"]:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise click.BadParameter(f"--property {text!r} is not KEY=VALUE.")
-        wanted[key] = value
+    wanted |= read_properties("--property", options["properties"], IMAGE_PROPERTIES)
     called = name or file.stem
     disk_type = DiskType(options["disk_type"]) if options["disk_type"] else None
     _add(context, file, called, wanted, disk_type, options["disk_format"])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vmops.cli.properties import properties
+
 if TYPE_CHECKING:
     from vmops.model.image import Image
     from vmops.model.instance import Flavor
@@ -46,11 +48,13 @@ def flavor(options: dict[str, Any]) -> Flavor:
 
     Raises:
         InstanceUnacceptable: there can be no such machine.
+        click.BadParameter: a property is not known.
     """
     from vmops.model.instance import Flavor  # noqa: PLC0415
+    from vmops.model.properties import FLAVOR_PROPERTIES  # noqa: PLC0415
     from vmops.ops.border import parse_flavor  # noqa: PLC0415
 
-    specs = pairs(options["flavor_properties"])
+    specs = properties("--flavor-property", options["flavor_properties"], FLAVOR_PROPERTIES)
     for option, key in (
         ("hw_version", "vmware:hw_version"),
         ("storage_policy", "vmware:storage_policy"),
@@ -78,8 +82,11 @@ def with_properties(image: Image | None, options: dict[str, Any]) -> Image | dic
 
     Raises:
         ImageNotAcceptable: a property makes no sense.
+        click.BadParameter: one is not known.
     """
-    given = pairs(options["image_properties"])
+    from vmops.model.properties import IMAGE_PROPERTIES  # noqa: PLC0415
+
+    given = properties("--image-property", options["image_properties"], IMAGE_PROPERTIES)
     if options["firmware"]:
         given["hw_firmware_type"] = options["firmware"]
     if image is None:
@@ -87,18 +94,3 @@ def with_properties(image: Image | None, options: dict[str, Any]) -> Image | dic
     if not given:
         return image
     return replace(image, properties=image.properties.overridden_by(given))
-
-
-def pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    """KEY=VALUE, each once.
-
-    Raises:
-        click.BadParameter: one is not of this form.
-    """
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE.")
-        found[key] = value
-    return found

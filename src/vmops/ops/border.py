@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 from vmops.errors import InstanceUnacceptable, Invalid, InvalidName
 from vmops.images.content import complete
 from vmops.images.store import ImageStore
-from vmops.model.hardware import FlavorHardware, ImageHardware
+from vmops.model.hardware import FlavorHardware
 from vmops.model.image import Image, ImageProperties, VifModel, vif_model
 from vmops.model.instance import Flavor, Instance, Requester, Subnet, Vif
+from vmops.model.properties import IMAGE_PROPERTIES
 from vmops.model.size import Allocation
 from vmops.model.topology import CpuTopology, cores_per_socket
 
@@ -184,29 +185,12 @@ def parse_image_properties(image_meta: Shape) -> ImageProperties:
     return ImageProperties.from_mapping(_properties(field(image_meta, "properties", default={})))
 
 
-# Nova's ImageMetaProps has present names only; these are what concerns us.
-_PROPERTY_NAMES = (
-    "vmware_ostype",
-    "os_distro",
-    "vmware_disktype",
-    "hw_disk_type",
-    "vmware_adaptertype",
-    "hw_disk_bus",
-    "hw_scsi_model",
-    "hw_vif_model",
-    "hw_firmware_type",
-    *ImageHardware.NAMES,
-    "vmware_linked_clone",
-    "img_linked_clone",
-    "img_config_drive",
-)
-
-
 def _properties(shape: Shape) -> dict[str, object]:
     if isinstance(shape, Mapping):
         return {str(key): value for key, value in shape.items()}
+    # Nova's ImageMetaProps does not tell which it has.
     found = {}
-    for name in _PROPERTY_NAMES:
+    for name in IMAGE_PROPERTIES:
         try:
             value = field(shape, name)
         except NotImplementedError:  # Nova's objects load nothing lazily that was not set
