@@ -76,11 +76,15 @@ def test_a_plan_is_shown_and_nothing_is_sent(vmops: Command, lab, web1, verb):
     shown = vmops(*PLANS[verb], "--plan")
     assert [call for call in lab.failures.calls() if is_change(call)] == []
     assert shown.code == 0, shown.err
-    head, *lines = shown.out.splitlines()
+    head, *lines, last = shown.out.splitlines()
     assert head == f"Plan: {' '.join(PLANS[verb][: 3 if verb in {'snapshot', 'attach'} else 2])}"
     assert lines[0].startswith("  1. ")
-    assert shown.err.splitlines()[-1].endswith("would be sent. Nothing was changed.")
-    data = vmops(*PLANS[verb], "--plan", "-o", "json").json
+    # On the stream of the plan: behind a pipe the other one would be shown first.
+    assert last.endswith("would be sent. Nothing was changed.")
+    assert "would be sent" not in shown.err
+    in_json = vmops(*PLANS[verb], "--plan", "-o", "json")
+    assert in_json.err.splitlines()[-1] == last
+    data = in_json.json
     assert yaml.safe_load(vmops(*PLANS[verb], "--plan", "-o", "yaml").out)[0].keys() == {
         "title", "steps", "notes",
     }  # fmt: skip

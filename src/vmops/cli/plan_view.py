@@ -16,7 +16,10 @@ _WIDTH = 96
 
 
 def print_plan(plan: Plan, style: str | None) -> None:
-    """Print it to stdout; as text unless ``style`` is "json" or "yaml"."""
+    """Print it to stdout; as text unless ``style`` is "json" or "yaml".
+
+    How much it is ends the text; beside what programs read it goes to stderr.
+    """
     if style == "json":
         click.echo(json.dumps(as_data(plan), indent=2))
     elif style == "yaml":
@@ -27,7 +30,8 @@ def print_plan(plan: Plan, style: str | None) -> None:
                 click.echo(line)
     number = len(list(plan.calls()))
     count = {0: "No call", 1: "One call"}.get(number, f"{number} calls")
-    click.echo(f"{count} would be sent. Nothing was changed.", err=True)
+    is_data = style in {"json", "yaml"}
+    click.echo(f"{count} would be sent. Nothing was changed.", err=is_data)
 
 
 def as_data(plan: Plan) -> list[dict[str, Any]]:
