@@ -129,7 +129,7 @@ def test_running_tools_are_asked_for_a_soft_reboot_alone(
     assert bench.power(instance) == ON
 
 
-@needs(Capability.CONTROL)
+@needs(Capability.CONTROL, Capability.NO_GUESTS)
 def test_tools_that_stop_at_this_moment_are_no_hindrance_to_a_reboot(bench: Bench) -> None:
     """They were seen running, and could not be asked any more: it is reset."""
     instance = bench.spawn(extra_config={"vmops.lab.tools": "running"})
