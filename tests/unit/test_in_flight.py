@@ -44,16 +44,19 @@ def test_a_number_that_another_process_has_got_is_not_its_owner() -> None:
 @pytest.mark.parametrize(
     ("since", "believed"),
     [
-        (at(timedelta()), True),
-        (at(timedelta(minutes=50)), True),
-        (at(timedelta(minutes=61)), False),
+        (timedelta(), True),
+        (timedelta(minutes=50), True),
+        (timedelta(minutes=61), False),
         ("", False),
         ("yesterday", False),
     ],
     ids=["now", "lately", "long ago", "untold", "unclear"],
 )
-def test_a_process_on_another_machine_is_believed_for_an_hour(since: str, believed: bool) -> None:
-    work = in_flight.work_of_another(f"resize {ELSEWHERE} {since}")
+def test_a_process_on_another_machine_is_believed_for_an_hour(
+    since: timedelta | str, believed: bool
+) -> None:
+    told = since if isinstance(since, str) else at(since)
+    work = in_flight.work_of_another(f"resize {ELSEWHERE} {told}")
     assert (work is not None) == believed
     if work is not None:
         assert str(work).endswith("on another machine")

@@ -109,6 +109,9 @@ async def peripherals(qmp: Qmp) -> frozenset[str]:
 
 async def _firmware(qmp: Qmp) -> Literal["bios", "efi"]:
     """Return what the guest was started by: EFI is in a flash chip, which else is not there."""
+    listed = await qmp.execute("qom-list", {"path": "/machine"})
+    if all(each["name"] != "pflash0" for each in listed):
+        return "bios"
     chip = await qmp.execute("qom-get", {"path": "/machine", "property": "pflash0"})
     return "efi" if chip else "bios"
 
