@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.backends.capabilities import Capability
 from tests.contract.engine import Bench
+from tests.contract.needs import needs
 from tests.contract.volumes import a_shadow_vm
 from vmops import Flavor, Instance, Vif, VMwareVMOps, units
 from vmops.errors import (
@@ -148,6 +150,7 @@ def test_none_is_left_out() -> None:
     assert set(CALLS) == public
 
 
+@needs(Capability.NO_GUESTS)  # what guests make of each has tests of its own
 @pytest.mark.parametrize("method", CALLS)
 def test_it_works_or_says_what_the_endpoint_lacks(bench: Bench, method: str) -> None:
     instance = bench.spawn()
