@@ -29,6 +29,9 @@ from vmops.errors import (
 from vmops.model.block_devices import VolumeKind
 from vmops.ops.made_volumes import WantedVolume
 
+# What is sent has nothing to do with guests.
+pytestmark = needs(Capability.NO_GUESTS)
+
 BIG = Flavor(vcpus=2, memory_mib=32, root_gib=2)
 MAC = "00:50:56:3c:00:01"
 
