@@ -14,7 +14,14 @@ import pytest
 from tests.guests.plain_qemu import BOOT_SECONDS, linux_guest, unpack
 from tests.unit.lab.qemu.machines import PVSCSI, a_disk, a_hypervisor, a_machine, a_nic
 from vmops.lab.guest import PASSWORD, USER
-from vmops.lab.hypervisor import Cdrom, Controller, DiskLayer, Machine, NetworkSerialPort, Segment
+from vmops.lab.hypervisor.port import (
+    Cdrom,
+    Controller,
+    DiskLayer,
+    Machine,
+    NetworkSerialPort,
+    Segment,
+)
 from vmops.lab.qemu import QemuHypervisor
 from vmops.lab.storage import qcow2
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.guests.test_live_linux_guest import Shell, booted, delta
-from vmops.lab.hypervisor import DiskLayer
+from vmops.lab.hypervisor.port import DiskLayer
 from vmops.lab.qemu import QemuHypervisor
 
 pytestmark = pytest.mark.guest

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmops.lab.null_hypervisor import NullHypervisor
+from vmops.lab.hypervisor.null import NullHypervisor
 from vmops.lab.qemu import QemuHypervisor
 from vmops.lab.qemu.missing import find_program
 
 if TYPE_CHECKING:
-    from vmops.lab.hypervisor import Hypervisor
+    from vmops.lab.hypervisor.port import Hypervisor
     from vmops.lab.settings import LabSettings
 
 

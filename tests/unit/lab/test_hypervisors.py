@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vmops.lab.hypervisor import HypervisorMissing
+from vmops.lab.hypervisor.null import NullHypervisor
+from vmops.lab.hypervisor.port import HypervisorMissing
 from vmops.lab.hypervisors import hypervisor_for
-from vmops.lab.null_hypervisor import NullHypervisor
 from vmops.lab.qemu import QemuHypervisor
 from vmops.lab.qemu.missing import missing_programs
 from vmops.lab.settings import LabSettings

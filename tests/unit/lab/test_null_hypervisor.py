@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.unit.lab.qemu.machines import PVSCSI, a_disk, a_machine, a_nic
-from vmops.lab.hypervisor import DiskLayer, HypervisorError, Segment
-from vmops.lab.null_hypervisor import NullHypervisor
+from vmops.lab.hypervisor.null import NullHypervisor
+from vmops.lab.hypervisor.port import DiskLayer, HypervisorError, Segment
 
 
 def with_null(scenario: Callable[[NullHypervisor], Coroutine[Any, Any, None]]) -> list[str]:

@@ -15,7 +15,7 @@ from vmops.lab.kernel.registry import Registry
 from vmops.lab.kernel.task import TaskRun, Tasks
 
 if TYPE_CHECKING:
-    from vmops.lab.hypervisor import Hypervisor
+    from vmops.lab.hypervisor.port import Hypervisor
     from vmops.lab.settings import LabSettings
 
 T = TypeVar("T")

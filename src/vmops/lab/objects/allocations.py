@@ -7,7 +7,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.vmx_text import Entries
+from vmops.lab.storage.vmx_text import Entries
 
 # Shares for each processor, for each MiB of memory, for a disk and for a network card, as the API
 # reference's SharesLevel says. A card's are of vSphere's network I/O control: 0 to 100.

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from pyVmomi import vim
 
-from vmops.lab.objects.datastore_files import allocated_bytes, existing
+from vmops.lab.storage.datastore_files import allocated_bytes, existing
 from vmops.lab.storage.descriptor import LARGEST_DESCRIPTOR, Descriptor, DescriptorError
 from vmops.lab.storage.errors import FileMissing, InvalidDatastorePath
 from vmops.lab.storage.paths import DatastorePath

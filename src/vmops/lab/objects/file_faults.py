@@ -13,7 +13,7 @@ from typing import Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.datastore_files import CannotDelete
+from vmops.lab.storage.datastore_files import CannotDelete
 from vmops.lab.storage.errors import (
     CopyCancelled,
     FileExists,

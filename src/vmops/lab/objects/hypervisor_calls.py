@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.objects.virtual_machine_power import config_fault
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor import Cdrom, Disk, HypervisorError, Machine, Nic
+from vmops.lab.hypervisor.port import Cdrom, Disk, HypervisorError, Machine, Nic
 from vmops.lab.objects import remote_display
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.running_machine import running_machine
@@ -23,7 +23,7 @@ from vmops.lab.objects.virtual_machine_power import check_locks, config_fault
 from vmops.lab.storage.disks import DiskStore
 
 if TYPE_CHECKING:
-    from vmops.lab.hypervisor import Controller
+    from vmops.lab.hypervisor.port import Controller
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from vmops.lab.objects.virtual_machine_config import bios_uuid
 from vmops.lab.objects.virtual_machine_nics import new_mac_address
 from vmops.lab.objects.virtual_machine_tools_info import without_guest_values
 from vmops.lab.objects.vmx import LOCATION, without_location, write_vmx
-from vmops.lab.objects.vmx_text import Entries
 from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine

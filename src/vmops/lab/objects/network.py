@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.hypervisor import Segment
+from vmops.lab.hypervisor.port import Segment
 from vmops.lab.objects.container import Container, datacenter_of
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.references import unlink

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor import GuestStatistics
+from vmops.lab.hypervisor.port import GuestStatistics
 
 _Info: Any = vim.PerformanceManager.CounterInfo
 KIB = 1024

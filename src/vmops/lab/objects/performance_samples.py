@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.objects.performance_counters import BY_NAME, WHOLE, Reading, Shape, values_between
 from vmops.lab.objects.vmx_devices import place_name
 

@@ -10,7 +10,7 @@ from pyVmomi import vim
 
 from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.events import EventLog
-from vmops.lab.objects.vmx_text import Entries
+from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vmops.lab.hypervisor import Machine
+from vmops.lab.hypervisor.port import Machine
 from vmops.lab.objects.virtual_machine_guest import machine_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor import Concentrator, NetworkSerialPort
+from vmops.lab.hypervisor.port import Concentrator, NetworkSerialPort
 
 _SERIAL: Any = vim.vm.device.VirtualSerialPort
 UriBacking: Any = _SERIAL.URIBackingInfo

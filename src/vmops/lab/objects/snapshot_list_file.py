@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from vmops.lab.objects.snapshot_tree import Snapshot, SnapshotTree
-from vmops.lab.objects.vmx_text import LARGEST, Entries, read_text, render_text
 from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.vmx_text import LARGEST, Entries, read_text, render_text
 from vmops.lab.storage.volumes import Volumes
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

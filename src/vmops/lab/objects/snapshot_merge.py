@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vmodl
 
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.own_disks import OwnDisks, own_disks
 from vmops.lab.objects.snapshot_disks import (

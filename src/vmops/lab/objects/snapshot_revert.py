@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vmodl
 
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.objects import virtual_machine_power, virtual_machine_properties
 from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
 from vmops.lab.objects.file_faults import storage_faults

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.guest_tools import NO_TOOLS
+from vmops.lab.hypervisor.tools import NO_TOOLS
 from vmops.lab.objects import (
     connection_state,
     console_tickets,

@@ -17,8 +17,8 @@ from vmops.lab.objects.device_defaults import default_devices
 from vmops.lab.objects.device_slots import with_children
 from vmops.lab.objects.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, full_name, guest_ids
 from vmops.lab.objects.hot_add_rules import check_cpus, check_memory
-from vmops.lab.objects.vmx_text import Entries
 from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.vmx_text import Entries
 
 _BootableDevice: Any = vim.vm.BootOptions.BootableDevice
 HARDWARE_VERSIONS = (4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)

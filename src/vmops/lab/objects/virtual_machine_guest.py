@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor import Cdrom, Controller, Disk, Machine, Nic, Segment, SerialPort
+from vmops.lab.hypervisor.port import Cdrom, Controller, Disk, Machine, Nic, Segment, SerialPort
 from vmops.lab.objects.device_slots import kind_of, wire_name
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.serial_lines import is_network, network_port

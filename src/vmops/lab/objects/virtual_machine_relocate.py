@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor import Progress
+from vmops.lab.hypervisor.port import Progress
 from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.events import EventLog

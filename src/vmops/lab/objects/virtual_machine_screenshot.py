@@ -6,7 +6,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.virtual_machine_power import config_fault, require_on

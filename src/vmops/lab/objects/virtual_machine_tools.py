@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.guest_tools import ToolsCommand, ToolsRefused
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.tools import ToolsCommand, ToolsRefused
 from vmops.lab.objects import virtual_machine_power
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.guest_tools import NO_TOOLS, GuestNic, InfoRefused, ToolsState
+from vmops.lab.hypervisor.tools import NO_TOOLS, GuestNic, InfoRefused, ToolsState
 from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.virtual_machine_nics import network_of_card
-from vmops.lab.objects.vmx_text import Entries
+from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
@@ -40,7 +40,7 @@ class ToolsMemory:
 
 
 class GuestTools:
-    """`vmops.lab.guest_tools.ToolsListener` of the lab's inventory."""
+    """`vmops.lab.hypervisor.tools.ToolsListener` of the lab's inventory."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel

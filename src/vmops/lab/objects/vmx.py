@@ -25,16 +25,9 @@ from vmops.lab.objects.virtual_machine_config import (
     new_config,
 )
 from vmops.lab.objects.vmx_devices import device_entries, devices_of, place_name
-from vmops.lab.objects.vmx_text import (
-    LARGEST,
-    Entries,
-    read_text,
-    render_text,
-    uuid_of,
-    uuid_text,
-)
 from vmops.lab.storage.errors import InvalidDisk
 from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.vmx_text import LARGEST, Entries, read_text, render_text, uuid_of, uuid_text
 from vmops.lab.storage.volumes import Volumes
 
 _boot: Any = vim.vm.BootOptions

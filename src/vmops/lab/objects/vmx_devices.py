@@ -37,8 +37,8 @@ from vmops.lab.objects.virtual_machine_nics import (
     DistributedBacking,
     StandardBacking,
 )
-from vmops.lab.objects.vmx_text import Entries, path_of, uuid_text, vmx_file_name
 from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.vmx_text import Entries, path_of, uuid_text, vmx_file_name
 
 _device: Any = vim.vm.device
 _Cdrom: Any = _device.VirtualCdrom

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from vmops.lab.hypervisor import HypervisorError, Progress
+from vmops.lab.hypervisor.port import HypervisorError, Progress
 from vmops.lab.qemu.guest import Guest
 from vmops.lab.qemu.qmp import Qmp, QmpRefused
 

@@ -12,7 +12,7 @@ numbers.
 
 from __future__ import annotations
 
-from vmops.lab.hypervisor import Concentrator
+from vmops.lab.hypervisor.port import Concentrator
 
 OPTION = 232
 _KNOWN_1, _KNOWN_2, _UNKNOWN_1, _UNKNOWN_2 = 0, 1, 2, 3

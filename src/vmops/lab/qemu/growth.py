@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.qemu.accelerator import accelerator
 from vmops.lab.qemu.argv.growth import Growth, cpu_device, memory_backend, memory_module
 from vmops.lab.qemu.qmp import Qmp

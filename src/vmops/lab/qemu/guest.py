@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
-from vmops.lab.hypervisor import HypervisorError, Progress
+from vmops.lab.hypervisor.port import HypervisorError, Progress
 from vmops.lab.qemu import memory_file, sockets
 from vmops.lab.qemu.growth import growth_of
 from vmops.lab.qemu.process import HeldProcess

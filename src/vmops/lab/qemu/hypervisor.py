@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vmops.lab.guest_tools import NobodyListens, ToolsCommand, ToolsListener, ToolsState
-from vmops.lab.hypervisor import (
+from vmops.lab.hypervisor.port import (
     Cdrom,
     Controller,
     Disk,
@@ -25,6 +24,7 @@ from vmops.lab.hypervisor import (
     Progress,
     Segment,
 )
+from vmops.lab.hypervisor.tools import NobodyListens, ToolsCommand, ToolsListener, ToolsState
 from vmops.lab.qemu import console, growth, hot_disks, hot_nics, memory_file, snapshots
 from vmops.lab.qemu.guest import Guest
 from vmops.lab.qemu.launch import Incoming, clean, launch
@@ -41,7 +41,7 @@ _STARTING_AT_ONCE = 2 * (os.cpu_count() or 1)
 
 
 class QemuHypervisor:
-    """`vmops.lab.hypervisor.Hypervisor` on QEMU.
+    """`vmops.lab.hypervisor.port.Hypervisor` on QEMU.
 
     ``run_dir`` holds a directory for each guest (``guests/<key>``: process record, monitor socket,
     log) and ``segments``. One event loop; one hypervisor for a ``run_dir`` at a time.

@@ -12,7 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmops.lab.hypervisor import HypervisorError, Machine, NetworkSerialPort, Segment, SerialPort
+from vmops.lab.hypervisor.port import (
+    HypervisorError,
+    Machine,
+    NetworkSerialPort,
+    Segment,
+    SerialPort,
+)
 from vmops.lab.qemu import sockets
 from vmops.lab.qemu.accelerator import accelerator
 from vmops.lab.qemu.argv import command_line

@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vmops.lab.hypervisor import HypervisorError, Machine, Migration, Progress
+from vmops.lab.hypervisor.port import HypervisorError, Machine, Migration, Progress
 from vmops.lab.qemu.accelerator import accelerator
 from vmops.lab.qemu.growth import growth_of
 from vmops.lab.qemu.guest import UNLIMITED_BANDWIDTH, Guest, wait_for_migration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from vmops.lab.hypervisor import DiskLayer, Progress
+from vmops.lab.hypervisor.port import DiskLayer, Progress
 from vmops.lab.qemu.block_jobs import run_block_job
 from vmops.lab.qemu.block_nodes import add_chain, sweep, top_node
 from vmops.lab.qemu.guest import Guest

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from vmops.lab.hypervisor import HypervisorError, Machine
+from vmops.lab.hypervisor.port import HypervisorError, Machine
 
 FILE = "seed.iso"
 LABEL = "CIDATA"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vmops.lab.guest_tools import (
+from vmops.lab.hypervisor.tools import (
     NO_TOOLS,
     InfoRefused,
     ToolsCommand,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from vmops.lab.guest_tools import (
+from vmops.lab.hypervisor.tools import (
     NO_TOOLS,
     NobodyListens,
     ToolsCommand,

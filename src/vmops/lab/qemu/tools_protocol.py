@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 from typing import Literal, cast
 
-from vmops.lab.guest_tools import GuestNic
+from vmops.lab.hypervisor.tools import GuestNic
 
 PROTOCOL = 1
 PORT_NAME = "vmops.tools"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from vmops.lab.hypervisor import DiskLayer
+from vmops.lab.hypervisor.port import DiskLayer
 from vmops.lab.storage import qcow2, sparse
 from vmops.lab.storage.descriptor import (
     LARGEST_DESCRIPTOR,

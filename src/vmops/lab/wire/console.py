@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType, web
 
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.objects.console_tickets import ConsoleTickets
 from vmops.lab.objects.virtual_machine import VirtualMachine
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from vmops.lab.objects.datastore_files import CannotDelete
+from vmops.lab.storage.datastore_files import CannotDelete
 from vmops.lab.storage.errors import (
     FileExists,
     FileInUse,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from pyVmomi import vmodl
 
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.wire.session import require_session
 

@@ -15,7 +15,7 @@ from tests.unit.lab.relocate.views import machine
 from tests.unit.lab.vm.vm_client import add, connect, device, disk, of_type, scsi
 from vmops.lab import Lab, LabSettings
 from vmops.lab.guest import boot_sector_disk
-from vmops.lab.hypervisor import Concentrator, NetworkSerialPort
+from vmops.lab.hypervisor.port import Concentrator, NetworkSerialPort
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from pyVmomi import vim
 
+from vmops.lab.hypervisor.null import NullHypervisor
 from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.kernel.managed_object import ManagedObject
 from vmops.lab.kernel.service import add_service
 from vmops.lab.kernel.service_instance import WIRE_VERSION
 from vmops.lab.loop_thread import LoopThread
-from vmops.lab.null_hypervisor import NullHypervisor
 from vmops.lab.settings import LabSettings
 from vmops.lab.wire import tls
 from vmops.lab.wire.app import application

@@ -11,9 +11,9 @@ from pyVmomi import vim, vmodl
 
 from tests.unit.lab.kernel.conftest import Client, of
 from tests.unit.lab.kernel.small_lab import Folder, Machine, SmallLab, machine
+from vmops.lab.hypervisor.null import NullHypervisor
 from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.null_hypervisor import NullHypervisor
 from vmops.lab.settings import LabSettings
 
 

@@ -8,7 +8,7 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from tests.unit.lab.vm.vm_client import new_disk, scsi, standard_nic
-from vmops.lab.hypervisor import DiskStatistics, GuestStatistics, NicStatistics
+from vmops.lab.hypervisor.port import DiskStatistics, GuestStatistics, NicStatistics
 from vmops.lab.objects.performance_counters import Reading, Shape, values_between
 
 Manager = vim.PerformanceManager

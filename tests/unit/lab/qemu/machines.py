@@ -8,14 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmops.lab.hypervisor import (
-    Controller,
-    Disk,
-    DiskLayer,
-    Machine,
-    Nic,
-    SerialPort,
-)
+from vmops.lab.hypervisor.port import Controller, Disk, DiskLayer, Machine, Nic, SerialPort
 from vmops.lab.qemu import QemuHypervisor
 
 if TYPE_CHECKING:

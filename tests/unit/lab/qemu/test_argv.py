@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.lab.qemu.machines import PVSCSI, a_disk, a_machine, a_nic
-from vmops.lab.hypervisor import (
+from vmops.lab.hypervisor.port import (
     Cdrom,
     Controller,
     Disk,

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.lab.qemu.efi_guest import efi_bootable
 from tests.unit.lab.qemu.machines import PVSCSI, Log, a_disk, a_hypervisor, bootable, counting
-from vmops.lab.hypervisor import Controller, HypervisorError
+from vmops.lab.hypervisor.port import Controller, HypervisorError
 from vmops.lab.qemu import launch
 
 pytestmark = pytest.mark.guest

@@ -25,7 +25,7 @@ from tests.unit.lab.qemu.machines import (
     bootable,
     counting,
 )
-from vmops.lab.hypervisor import (
+from vmops.lab.hypervisor.port import (
     Cdrom,
     Controller,
     HypervisorError,

@@ -17,7 +17,7 @@ from tests.unit.lab.qemu.machines import (
     counting,
 )
 from tests.unit.lab.qemu.test_guest import pid_of
-from vmops.lab.hypervisor import Controller, DiskLayer, HypervisorError, Segment
+from vmops.lab.hypervisor.port import Controller, DiskLayer, HypervisorError, Segment
 
 pytestmark = pytest.mark.guest
 

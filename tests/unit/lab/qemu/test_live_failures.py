@@ -25,7 +25,7 @@ from tests.unit.lab.qemu.machines import (
 )
 from tests.unit.lab.qemu.test_guest import end_all, pid_of, until
 from tests.unit.lab.qemu.test_live import NET, blank, delta, open_files
-from vmops.lab.hypervisor import Controller, DiskLayer, HypervisorError
+from vmops.lab.hypervisor.port import Controller, DiskLayer, HypervisorError
 from vmops.lab.qemu.process import ProcessIdentity
 
 pytestmark = pytest.mark.guest

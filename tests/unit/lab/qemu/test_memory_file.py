@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.lab.qemu.machines import a_machine
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.qemu.argv.growth import Growth
 from vmops.lab.qemu.memory_file import MemoryHeader, create, finish, open_stream
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from vmops.lab.hypervisor import Segment
+from vmops.lab.hypervisor.port import Segment
 from vmops.lab.qemu.capabilities import Capabilities, capabilities
 from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmops.lab.guest_tools import InfoRefused, ToolsNotRunning, ToolsRefused
+from vmops.lab.hypervisor.tools import InfoRefused, ToolsNotRunning, ToolsRefused
 from vmops.lab.qemu import sockets, tools_link
 from vmops.lab.qemu.tools_link import ToolsLink
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.lab.guest_tools import GuestNic
+from vmops.lab.hypervisor.tools import GuestNic
 from vmops.lab.qemu.tools_protocol import (
     LARGEST_GUEST_VALUE_BYTES,
     LONGEST_LINE_BYTES,

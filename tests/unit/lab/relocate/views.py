@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 
 
 def machine(client, vm):

@@ -15,7 +15,7 @@ from tests.unit.lab.vm.vm_client import (
     of_type,
     standard_nic,
 )
-from vmops.lab.hypervisor import HypervisorError
+from vmops.lab.hypervisor.port import HypervisorError
 
 LINKED = "createNewChildDiskBacking"
 

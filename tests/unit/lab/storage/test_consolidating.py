@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.lab.storage.conftest import MIB, names, one
-from vmops.lab.hypervisor import DiskLayer
+from vmops.lab.hypervisor.port import DiskLayer
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.lab.storage.conftest import MIB, names, one, write_at
-from vmops.lab.hypervisor import DiskLayer
+from vmops.lab.hypervisor.port import DiskLayer
 from vmops.lab.storage.disks import Adapter, DiskStore, Provisioning
 from vmops.lab.storage.errors import (
     CopyCancelled,

@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from vmops.lab.objects import datastore_files
-from vmops.lab.objects.datastore_files import CannotDelete
+from vmops.lab.storage import datastore_files
+from vmops.lab.storage.datastore_files import CannotDelete
 from vmops.lab.storage.errors import (
     CopyCancelled,
     FileExists,

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.lab.objects.vmx_text import (
+from vmops.lab.storage.errors import InvalidDatastorePath
+from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.vmx_text import (
     Entries,
     path_of,
     read_text,
@@ -15,8 +17,6 @@ from vmops.lab.objects.vmx_text import (
     uuid_text,
     vmx_file_name,
 )
-from vmops.lab.storage.errors import InvalidDatastorePath
-from vmops.lab.storage.paths import DatastorePath
 
 FOLDER = DatastorePath("ds", "vm")
 keys = st.from_regex(r"[a-zA-Z][a-zA-Z0-9.:_-]{0,20}", fullmatch=True)

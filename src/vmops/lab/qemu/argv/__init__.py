@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from vmops.lab.hypervisor import Machine
+from vmops.lab.hypervisor.port import Machine
 from vmops.lab.qemu.argv.disks import cdroms, disks
 from vmops.lab.qemu.argv.growth import processor_and_memory
 from vmops.lab.qemu.argv.host import Host

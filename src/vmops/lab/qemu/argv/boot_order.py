@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmops.lab.hypervisor import Machine
+from vmops.lab.hypervisor.port import Machine
 
 
 def boot_indexes(machine: Machine) -> Mapping[int, int]:

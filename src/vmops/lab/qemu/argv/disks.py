@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vmops.lab.hypervisor import Cdrom, Controller, Disk, DiskLayer, HypervisorError, Machine
+from vmops.lab.hypervisor.port import Cdrom, Controller, Disk, DiskLayer, HypervisorError, Machine
 from vmops.lab.qemu.argv.boot_order import boot_indexes
 from vmops.lab.qemu.argv.host import Host, structured
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vmops.lab.hot_add import MEMORY_MODULES, most_cpus, most_memory_mib
-from vmops.lab.hypervisor import HypervisorError, Machine
+from vmops.lab.hypervisor.hot_add import MEMORY_MODULES, most_cpus, most_memory_mib
+from vmops.lab.hypervisor.port import HypervisorError, Machine
 from vmops.lab.qemu.accelerator import Accelerator
 from vmops.lab.qemu.argv.host import Host, structured
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from vmops.lab.hypervisor import HypervisorError, Machine
+from vmops.lab.hypervisor.port import HypervisorError, Machine
 from vmops.lab.qemu.argv.host import Host, option, structured
 from vmops.lab.qemu.argv.slots import DISPLAY_SLOT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from vmops.lab.hypervisor import Controller, HypervisorError, Machine, Nic, SerialPort
+from vmops.lab.hypervisor.port import Controller, HypervisorError, Machine, Nic, SerialPort
 from vmops.lab.qemu.argv.boot_order import boot_indexes
 from vmops.lab.qemu.argv.host import Host, option, structured
 from vmops.lab.qemu.argv.slots import pci_slots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vmops.lab.hypervisor import Cdrom, Disk, Machine
+from vmops.lab.hypervisor.port import Cdrom, Disk, Machine
 from vmops.lab.qemu.argv.host import Host, structured
 
 # The board's own two channels, which every guest has a driver for; from behind, so that drives of

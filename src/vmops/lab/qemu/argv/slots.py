@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmops.lab.hypervisor import Controller, HypervisorError, Machine, Nic
+from vmops.lab.hypervisor.port import Controller, HypervisorError, Machine, Nic
 
 DISPLAY_SLOT = 0x02  # 0 and 1 are the board's own
 TOOLS_SLOT = 0x0F

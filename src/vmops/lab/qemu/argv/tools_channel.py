@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vmops.lab.hypervisor import Machine
+from vmops.lab.hypervisor.port import Machine
 from vmops.lab.qemu.argv.host import Host, structured
 from vmops.lab.qemu.argv.slots import TOOLS_SLOT
 from vmops.lab.qemu.tools_protocol import PORT_NAME

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from vmops.lab.guest_tools import ToolsCommand, ToolsListener, ToolsState
+    from vmops.lab.hypervisor.tools import ToolsCommand, ToolsListener, ToolsState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class Machine:
     extra_config: Mapping[str, str]
     segments: tuple[Segment, ...] = ()
     cpu_hot_add: bool = False
-    """Whether processors can be added while it runs, see `vmops.lab.hot_add`."""
+    """Whether processors can be added while it runs, see `vmops.lab.hypervisor.hot_add`."""
     memory_hot_add: bool = False
 
 

@@ -9,15 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from vmops.lab.guest_tools import (
-    NO_TOOLS,
-    ToolsCommand,
-    ToolsListener,
-    ToolsNotRunning,
-    ToolsRefused,
-    ToolsState,
-)
-from vmops.lab.hypervisor import (
+from vmops.lab.hypervisor.plain_screen import plain_screen
+from vmops.lab.hypervisor.port import (
     Cdrom,
     Controller,
     Disk,
@@ -32,7 +25,14 @@ from vmops.lab.hypervisor import (
     Progress,
     Segment,
 )
-from vmops.lab.plain_screen import plain_screen
+from vmops.lab.hypervisor.tools import (
+    NO_TOOLS,
+    ToolsCommand,
+    ToolsListener,
+    ToolsNotRunning,
+    ToolsRefused,
+    ToolsState,
+)
 
 _KIND = "vmops lab memory without a guest"
 _TOOLS_KEY = "vmops.lab.tools"
@@ -41,7 +41,7 @@ _SCREEN = ("No guest runs here", "This lab changes", "power states only")
 
 
 class NullHypervisor:
-    """`vmops.lab.hypervisor.Hypervisor` of machines that are on in name only.
+    """`vmops.lab.hypervisor.port.Hypervisor` of machines that are on in name only.
 
     A machine behaves as a guest would that does nothing but go off when its power button is
     pressed. With "running" as its extra configuration ``vmops.lab.tools`` it also behaves as if

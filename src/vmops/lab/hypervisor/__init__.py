@@ -1,0 +1,1 @@
+"""The port to whoever runs guests, and the hypervisor that runs none."""
