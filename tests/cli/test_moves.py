@@ -6,7 +6,7 @@ import pytest
 from pyVmomi import vim
 
 from tests.cli.conftest import spawn
-from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.inventory.managed_entity import ManagedEntity
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.guests.lab_guest import LabGuest
 from tests.guests.plain_qemu import require_qemu
 from tests.unit.lab.vm import vm_client
 from vmops.lab import Lab, LabSettings
-from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.objects.virtual_machine_tools import quiesce
 
 if TYPE_CHECKING:

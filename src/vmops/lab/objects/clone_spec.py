@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.argument_faults import entity_name, invalid_argument, invalid_state
+from vmops.lab.inventory.argument_faults import entity_name, invalid_argument, invalid_state
+from vmops.lab.inventory.container import Container
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.placement import choose_host, environment_browser_of
 from vmops.lab.objects.clone_disks import MOVE_TYPES, NEW_CHILD, WHOLE
-from vmops.lab.objects.container import Container
-from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.placement import choose_host, environment_browser_of
 from vmops.lab.objects.relocation_target import datastore_of_host, refuse_inaccessible
 from vmops.lab.objects.snapshot_disks import disks_of
 from vmops.lab.objects.snapshot_files import stored_config

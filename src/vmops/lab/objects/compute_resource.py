@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.objects.resource_pool import ResourcePool
 
 if TYPE_CHECKING:

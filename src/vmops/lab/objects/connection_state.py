@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pyVmomi import vmodl
 
+from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.objects import virtual_machine_power, virtual_machine_reconfigure
-from vmops.lab.objects.argument_faults import invalid_state
 from vmops.lab.objects.snapshot_files import load_tree
 from vmops.lab.objects.virtual_machine_load import load
 from vmops.lab.objects.virtual_machine_snapshot import show_tree

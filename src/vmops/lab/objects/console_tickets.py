@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.lab_address import lab_address
 from vmops.lab.kernel.session_manager import Session, current_session
-from vmops.lab.objects.argument_faults import invalid_argument
-from vmops.lab.objects.lab_address import lab_address
 from vmops.lab.objects.virtual_machine_power import require_on
 
 if TYPE_CHECKING:

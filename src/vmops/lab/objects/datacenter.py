@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.objects.folder import (
     DATASTORE_CHILDREN,
     HOST_CHILDREN,
@@ -13,7 +14,6 @@ from vmops.lab.objects.folder import (
     VM_CHILDREN,
     Folder,
 )
-from vmops.lab.objects.managed_entity import ManagedEntity
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.objects.datastore_browser import HostDatastoreBrowser
-from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.storage.datastore_files import remove_partial
 from vmops.lab.storage.volumes import Volumes
 

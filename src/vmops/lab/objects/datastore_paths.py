@@ -7,10 +7,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pyVmomi import vim
 
-from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.file_faults import datastore_of, storage_faults
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
-from vmops.lab.objects.file_faults import datastore_of, storage_faults
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:

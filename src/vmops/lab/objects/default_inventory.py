@@ -12,19 +12,19 @@ from uuid import UUID, uuid5
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.distributed_switch import DistributedVirtualSwitch
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.network import Network
+from vmops.lab.inventory.references import link
 from vmops.lab.objects.compute_resource import ClusterComputeResource, ComputeResource
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
 from vmops.lab.objects.datastore_browser import HostDatastoreBrowser
 from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
-from vmops.lab.objects.dvs import DistributedVirtualSwitch
 from vmops.lab.objects.environment_browser import EnvironmentBrowser
 from vmops.lab.objects.extension_manager import ExtensionManager
 from vmops.lab.objects.file_manager import FileManager
 from vmops.lab.objects.folder import ROOT_CHILDREN, Folder
-from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.network import Network
-from vmops.lab.objects.references import link
 from vmops.lab.objects.resource_pool import ResourcePool
 from vmops.lab.objects.search_index import SearchIndex
 from vmops.lab.objects.virtual_disk_manager import VirtualDiskManager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.file_faults import datastore_of
+from vmops.lab.inventory.file_faults import datastore_of
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

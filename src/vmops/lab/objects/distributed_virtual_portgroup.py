@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.network import Network
-from vmops.lab.objects.wire_defaults import filled
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.network import Network
+from vmops.lab.inventory.wire_defaults import filled
 
 if TYPE_CHECKING:
+    from vmops.lab.inventory.distributed_switch import DistributedVirtualSwitch
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.dvs import DistributedVirtualSwitch
 
 _PortConnection: Any = vim.dvs.PortConnection
 

@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory import host_hardware
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.network import Network
+from vmops.lab.inventory.wire_defaults import filled
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects import host_hardware
-from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.device_slots import KINDS, SCSI, SCSI_MODELS
 from vmops.lab.objects.guest_descriptors import (
     MAX_CPUS,
@@ -16,13 +20,9 @@ from vmops.lab.objects.guest_descriptors import (
     descriptor,
     guest_ids,
 )
-from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.network import Network
 from vmops.lab.objects.virtual_machine_config import DEFAULT_VERSION, HARDWARE_VERSIONS
 from vmops.lab.objects.virtual_machine_nics import CARD_MODELS
 from vmops.lab.objects.virtual_machine_properties import capability
-from vmops.lab.objects.wire_defaults import filled
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.managed_object import ManagedObject
 from vmops.lab.kernel.session_manager import current_session
-from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.events import EventLog
-from vmops.lab.objects.managed_entity import ManagedEntity
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.session_manager import current_session
 from vmops.lab.kernel.task import Task
-from vmops.lab.objects.managed_entity import ManagedEntity
 
 if TYPE_CHECKING:
+    from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.managed_object import ManagedObject
-    from vmops.lab.objects.host_system import HostSystem
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 KEPT = 1000

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.lab_address import lab_address
+from vmops.lab.inventory.lab_address import lab_address
 from vmops.lab.objects.nfc_disks import lease_disks
 from vmops.lab.objects.nfc_lease import HttpNfcLease
 from vmops.lab.objects.virtual_machine_snapshot import snapshot_ref

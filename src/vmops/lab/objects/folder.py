@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.argument_faults import entity_name, invalid_argument
-from vmops.lab.objects.container import Container
-from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
+from vmops.lab.inventory.container import Container
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.objects.virtual_machine_create import (
     create_virtual_machine,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.argument_faults import invalid_state
+from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.objects.events import EventLog
 
 if TYPE_CHECKING:
+    from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.task import TaskRun
-    from vmops.lab.objects.host_system import HostSystem
 
 _POLL_S = 0.05
 _State: Any = vim.TaskInfo.State

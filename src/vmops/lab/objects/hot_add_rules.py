@@ -7,7 +7,7 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.hot_add import MEMORY_INCREMENT_MIB, most_cpus, most_memory_mib
-from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.inventory.argument_faults import invalid_argument
 
 
 def check_cpus(config: Any, cpus: int) -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.argument_faults import invalid_argument
-from vmops.lab.objects.container import Container
-from vmops.lab.objects.lab_address import lab_address
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.container import Container
+from vmops.lab.inventory.lab_address import lab_address
 from vmops.lab.objects.nfc_disks import lease_disks
 from vmops.lab.objects.nfc_lease import HttpNfcLease
 from vmops.lab.objects.unfinished_imports import unfinished_imports

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.objects.questions import Choice, Question, ask
 from vmops.lab.objects.virtual_machine_config import bios_uuid
 from vmops.lab.objects.virtual_machine_nics import new_mac_address

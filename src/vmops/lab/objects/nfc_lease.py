@@ -17,12 +17,12 @@ from uuid import uuid4
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
 
 if TYPE_CHECKING:
+    from vmops.lab.inventory.lab_address import LabAddress
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.lab_address import LabAddress
     from vmops.lab.storage.paths import DatastorePath
 
 log = logging.getLogger(__name__)

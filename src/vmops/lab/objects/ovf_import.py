@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.network import Network
+from vmops.lab.inventory.placement import choose_host
 from vmops.lab.objects.guest_descriptors import guest_ids
-from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.network import Network
 from vmops.lab.objects.ovf_envelope import (
     Envelope,
     OvfItem,
@@ -19,7 +20,6 @@ from vmops.lab.objects.ovf_envelope import (
     unit_bytes,
 )
 from vmops.lab.objects.ovf_hardware import CPU, DISK, MEMORY, OvfHardware
-from vmops.lab.objects.placement import choose_host
 from vmops.lab.objects.virtual_machine_config import hardware_version
 from vmops.lab.objects.virtual_machine_nics import networks_of
 

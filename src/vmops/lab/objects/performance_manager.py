@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.argument_faults import invalid_argument
-from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.performance_counters import COUNTERS, added
 from vmops.lab.objects.performance_samples import INTERVAL_S, PerformanceSamples, Sample
 from vmops.lab.objects.virtual_machine import VirtualMachine

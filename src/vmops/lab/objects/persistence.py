@@ -16,15 +16,15 @@ from uuid import uuid4
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.network import Network
+from vmops.lab.inventory.placement import environment_browser_of
+from vmops.lab.inventory.references import link
 from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.allocations import unlimited
 from vmops.lab.objects.connection_state import show_connection
 from vmops.lab.objects.folder import VM_CHILDREN, Folder
-from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.network import Network
-from vmops.lab.objects.placement import environment_browser_of
-from vmops.lab.objects.references import link
 from vmops.lab.objects.resource_pool import ResourcePool
 from vmops.lab.objects.snapshot_files import load_tree
 from vmops.lab.objects.snapshot_merge import show_need

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import pbm, vim, vmodl
 
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.managed_object import ManagedObject
 from vmops.lab.kernel.service_instance import PRODUCT_VERSION
-from vmops.lab.objects.argument_faults import invalid_argument
-from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.storage_policies import HOME, POLICIES, StoragePolicy, policy
 from vmops.lab.objects.virtual_machine import VirtualMachine
 

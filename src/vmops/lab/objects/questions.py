@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.objects.events import EventLog
 from vmops.lab.storage.vmx_text import Entries
 

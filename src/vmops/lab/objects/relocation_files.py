@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.objects.virtual_machine_files import scan
 from vmops.lab.storage.disks import DiskStore, Provisioning
 from vmops.lab.storage.errors import StorageError, host_errors

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.objects.relocation_files import ALLOW_SHARING, CONSOLIDATE, MOVE_TYPES
 from vmops.lab.objects.relocation_names import DiskWish
 from vmops.lab.objects.relocation_target import datastore_of_host
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.host_system import HostSystem
+    from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.objects.virtual_machine import VirtualMachine
     from vmops.lab.storage.disks import DiskInfo, Provisioning
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
-from vmops.lab.objects.container import Container, datacenter_of
-from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.placement import compute_resource_of, datastore_on
+from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
+from vmops.lab.inventory.container import Container, datacenter_of
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.placement import compute_resource_of, datastore_on
 from vmops.lab.objects.virtual_machine_disks import disk_files
 from vmops.lab.objects.virtual_machine_nics import network_of_card
 from vmops.lab.storage.paths import DatastorePath

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects import host_hardware
+from vmops.lab.inventory import host_hardware
+from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.references import link, unlink
+from vmops.lab.inventory.wire_defaults import filled
 from vmops.lab.objects.allocations import unlimited
-from vmops.lab.objects.argument_faults import entity_name, invalid_argument
 from vmops.lab.objects.import_vapp import import_vapp
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.references import link, unlink
-from vmops.lab.objects.wire_defaults import filled
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.container import Container, datacenter_of
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.argument_faults import invalid_argument
-from vmops.lab.objects.container import Container, datacenter_of
 from vmops.lab.objects.datacenter import Datacenter
-from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.virtual_machine import VirtualMachine
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.inventory.argument_faults import entity_name, invalid_state
+from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.argument_faults import entity_name, invalid_state
-from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.snapshot_disks import (
     NewLayers,
     config_with_chains,
@@ -39,7 +40,6 @@ from vmops.lab.objects.virtual_machine_power import OFF, ON, SUSPENDED, config_f
 from vmops.lab.objects.virtual_machine_power import memory_file as suspended_memory
 from vmops.lab.objects.virtual_machine_snapshot import show_tree, snapshot_ref
 from vmops.lab.objects.virtual_machine_tools import quiesce
-from vmops.lab.objects.whole_work import to_its_end
 from vmops.lab.storage.consolidating import commit
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError

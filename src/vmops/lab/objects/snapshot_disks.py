@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.objects.virtual_machine_disks import backing_of, chain_of, disk_files
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vmodl
 
 from vmops.lab.hypervisor.port import HypervisorError
-from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.objects.own_disks import OwnDisks, own_disks
 from vmops.lab.objects.snapshot_disks import (
     all_disk_files,
@@ -34,7 +35,6 @@ from vmops.lab.objects.virtual_machine_destroy import needed_by_others
 from vmops.lab.objects.virtual_machine_disks import chain_of, disk_files
 from vmops.lab.objects.virtual_machine_power import ON, config_fault
 from vmops.lab.objects.virtual_machine_snapshot import show_tree
-from vmops.lab.objects.whole_work import to_its_end
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import DiskHasChildren, StorageError

@@ -18,7 +18,7 @@ from vmops.lab.objects.virtual_machine_nics import (
 )
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.host_system import HostSystem
+    from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 _Card: Any = vim.vm.device.VirtualEthernetCard

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.argument_faults import invalid_state
 from vmops.lab.objects.nfc_lease import HttpNfcLease
 from vmops.lab.objects.own_disks import own_disks
 from vmops.lab.objects.snapshot_files import delete_files, save_tree

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vmodl
 
 from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
+from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.objects import virtual_machine_power, virtual_machine_properties
-from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
-from vmops.lab.objects.file_faults import storage_faults
-from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.own_disks import own_disks
 from vmops.lab.objects.snapshot_disks import (
     NewLayers,
@@ -34,7 +35,6 @@ from vmops.lab.objects.virtual_machine_place import settle
 from vmops.lab.objects.virtual_machine_power import OFF, ON, SUSPENDED, config_fault, show_power
 from vmops.lab.objects.virtual_machine_reconfigure import keep_connections
 from vmops.lab.objects.virtual_machine_snapshot import show_tree
-from vmops.lab.objects.whole_work import to_its_end
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.writing import partial_beside
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.argument_faults import invalid_argument
+from vmops.lab.inventory.argument_faults import invalid_argument
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

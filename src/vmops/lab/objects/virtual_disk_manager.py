@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.datastore_paths import datastore_path, datastores_of
-from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.file_manager import thread_progress
 from vmops.lab.objects.files_in_use import files_in_use
 from vmops.lab.storage.consolidating import children

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.hypervisor.tools import NO_TOOLS
+from vmops.lab.inventory.argument_faults import invalid_state
+from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.objects import (
     connection_state,
     console_tickets,
@@ -25,10 +27,8 @@ from vmops.lab.objects import (
     virtual_machine_screenshot,
     virtual_machine_tools,
 )
-from vmops.lab.objects.argument_faults import invalid_state
 from vmops.lab.objects.disk_datastores import name_datastores
 from vmops.lab.objects.export_vm import export_vm
-from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.virtual_machine_snapshots import MachineWithSnapshots
 from vmops.lab.objects.virtual_machine_tools_info import ToolsMemory, guest_info
 from vmops.lab.storage.paths import DatastorePath

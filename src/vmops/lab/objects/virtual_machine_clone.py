@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.objects import (
     snapshot_create,
     snapshot_remove,
@@ -37,7 +38,6 @@ from vmops.lab.objects.virtual_machine_place import Place, join
 from vmops.lab.objects.virtual_machine_power import ON
 from vmops.lab.objects.virtual_machine_reconfigure import carry_out, keep_connections, plan
 from vmops.lab.objects.vmx import without_location
-from vmops.lab.objects.whole_work import to_its_end
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes

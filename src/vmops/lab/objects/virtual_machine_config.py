@@ -11,8 +11,8 @@ from uuid import UUID
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.objects.allocations import follow_hardware, unlimited
-from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.device_defaults import default_devices
 from vmops.lab.objects.device_slots import with_children
 from vmops.lab.objects.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, full_name, guest_ids

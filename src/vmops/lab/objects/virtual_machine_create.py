@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
+from vmops.lab.inventory.container import Container
+from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.inventory.placement import choose_host, environment_browser_of
 from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.argument_faults import entity_name, invalid_argument
-from vmops.lab.objects.container import Container
-from vmops.lab.objects.file_faults import storage_faults
-from vmops.lab.objects.placement import choose_host, environment_browser_of
 from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.objects.virtual_machine_config import new_config
 from vmops.lab.objects.virtual_machine_destroy import destroy_unlocked

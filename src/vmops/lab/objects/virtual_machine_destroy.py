@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.objects.first_class_disks import forget_deleted, kept_disks
 from vmops.lab.objects.own_disks import own_disks
 from vmops.lab.objects.snapshot_disks import all_disk_files

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from pyVmomi import vim
 
-from vmops.lab.objects.file_faults import storage_faults
+from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.storage.disks import Adapter, DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.objects import serial_lines
 from vmops.lab.objects.device_faults import (
     invalid_backing,
@@ -16,7 +17,6 @@ from vmops.lab.objects.device_faults import (
     unsupported_device,
 )
 from vmops.lab.objects.device_slots import IDE, scsi_model
-from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.virtual_machine_disks import (
     DiskChanges,
     DiskCreation,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmops.lab.objects.argument_faults import directory_name
+from vmops.lab.inventory.argument_faults import directory_name
 from vmops.lab.storage.errors import FileExists
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes

@@ -22,8 +22,8 @@ from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.host_system import HostSystem
 
 _device: Any = vim.vm.device
 

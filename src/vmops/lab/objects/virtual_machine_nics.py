@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.network import Network
 from vmops.lab.objects.device_faults import invalid_backing, invalid_device, unsupported_device
 from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
-from vmops.lab.objects.network import Network
 
 if TYPE_CHECKING:
+    from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.host_system import HostSystem
 
 _device: Any = vim.vm.device
 _card: Any = _device.VirtualEthernetCard

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.container import Container
-from vmops.lab.objects.placement import choose_host, datastore_on, environment_browser_of
-from vmops.lab.objects.references import link, unlink
+from vmops.lab.inventory.container import Container
+from vmops.lab.inventory.placement import choose_host, datastore_on, environment_browser_of
+from vmops.lab.inventory.references import link, unlink
 from vmops.lab.objects.virtual_machine_nics import network_refs
 from vmops.lab.objects.virtual_machine_power import move_to_host, refuse_unless_off
 from vmops.lab.objects.virtual_machine_snapshot import forget_snapshots

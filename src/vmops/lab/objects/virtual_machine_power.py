@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
+from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.references import link, unlink
 from vmops.lab.objects import remote_display, virtual_machine_properties
-from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
-from vmops.lab.objects.file_faults import storage_faults
-from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.objects.hot_add_rules import hot_add_limits
-from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.moved_or_copied import settle_location
-from vmops.lab.objects.references import link, unlink
 from vmops.lab.objects.virtual_machine_guest import machine_of, read_chains
 from vmops.lab.objects.virtual_machine_tools_info import tools_changes
 from vmops.lab.storage.disks import DiskStore

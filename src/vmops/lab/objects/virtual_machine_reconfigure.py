@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.argument_faults import entity_name
+from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.objects import virtual_machine_properties, virtual_machine_tools_info
-from vmops.lab.objects.argument_faults import entity_name
 from vmops.lab.objects.events import EventLog
-from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.live_change import LiveChange
-from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.storage_policies import HOME, asked_policies, check_policies
 from vmops.lab.objects.virtual_machine_config import apply_spec
 from vmops.lab.objects.virtual_machine_devices import DevicePlan, disks_to_inspect
@@ -30,8 +30,8 @@ from vmops.lab.storage.errors import FileMissing
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.host_system import HostSystem
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 _device: Any = vim.vm.device

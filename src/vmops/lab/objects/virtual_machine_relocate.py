@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import Progress
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.references import link, unlink
 from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.argument_faults import invalid_argument
 from vmops.lab.objects.events import EventLog
-from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.first_class_disks import FirstClassDisks
 from vmops.lab.objects.hypervisor_calls import cancellable, hypervisor_faults
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.references import link, unlink
 from vmops.lab.objects.relocation_plan import Relocation, examine
 from vmops.lab.objects.relocation_snapshots import moved_tree, write_snapshots
 from vmops.lab.objects.relocation_target import RelocationTarget

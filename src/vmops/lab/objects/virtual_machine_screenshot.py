@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.virtual_machine_power import config_fault, require_on
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.argument_faults import entity_name, invalid_state
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.objects import snapshot_create, snapshot_remove, snapshot_revert
-from vmops.lab.objects.argument_faults import entity_name, invalid_state
 from vmops.lab.objects.export_vm import export_snapshot
-from vmops.lab.objects.managed_entity import ManagedEntity
 from vmops.lab.objects.snapshot_create import NewSnapshot
 from vmops.lab.objects.snapshot_files import save_tree
 from vmops.lab.objects.snapshot_tree import SnapshotTree

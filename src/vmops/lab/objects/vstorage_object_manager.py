@@ -12,11 +12,11 @@ from uuid import uuid4
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
+from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.argument_faults import invalid_argument, invalid_state
 from vmops.lab.objects.datastore import Datastore
 from vmops.lab.objects.datastore_paths import datastore_path
-from vmops.lab.objects.file_faults import storage_faults
 from vmops.lab.objects.first_class_disks import (
     FOLDER,
     FirstClassDisk,

@@ -9,11 +9,11 @@ from urllib.parse import unquote
 from aiohttp import web
 from pyVmomi import vim
 
-from vmops.lab.objects.container import datacenter_of
+from vmops.lab.inventory.container import datacenter_of
+from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
 from vmops.lab.objects.datastore_paths import find_datacenter, find_datastore
-from vmops.lab.objects.host_system import HostSystem
 from vmops.lab.storage.errors import InvalidDatastorePath
 from vmops.lab.storage.paths import DatastorePath
 

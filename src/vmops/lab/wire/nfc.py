@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 from pyVmomi import vim
 
-from vmops.lab.objects.file_faults import fault_of
+from vmops.lab.inventory.file_faults import fault_of
 from vmops.lab.objects.files_in_use import files_in_use
 from vmops.lab.objects.nfc_disks import fill_disk, show_disk
 from vmops.lab.objects.nfc_lease import HttpNfcLease, LeaseDisk, Transfer, end_leases, find_lease

@@ -9,7 +9,7 @@ from pyVmomi import vim
 
 from tests.unit.lab.vm.vm_client import extra
 from vmops.lab.hypervisor.tools import InfoRefused
-from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.objects.virtual_machine_tools import quiesce
 from vmops.lab.objects.virtual_machine_tools_info import GuestTools
 

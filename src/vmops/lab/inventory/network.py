@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.hypervisor.port import Segment
-from vmops.lab.objects.container import Container, datacenter_of
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.references import unlink
+from vmops.lab.inventory.container import Container, datacenter_of
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.references import unlink
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.container import Container, datacenter_of
+from vmops.lab.inventory.network import Network, drop_network
+from vmops.lab.inventory.references import link, unlink
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.argument_faults import invalid_argument
-from vmops.lab.objects.container import Container, datacenter_of
-from vmops.lab.objects.network import Network, drop_network
-from vmops.lab.objects.references import link, unlink
 
 if TYPE_CHECKING:
+    from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.host_system import HostSystem
 
 _SWITCH_KEY = "key-vim.host.VirtualSwitch-"
 _GROUP_KEY = "key-vim.host.PortGroup-"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.argument_faults import entity_name
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.argument_faults import entity_name
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.argument_faults import invalid_argument
-from vmops.lab.objects.host_system import HostSystem
-from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.inventory.managed_entity import ManagedEntity
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

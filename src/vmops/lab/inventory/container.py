@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.references import link, unlink
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.references import link, unlink
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.inventory.wire_defaults import filled
 from vmops.lab.objects.distributed_virtual_portgroup import (
     DistributedVirtualPortgroup,
     vlan_setting,
 )
-from vmops.lab.objects.managed_entity import ManagedEntity
-from vmops.lab.objects.wire_defaults import filled
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

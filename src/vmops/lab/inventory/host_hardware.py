@@ -12,7 +12,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.wire_defaults import filled
+from vmops.lab.inventory.wire_defaults import filled
 
 ESXI_VERSION = "8.0.3"
 _BUILD = "24022510"

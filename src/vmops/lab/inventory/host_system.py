@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects import host_hardware, host_service
-from vmops.lab.objects.host_network_system import HostNetworkSystem
-from vmops.lab.objects.host_storage_system import HostStorageSystem
-from vmops.lab.objects.managed_entity import ManagedEntity
+from vmops.lab.inventory import host_hardware
+from vmops.lab.inventory.host_network_system import HostNetworkSystem
+from vmops.lab.inventory.host_storage_system import HostStorageSystem
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.objects import host_service
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -1,0 +1,1 @@
+"""What surrounds machines: folders' base, hosts, networks, switches, references and faults."""
