@@ -12,7 +12,7 @@ from tests.contract.engine import Bench
 from tests.faults import changing, matrix
 from vmops import DirectoryImageStore, Instance
 from vmops.errors import ConnectionLost, VMOpsError
-from vmops.lab.objects.nfc_lease import HttpNfcLease
+from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.lab.wire.failures import Failure, How
 
 EXPORT = [

@@ -13,7 +13,7 @@ from tests.faults.killing import MID_TRANSFER, Doom, after
 from tests.faults.test_snapshot import facts
 from vmops import DirectoryImageStore
 from vmops.errors import Conflict
-from vmops.lab.objects.nfc_lease import HttpNfcLease
+from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.ops import recovery
 
 LEASE_S = 2

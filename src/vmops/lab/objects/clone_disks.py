@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.objects.virtual_machine_disks import chain_of
+from vmops.lab.machine.devices.disks import chain_of
 from vmops.lab.storage.descriptor import fresh_uuid
 from vmops.lab.storage.disks import DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.errors import StorageError

@@ -14,11 +14,11 @@ from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.placement import choose_host, environment_browser_of
+from vmops.lab.machine.snapshots.disks import disks_of
+from vmops.lab.machine.snapshots.files import stored_config
+from vmops.lab.machine.snapshots.managed import VirtualMachineSnapshot
 from vmops.lab.objects.clone_disks import MOVE_TYPES, NEW_CHILD, WHOLE
 from vmops.lab.objects.relocation_target import datastore_of_host, refuse_inaccessible
-from vmops.lab.objects.snapshot_disks import disks_of
-from vmops.lab.objects.snapshot_files import stored_config
-from vmops.lab.objects.virtual_machine_snapshot import VirtualMachineSnapshot
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine

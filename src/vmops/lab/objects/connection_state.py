@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from pyVmomi import vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_state
+from vmops.lab.machine.load import load
+from vmops.lab.machine.snapshots.files import load_tree
+from vmops.lab.machine.snapshots.managed import show_tree
 from vmops.lab.objects import virtual_machine_power, virtual_machine_reconfigure
-from vmops.lab.objects.snapshot_files import load_tree
-from vmops.lab.objects.virtual_machine_load import load
-from vmops.lab.objects.virtual_machine_snapshot import show_tree
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 

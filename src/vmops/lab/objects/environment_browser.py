@@ -13,15 +13,10 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.wire_defaults import filled
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.device_slots import KINDS, SCSI, SCSI_MODELS
-from vmops.lab.objects.guest_descriptors import (
-    MAX_CPUS,
-    MAX_MEMORY_MIB,
-    descriptor,
-    guest_ids,
-)
-from vmops.lab.objects.virtual_machine_config import DEFAULT_VERSION, HARDWARE_VERSIONS
-from vmops.lab.objects.virtual_machine_nics import CARD_MODELS
+from vmops.lab.machine.config import DEFAULT_VERSION, HARDWARE_VERSIONS
+from vmops.lab.machine.devices.nics import CARD_MODELS
+from vmops.lab.machine.devices.slots import KINDS, SCSI, SCSI_MODELS
+from vmops.lab.machine.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, descriptor, guest_ids
 from vmops.lab.objects.virtual_machine_properties import capability
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.lab_address import lab_address
+from vmops.lab.machine.nfc_lease import HttpNfcLease
+from vmops.lab.machine.snapshots.managed import snapshot_ref
 from vmops.lab.objects.nfc_disks import lease_disks
-from vmops.lab.objects.nfc_lease import HttpNfcLease
-from vmops.lab.objects.virtual_machine_snapshot import snapshot_ref
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.snapshot_tree import Snapshot
+    from vmops.lab.machine.snapshots.tree import Snapshot
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 

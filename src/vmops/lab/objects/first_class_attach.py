@@ -8,9 +8,9 @@ from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.objects.device_slots import kind_of
-from vmops.lab.objects.first_class_disks import FirstClassDisk, FirstClassDisks, NoSuchDisk
-from vmops.lab.objects.virtual_machine_disks import disk_files
+from vmops.lab.machine.devices.disks import disk_files
+from vmops.lab.machine.devices.slots import kind_of
+from vmops.lab.machine.first_class_disks import FirstClassDisk, FirstClassDisks, NoSuchDisk
 from vmops.lab.objects.virtual_machine_reconfigure import reconfigure
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath

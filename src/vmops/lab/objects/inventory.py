@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vmops.lab.machine.tools_info import GuestTools
 from vmops.lab.objects.default_inventory import add_default_inventory
 from vmops.lab.objects.monitoring import add_monitoring
 from vmops.lab.objects.persistence import SavedInventory
 from vmops.lab.objects.virtual_machine_power import guest_stopped
-from vmops.lab.objects.virtual_machine_tools_info import GuestTools
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.machine.config import bios_uuid
+from vmops.lab.machine.devices.nics import new_mac_address
+from vmops.lab.machine.tools_info import without_guest_values
+from vmops.lab.machine.vmx_file import LOCATION, without_location, write_vmx
 from vmops.lab.objects.questions import Choice, Question, ask
-from vmops.lab.objects.virtual_machine_config import bios_uuid
-from vmops.lab.objects.virtual_machine_nics import new_mac_address
-from vmops.lab.objects.virtual_machine_tools_info import without_guest_values
-from vmops.lab.objects.vmx import LOCATION, without_location, write_vmx
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.vmx_text import Entries
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.nfc_lease import LeaseDisk
-from vmops.lab.objects.virtual_machine_disks import chain_of, fill_from_files
+from vmops.lab.machine.devices.disks import chain_of, fill_from_files
+from vmops.lab.machine.nfc_lease import LeaseDisk
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import InvalidDisk
 from vmops.lab.storage.paths import DatastorePath

@@ -8,8 +8,10 @@ from xml.etree import ElementTree
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.machine.devices.nics import network_of_card
+from vmops.lab.machine.devices.slots import IDE, NVME, SATA, SCSI, kind_of
+from vmops.lab.machine.snapshots.managed import VirtualMachineSnapshot
 from vmops.lab.objects import ovf_import
-from vmops.lab.objects.device_slots import IDE, NVME, SATA, SCSI, kind_of
 from vmops.lab.objects.nfc_disks import lease_disks
 from vmops.lab.objects.ovf_hardware import (
     CARD,
@@ -22,8 +24,6 @@ from vmops.lab.objects.ovf_hardware import (
     STORAGE,
 )
 from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_nics import network_of_card
-from vmops.lab.objects.virtual_machine_snapshot import VirtualMachineSnapshot
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

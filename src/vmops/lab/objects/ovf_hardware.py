@@ -12,7 +12,15 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.device_slots import IDE, NVME, SATA, SCSI, ControllerKind, free_unit, kind_of
+from vmops.lab.machine.devices.slots import (
+    IDE,
+    NVME,
+    SATA,
+    SCSI,
+    ControllerKind,
+    free_unit,
+    kind_of,
+)
 from vmops.lab.objects.ovf_envelope import Envelope, OvfDisk, OvfItem, invalid_value
 
 _device: Any = vim.vm.device

@@ -11,7 +11,9 @@ from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.placement import choose_host
-from vmops.lab.objects.guest_descriptors import guest_ids
+from vmops.lab.machine.config import hardware_version
+from vmops.lab.machine.devices.nics import networks_of
+from vmops.lab.machine.guest_descriptors import guest_ids
 from vmops.lab.objects.ovf_envelope import (
     Envelope,
     OvfItem,
@@ -20,8 +22,6 @@ from vmops.lab.objects.ovf_envelope import (
     unit_bytes,
 )
 from vmops.lab.objects.ovf_hardware import CPU, DISK, MEMORY, OvfHardware
-from vmops.lab.objects.virtual_machine_config import hardware_version
-from vmops.lab.objects.virtual_machine_nics import networks_of
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.machine.vmx_devices import place_name
 from vmops.lab.objects.performance_counters import BY_NAME, WHOLE, Reading, Shape, values_between
-from vmops.lab.objects.vmx_devices import place_name
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -21,18 +21,18 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.placement import environment_browser_of
 from vmops.lab.inventory.references import link
+from vmops.lab.machine.allocations import unlimited
+from vmops.lab.machine.load import load
+from vmops.lab.machine.snapshots.files import load_tree
+from vmops.lab.machine.snapshots.managed import show_tree
 from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.allocations import unlimited
 from vmops.lab.objects.connection_state import show_connection
 from vmops.lab.objects.folder import VM_CHILDREN, Folder
 from vmops.lab.objects.resource_pool import ResourcePool
-from vmops.lab.objects.snapshot_files import load_tree
 from vmops.lab.objects.snapshot_merge import show_need
 from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_load import load
 from vmops.lab.objects.virtual_machine_place import Place, join
 from vmops.lab.objects.virtual_machine_power import settle_running
-from vmops.lab.objects.virtual_machine_snapshot import show_tree
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.managed_object import ManagedObject
 from vmops.lab.kernel.service_instance import PRODUCT_VERSION
-from vmops.lab.objects.storage_policies import HOME, POLICIES, StoragePolicy, policy
+from vmops.lab.machine.storage_policies import HOME, POLICIES, StoragePolicy, policy
 from vmops.lab.objects.virtual_machine import VirtualMachine
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.objects.virtual_machine_files import scan
+from vmops.lab.machine.files import scan
 from vmops.lab.storage.disks import DiskStore, Provisioning
 from vmops.lab.storage.errors import StorageError, host_errors
 from vmops.lab.storage.paths import DatastorePath

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.objects.own_disks import own_disks
+from vmops.lab.machine.devices.nics import PortReservations
+from vmops.lab.machine.guest_definition import read_chains
+from vmops.lab.machine.own_disks import own_disks
 from vmops.lab.objects.relocation_files import FilePlan
 from vmops.lab.objects.relocation_names import plan_files
 from vmops.lab.objects.relocation_spec import disk_wishes, home_datastore
@@ -20,8 +22,6 @@ from vmops.lab.objects.relocation_target import (
     target_of,
 )
 from vmops.lab.objects.virtual_machine_destroy import needed_by_others
-from vmops.lab.objects.virtual_machine_guest import read_chains
-from vmops.lab.objects.virtual_machine_nics import PortReservations
 from vmops.lab.objects.virtual_machine_reconfigure import plan as plan_changes
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath

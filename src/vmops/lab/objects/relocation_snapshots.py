@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vmops.lab.objects.snapshot_disks import config_with_chains
-from vmops.lab.objects.snapshot_list_file import data_file, memory_file
-from vmops.lab.objects.snapshot_tree import SnapshotTree
-from vmops.lab.objects.virtual_machine_config import files_info
-from vmops.lab.objects.vmx import write_vmx
+from vmops.lab.machine.config import files_info
+from vmops.lab.machine.snapshots.disks import config_with_chains
+from vmops.lab.machine.snapshots.list_file import data_file, memory_file
+from vmops.lab.machine.snapshots.tree import SnapshotTree
+from vmops.lab.machine.vmx_file import write_vmx
 
 if TYPE_CHECKING:
     from vmops.lab.storage.disks import DiskInfo

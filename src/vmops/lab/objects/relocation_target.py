@@ -13,8 +13,8 @@ from vmops.lab.inventory.container import Container, datacenter_of
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.placement import compute_resource_of, datastore_on
-from vmops.lab.objects.virtual_machine_disks import disk_files
-from vmops.lab.objects.virtual_machine_nics import network_of_card
+from vmops.lab.machine.devices.disks import disk_files
+from vmops.lab.machine.devices.nics import network_of_card
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:

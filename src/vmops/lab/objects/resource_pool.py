@@ -12,7 +12,7 @@ from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import link, unlink
 from vmops.lab.inventory.wire_defaults import filled
-from vmops.lab.objects.allocations import unlimited
+from vmops.lab.machine.allocations import unlimited
 from vmops.lab.objects.import_vapp import import_vapp
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vmops.lab.hypervisor.port import Machine
-from vmops.lab.objects.virtual_machine_guest import machine_of
+from vmops.lab.machine.guest_definition import machine_of
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine

@@ -17,8 +17,7 @@ from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.inventory.argument_faults import entity_name, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.shielded import to_its_end
-from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.snapshot_disks import (
+from vmops.lab.machine.snapshots.disks import (
     NewLayers,
     config_with_chains,
     disks_of,
@@ -27,18 +26,19 @@ from vmops.lab.objects.snapshot_disks import (
     snapshotted_disks,
     with_chains,
 )
-from vmops.lab.objects.snapshot_files import (
+from vmops.lab.machine.snapshots.files import (
     delete_files,
     save_config,
     save_snapshot,
     save_tree,
     stored_config,
 )
-from vmops.lab.objects.snapshot_list_file import data_file, memory_file
-from vmops.lab.objects.snapshot_tree import DEEPEST, Snapshot
+from vmops.lab.machine.snapshots.list_file import data_file, memory_file
+from vmops.lab.machine.snapshots.managed import show_tree, snapshot_ref
+from vmops.lab.machine.snapshots.tree import DEEPEST, Snapshot
+from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.virtual_machine_power import OFF, ON, SUSPENDED, config_fault
 from vmops.lab.objects.virtual_machine_power import memory_file as suspended_memory
-from vmops.lab.objects.virtual_machine_snapshot import show_tree, snapshot_ref
 from vmops.lab.objects.virtual_machine_tools import quiesce
 from vmops.lab.storage.consolidating import commit
 from vmops.lab.storage.disks import DiskInfo, DiskStore

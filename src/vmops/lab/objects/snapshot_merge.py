@@ -20,8 +20,9 @@ from pyVmomi import vmodl
 from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.shielded import to_its_end
-from vmops.lab.objects.own_disks import OwnDisks, own_disks
-from vmops.lab.objects.snapshot_disks import (
+from vmops.lab.machine.devices.disks import chain_of, disk_files
+from vmops.lab.machine.own_disks import OwnDisks, own_disks
+from vmops.lab.machine.snapshots.disks import (
     all_disk_files,
     config_with_chains,
     disks_of,
@@ -29,12 +30,11 @@ from vmops.lab.objects.snapshot_disks import (
     path_of_disk,
     with_chains,
 )
-from vmops.lab.objects.snapshot_files import save_config, save_snapshot
-from vmops.lab.objects.snapshot_tree import SnapshotTree
+from vmops.lab.machine.snapshots.files import save_config, save_snapshot
+from vmops.lab.machine.snapshots.managed import show_tree
+from vmops.lab.machine.snapshots.tree import SnapshotTree
 from vmops.lab.objects.virtual_machine_destroy import needed_by_others
-from vmops.lab.objects.virtual_machine_disks import chain_of, disk_files
 from vmops.lab.objects.virtual_machine_power import ON, config_fault
-from vmops.lab.objects.virtual_machine_snapshot import show_tree
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import DiskHasChildren, StorageError

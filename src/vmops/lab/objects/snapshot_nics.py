@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
-from vmops.lab.objects.virtual_machine_nics import (
+from vmops.lab.machine.devices.nics import (
     DistributedBacking,
     PortReservations,
     StandardBacking,
     networks_of,
     portgroup,
 )
+from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
 
 if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem

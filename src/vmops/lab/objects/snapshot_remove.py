@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vmops.lab.inventory.argument_faults import invalid_state
+from vmops.lab.machine.nfc_lease import HttpNfcLease
+from vmops.lab.machine.own_disks import own_disks
+from vmops.lab.machine.snapshots.files import delete_files, save_tree
+from vmops.lab.machine.snapshots.managed import show_tree, snapshot_ref
 from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.nfc_lease import HttpNfcLease
-from vmops.lab.objects.own_disks import own_disks
-from vmops.lab.objects.snapshot_files import delete_files, save_tree
 from vmops.lab.objects.snapshot_merge import Progress, delete_unneeded, merge, show_need
-from vmops.lab.objects.virtual_machine_snapshot import show_tree, snapshot_ref
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine

@@ -18,28 +18,28 @@ from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.shielded import to_its_end
-from vmops.lab.objects import virtual_machine_power, virtual_machine_properties
-from vmops.lab.objects.own_disks import own_disks
-from vmops.lab.objects.snapshot_disks import (
+from vmops.lab.machine.config import change_version
+from vmops.lab.machine.devices.nics import PortReservations
+from vmops.lab.machine.own_disks import own_disks
+from vmops.lab.machine.snapshots.disks import (
     NewLayers,
     path_of_disk,
     snapshotted_disks,
     with_chains,
 )
-from vmops.lab.objects.snapshot_files import save_config, save_tree
+from vmops.lab.machine.snapshots.files import save_config, save_tree
+from vmops.lab.machine.snapshots.managed import show_tree
+from vmops.lab.objects import virtual_machine_power, virtual_machine_properties
 from vmops.lab.objects.snapshot_merge import delete_unneeded, show_need
 from vmops.lab.objects.snapshot_nics import plug_in
-from vmops.lab.objects.virtual_machine_config import change_version
-from vmops.lab.objects.virtual_machine_nics import PortReservations
 from vmops.lab.objects.virtual_machine_place import settle
 from vmops.lab.objects.virtual_machine_power import OFF, ON, SUSPENDED, config_fault, show_power
 from vmops.lab.objects.virtual_machine_reconfigure import keep_connections
-from vmops.lab.objects.virtual_machine_snapshot import show_tree
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.writing import partial_beside
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.snapshot_tree import Snapshot, SnapshotTree
+    from vmops.lab.machine.snapshots.tree import Snapshot, SnapshotTree
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)

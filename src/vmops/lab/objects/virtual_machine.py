@@ -12,6 +12,8 @@ from pyVmomi import vim, vmodl
 from vmops.lab.hypervisor.tools import NO_TOOLS
 from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.machine.disk_datastores import name_datastores
+from vmops.lab.machine.tools_info import ToolsMemory, guest_info
 from vmops.lab.objects import (
     connection_state,
     console_tickets,
@@ -27,17 +29,15 @@ from vmops.lab.objects import (
     virtual_machine_screenshot,
     virtual_machine_tools,
 )
-from vmops.lab.objects.disk_datastores import name_datastores
 from vmops.lab.objects.export_vm import export_vm
 from vmops.lab.objects.virtual_machine_snapshots import MachineWithSnapshots
-from vmops.lab.objects.virtual_machine_tools_info import ToolsMemory, guest_info
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
+    from vmops.lab.machine.files import VmFile
     from vmops.lab.objects.questions import PendingQuestion
-    from vmops.lab.objects.virtual_machine_files import VmFile
     from vmops.lab.objects.virtual_machine_place import Place
 
 

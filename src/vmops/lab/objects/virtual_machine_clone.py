@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.shielded import to_its_end
+from vmops.lab.machine.config import bios_uuid, change_version, files_info, instance_uuid
+from vmops.lab.machine.devices.disks import backing_of
+from vmops.lab.machine.devices.nics import PortReservations, new_mac_address
+from vmops.lab.machine.snapshots.disks import disks_of, path_of_disk
+from vmops.lab.machine.vmx_file import without_location
 from vmops.lab.objects import (
     snapshot_create,
     snapshot_remove,
@@ -22,22 +27,12 @@ from vmops.lab.objects import (
 from vmops.lab.objects.clone_disks import ClonedDisks, DiskClone, disk_targets
 from vmops.lab.objects.clone_spec import ClonePlan, clone_plan
 from vmops.lab.objects.snapshot_create import NewSnapshot
-from vmops.lab.objects.snapshot_disks import disks_of, path_of_disk
 from vmops.lab.objects.snapshot_nics import plug_in
-from vmops.lab.objects.virtual_machine_config import (
-    bios_uuid,
-    change_version,
-    files_info,
-    instance_uuid,
-)
 from vmops.lab.objects.virtual_machine_destroy import destroy_unlocked
-from vmops.lab.objects.virtual_machine_disks import backing_of
 from vmops.lab.objects.virtual_machine_home import new_home, remove_home
-from vmops.lab.objects.virtual_machine_nics import PortReservations, new_mac_address
 from vmops.lab.objects.virtual_machine_place import Place, join
 from vmops.lab.objects.virtual_machine_power import ON
 from vmops.lab.objects.virtual_machine_reconfigure import carry_out, keep_connections, plan
-from vmops.lab.objects.vmx import without_location
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes

@@ -10,9 +10,9 @@ from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
 from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.placement import choose_host, environment_browser_of
+from vmops.lab.machine.config import new_config
 from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_config import new_config
 from vmops.lab.objects.virtual_machine_destroy import destroy_unlocked
 from vmops.lab.objects.virtual_machine_home import new_home, remove_home
 from vmops.lab.objects.virtual_machine_place import Place, join

@@ -6,10 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.objects.first_class_disks import forget_deleted, kept_disks
-from vmops.lab.objects.own_disks import own_disks
-from vmops.lab.objects.snapshot_disks import all_disk_files
-from vmops.lab.objects.virtual_machine_files import delete_own_files
+from vmops.lab.machine.files import delete_own_files
+from vmops.lab.machine.first_class_disks import forget_deleted, kept_disks
+from vmops.lab.machine.own_disks import own_disks
+from vmops.lab.machine.snapshots.disks import all_disk_files
 from vmops.lab.objects.virtual_machine_place import forget
 from vmops.lab.objects.virtual_machine_power import refuse_if_on
 from vmops.lab.storage.disks import DiskStore

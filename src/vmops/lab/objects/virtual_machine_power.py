@@ -16,11 +16,11 @@ from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import link, unlink
+from vmops.lab.machine.guest_definition import machine_of, read_chains
+from vmops.lab.machine.hot_add_rules import hot_add_limits
+from vmops.lab.machine.tools_info import tools_changes
 from vmops.lab.objects import remote_display, virtual_machine_properties
-from vmops.lab.objects.hot_add_rules import hot_add_limits
 from vmops.lab.objects.moved_or_copied import settle_location
-from vmops.lab.objects.virtual_machine_guest import machine_of, read_chains
-from vmops.lab.objects.virtual_machine_tools_info import tools_changes
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath

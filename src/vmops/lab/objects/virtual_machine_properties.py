@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.wire_defaults import filled
+from vmops.lab.machine.files import VmFile, scan
+from vmops.lab.machine.snapshots.layout import disks_beside, snapshot_layouts
 from vmops.lab.objects.quick_figures import quick_figures
-from vmops.lab.objects.snapshot_layout import disks_beside, snapshot_layouts
-from vmops.lab.objects.virtual_machine_files import VmFile, scan
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 

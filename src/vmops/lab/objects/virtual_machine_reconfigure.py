@@ -13,18 +13,19 @@ from pyVmomi import vim, vmodl
 from vmops.lab.inventory.argument_faults import entity_name
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.objects import virtual_machine_properties, virtual_machine_tools_info
+from vmops.lab.machine import tools_info
+from vmops.lab.machine.config import apply_spec
+from vmops.lab.machine.devices.disks import DiskChanges, chain_of
+from vmops.lab.machine.devices.drives import DrivePlanner
+from vmops.lab.machine.devices.nics import NicPlanner, PortReservations
+from vmops.lab.machine.devices.plan import DevicePlan, disks_to_inspect
+from vmops.lab.machine.storage_policies import HOME, asked_policies, check_policies
+from vmops.lab.machine.vmx_file import without_conflicts, write_vmx
+from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.events import EventLog
 from vmops.lab.objects.live_change import LiveChange
-from vmops.lab.objects.storage_policies import HOME, asked_policies, check_policies
-from vmops.lab.objects.virtual_machine_config import apply_spec
-from vmops.lab.objects.virtual_machine_devices import DevicePlan, disks_to_inspect
-from vmops.lab.objects.virtual_machine_disks import DiskChanges, chain_of
-from vmops.lab.objects.virtual_machine_drives import DrivePlanner
-from vmops.lab.objects.virtual_machine_nics import NicPlanner, PortReservations
 from vmops.lab.objects.virtual_machine_place import settle
 from vmops.lab.objects.virtual_machine_power import ON, usage_limits
-from vmops.lab.objects.vmx import without_conflicts, write_vmx
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import FileMissing
 from vmops.lab.storage.paths import DatastorePath
@@ -137,7 +138,7 @@ async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
     kernel = vm.kernel
     config = copy.deepcopy(old)
     # What the guest has set is not the machine's own, and may change while files are made.
-    config.extraConfig = virtual_machine_tools_info.without_guest_values(vm, config.extraConfig)
+    config.extraConfig = tools_info.without_guest_values(vm, config.extraConfig)
     if spec.name is not None and spec.name != vm.name:
         config.name = _checked_name(vm, spec.name)
     outcome = await plan(kernel, config, spec, vm.vmx, vm.host, vm.power_state)
@@ -147,7 +148,7 @@ async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
         # A guest may have ended while files were made; what it changed must not come back.
         if live is None or vm.power_state != "poweredOn":
             keep_connections(outcome.config, vm.devices)
-        virtual_machine_tools_info.keep_guest_values(vm, outcome.config, spec)
+        tools_info.keep_guest_values(vm, outcome.config, spec)
         give_policies(vm, outcome)
         show(vm, outcome.config)
     finally:
@@ -216,7 +217,7 @@ def show(vm: VirtualMachine, config: Any) -> None:
             **usage_limits(vm, config, is_on=vm.power_state == ON),
         }
     )
-    vm.publish(virtual_machine_tools_info.tools_changes(vm, vm.power_state))
+    vm.publish(tools_info.tools_changes(vm, vm.power_state))
     settle(vm)
 
 
@@ -232,7 +233,7 @@ async def rename(vm: VirtualMachine, name: str) -> None:
         return
     config = copy.copy(vm.config)
     config.name = stored
-    config.extraConfig = virtual_machine_tools_info.without_guest_values(vm, config.extraConfig)
+    config.extraConfig = tools_info.without_guest_values(vm, config.extraConfig)
     volumes = vm.kernel.service(DiskStore).volumes
     with storage_faults(vm.vmx):
         await vm.kernel.blocking(write_vmx, volumes, vm.vmx, config)

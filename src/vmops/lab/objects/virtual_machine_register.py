@@ -12,15 +12,15 @@ from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.placement import choose_host, environment_browser_of
+from vmops.lab.machine.config import instance_uuid
+from vmops.lab.machine.load import load
+from vmops.lab.machine.snapshots.files import load_tree
+from vmops.lab.machine.snapshots.managed import show_tree
+from vmops.lab.machine.vmx_file import write_vmx
 from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.snapshot_files import load_tree
 from vmops.lab.objects.snapshot_merge import show_need
 from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_config import instance_uuid
-from vmops.lab.objects.virtual_machine_load import load
 from vmops.lab.objects.virtual_machine_place import Place, join
-from vmops.lab.objects.virtual_machine_snapshot import show_tree
-from vmops.lab.objects.vmx import write_vmx
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 

@@ -22,22 +22,22 @@ from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import link, unlink
+from vmops.lab.machine.config import files_info
+from vmops.lab.machine.devices.disks import backing_of, chain_of
+from vmops.lab.machine.first_class_disks import FirstClassDisks
+from vmops.lab.machine.guest_definition import read_chains
+from vmops.lab.machine.snapshots.files import stored_config
+from vmops.lab.machine.snapshots.managed import show_tree
+from vmops.lab.machine.vmx_file import write_vmx
 from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.events import EventLog
-from vmops.lab.objects.first_class_disks import FirstClassDisks
 from vmops.lab.objects.hypervisor_calls import cancellable, hypervisor_faults
 from vmops.lab.objects.relocation_plan import Relocation, examine
 from vmops.lab.objects.relocation_snapshots import moved_tree, write_snapshots
 from vmops.lab.objects.relocation_target import RelocationTarget
 from vmops.lab.objects.running_machine import running_machine
-from vmops.lab.objects.snapshot_files import stored_config
-from vmops.lab.objects.virtual_machine_config import files_info
-from vmops.lab.objects.virtual_machine_disks import backing_of, chain_of
-from vmops.lab.objects.virtual_machine_guest import read_chains
 from vmops.lab.objects.virtual_machine_place import settle
 from vmops.lab.objects.virtual_machine_power import ON, move_to_host, wrong_state
-from vmops.lab.objects.virtual_machine_snapshot import show_tree
-from vmops.lab.objects.vmx import write_vmx
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
@@ -45,7 +45,7 @@ from vmops.lab.storage.relocating import Watched
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
-    from vmops.lab.objects.snapshot_tree import SnapshotTree
+    from vmops.lab.machine.snapshots.tree import SnapshotTree
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import entity_name, invalid_state
 from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.machine.snapshots.files import save_tree
+from vmops.lab.machine.snapshots.managed import show_tree, snapshot_ref
+from vmops.lab.machine.snapshots.tree import SnapshotTree
 from vmops.lab.objects import snapshot_create, snapshot_remove, snapshot_revert
 from vmops.lab.objects.export_vm import export_snapshot
 from vmops.lab.objects.snapshot_create import NewSnapshot
-from vmops.lab.objects.snapshot_files import save_tree
-from vmops.lab.objects.snapshot_tree import SnapshotTree
-from vmops.lab.objects.virtual_machine_snapshot import show_tree, snapshot_ref
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun

@@ -15,17 +15,17 @@ from pyVmomi import vim, vmodl
 from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.datastore import Datastore
-from vmops.lab.objects.datastore_paths import datastore_path
-from vmops.lab.objects.first_class_disks import (
+from vmops.lab.machine.devices.disks import disk_files
+from vmops.lab.machine.first_class_disks import (
     FOLDER,
     FirstClassDisk,
     FirstClassDisks,
     NoSuchDisk,
     normal_id,
 )
+from vmops.lab.objects.datastore import Datastore
+from vmops.lab.objects.datastore_paths import datastore_path
 from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_disks import disk_files
 from vmops.lab.storage.disks import DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.paths import DatastorePath
 

@@ -16,8 +16,8 @@ from pyVmomi import vim, vmodl
 from tests.unit.lab.store.conftest import connect
 from tests.unit.lab.store.machines import config_spec, place, virtual_machine
 from vmops.lab import Lab, LabSettings
-from vmops.lab.objects import nfc_lease
-from vmops.lab.objects.nfc_lease import HttpNfcLease
+from vmops.lab.machine import nfc_lease
+from vmops.lab.machine.nfc_lease import HttpNfcLease
 
 MIB = 1024**2
 qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is missing")

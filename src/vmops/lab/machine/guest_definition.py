@@ -10,10 +10,10 @@ from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import Cdrom, Controller, Disk, Machine, Nic, Segment, SerialPort
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.objects.device_slots import kind_of, wire_name
-from vmops.lab.objects.serial_lines import is_network, network_port
-from vmops.lab.objects.virtual_machine_disks import chain_of
-from vmops.lab.objects.virtual_machine_nics import network_of_card
+from vmops.lab.machine.devices.disks import chain_of
+from vmops.lab.machine.devices.nics import network_of_card
+from vmops.lab.machine.devices.serial_lines import is_network, network_port
+from vmops.lab.machine.devices.slots import kind_of, wire_name
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.paths import DatastorePath
 

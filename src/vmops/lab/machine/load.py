@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.device_defaults import describe
-from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
-from vmops.lab.objects.virtual_machine_disks import chain_of, fill_from_files
-from vmops.lab.objects.virtual_machine_nics import (
+from vmops.lab.machine.devices.defaults import describe
+from vmops.lab.machine.devices.disks import chain_of, fill_from_files
+from vmops.lab.machine.devices.nics import (
     DistributedBacking,
     StandardBacking,
     networks_of,
     portgroup,
 )
-from vmops.lab.objects.vmx import read_vmx
+from vmops.lab.machine.vmx_file import read_vmx
+from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath

@@ -12,11 +12,11 @@ from uuid import UUID
 from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
-from vmops.lab.objects.allocations import follow_hardware, unlimited
-from vmops.lab.objects.device_defaults import default_devices
-from vmops.lab.objects.device_slots import with_children
-from vmops.lab.objects.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, full_name, guest_ids
-from vmops.lab.objects.hot_add_rules import check_cpus, check_memory
+from vmops.lab.machine.allocations import follow_hardware, unlimited
+from vmops.lab.machine.devices.defaults import default_devices
+from vmops.lab.machine.devices.slots import with_children
+from vmops.lab.machine.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, full_name, guest_ids
+from vmops.lab.machine.hot_add_rules import check_cpus, check_memory
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import Entries
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.objects.virtual_machine_disks import backing_of, chain_of, disk_files
+from vmops.lab.machine.devices.disks import backing_of, chain_of, disk_files
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.snapshot_tree import SnapshotTree
+    from vmops.lab.machine.snapshots.tree import SnapshotTree
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 _Disk: Any = vim.vm.device.VirtualDisk

@@ -12,15 +12,18 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.allocations import complete_allocations
-from vmops.lab.objects.device_defaults import FIXED_KEYS, describe
-from vmops.lab.objects.device_faults import (
+from vmops.lab.machine.allocations import complete_allocations
+from vmops.lab.machine.devices.defaults import FIXED_KEYS, describe
+from vmops.lab.machine.devices.drives import DrivePlanner
+from vmops.lab.machine.devices.faults import (
     invalid_controller,
     invalid_device,
     invalid_operation,
     unsupported_device,
 )
-from vmops.lab.objects.device_slots import (
+from vmops.lab.machine.devices.hot_plug_rules import check_hot_plug
+from vmops.lab.machine.devices.nics import NicPlanner
+from vmops.lab.machine.devices.slots import (
     IDE,
     MAX_NICS,
     MAX_SERIAL_PORTS,
@@ -37,9 +40,6 @@ from vmops.lab.objects.device_slots import (
     used_units,
     with_children,
 )
-from vmops.lab.objects.hot_plug_rules import check_hot_plug
-from vmops.lab.objects.virtual_machine_drives import DrivePlanner
-from vmops.lab.objects.virtual_machine_nics import NicPlanner
 from vmops.lab.storage.paths import DatastorePath
 
 _device: Any = vim.vm.device

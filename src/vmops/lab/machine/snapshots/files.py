@@ -13,12 +13,12 @@ from pyVmomi import vmodl
 
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.shielded import to_its_end
-from vmops.lab.objects.snapshot_list_file import list_file, read_list, write_list
-from vmops.lab.objects.snapshot_tree import Snapshot, SnapshotTree
-from vmops.lab.objects.virtual_machine_config import files_info
-from vmops.lab.objects.virtual_machine_load import load
-from vmops.lab.objects.virtual_machine_tools_info import without_guest_values
-from vmops.lab.objects.vmx import without_location, write_vmx
+from vmops.lab.machine.config import files_info
+from vmops.lab.machine.load import load
+from vmops.lab.machine.snapshots.list_file import list_file, read_list, write_list
+from vmops.lab.machine.snapshots.tree import Snapshot, SnapshotTree
+from vmops.lab.machine.tools_info import without_guest_values
+from vmops.lab.machine.vmx_file import without_location, write_vmx
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 

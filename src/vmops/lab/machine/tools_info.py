@@ -11,7 +11,7 @@ from pyVmomi import vim
 
 from vmops.lab.hypervisor.tools import NO_TOOLS, GuestNic, InfoRefused, ToolsState
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.objects.virtual_machine_nics import network_of_card
+from vmops.lab.machine.devices.nics import network_of_card
 from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:

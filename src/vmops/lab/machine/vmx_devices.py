@@ -7,14 +7,16 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.allocations import (
+from vmops.lab.machine.allocations import (
     complete_allocations,
     read_card_allocation,
     read_disk_allocation,
     written_allocation,
 )
-from vmops.lab.objects.device_defaults import default_devices, describe, video_card
-from vmops.lab.objects.device_slots import (
+from vmops.lab.machine.devices.defaults import default_devices, describe, video_card
+from vmops.lab.machine.devices.nics import CARD_MODELS, DistributedBacking, StandardBacking
+from vmops.lab.machine.devices.serial_lines import is_network, read_line, written_line
+from vmops.lab.machine.devices.slots import (
     FIRST_NIC_KEY,
     FIRST_SERIAL_KEY,
     IDE,
@@ -30,12 +32,6 @@ from vmops.lab.objects.device_slots import (
     number_cards,
     place_controller,
     scsi_model,
-)
-from vmops.lab.objects.serial_lines import is_network, read_line, written_line
-from vmops.lab.objects.virtual_machine_nics import (
-    CARD_MODELS,
-    DistributedBacking,
-    StandardBacking,
 )
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import Entries, path_of, uuid_text, vmx_file_name

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmops.lab.objects.snapshot_disks import disks_of, held_disks, path_of_disk
-from vmops.lab.objects.virtual_machine_disks import chain_of
+from vmops.lab.machine.devices.disks import chain_of
+from vmops.lab.machine.snapshots.disks import disks_of, held_disks, path_of_disk
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError
 

@@ -10,7 +10,7 @@ from pyVmomi import vim
 from vmops.lab.kernel.managed_object import ManagedObject
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.snapshot_tree import Snapshot, SnapshotTree
+    from vmops.lab.machine.snapshots.tree import Snapshot, SnapshotTree
     from vmops.lab.objects.virtual_machine import VirtualMachine
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.serial_lines import is_network
-from vmops.lab.objects.virtual_machine_disks import chain_of
+from vmops.lab.machine.devices.disks import chain_of
+from vmops.lab.machine.devices.serial_lines import is_network
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath

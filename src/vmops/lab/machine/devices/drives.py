@@ -9,21 +9,21 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.objects import serial_lines
-from vmops.lab.objects.device_faults import (
-    invalid_backing,
-    invalid_device,
-    invalid_operation,
-    unsupported_device,
-)
-from vmops.lab.objects.device_slots import IDE, scsi_model
-from vmops.lab.objects.virtual_machine_disks import (
+from vmops.lab.machine.devices import serial_lines
+from vmops.lab.machine.devices.disks import (
     DiskChanges,
     DiskCreation,
     DiskExtension,
     disk_files,
     fill_from_files,
 )
+from vmops.lab.machine.devices.faults import (
+    invalid_backing,
+    invalid_device,
+    invalid_operation,
+    unsupported_device,
+)
+from vmops.lab.machine.devices.slots import IDE, scsi_model
 from vmops.lab.storage.disks import Adapter, DiskInfo
 from vmops.lab.storage.errors import FileExists, FileMissing
 from vmops.lab.storage.paths import DatastorePath

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.device_slots import IDE, PCI_KEY, VIDEO_KEY, place_controller
+from vmops.lab.machine.devices.slots import IDE, PCI_KEY, VIDEO_KEY, place_controller
 
 _device: Any = vim.vm.device
 _VIDEO_KIB = 4096

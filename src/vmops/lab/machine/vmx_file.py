@@ -10,21 +10,17 @@ from uuid import UUID, uuid4, uuid5
 
 from pyVmomi import vim
 
-from vmops.lab.objects.allocations import (
-    follow_hardware,
-    read_allocation,
-    written_allocation,
-)
-from vmops.lab.objects.device_slots import with_children
-from vmops.lab.objects.guest_descriptors import full_name, id_of_vmx_name, vmx_names
-from vmops.lab.objects.virtual_machine_config import (
+from vmops.lab.machine.allocations import follow_hardware, read_allocation, written_allocation
+from vmops.lab.machine.config import (
     FIRMWARES,
     HARDWARE_VERSIONS,
     bios_uuid,
     instance_uuid,
     new_config,
 )
-from vmops.lab.objects.vmx_devices import device_entries, devices_of, place_name
+from vmops.lab.machine.devices.slots import with_children
+from vmops.lab.machine.guest_descriptors import full_name, id_of_vmx_name, vmx_names
+from vmops.lab.machine.vmx_devices import device_entries, devices_of, place_name
 from vmops.lab.storage.errors import InvalidDisk
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import LARGEST, Entries, read_text, render_text, uuid_of, uuid_text

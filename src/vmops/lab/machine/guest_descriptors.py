@@ -9,8 +9,8 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.wire_defaults import filled
-from vmops.lab.objects.device_slots import SCSI_MODELS
-from vmops.lab.objects.virtual_machine_nics import CARD_MODELS
+from vmops.lab.machine.devices.nics import CARD_MODELS
+from vmops.lab.machine.devices.slots import SCSI_MODELS
 
 _device: Any = vim.vm.device
 MAX_CPUS = 768  # vSphere 8 configuration maximums

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.snapshot_disks import disks_of, snapshotted_disks
-from vmops.lab.objects.virtual_machine_disks import disk_files
-from vmops.lab.objects.virtual_machine_snapshot import snapshot_ref
+from vmops.lab.machine.devices.disks import disk_files
+from vmops.lab.machine.snapshots.disks import disks_of, snapshotted_disks
+from vmops.lab.machine.snapshots.managed import snapshot_ref
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine

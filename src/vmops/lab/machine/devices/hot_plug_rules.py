@@ -11,8 +11,8 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.device_faults import invalid_device, no_hot_plug
-from vmops.lab.objects.device_slots import IDE, SCSI, kind_of
+from vmops.lab.machine.devices.faults import invalid_device, no_hot_plug
+from vmops.lab.machine.devices.slots import IDE, SCSI, kind_of
 
 _device: Any = vim.vm.device
 _Operation: Any = _device.VirtualDeviceSpec.Operation

@@ -1,0 +1,1 @@
+"""A machine's devices: slots, defaults, and how each kind is planned."""
