@@ -28,7 +28,7 @@ from tests.contract.test_power import OFF, ON, SUSPENDED, in_state
 from tests.rfb import Viewer
 from vmops import EngineSettings, Instance
 from vmops.errors import ConsoleTypeUnavailable, DuplicateName, Exhausted, InstanceNotFound
-from vmops.lab.objects.console_tickets import LIFETIME_S, ConsoleTickets
+from vmops.lab.operations.console_tickets import LIFETIME_S, ConsoleTickets
 from vmops.ops.vnc import VncPorts
 
 PASSWORD = "only8chr"

@@ -14,7 +14,7 @@ from tests.guests.plain_qemu import require_qemu
 from tests.unit.lab.vm import vm_client
 from vmops.lab import Lab, LabSettings
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.objects.virtual_machine_tools import quiesce
+from vmops.lab.operations.tools import quiesce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

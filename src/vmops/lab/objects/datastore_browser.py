@@ -10,7 +10,7 @@ from pyVmomi import vim
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.kernel.managed_object import ManagedObject
 from vmops.lab.objects.datastore_search import Search, search_folder, search_tree
-from vmops.lab.objects.files_in_use import files_in_use
+from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.storage import datastore_files
 from vmops.lab.storage.errors import UnknownDatastore
 from vmops.lab.storage.paths import DatastorePath

@@ -17,7 +17,7 @@ from vmops.lab.machine.config import DEFAULT_VERSION, HARDWARE_VERSIONS
 from vmops.lab.machine.devices.nics import CARD_MODELS
 from vmops.lab.machine.devices.slots import KINDS, SCSI, SCSI_MODELS
 from vmops.lab.machine.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, descriptor, guest_ids
-from vmops.lab.objects.virtual_machine_properties import capability
+from vmops.lab.operations.properties import capability
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

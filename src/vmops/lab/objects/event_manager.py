@@ -10,7 +10,7 @@ from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.managed_object import ManagedObject
 from vmops.lab.kernel.session_manager import current_session
-from vmops.lab.objects.events import EventLog
+from vmops.lab.operations.machine_events import EventLog
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_state
-from vmops.lab.objects.events import EventLog
+from vmops.lab.operations.machine_events import EventLog
 
 if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem

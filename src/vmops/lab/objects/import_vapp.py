@@ -10,12 +10,12 @@ from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.lab_address import lab_address
 from vmops.lab.machine.nfc_lease import HttpNfcLease
-from vmops.lab.objects.nfc_disks import lease_disks
 from vmops.lab.objects.unfinished_imports import unfinished_imports
 from vmops.lab.objects.virtual_machine_create import (
     create_virtual_machine,
     destroy_virtual_machine,
 )
+from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

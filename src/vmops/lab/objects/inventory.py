@@ -8,7 +8,7 @@ from vmops.lab.machine.tools_info import GuestTools
 from vmops.lab.objects.default_inventory import add_default_inventory
 from vmops.lab.objects.monitoring import add_monitoring
 from vmops.lab.objects.persistence import SavedInventory
-from vmops.lab.objects.virtual_machine_power import guest_stopped
+from vmops.lab.operations.power import guest_stopped
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

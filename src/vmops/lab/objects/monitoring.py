@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmops.lab.objects.console_tickets import ConsoleTickets
 from vmops.lab.objects.event_manager import EventManager
-from vmops.lab.objects.events import EventLog
 from vmops.lab.objects.ovf_manager import OvfManager
 from vmops.lab.objects.performance_manager import PerformanceManager
-from vmops.lab.objects.performance_samples import PerformanceSamples
 from vmops.lab.objects.provisioning_checker import ProvisioningChecker
 from vmops.lab.objects.vstorage_object_manager import (
     HostVStorageObjectManager,
     VStorageObjectManager,
 )
+from vmops.lab.operations.console_tickets import ConsoleTickets
+from vmops.lab.operations.machine_events import EventLog
+from vmops.lab.operations.performance_samples import PerformanceSamples
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

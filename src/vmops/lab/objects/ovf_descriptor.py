@@ -12,7 +12,6 @@ from vmops.lab.machine.devices.nics import network_of_card
 from vmops.lab.machine.devices.slots import IDE, NVME, SATA, SCSI, kind_of
 from vmops.lab.machine.snapshots.managed import VirtualMachineSnapshot
 from vmops.lab.objects import ovf_import
-from vmops.lab.objects.nfc_disks import lease_disks
 from vmops.lab.objects.ovf_hardware import (
     CARD,
     CD_DRIVE,
@@ -24,6 +23,7 @@ from vmops.lab.objects.ovf_hardware import (
     STORAGE,
 )
 from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -11,9 +11,9 @@ from pyVmomi import vim
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.performance_counters import COUNTERS, added
-from vmops.lab.objects.performance_samples import INTERVAL_S, PerformanceSamples, Sample
 from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.operations.performance_counters import COUNTERS, added
+from vmops.lab.operations.performance_samples import INTERVAL_S, PerformanceSamples, Sample
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

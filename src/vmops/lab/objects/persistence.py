@@ -25,14 +25,14 @@ from vmops.lab.machine.allocations import unlimited
 from vmops.lab.machine.load import load
 from vmops.lab.machine.snapshots.files import load_tree
 from vmops.lab.machine.snapshots.managed import show_tree
-from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.connection_state import show_connection
 from vmops.lab.objects.folder import VM_CHILDREN, Folder
 from vmops.lab.objects.resource_pool import ResourcePool
-from vmops.lab.objects.snapshot_merge import show_need
 from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_place import Place, join
-from vmops.lab.objects.virtual_machine_power import settle_running
+from vmops.lab.operations import properties
+from vmops.lab.operations.connection_state import show_connection
+from vmops.lab.operations.place import Place, join
+from vmops.lab.operations.power import settle_running
+from vmops.lab.operations.snapshots.merge import show_need
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ class SavedInventory:
             known = entry.get("uuids", {})
             vm.last_uuids = known.get("instance"), known.get("bios")
         show_connection(vm)
-        await virtual_machine_properties.refresh_files(vm)
+        await properties.refresh_files(vm)
 
     def _entity(self, moid: str, cls: Any) -> Any:
         if moid not in self._kernel.registry:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.relocation_plan import examine
 from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_power import wrong_state
+from vmops.lab.operations.power import wrong_state
+from vmops.lab.operations.relocation.plan import examine
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun

@@ -17,7 +17,7 @@ from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.kernel.managed_object import ManagedObject
 from vmops.lab.objects.datastore_paths import datastore_path, datastores_of
 from vmops.lab.objects.file_manager import thread_progress
-from vmops.lab.objects.files_in_use import files_in_use
+from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.storage.consolidating import children
 from vmops.lab.storage.datastore_files import find
 from vmops.lab.storage.descriptor import geometry

@@ -14,31 +14,31 @@ from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.machine.disk_datastores import name_datastores
 from vmops.lab.machine.tools_info import ToolsMemory, guest_info
-from vmops.lab.objects import (
+from vmops.lab.objects.virtual_machine_snapshots import MachineWithSnapshots
+from vmops.lab.operations import (
     connection_state,
     console_tickets,
+    destroy,
     first_class_attach,
+    power,
+    properties,
     questions,
-    virtual_machine_clone,
-    virtual_machine_destroy,
-    virtual_machine_place,
-    virtual_machine_power,
-    virtual_machine_properties,
-    virtual_machine_reconfigure,
-    virtual_machine_relocate,
-    virtual_machine_screenshot,
-    virtual_machine_tools,
+    reconfigure,
+    screenshot,
+    tools,
 )
-from vmops.lab.objects.export_vm import export_vm
-from vmops.lab.objects.virtual_machine_snapshots import MachineWithSnapshots
+from vmops.lab.operations import place as virtual_machine_place
+from vmops.lab.operations.clone import clone
+from vmops.lab.operations.export_vm import export_vm
+from vmops.lab.operations.relocation import relocate
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
     from vmops.lab.machine.files import VmFile
-    from vmops.lab.objects.questions import PendingQuestion
-    from vmops.lab.objects.virtual_machine_place import Place
+    from vmops.lab.operations.place import Place
+    from vmops.lab.operations.questions import PendingQuestion
 
 
 class VirtualMachine(MachineWithSnapshots):
@@ -81,11 +81,9 @@ class VirtualMachine(MachineWithSnapshots):
         name_datastores(kernel, {"config": config})
         self.properties.update(
             config=config,
-            runtime=virtual_machine_properties.runtime(
-                place.host, is_accessible=config is not None
-            ),
+            runtime=properties.runtime(place.host, is_accessible=config is not None),
             guest=guest_info(self, "poweredOff", NO_TOOLS),
-            capability=virtual_machine_properties.capability(),
+            capability=properties.capability(),
             resourcePool=place.pool,
             environmentBrowser=place.browser,
             datastore=[],
@@ -93,8 +91,8 @@ class VirtualMachine(MachineWithSnapshots):
             rootSnapshot=[],
             guestHeartbeatStatus=vim.ManagedEntity.Status.gray,
         )
-        self.computed["summary"] = lambda: virtual_machine_properties.summary(self)
-        self.computed["resourceConfig"] = lambda: virtual_machine_properties.resource_config(self)
+        self.computed["summary"] = lambda: properties.summary(self)
+        self.computed["resourceConfig"] = lambda: properties.resource_config(self)
 
     @property
     def config(self) -> Any:
@@ -213,54 +211,54 @@ class VirtualMachine(MachineWithSnapshots):
         """Rename the machine in the inventory and its .vmx file; no file gets another name."""
 
         async def work(_: TaskRun) -> None:
-            await virtual_machine_reconfigure.rename(self, newName)
+            await reconfigure.rename(self, newName)
 
         return self.start_task("rename", work)
 
     def ReconfigVM_Task(self, spec: Any) -> Any:
-        """Change configuration and devices, all or nothing; see `virtual_machine_reconfigure`."""
+        """Change configuration and devices, all or nothing; see `reconfigure`."""
 
         async def work(_: TaskRun) -> None:
-            await virtual_machine_reconfigure.reconfigure(self, spec)
+            await reconfigure.reconfigure(self, spec)
 
         return self.start_task("reconfigure", work)
 
     def PowerOnVM_Task(self, host: Any = None) -> Any:
-        """Start the guest, or resume it; see `virtual_machine_power.power_on`."""
-        return self.start_task("powerOn", lambda _: virtual_machine_power.power_on(self, host))
+        """Start the guest, or resume it; see `power.power_on`."""
+        return self.start_task("powerOn", lambda _: power.power_on(self, host))
 
     def PowerOffVM_Task(self) -> Any:
         """End the guest, or drop its suspended memory."""
-        return self.start_task("powerOff", lambda _: virtual_machine_power.power_off(self))
+        return self.start_task("powerOff", lambda _: power.power_off(self))
 
     def SuspendVM_Task(self) -> Any:
         """Write the guest's memory to a file and end it."""
-        return self.start_task("suspend", lambda _: virtual_machine_power.suspend(self))
+        return self.start_task("suspend", lambda _: power.suspend(self))
 
     def ResetVM_Task(self) -> Any:
         """Restart the guest as its reset button would."""
-        return self.start_task("reset", lambda _: virtual_machine_power.reset(self))
+        return self.start_task("reset", lambda _: power.reset(self))
 
     async def ShutdownGuest(self) -> None:
-        """Ask the guest's tools to shut it down; see `virtual_machine_tools.shut_down`."""
+        """Ask the guest's tools to shut it down; see `tools.shut_down`."""
         connection_state.require_reachable(self)
-        await virtual_machine_tools.shut_down(self)
+        await tools.shut_down(self)
 
     async def RebootGuest(self) -> None:
-        """Ask the guest's tools to reboot it; see `virtual_machine_tools.reboot`."""
+        """Ask the guest's tools to reboot it; see `tools.reboot`."""
         connection_state.require_reachable(self)
-        await virtual_machine_tools.reboot(self)
+        await tools.reboot(self)
 
     async def StandbyGuest(self) -> None:
-        """Ask the guest's tools to sleep, and suspend it; see `virtual_machine_tools.stand_by`."""
+        """Ask the guest's tools to sleep, and suspend it; see `tools.stand_by`."""
         connection_state.require_reachable(self)
-        await virtual_machine_tools.stand_by(self)
+        await tools.stand_by(self)
 
     def Destroy_Task(self) -> Any:
         """Remove the machine from the inventory and delete its files."""
 
         async def work(_: TaskRun) -> None:
-            await virtual_machine_destroy.destroy_unlocked(self)
+            await destroy.destroy_unlocked(self)
 
         # What is known of its disks is needed to delete them.
         return self.start_task("destroy", work, looks=False)
@@ -274,7 +272,7 @@ class VirtualMachine(MachineWithSnapshots):
         """
         async with self.lock:
             self.host.require_connected()
-            virtual_machine_power.refuse_if_on(self)
+            power.refuse_if_on(self)
             virtual_machine_place.forget(self)
 
     async def MarkAsTemplate(self) -> None:
@@ -300,10 +298,10 @@ class VirtualMachine(MachineWithSnapshots):
             virtual_machine_place.mark_as_virtual_machine(self, pool, host)
 
     def CloneVM_Task(self, folder: Any, name: str, spec: Any) -> Any:
-        """Clone the machine or one of its snapshots; see `virtual_machine_clone.clone`."""
+        """Clone the machine or one of its snapshots; see `clone.clone`."""
         return self.start_task(
             "clone",
-            lambda run: virtual_machine_clone.clone(self, folder, name, spec, run),
+            lambda run: clone.clone(self, folder, name, spec, run),
             cancelable=True,
         )
 
@@ -325,24 +323,22 @@ class VirtualMachine(MachineWithSnapshots):
         return self.start_task("detachDisk", lambda _: first_class_attach.detach(self, diskId))
 
     def RelocateVM_Task(self, spec: Any, priority: Any = None) -> Any:
-        """Move the machine, its guest running on; see `virtual_machine_relocate.relocate`."""
+        """Move the machine, its guest running on; see `relocate.relocate`."""
         del priority  # one machine moves at a time
         return self.start_task(
             "relocate",
-            lambda run: virtual_machine_relocate.relocate(self, spec, run),
+            lambda run: relocate.relocate(self, spec, run),
             cancelable=True,
         )
 
     def MigrateVM_Task(
         self, pool: Any = None, host: Any = None, priority: Any = None, state: Any = None
     ) -> Any:
-        """Move the machine to another host; see `virtual_machine_relocate.migrate`."""
+        """Move the machine to another host; see `relocate.migrate`."""
         del priority
         return self.start_task(
             "migrate",
-            lambda run: virtual_machine_relocate.migrate(
-                self, pool=pool, host=host, state=state, run=run
-            ),
+            lambda run: relocate.migrate(self, pool=pool, host=host, state=state, run=run),
             cancelable=True,
         )
 
@@ -356,15 +352,13 @@ class VirtualMachine(MachineWithSnapshots):
 
     def CreateScreenshot_Task(self) -> Any:
         """Write the guest's screen to a PNG file beside the .vmx file; the result is its path."""
-        return self.start_task(
-            "createScreenshot", lambda _: virtual_machine_screenshot.create(self)
-        )
+        return self.start_task("createScreenshot", lambda _: screenshot.create(self))
 
     async def RefreshStorageInfo(self) -> None:
         """Look at the machine's files again."""
         connection_state.require_reachable(self)
         await self.look_again()
-        await virtual_machine_properties.refresh_files(self)
+        await properties.refresh_files(self)
 
     async def Reload(self) -> None:
         """Read the machine's files again, unless it is on.

@@ -11,17 +11,12 @@ from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.placement import choose_host, environment_browser_of
 from vmops.lab.machine.config import new_config
-from vmops.lab.objects import virtual_machine_properties
 from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_destroy import destroy_unlocked
-from vmops.lab.objects.virtual_machine_home import new_home, remove_home
-from vmops.lab.objects.virtual_machine_place import Place, join
-from vmops.lab.objects.virtual_machine_reconfigure import (
-    carry_out,
-    give_policies,
-    keep_connections,
-    plan,
-)
+from vmops.lab.operations import properties
+from vmops.lab.operations.destroy import destroy_unlocked
+from vmops.lab.operations.home import new_home, remove_home
+from vmops.lab.operations.place import Place, join
+from vmops.lab.operations.reconfigure import carry_out, give_policies, keep_connections, plan
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
@@ -78,7 +73,7 @@ async def create_virtual_machine(
         join(vm)
     if run is not None:
         run.progress(90)
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
     return vm
 
 

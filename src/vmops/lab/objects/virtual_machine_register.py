@@ -17,10 +17,10 @@ from vmops.lab.machine.load import load
 from vmops.lab.machine.snapshots.files import load_tree
 from vmops.lab.machine.snapshots.managed import show_tree
 from vmops.lab.machine.vmx_file import write_vmx
-from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.snapshot_merge import show_need
 from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_place import Place, join
+from vmops.lab.operations import properties
+from vmops.lab.operations.place import Place, join
+from vmops.lab.operations.snapshots.merge import show_need
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
@@ -83,7 +83,7 @@ async def register(kernel: Kernel, folder: Container, wanted: Registration) -> V
         join(vm)
         show_tree(vm, await load_tree(vm))
     await show_need(vm)
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
     return vm
 
 

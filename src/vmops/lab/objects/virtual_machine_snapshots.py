@@ -13,9 +13,9 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.machine.snapshots.files import save_tree
 from vmops.lab.machine.snapshots.managed import show_tree, snapshot_ref
 from vmops.lab.machine.snapshots.tree import SnapshotTree
-from vmops.lab.objects import snapshot_create, snapshot_remove, snapshot_revert
-from vmops.lab.objects.export_vm import export_snapshot
-from vmops.lab.objects.snapshot_create import NewSnapshot
+from vmops.lab.operations.export_vm import export_snapshot
+from vmops.lab.operations.snapshots import create, remove, revert
+from vmops.lab.operations.snapshots.create import NewSnapshot
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
@@ -35,12 +35,12 @@ class MachineWithSnapshots(ManagedEntity):
         memory: bool = False,
         quiesce: bool = False,
     ) -> Any:
-        """Take a snapshot; see `snapshot_create.create`."""
+        """Take a snapshot; see `create.create`."""
         wanted = NewSnapshot(
             name=name, description=description or "", memory=bool(memory), quiesce=bool(quiesce)
         )
         vm = self._machine
-        return vm.start_task("createSnapshot", lambda _: snapshot_create.create(vm, wanted))
+        return vm.start_task("createSnapshot", lambda _: create.create(vm, wanted))
 
     def CreateSnapshotEx_Task(
         self,
@@ -65,9 +65,7 @@ class MachineWithSnapshots(ManagedEntity):
         async def work(_: TaskRun) -> None:
             if vm.snapshots.current is None:
                 raise vim.fault.NotFound(msg="The machine has no current snapshot.")
-            await snapshot_revert.revert(
-                vm, vm.snapshots.current, host, stay_off=bool(suppressPowerOn)
-            )
+            await revert.revert(vm, vm.snapshots.current, host, stay_off=bool(suppressPowerOn))
 
         return vm.start_task("revertToCurrentSnapshot", work)
 
@@ -83,20 +81,20 @@ class MachineWithSnapshots(ManagedEntity):
 
         async def work(run: TaskRun) -> None:
             uids = frozenset(each.uid for each in vm.snapshots.snapshots)
-            await snapshot_remove.remove(
+            await remove.remove(
                 vm, uids, merge_disks=consolidate is not False, progress=run.progress
             )
 
         return vm.start_task("removeAllSnapshots", work)
 
     def ConsolidateVMDisks_Task(self) -> Any:
-        """Merge disks that no snapshot needs any more; see `snapshot_remove.consolidate`."""
+        """Merge disks that no snapshot needs any more; see `remove.consolidate`."""
         vm = self._machine
 
         async def work(run: TaskRun) -> None:
             if not vm.is_accessible:
                 raise invalid_state(f"The files of '{vm.name}' are not accessible.")
-            await snapshot_remove.consolidate(vm, run.progress)
+            await remove.consolidate(vm, run.progress)
 
         return vm.start_task("consolidateDisks", work)
 
@@ -105,7 +103,7 @@ class MachineWithSnapshots(ManagedEntity):
         vm = self._machine
 
         async def work(_: TaskRun) -> None:
-            await snapshot_revert.revert(vm, uid, host, stay_off=stay_off)
+            await revert.revert(vm, uid, host, stay_off=stay_off)
 
         return self._start_with(uid, "revertToSnapshot", work)
 
@@ -115,7 +113,7 @@ class MachineWithSnapshots(ManagedEntity):
 
         async def work(run: TaskRun) -> None:
             uids = vm.snapshots.with_all_below(uid) if with_children else frozenset({uid})
-            await snapshot_remove.remove(vm, uids, merge_disks=merge, progress=run.progress)
+            await remove.remove(vm, uids, merge_disks=merge, progress=run.progress)
 
         return self._start_with(uid, "removeSnapshot", work)
 

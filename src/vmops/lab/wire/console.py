@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from aiohttp import WSMsgType, web
 
 from vmops.lab.hypervisor.port import HypervisorError
-from vmops.lab.objects.console_tickets import ConsoleTickets
 from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.operations.console_tickets import ConsoleTickets
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from vmops.lab.objects.datastore_paths import datastores_of
-from vmops.lab.objects.files_in_use import files_in_use
+from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.storage import datastore_files
 from vmops.lab.storage.errors import FileExists, FileInUse, FileMissing, StorageError
 from vmops.lab.storage.paths import DatastorePath

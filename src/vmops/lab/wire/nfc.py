@@ -20,10 +20,10 @@ from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import fault_of
 from vmops.lab.machine.nfc_lease import HttpNfcLease, LeaseDisk, Transfer, end_leases, find_lease
-from vmops.lab.objects.files_in_use import files_in_use
-from vmops.lab.objects.nfc_disks import fill_disk, show_disk
 from vmops.lab.objects.unfinished_imports import unfinished_imports
 from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.operations.files_in_use import files_in_use
+from vmops.lab.operations.nfc_disks import fill_disk, show_disk
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import CopyCancelled, StorageError
 from vmops.lab.storage.writing import partial_beside

@@ -12,7 +12,7 @@ from pyVmomi import vim, vmodl
 from tests.unit.lab.console.web_socket import Refused, WebSocket
 from tests.unit.lab.vm.vm_client import connect
 from vmops.lab import Lab, LabSettings
-from vmops.lab.objects.console_tickets import LIFETIME_S, ConsoleTickets
+from vmops.lab.operations.console_tickets import LIFETIME_S, ConsoleTickets
 
 
 @pytest.fixture

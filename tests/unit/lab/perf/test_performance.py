@@ -9,7 +9,7 @@ from pyVmomi import vim, vmodl
 
 from tests.unit.lab.vm.vm_client import new_disk, scsi, standard_nic
 from vmops.lab.hypervisor.port import DiskStatistics, GuestStatistics, NicStatistics
-from vmops.lab.objects.performance_counters import Reading, Shape, values_between
+from vmops.lab.operations.performance_counters import Reading, Shape, values_between
 
 Manager = vim.PerformanceManager
 SHAPE = Shape(cpus=2, mhz=2000, memory_kib=1024 * 1024, disks={2000: "scsi0:0"}, uptime_s=5)

@@ -9,7 +9,7 @@ from pyVmomi import vim, vmodl
 
 from tests.unit.lab.snapshot.machines import MIB, frozen_disk, only_node
 from tests.unit.lab.vm.vm_client import add, change, disk, extra, new_disk, scsi
-from vmops.lab.objects import snapshot_create
+from vmops.lab.operations.snapshots import create
 
 
 @pytest.mark.parametrize("power", ["off", "on", "suspended"])
@@ -149,7 +149,7 @@ def test_a_name_that_cannot_be(machine, name):
 
 
 def test_a_chain_has_an_end(machine, monkeypatch):
-    monkeypatch.setattr(snapshot_create, "DEEPEST", 3)  # 32 take a while
+    monkeypatch.setattr(create, "DEEPEST", 3)  # 32 take a while
     for number in range(3):
         machine.snapshot(f"s{number}")
     before = machine.files

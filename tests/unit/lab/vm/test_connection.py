@@ -9,8 +9,8 @@ from pyVmomi import vim, vmodl
 
 from tests.unit.lab.vm.vm_client import connect, new_disk, scsi
 from vmops.lab import Lab, LabSettings
-from vmops.lab.objects.connection_state import orphan
 from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.operations.connection_state import orphan
 
 
 def connection(vm):

@@ -11,7 +11,7 @@ from tests.unit.lab.vm.vm_client import extra
 from vmops.lab.hypervisor.tools import InfoRefused
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.machine.tools_info import GuestTools
-from vmops.lab.objects.virtual_machine_tools import quiesce
+from vmops.lab.operations.tools import quiesce
 
 
 def with_tools(client, name, how="running"):

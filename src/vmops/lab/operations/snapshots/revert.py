@@ -29,12 +29,12 @@ from vmops.lab.machine.snapshots.disks import (
 )
 from vmops.lab.machine.snapshots.files import save_config, save_tree
 from vmops.lab.machine.snapshots.managed import show_tree
-from vmops.lab.objects import virtual_machine_power, virtual_machine_properties
-from vmops.lab.objects.snapshot_merge import delete_unneeded, show_need
-from vmops.lab.objects.snapshot_nics import plug_in
-from vmops.lab.objects.virtual_machine_place import settle
-from vmops.lab.objects.virtual_machine_power import OFF, ON, SUSPENDED, config_fault, show_power
-from vmops.lab.objects.virtual_machine_reconfigure import keep_connections
+from vmops.lab.operations import power, properties
+from vmops.lab.operations.place import settle
+from vmops.lab.operations.power import OFF, ON, SUSPENDED, config_fault, show_power
+from vmops.lab.operations.reconfigure import keep_connections
+from vmops.lab.operations.snapshots.merge import delete_unneeded, show_need
+from vmops.lab.operations.snapshots.nics import plug_in
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.writing import partial_beside
 
@@ -86,18 +86,18 @@ async def revert(vm: VirtualMachine, uid: int, host: Any, *, stay_off: bool) -> 
         await save_tree(vm, vm.snapshots.standing_on(uid))
         await present.end_guest()
         _show(vm, config, vm.snapshots.standing_on(uid))
-        virtual_machine_power.move_to_host(vm, destination)
+        power.move_to_host(vm, destination)
         if memory is not None:
             memory.replace(_suspended_memory(vm))
             show_power(vm, SUSPENDED)
         if target == ON:
-            await virtual_machine_power.power_on(vm, None)
+            await power.power_on(vm, None)
         ports.release()
         undo.pop_all()
     present.forget()
     await delete_unneeded(vm, before)
     await show_need(vm)
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
 
 
 class _Present:
@@ -117,7 +117,7 @@ class _Present:
         """Make room for another guest, so that this one can come back if that fails."""
         aside = partial_beside(self._memory)
         if self._state == SUSPENDED:
-            with storage_faults(virtual_machine_power.memory_file(self._vm)):
+            with storage_faults(power.memory_file(self._vm)):
                 self._memory.rename(aside)
             self._aside = aside
         elif self._state == ON and is_to_run:
@@ -150,7 +150,7 @@ class _Present:
             log.exception("the files of %s are not as they were", vm.name)
         if vm.snapshots is not self._tree:
             _show(vm, self._config, self._tree)
-            virtual_machine_power.move_to_host(vm, self._host)
+            power.move_to_host(vm, self._host)
         if self._aside is None:
             if self._state != SUSPENDED:
                 self._memory.unlink(missing_ok=True)
@@ -159,7 +159,7 @@ class _Present:
         show_power(vm, SUSPENDED)
         if self._state == ON:
             try:
-                await virtual_machine_power.power_on(vm, None)
+                await power.power_on(vm, None)
             except vmodl.MethodFault:
                 log.exception("%s stays suspended", vm.name)
 
@@ -194,7 +194,7 @@ def _destination(vm: VirtualMachine, host: Any, *, is_to_run: bool) -> HostSyste
 
 
 def _suspended_memory(vm: VirtualMachine) -> Path:
-    return vm.kernel.service(DiskStore).volumes.resolve(virtual_machine_power.memory_file(vm))
+    return vm.kernel.service(DiskStore).volumes.resolve(power.memory_file(vm))
 
 
 async def _copy_of_memory(vm: VirtualMachine, snapshot: Snapshot) -> Path:

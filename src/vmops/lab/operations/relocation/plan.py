@@ -12,17 +12,17 @@ from pyVmomi import vim, vmodl
 from vmops.lab.machine.devices.nics import PortReservations
 from vmops.lab.machine.guest_definition import read_chains
 from vmops.lab.machine.own_disks import own_disks
-from vmops.lab.objects.relocation_files import FilePlan
-from vmops.lab.objects.relocation_names import plan_files
-from vmops.lab.objects.relocation_spec import disk_wishes, home_datastore
-from vmops.lab.objects.relocation_target import (
+from vmops.lab.operations.destroy import needed_by_others
+from vmops.lab.operations.reconfigure import plan as plan_changes
+from vmops.lab.operations.relocation.files import FilePlan
+from vmops.lab.operations.relocation.names import plan_files
+from vmops.lab.operations.relocation.spec import disk_wishes, home_datastore
+from vmops.lab.operations.relocation.target import (
     RelocationTarget,
     check_devices,
     refuse_inaccessible,
     target_of,
 )
-from vmops.lab.objects.virtual_machine_destroy import needed_by_others
-from vmops.lab.objects.virtual_machine_reconfigure import plan as plan_changes
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 

@@ -10,7 +10,7 @@ from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.hypervisor.tools import ToolsCommand, ToolsRefused
-from vmops.lab.objects import virtual_machine_power
+from vmops.lab.operations import power
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine
@@ -43,11 +43,11 @@ async def stand_by(vm: VirtualMachine) -> None:
 
     Raises:
         vim.fault.InvalidPowerState, vim.fault.ToolsUnavailable: as for `shut_down`.
-        As `virtual_machine_power.suspend` does; the guest then runs on.
+        As `power.suspend` does; the guest then runs on.
     """
     async with vm.lock:
         await _ask(vm, "standby")
-        await virtual_machine_power.suspend(vm)
+        await power.suspend(vm)
 
 
 @asynccontextmanager
@@ -64,7 +64,7 @@ async def quiesce(vm: VirtualMachine) -> AsyncIterator[bool]:
             block's end too: what it made must then be taken back.
     """
     hypervisor = vm.kernel.hypervisor
-    is_on = vm.power_state == virtual_machine_power.ON
+    is_on = vm.power_state == power.ON
     if not is_on or not hypervisor.tools(vm.moid).running:
         yield False
         return
@@ -102,7 +102,7 @@ def _quiesce_fault(error: HypervisorError) -> Any:
 
 
 async def _ask(vm: VirtualMachine, command: ToolsCommand) -> None:
-    virtual_machine_power.require_on(vm)
+    power.require_on(vm)
     try:
         await vm.kernel.hypervisor.tools_command(vm.moid, command)
     except HypervisorError as error:

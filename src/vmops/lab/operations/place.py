@@ -12,7 +12,7 @@ from vmops.lab.inventory.placement import choose_host, datastore_on, environment
 from vmops.lab.inventory.references import link, unlink
 from vmops.lab.machine.devices.nics import network_refs
 from vmops.lab.machine.snapshots.managed import forget_snapshots
-from vmops.lab.objects.virtual_machine_power import move_to_host, refuse_unless_off
+from vmops.lab.operations.power import move_to_host, refuse_unless_off
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from vmops.lab.machine.files import delete_own_files
 from vmops.lab.machine.first_class_disks import forget_deleted, kept_disks
 from vmops.lab.machine.own_disks import own_disks
 from vmops.lab.machine.snapshots.disks import all_disk_files
-from vmops.lab.objects.virtual_machine_place import forget
-from vmops.lab.objects.virtual_machine_power import refuse_if_on
+from vmops.lab.operations.place import forget
+from vmops.lab.operations.power import refuse_if_on
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 

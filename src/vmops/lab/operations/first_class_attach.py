@@ -11,7 +11,7 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.machine.devices.disks import disk_files
 from vmops.lab.machine.devices.slots import kind_of
 from vmops.lab.machine.first_class_disks import FirstClassDisk, FirstClassDisks, NoSuchDisk
-from vmops.lab.objects.virtual_machine_reconfigure import reconfigure
+from vmops.lab.operations.reconfigure import reconfigure
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 

@@ -14,12 +14,12 @@ from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.machine.vmx_devices import place_name
-from vmops.lab.objects.performance_counters import BY_NAME, WHOLE, Reading, Shape, values_between
+from vmops.lab.operations.performance_counters import BY_NAME, WHOLE, Reading, Shape, values_between
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.performance_counters import Values
     from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.operations.performance_counters import Values
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vmops.lab.hypervisor.port import HypervisorError
-from vmops.lab.objects.virtual_machine_power import config_fault
+from vmops.lab.operations.power import config_fault
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun

@@ -17,8 +17,8 @@ from vmops.lab.inventory.placement import choose_host, environment_browser_of
 from vmops.lab.machine.snapshots.disks import disks_of
 from vmops.lab.machine.snapshots.files import stored_config
 from vmops.lab.machine.snapshots.managed import VirtualMachineSnapshot
-from vmops.lab.objects.clone_disks import MOVE_TYPES, NEW_CHILD, WHOLE
-from vmops.lab.objects.relocation_target import datastore_of_host, refuse_inaccessible
+from vmops.lab.operations.clone.disks import MOVE_TYPES, NEW_CHILD, WHOLE
+from vmops.lab.operations.relocation.target import datastore_of_host, refuse_inaccessible
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine

@@ -9,7 +9,7 @@ from pyVmomi import vim
 from vmops.lab.inventory.lab_address import lab_address
 from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.lab.machine.snapshots.managed import snapshot_ref
-from vmops.lab.objects.nfc_disks import lease_disks
+from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -9,8 +9,8 @@ from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.lab.machine.own_disks import own_disks
 from vmops.lab.machine.snapshots.files import delete_files, save_tree
 from vmops.lab.machine.snapshots.managed import show_tree, snapshot_ref
-from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.snapshot_merge import Progress, delete_unneeded, merge, show_need
+from vmops.lab.operations import properties
+from vmops.lab.operations.snapshots.merge import Progress, delete_unneeded, merge, show_need
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine
@@ -42,7 +42,7 @@ async def remove(
         await consolidate(vm, progress)
         return
     await show_need(vm)
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
 
 
 async def consolidate(vm: VirtualMachine, progress: Progress) -> None:
@@ -55,7 +55,7 @@ async def consolidate(vm: VirtualMachine, progress: Progress) -> None:
         await merge(vm, progress)
     finally:
         await show_need(vm)
-        await virtual_machine_properties.refresh_files(vm)
+        await properties.refresh_files(vm)
 
 
 def _refuse_exported(vm: VirtualMachine, uids: frozenset[int]) -> None:

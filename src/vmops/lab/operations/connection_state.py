@@ -15,7 +15,7 @@ from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.machine.load import load
 from vmops.lab.machine.snapshots.files import load_tree
 from vmops.lab.machine.snapshots.managed import show_tree
-from vmops.lab.objects import virtual_machine_power, virtual_machine_reconfigure
+from vmops.lab.operations import power, reconfigure
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 
@@ -56,7 +56,7 @@ def orphan(vm: VirtualMachine) -> None:
     Raises:
         vim.fault.InvalidState: it is on; a host does not forget what runs on it.
     """
-    if vm.power_state == virtual_machine_power.ON:
+    if vm.power_state == power.ON:
         raise invalid_state(f"'{vm.name}' is on.")
     vm.is_orphaned = True
     show_connection(vm)
@@ -71,8 +71,8 @@ async def look_again(vm: VirtualMachine) -> None:
         show_connection(vm)
         return
     running = await vm.kernel.hypervisor.running()
-    if vm.power_state == virtual_machine_power.ON and vm.moid not in running:
-        virtual_machine_power.show_power(vm, virtual_machine_power.OFF)
+    if vm.power_state == power.ON and vm.moid not in running:
+        power.show_power(vm, power.OFF)
     show_connection(vm)
     if not vm.lock.locked():  # else its files are in use, and looked at next time
         async with vm.lock:
@@ -89,7 +89,7 @@ async def look_at_files(vm: VirtualMachine) -> None:
     if vm.moid not in vm.kernel.registry:
         return
     vm.has_files = has_files
-    if not has_files and vm.power_state != virtual_machine_power.ON and vm.is_accessible:
+    if not has_files and vm.power_state != power.ON and vm.is_accessible:
         vm.publish({"config": None})
     elif has_files and not vm.is_accessible:
         with suppress(vmodl.MethodFault):  # then they are no files of a machine
@@ -107,7 +107,7 @@ async def read_again(vm: VirtualMachine) -> None:
     config.template = vm.is_template
     config.name = vm.name
     vm.has_files = True
-    virtual_machine_reconfigure.show(vm, config)
+    reconfigure.show(vm, config)
     show_tree(vm, await load_tree(vm))
     show_connection(vm)
 

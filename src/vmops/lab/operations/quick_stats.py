@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from vmops.lab.objects.performance_counters import BY_NAME, WHOLE
-from vmops.lab.objects.performance_samples import PerformanceSamples
+from vmops.lab.operations.performance_counters import BY_NAME, WHOLE
+from vmops.lab.operations.performance_samples import PerformanceSamples
 
 if TYPE_CHECKING:
     from vmops.lab.objects.virtual_machine import VirtualMachine

@@ -19,8 +19,8 @@ from vmops.lab.inventory.references import link, unlink
 from vmops.lab.machine.guest_definition import machine_of, read_chains
 from vmops.lab.machine.hot_add_rules import hot_add_limits
 from vmops.lab.machine.tools_info import tools_changes
-from vmops.lab.objects import remote_display, virtual_machine_properties
-from vmops.lab.objects.moved_or_copied import settle_location
+from vmops.lab.operations import properties, remote_display
+from vmops.lab.operations.uuid_question import settle_location
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
@@ -111,7 +111,7 @@ async def power_on(vm: VirtualMachine, host: Any) -> None:
     show_power(vm, ON, boot_time=datetime.now(UTC))
     if is_resumed:
         await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
 
 
 async def _serve_console(vm: VirtualMachine, display: Any) -> None:
@@ -142,7 +142,7 @@ async def power_off(vm: VirtualMachine) -> None:
             raise config_fault(str(error)) from error
     if vm.power_state != OFF:  # the guest's end may have been noticed meanwhile
         show_power(vm, OFF)
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
 
 
 async def suspend(vm: VirtualMachine) -> None:
@@ -167,7 +167,7 @@ async def suspend(vm: VirtualMachine) -> None:
     except HypervisorError as error:
         raise config_fault(str(error)) from error
     show_power(vm, SUSPENDED)
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
 
 
 async def reset(vm: VirtualMachine) -> None:

@@ -17,9 +17,9 @@ from vmops.lab.hypervisor.port import Cdrom, Disk, HypervisorError, Machine, Nic
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.devices.disks import DiskExtension, fill_from_files
 from vmops.lab.machine.guest_definition import read_chains
-from vmops.lab.objects import remote_display
 from vmops.lab.objects.running_machine import running_machine
-from vmops.lab.objects.virtual_machine_power import check_locks, config_fault
+from vmops.lab.operations import remote_display
+from vmops.lab.operations.power import check_locks, config_fault
 from vmops.lab.storage.disks import DiskStore
 
 if TYPE_CHECKING:

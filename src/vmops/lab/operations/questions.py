@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
-from vmops.lab.objects.events import EventLog
+from vmops.lab.operations.machine_events import EventLog
 from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.virtual_machine_power import config_fault, require_on
+from vmops.lab.operations import properties
+from vmops.lab.operations.power import config_fault, require_on
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
@@ -32,7 +32,7 @@ async def create(vm: VirtualMachine) -> str:
     path: DatastorePath = await vm.kernel.blocking(
         _write, vm.kernel.service(Volumes), vm.vmx, picture
     )
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
     return str(path)
 
 

@@ -17,7 +17,7 @@ from pyVmomi import vim, vmodl
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.lab_address import lab_address
 from vmops.lab.kernel.session_manager import Session, current_session
-from vmops.lab.objects.virtual_machine_power import require_on
+from vmops.lab.operations.power import require_on
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

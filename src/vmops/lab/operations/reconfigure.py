@@ -21,11 +21,11 @@ from vmops.lab.machine.devices.nics import NicPlanner, PortReservations
 from vmops.lab.machine.devices.plan import DevicePlan, disks_to_inspect
 from vmops.lab.machine.storage_policies import HOME, asked_policies, check_policies
 from vmops.lab.machine.vmx_file import without_conflicts, write_vmx
-from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.events import EventLog
-from vmops.lab.objects.live_change import LiveChange
-from vmops.lab.objects.virtual_machine_place import settle
-from vmops.lab.objects.virtual_machine_power import ON, usage_limits
+from vmops.lab.operations import properties
+from vmops.lab.operations.live_change import LiveChange
+from vmops.lab.operations.machine_events import EventLog
+from vmops.lab.operations.place import settle
+from vmops.lab.operations.power import ON, usage_limits
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import FileMissing
 from vmops.lab.storage.paths import DatastorePath
@@ -154,7 +154,7 @@ async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
     finally:
         outcome.ports.release()
     await kernel.blocking(outcome.files.finish, kernel.service(DiskStore))
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
     kernel.service(EventLog).reconfigured(vm, spec)
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument
-from vmops.lab.objects.relocation_files import ALLOW_SHARING, CONSOLIDATE, MOVE_TYPES
-from vmops.lab.objects.relocation_names import DiskWish
-from vmops.lab.objects.relocation_target import datastore_of_host
+from vmops.lab.operations.relocation.files import ALLOW_SHARING, CONSOLIDATE, MOVE_TYPES
+from vmops.lab.operations.relocation.names import DiskWish
+from vmops.lab.operations.relocation.target import datastore_of_host
 
 if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem

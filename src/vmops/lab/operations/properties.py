@@ -11,7 +11,7 @@ from pyVmomi import vim
 from vmops.lab.inventory.wire_defaults import filled
 from vmops.lab.machine.files import VmFile, scan
 from vmops.lab.machine.snapshots.layout import disks_beside, snapshot_layouts
-from vmops.lab.objects.quick_figures import quick_figures
+from vmops.lab.operations.quick_stats import quick_figures
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 

@@ -36,10 +36,10 @@ from vmops.lab.machine.snapshots.files import (
 from vmops.lab.machine.snapshots.list_file import data_file, memory_file
 from vmops.lab.machine.snapshots.managed import show_tree, snapshot_ref
 from vmops.lab.machine.snapshots.tree import DEEPEST, Snapshot
-from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.virtual_machine_power import OFF, ON, SUSPENDED, config_fault
-from vmops.lab.objects.virtual_machine_power import memory_file as suspended_memory
-from vmops.lab.objects.virtual_machine_tools import quiesce
+from vmops.lab.operations import properties
+from vmops.lab.operations.power import OFF, ON, SUSPENDED, config_fault
+from vmops.lab.operations.power import memory_file as suspended_memory
+from vmops.lab.operations.tools import quiesce
 from vmops.lab.storage.consolidating import commit
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError
@@ -104,7 +104,7 @@ async def create(vm: VirtualMachine, wanted: NewSnapshot) -> Any:
         delete_files(vm, [snapshot])
         raise
     show_tree(vm, tree, {"config.hardware.device": with_chains(vm.devices, layers.made)})
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
     return snapshot_ref(vm, snapshot.uid)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vmops.lab.objects.relocation_files import (
+from vmops.lab.operations.relocation.files import (
     CHILD_ONLY,
     CONSOLIDATE,
     DISALLOW_SHARING,

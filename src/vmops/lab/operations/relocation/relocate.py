@@ -29,15 +29,15 @@ from vmops.lab.machine.guest_definition import read_chains
 from vmops.lab.machine.snapshots.files import stored_config
 from vmops.lab.machine.snapshots.managed import show_tree
 from vmops.lab.machine.vmx_file import write_vmx
-from vmops.lab.objects import virtual_machine_properties
-from vmops.lab.objects.events import EventLog
-from vmops.lab.objects.hypervisor_calls import cancellable, hypervisor_faults
-from vmops.lab.objects.relocation_plan import Relocation, examine
-from vmops.lab.objects.relocation_snapshots import moved_tree, write_snapshots
-from vmops.lab.objects.relocation_target import RelocationTarget
 from vmops.lab.objects.running_machine import running_machine
-from vmops.lab.objects.virtual_machine_place import settle
-from vmops.lab.objects.virtual_machine_power import ON, move_to_host, wrong_state
+from vmops.lab.operations import properties
+from vmops.lab.operations.hypervisor_calls import cancellable, hypervisor_faults
+from vmops.lab.operations.machine_events import EventLog
+from vmops.lab.operations.place import settle
+from vmops.lab.operations.power import ON, move_to_host, wrong_state
+from vmops.lab.operations.relocation.plan import Relocation, examine
+from vmops.lab.operations.relocation.snapshots import moved_tree, write_snapshots
+from vmops.lab.operations.relocation.target import RelocationTarget
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
@@ -83,7 +83,7 @@ async def relocate(vm: VirtualMachine, spec: Any, run: TaskRun) -> None:
         move.ports.release()
     await vm.kernel.blocking(FirstClassDisks(store).follow, move.files.renamed_disks())
     await vm.kernel.blocking(move.files.finish, store)
-    await virtual_machine_properties.refresh_files(vm)
+    await properties.refresh_files(vm)
     _tell_datastores(vm, datastores)
     vm.kernel.service(EventLog).moved(vm, source, datastores)
 

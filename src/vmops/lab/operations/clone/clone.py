@@ -18,21 +18,17 @@ from vmops.lab.machine.devices.disks import backing_of
 from vmops.lab.machine.devices.nics import PortReservations, new_mac_address
 from vmops.lab.machine.snapshots.disks import disks_of, path_of_disk
 from vmops.lab.machine.vmx_file import without_location
-from vmops.lab.objects import (
-    snapshot_create,
-    snapshot_remove,
-    virtual_machine_power,
-    virtual_machine_properties,
-)
-from vmops.lab.objects.clone_disks import ClonedDisks, DiskClone, disk_targets
-from vmops.lab.objects.clone_spec import ClonePlan, clone_plan
-from vmops.lab.objects.snapshot_create import NewSnapshot
-from vmops.lab.objects.snapshot_nics import plug_in
-from vmops.lab.objects.virtual_machine_destroy import destroy_unlocked
-from vmops.lab.objects.virtual_machine_home import new_home, remove_home
-from vmops.lab.objects.virtual_machine_place import Place, join
-from vmops.lab.objects.virtual_machine_power import ON
-from vmops.lab.objects.virtual_machine_reconfigure import carry_out, keep_connections, plan
+from vmops.lab.operations import power, properties
+from vmops.lab.operations.clone.disks import ClonedDisks, DiskClone, disk_targets
+from vmops.lab.operations.clone.spec import ClonePlan, clone_plan
+from vmops.lab.operations.destroy import destroy_unlocked
+from vmops.lab.operations.home import new_home, remove_home
+from vmops.lab.operations.place import Place, join
+from vmops.lab.operations.power import ON
+from vmops.lab.operations.reconfigure import carry_out, keep_connections, plan
+from vmops.lab.operations.snapshots import create, remove
+from vmops.lab.operations.snapshots.create import NewSnapshot
+from vmops.lab.operations.snapshots.nics import plug_in
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
@@ -58,7 +54,7 @@ async def clone(vm: VirtualMachine, folder: Any, name: str, spec: Any, run: Task
         vim.fault.DuplicateName: the name is taken in the folder.
         vmodl.fault.RequestCanceled: the task was cancelled.
         vim.fault.FileFault or one below it: a disk could not be read or made.
-        As `clone_plan`, `virtual_machine_reconfigure.plan` and `virtual_machine_power.power_on`
+        As `clone_plan`, `virtual_machine_reconfigure.plan` and `power.power_on`
         do; nothing is left of the clone then.
     """
     wanted = clone_plan(vm, folder, name, spec)
@@ -79,11 +75,11 @@ async def clone(vm: VirtualMachine, folder: Any, name: str, spec: Any, run: Task
         join(made)
     if wanted.power_on:
         try:
-            await virtual_machine_power.power_on(made, None)
+            await power.power_on(made, None)
         except BaseException:
             await destroy_unlocked(made)
             raise
-    await virtual_machine_properties.refresh_files(made)
+    await properties.refresh_files(made)
     return made.ref
 
 
@@ -95,7 +91,7 @@ async def _rehearse(vm: VirtualMachine, wanted: ClonePlan) -> None:
         copy.deepcopy(wanted.changes),
         vm.vmx,
         wanted.host,
-        virtual_machine_power.OFF,
+        power.OFF,
     )
     outcome.ports.release()
 
@@ -144,7 +140,7 @@ async def _at_rest(vm: VirtualMachine, wanted: ClonePlan) -> AsyncIterator[list[
     if vm.power_state != ON:
         yield vm.devices
         return
-    ref = await snapshot_create.create(
+    ref = await create.create(
         vm,
         NewSnapshot(name="clone-temp", description="", memory=False, quiesce=False),
     )
@@ -153,7 +149,7 @@ async def _at_rest(vm: VirtualMachine, wanted: ClonePlan) -> AsyncIterator[list[
         yield snapshot.properties["config"].hardware.device
     finally:
         try:
-            await snapshot_remove.remove(
+            await remove.remove(
                 vm, frozenset({snapshot.uid}), merge_disks=True, progress=lambda _: None
             )
         except vmodl.MethodFault as fault:
@@ -170,7 +166,7 @@ async def _machine(
         config = _config(vm, wanted, home, disks)
         plug_in(None, config.hardware.device, wanted.host, ports)
         changes = _about_the_clone(wanted.changes, config.hardware.device)
-        outcome = await plan(kernel, config, changes, home, wanted.host, virtual_machine_power.OFF)
+        outcome = await plan(kernel, config, changes, home, wanted.host, power.OFF)
         try:
             keep_connections(config, ())
             await carry_out(kernel, outcome, home)

@@ -17,7 +17,7 @@ from vmops.lab.machine.config import bios_uuid
 from vmops.lab.machine.devices.nics import new_mac_address
 from vmops.lab.machine.tools_info import without_guest_values
 from vmops.lab.machine.vmx_file import LOCATION, without_location, write_vmx
-from vmops.lab.objects.questions import Choice, Question, ask
+from vmops.lab.operations.questions import Choice, Question, ask
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.vmx_text import Entries
 

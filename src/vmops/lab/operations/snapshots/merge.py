@@ -33,8 +33,8 @@ from vmops.lab.machine.snapshots.disks import (
 from vmops.lab.machine.snapshots.files import save_config, save_snapshot
 from vmops.lab.machine.snapshots.managed import show_tree
 from vmops.lab.machine.snapshots.tree import SnapshotTree
-from vmops.lab.objects.virtual_machine_destroy import needed_by_others
-from vmops.lab.objects.virtual_machine_power import ON, config_fault
+from vmops.lab.operations.destroy import needed_by_others
+from vmops.lab.operations.power import ON, config_fault
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import DiskHasChildren, StorageError

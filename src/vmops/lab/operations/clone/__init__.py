@@ -1,0 +1,1 @@
+"""A machine is made of another one."""

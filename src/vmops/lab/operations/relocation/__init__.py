@@ -1,0 +1,1 @@
+"""A machine moves to another host or other datastores."""

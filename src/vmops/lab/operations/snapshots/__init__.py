@@ -1,0 +1,1 @@
+"""Snapshots are created, removed and reverted to."""
