@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from vmops.lab.machine.tools_info import GuestTools
 from vmops.lab.objects.default_inventory import add_default_inventory
-from vmops.lab.objects.monitoring import add_monitoring
-from vmops.lab.objects.persistence import SavedInventory
+from vmops.lab.objects.managers import add_monitoring
+from vmops.lab.objects.saved_inventory import SavedInventory
 from vmops.lab.operations.power import guest_stopped
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.ovf_descriptor import create_descriptor
-from vmops.lab.objects.ovf_envelope import OvfProperty, read_envelope
-from vmops.lab.objects.ovf_import import (
+from vmops.lab.objects.ovf.descriptor import create_descriptor
+from vmops.lab.objects.ovf.envelope import OvfProperty, read_envelope
+from vmops.lab.objects.ovf.importing import (
     PROVISIONING,
     check_host,
     create_import_spec,

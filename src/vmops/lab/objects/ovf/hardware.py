@@ -21,7 +21,7 @@ from vmops.lab.machine.devices.slots import (
     free_unit,
     kind_of,
 )
-from vmops.lab.objects.ovf_envelope import Envelope, OvfDisk, OvfItem, invalid_value
+from vmops.lab.objects.ovf.envelope import Envelope, OvfDisk, OvfItem, invalid_value
 
 _device: Any = vim.vm.device
 _SCSI = {

@@ -14,14 +14,14 @@ from vmops.lab.inventory.placement import choose_host
 from vmops.lab.machine.config import hardware_version
 from vmops.lab.machine.devices.nics import networks_of
 from vmops.lab.machine.guest_descriptors import guest_ids
-from vmops.lab.objects.ovf_envelope import (
+from vmops.lab.objects.ovf.envelope import (
     Envelope,
     OvfItem,
     invalid_value,
     read_envelope,
     unit_bytes,
 )
-from vmops.lab.objects.ovf_hardware import CPU, DISK, MEMORY, OvfHardware
+from vmops.lab.objects.ovf.hardware import CPU, DISK, MEMORY, OvfHardware
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -11,8 +11,8 @@ from pyVmomi import vim, vmodl
 from vmops.lab.machine.devices.nics import network_of_card
 from vmops.lab.machine.devices.slots import IDE, NVME, SATA, SCSI, kind_of
 from vmops.lab.machine.snapshots.managed import VirtualMachineSnapshot
-from vmops.lab.objects import ovf_import
-from vmops.lab.objects.ovf_hardware import (
+from vmops.lab.objects.ovf import importing
+from vmops.lab.objects.ovf.hardware import (
     CARD,
     CD_DRIVE,
     CPU,
@@ -99,7 +99,7 @@ class _Writer:
         _put(system, _OVF, "Info", "A virtual machine")
         _put(system, _OVF, "Name", self._name)
         guest = self._config.guestId
-        number = next((n for n, each in ovf_import.SYSTEMS.items() if each == guest), 1)
+        number = next((n for n, each in importing.SYSTEMS.items() if each == guest), 1)
         os = _section(system, "OperatingSystemSection", "The guest")
         os.set(_tag(_OVF, "id"), str(number))
         os.set(_tag(_VMW, "osType"), guest)

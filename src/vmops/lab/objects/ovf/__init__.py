@@ -1,0 +1,1 @@
+"""OVF packages: read, imported and described."""
