@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from vmops.images.directory_store import DirectoryImageStore
     from vmops.model.image import Image, ImageProperties
     from vmops.model.instance import Flavor, Instance, InstanceInfo, Vif
-    from vmops.ops.settings import EngineSettings
-    from vmops.ops.vmops import VMwareVMOps
+    from vmops.ops.engine.settings import EngineSettings
+    from vmops.ops.vmops.vmops import VMwareVMOps
     from vmops.vsphere.connection import connect
     from vmops.vsphere.session import Session
 
@@ -36,14 +36,14 @@ __all__ = [
 
 _HOMES = {
     "DirectoryImageStore": "vmops.images.directory_store",
-    "EngineSettings": "vmops.ops.settings",
+    "EngineSettings": "vmops.ops.engine.settings",
     "Flavor": "vmops.model.instance",
     "Image": "vmops.model.image",
     "ImageProperties": "vmops.model.image",
     "Instance": "vmops.model.instance",
     "InstanceInfo": "vmops.model.instance",
     "Session": "vmops.vsphere.session",
-    "VMwareVMOps": "vmops.ops.vmops",
+    "VMwareVMOps": "vmops.ops.vmops.vmops",
     "Vif": "vmops.model.instance",
     "connect": "vmops.vsphere.connection",
 }

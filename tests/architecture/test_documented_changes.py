@@ -14,13 +14,13 @@ from tests.builders import MEMORY_MIB, Images, an_image_store, an_instance
 from tests.contract.engine import Bench
 from tests.contract.migrating import Told, migrate, other_host
 from vmops import DirectoryImageStore, Flavor, Instance
-from vmops.ops.live_migration import live_migration
-from vmops.ops.rescue import rescue, unrescue
-from vmops.ops.resize import migrate_disk_and_power_off
-from vmops.ops.resize_confirm import confirm_migration
-from vmops.ops.resize_finish import finish_migration
-from vmops.ops.resize_revert import finish_revert_migration
-from vmops.ops.snapshot import snapshot
+from vmops.ops.instances.live_migration import live_migration
+from vmops.ops.instances.rescue import rescue, unrescue
+from vmops.ops.instances.snapshot import snapshot
+from vmops.ops.resize.begin import migrate_disk_and_power_off
+from vmops.ops.resize.confirm import confirm_migration
+from vmops.ops.resize.finish import finish_migration
+from vmops.ops.resize.revert import finish_revert_migration
 
 BIGGER = Flavor(vcpus=2, memory_mib=MEMORY_MIB, root_gib=1, ephemeral_gib=1)
 

@@ -14,10 +14,10 @@ from tests.contract.engine import Bench
 from tests.contract.volumes import MadeVolume, a_first_class_disk, a_shadow_vm
 from tests.image_files import a_bootable_iso
 from vmops.model.block_devices import BlockDevices, EphemeralDisk
-from vmops.ops.attach_volume import attach_volume
-from vmops.ops.destroy import destroy
-from vmops.ops.detach_volume import detach_volume
-from vmops.ops.spawn import spawn
+from vmops.ops.instances.destroy import destroy
+from vmops.ops.spawn.spawn import spawn
+from vmops.ops.volumes.attach import attach_volume
+from vmops.ops.volumes.detach import detach_volume
 
 _STEP = re.compile(r"^\s*(\d+(?:\.\d+)?)\. (.+)$")
 _CASE = re.compile(r"^\s*(\w+) image, not cached:$")

@@ -22,12 +22,12 @@ from vmops.model.image import (
 from vmops.model.properties import FLAVOR_PROPERTIES, IMAGE_PROPERTIES
 from vmops.model.size import SharesLevel
 from vmops.model.topology import CpuTopology
-from vmops.ops.block_devices import parse_attachment, parse_block_devices
-from vmops.ops.settings import EngineSettings
+from vmops.ops.engine.settings import EngineSettings
+from vmops.ops.vmops.block_devices import parse_attachment, parse_block_devices
 
 PAGE = source.PROJECT / "docs/properties.md"
 READERS = {f"src/vmops/model/{name}.py" for name in ("hardware", "size", "topology", "image")}
-READERS.add("src/vmops/ops/border.py")
+READERS.add("src/vmops/ops/vmops/shapes.py")
 OF_FLAVORS = re.compile(r"(?:quota|vmware|hw|hw_video|os):\w*[a-z]")
 OF_IMAGES = re.compile(r"(?:hw|vmware|os|img)_\w*[a-z]")
 SUFFIX = re.compile(r"_\w*[a-z]")
@@ -70,7 +70,7 @@ def claims() -> set[str]:
     trees = dict(source.modules())
     resources = {
         call.args[1].value
-        for call in ast.walk(trees["src/vmops/ops/border.py"])
+        for call in ast.walk(trees["src/vmops/ops/vmops/shapes.py"])
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
         and call.func.attr in {"from_extra_specs", "if_asked"}

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from vmops.ops.vmops import VMwareVMOps
+from vmops.ops.vmops.vmops import VMwareVMOps
 
 # name: its parameters, with "=" before the default's text where there is one
 SIGNATURES = {

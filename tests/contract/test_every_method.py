@@ -22,7 +22,7 @@ from vmops.errors import (
     VMOpsError,
 )
 from vmops.model.block_devices import VolumeKind
-from vmops.ops.made_volumes import WantedVolume
+from vmops.ops.volumes.made import WantedVolume
 
 Call = Callable[[Bench, Instance], Any]
 BIG = Flavor(vcpus=2, memory_mib=256, root_gib=0)

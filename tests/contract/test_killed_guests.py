@@ -17,7 +17,7 @@ from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from tests.faults.killing import Doom, after, kill
 from vmops import DirectoryImageStore, Instance, VMwareVMOps
-from vmops.ops import recovery
+from vmops.ops.instances import recovery
 
 pytestmark = needs(Capability.GUEST, Capability.CONTROL)
 COPYING = "Copy the root disk, and let the copy grow"

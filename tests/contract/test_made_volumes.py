@@ -22,7 +22,7 @@ from vmops.errors import (
     VolumeNotFound,
 )
 from vmops.model.block_devices import VolumeKind
-from vmops.ops.made_volumes import MadeVolume, WantedVolume
+from vmops.ops.volumes.made import MadeVolume, WantedVolume
 
 SIZE = 4 * units.MIB
 KINDS = {"vmdk": VolumeKind.VMDK, "fcd": VolumeKind.FIRST_CLASS_DISK}

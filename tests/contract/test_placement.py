@@ -16,7 +16,7 @@ from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from vmops import EngineSettings
 from vmops.errors import NoSuitableDatastore, NoSuitableHost
-from vmops.ops.placement import Compliance, pick_datastore
+from vmops.ops.engine.placement import Compliance, pick_datastore
 from vmops.vsphere.storage_policies import StoragePolicy
 
 GIB = 1024**3

@@ -27,7 +27,7 @@ from vmops.errors import (
     VolumeInUse,
 )
 from vmops.model.block_devices import VolumeKind
-from vmops.ops.made_volumes import WantedVolume
+from vmops.ops.volumes.made import WantedVolume
 
 # What is sent has nothing to do with guests.
 pytestmark = needs(Capability.NO_GUESTS)

@@ -25,7 +25,7 @@ from vmops.errors import (
     SwitchNotFound,
     VMOpsError,
 )
-from vmops.ops.port_groups import PortGroups
+from vmops.ops.engine.port_groups import PortGroups
 
 SWITCH, OTHER_SWITCH = "vSwitch0", "vmops-test-switch"
 VLAN = 27

@@ -17,7 +17,7 @@ from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from vmops import Instance
 from vmops.errors import DuplicateName
-from vmops.ops.settings import EngineSettings
+from vmops.ops.engine.settings import EngineSettings
 
 EXTENSION = "org.vmops.test"
 

@@ -32,7 +32,7 @@ from vmops.lab.guest import boot_count
 from vmops.lab.wire.failures import Failure, How
 from vmops.model.hardware import SecureBoot
 from vmops.model.image import DiskType
-from vmops.ops.snapshot import SnapshotResult
+from vmops.ops.instances.snapshot import SnapshotResult
 from vmops.vsphere.stream import STREAM_METHODS
 
 pytestmark = needs(Capability.DISK_BYTES)

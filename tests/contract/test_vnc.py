@@ -29,7 +29,7 @@ from tests.rfb import Viewer
 from vmops import EngineSettings, Instance
 from vmops.errors import ConsoleTypeUnavailable, DuplicateName, Exhausted, InstanceNotFound
 from vmops.lab.operations.console_tickets import LIFETIME_S, ConsoleTickets
-from vmops.ops.vnc import VncPorts
+from vmops.ops.engine.vnc import VncPorts
 
 PASSWORD = "only8chr"
 MANY = 40

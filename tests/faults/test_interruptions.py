@@ -28,7 +28,7 @@ from vmops.errors import ConnectionLost, NoDiskSpace, NoSuitableDatastore
 from vmops.lab import Lab
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
-from vmops.ops import recovery
+from vmops.ops.instances import recovery
 from vmops.vsphere import retry
 
 PROJECT = Path(__file__).parents[2]

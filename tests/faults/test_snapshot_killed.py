@@ -14,7 +14,7 @@ from tests.faults.test_snapshot import facts
 from vmops import DirectoryImageStore
 from vmops.errors import Conflict
 from vmops.lab.machine.nfc_lease import HttpNfcLease
-from vmops.ops import recovery
+from vmops.ops.instances import recovery
 
 LEASE_S = 2
 

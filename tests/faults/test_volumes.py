@@ -27,7 +27,7 @@ from vmops import Instance, VMwareVMOps, units
 from vmops.errors import ConnectionLost, VMOpsError, VolumeNotFound
 from vmops.lab.wire.failures import Failure, How
 from vmops.model.block_devices import VolumeKind
-from vmops.ops.made_volumes import WantedVolume
+from vmops.ops.volumes.made import WantedVolume
 
 MAKERS: dict[str, Callable[[Bench], MadeVolume]] = {
     "vmdk": a_shadow_vm,

@@ -23,9 +23,9 @@ import vmops
 from vmops.lab.guest import boot_sector_disk
 from vmops.lab.guest.conversion import convert_raw
 from vmops.model.block_devices import VolumeKind
-from vmops.ops.block_devices import connection_of
-from vmops.ops.made_volumes import WantedVolume
-from vmops.ops.vmops import VMwareVMOps
+from vmops.ops.vmops.block_devices import connection_of
+from vmops.ops.vmops.vmops import VMwareVMOps
+from vmops.ops.volumes.made import WantedVolume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from tests.vsphere_client.conftest import Place, eventually
 from vmops.lab import Lab, LabSettings
 from vmops.lab.objects.virtual_machine_create import create_virtual_machine
 from vmops.model.power import InstanceState
-from vmops.ops.info import get_info, list_instances
+from vmops.ops.instances.info import get_info, list_instances
 from vmops.specs.extra_config import INSTANCE_UUID
 from vmops.vsphere.properties import Properties
 from vmops.vsphere.stream import STREAM_METHODS

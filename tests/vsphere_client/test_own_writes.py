@@ -11,7 +11,7 @@ import vmops
 from tests.vsphere_client.conftest import eventually
 from vmops.errors import InstanceNotFound
 from vmops.model.power import InstanceState
-from vmops.ops.info import get_info
+from vmops.ops.instances.info import get_info
 from vmops.vsphere.own_writes import OwnWrites
 from vmops.vsphere.stream import STREAM_METHODS
 

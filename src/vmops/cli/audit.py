@@ -21,8 +21,8 @@ def audit(context: CommandContext, /, fix: bool, **options: object) -> None:
     vmops, or to one on another machine, is left alone. The exit code is 7 if something is found and
     stays.
     """
-    from vmops.ops.recovery import find_leftovers, remove_leftover  # noqa: PLC0415
-    from vmops.ops.settings import EngineSettings  # noqa: PLC0415
+    from vmops.ops.engine.settings import EngineSettings  # noqa: PLC0415
+    from vmops.ops.instances.recovery import find_leftovers, remove_leftover  # noqa: PLC0415
 
     how = take_output_options(options)
     found = find_leftovers(context.session, context.engine_settings(EngineSettings))

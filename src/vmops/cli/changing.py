@@ -32,7 +32,7 @@ from vmops.cli.waiting import READY, Before, Patience, Until, look_before, wait_
 
 if TYPE_CHECKING:
     from vmops.cli.instances import Found
-    from vmops.ops.vmops import VMwareVMOps
+    from vmops.ops.vmops.vmops import VMwareVMOps
 
 _STATE_TIMEOUT_S = 300.0
 
@@ -175,7 +175,7 @@ class Change:
 def instance_record(context: CommandContext, found: Found) -> Record:
     """All that ``show`` tells of an instance."""
     from vmops.cli.listing import full_record  # noqa: PLC0415
-    from vmops.ops.inventory import get_record  # noqa: PLC0415
+    from vmops.ops.instances.listing import get_record  # noqa: PLC0415
 
     return full_record(get_record(context.session, found.uuid))
 

@@ -26,7 +26,7 @@ _FOLLOW_S = 0.5
 @pass_context
 def screenshot(context: CommandContext, name: str, output_file: Path | None) -> None:
     """Save a picture of the guest's screen."""
-    from vmops.ops.console import screenshot as take  # noqa: PLC0415
+    from vmops.ops.instances.console import screenshot as take  # noqa: PLC0415
 
     if str(output_file) == "-" and sys.stdout.isatty():
         raise click.UsageError("A picture is nothing for a terminal: redirect it, or name a file.")
@@ -65,7 +65,7 @@ def _write_whole(file: Path, content: bytes) -> None:
 @pass_context
 def log(context: CommandContext, name: str, follow: bool, max_bytes: int) -> None:
     """Print what the guest wrote to its serial port."""
-    from vmops.ops.console import follow_serial_log, serial_log  # noqa: PLC0415
+    from vmops.ops.instances.console import follow_serial_log, serial_log  # noqa: PLC0415
 
     uuid = resolve(context, name).uuid
     if not follow:

@@ -15,7 +15,7 @@ from vmops.cli.instances import Found, instance_argument, resolve
 from vmops.cli.output import output_options, print_record, take_output_options
 
 if TYPE_CHECKING:
-    from vmops.ops.vnc import VncConsole
+    from vmops.ops.engine.vnc import VncConsole
 
 
 _LOOK_S = 0.25

@@ -17,7 +17,7 @@ from vmops.errors import InvalidLogin
 
 if TYPE_CHECKING:
     from vmops.images.directory_store import DirectoryImageStore
-    from vmops.ops.vmops import VMwareVMOps
+    from vmops.ops.vmops.vmops import VMwareVMOps
     from vmops.vsphere.planning.plan import Plan
     from vmops.vsphere.session import Session
 
@@ -142,8 +142,8 @@ class CommandContext:
 
     def engine(self, **settings: Any) -> VMwareVMOps:
         """The engine on the session; ``settings`` are those of `EngineSettings`."""
-        from vmops.ops.settings import EngineSettings  # noqa: PLC0415
-        from vmops.ops.vmops import VMwareVMOps  # noqa: PLC0415
+        from vmops.ops.engine.settings import EngineSettings  # noqa: PLC0415
+        from vmops.ops.vmops.vmops import VMwareVMOps  # noqa: PLC0415
 
         return VMwareVMOps(
             self.session,

@@ -15,7 +15,7 @@ from vmops.cli.waiting import Until
 from vmops.model.image import VifModel, vif_model
 
 if TYPE_CHECKING:
-    from vmops.ops.interfaces import Interface
+    from vmops.ops.instances.interfaces import Interface
 
 COLUMNS = ("mac_address", "network", "model", "connected", "addresses", "id")
 
@@ -90,6 +90,6 @@ def _row(each: Interface) -> dict[str, Any]:
 
 
 def _listed(context: CommandContext, uuid: str) -> tuple[Interface, ...]:
-    from vmops.ops.interfaces import list_interfaces  # noqa: PLC0415
+    from vmops.ops.instances.interfaces import list_interfaces  # noqa: PLC0415
 
     return list_interfaces(context.session, uuid)

@@ -18,8 +18,8 @@ def sweep(context: CommandContext) -> None:
     Only for the user's own lab, where nobody else's decision is needed. What cannot be removed
     does not stand in the way of the command that called.
     """
-    from vmops.ops.recovery import find_leftovers, remove_leftover  # noqa: PLC0415
-    from vmops.ops.settings import EngineSettings  # noqa: PLC0415
+    from vmops.ops.engine.settings import EngineSettings  # noqa: PLC0415
+    from vmops.ops.instances.recovery import find_leftovers, remove_leftover  # noqa: PLC0415
 
     try:
         for one in find_leftovers(context.session, context.engine_settings(EngineSettings)):

@@ -16,7 +16,7 @@ from vmops.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from vmops.ops.inventory import InstanceRecord
+    from vmops.ops.instances.listing import InstanceRecord
 
 
 STATUSES = ("running", "off", "suspended", "paused", "rescued", "resized", "resizing", "building")
@@ -28,7 +28,7 @@ STATUSES = ("running", "off", "suspended", "paused", "rescued", "resized", "resi
 @pass_context
 def list_instances(context: CommandContext, /, status: str | None, **options: Any) -> None:
     """List the instances."""
-    from vmops.ops.inventory import list_records  # noqa: PLC0415
+    from vmops.ops.instances.listing import list_records  # noqa: PLC0415
 
     how = take_output_options(options)
     records = list_records(context.session)
@@ -69,7 +69,7 @@ def full_record(record: InstanceRecord) -> dict[str, Any]:
 @pass_context
 def show(context: CommandContext, /, name: str, **options: Any) -> None:
     """Show one instance in full."""
-    from vmops.ops.inventory import get_record  # noqa: PLC0415
+    from vmops.ops.instances.listing import get_record  # noqa: PLC0415
 
     how = take_output_options(options)
     record = get_record(context.session, resolve(context, name).uuid)

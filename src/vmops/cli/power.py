@@ -12,7 +12,7 @@ from vmops.cli.instances import complete_instances, resolve
 from vmops.cli.waiting import Until
 
 if TYPE_CHECKING:
-    from vmops.ops.vmops import VMwareVMOps
+    from vmops.ops.vmops.vmops import VMwareVMOps
 
 names_argument = click.argument(
     "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_instances

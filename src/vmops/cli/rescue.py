@@ -21,7 +21,7 @@ def rescue(change: Change, name: str, image: str | None) -> None:
 
     Whatever fails, the instance is as it was.
     """
-    from vmops.ops.inventory import get_record  # noqa: PLC0415
+    from vmops.ops.instances.listing import get_record  # noqa: PLC0415
 
     context = change.context
     found = resolve(context, name)

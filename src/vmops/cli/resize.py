@@ -87,8 +87,8 @@ def _resize(change: Change, found: Found, options: dict[str, Any]) -> None:
 def _flavor(context: CommandContext, found: Found, options: dict[str, Any]) -> Flavor:
     """The size asked for, what is not asked for as it is."""
     from vmops.model.instance import Flavor  # noqa: PLC0415
-    from vmops.ops.extra_disks import present_sizes  # noqa: PLC0415
-    from vmops.ops.inventory import get_record  # noqa: PLC0415
+    from vmops.ops.engine.extra_disks import present_sizes  # noqa: PLC0415
+    from vmops.ops.instances.listing import get_record  # noqa: PLC0415
 
     now = get_record(context.session, found.uuid)
     extras = present_sizes(context.session, found.uuid)

@@ -14,7 +14,7 @@ from vmops.cli.sizes import GIB, MIB, size
 
 if TYPE_CHECKING:
     from vmops.model.block_devices import BlockDevices
-    from vmops.ops.vmops import VMwareVMOps
+    from vmops.ops.vmops.vmops import VMwareVMOps
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -52,7 +52,7 @@ def flavor(options: dict[str, Any]) -> Flavor:
     """
     from vmops.model.instance import Flavor  # noqa: PLC0415
     from vmops.model.properties import FLAVOR_PROPERTIES  # noqa: PLC0415
-    from vmops.ops.border import parse_flavor  # noqa: PLC0415
+    from vmops.ops.vmops.shapes import parse_flavor  # noqa: PLC0415
 
     specs = properties("--flavor-property", options["flavor_properties"], FLAVOR_PROPERTIES)
     for option, key in (

@@ -18,7 +18,7 @@ from vmops.cli.waiting import Until
 from vmops.model.image import AdapterType
 
 if TYPE_CHECKING:
-    from vmops.ops.made_volumes import MadeVolume
+    from vmops.ops.volumes.made import MadeVolume
 
 COLUMNS = (
     "name", "type", "size", "datastore", "attached_to", "id", "path", "size_bytes", "instance",
@@ -48,7 +48,7 @@ def volume() -> None:
 def create(change: Change, /, name: str, size_mib: int, **options: Any) -> None:
     """Make an empty volume, and print its id."""
     from vmops.model.block_devices import VolumeKind  # noqa: PLC0415
-    from vmops.ops.made_volumes import WantedVolume  # noqa: PLC0415
+    from vmops.ops.volumes.made import WantedVolume  # noqa: PLC0415
 
     kind = options["kind"]
     wanted = WantedVolume(

@@ -60,7 +60,7 @@ class Patience:
 
 def look_before(context: CommandContext, found: Found) -> Before:
     """Look at an instance before something is done to it."""
-    from vmops.ops.console import follow_serial_log  # noqa: PLC0415
+    from vmops.ops.instances.console import follow_serial_log  # noqa: PLC0415
     from vmops.vsphere.lookup import with_vm  # noqa: PLC0415
 
     follower = follow_serial_log(context.session, found.uuid, 0)
@@ -75,11 +75,7 @@ def look_before(context: CommandContext, found: Found) -> Before:
 
 def new_instance(context: CommandContext, found: Found) -> Before:
     """The same for an instance that was just made: its log from the beginning."""
-    from vmops.ops.console import (  # noqa: PLC0415
-        MAX_LOG_BYTES,
-        follow_serial_log,
-        serial_log_path,
-    )
+    from vmops.ops.instances.console import MAX_LOG_BYTES, follow_serial_log, serial_log_path  # noqa: PLC0415
 
     try:
         serial_log_path(context.session, found.uuid)

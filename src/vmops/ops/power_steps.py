@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from vmops.errors import InvalidPowerState
 from vmops.model.power import PowerState
-from vmops.ops.power import AT_ONCE, Patience, shut_down_guest
+from vmops.ops.instances.power import AT_ONCE, Patience, shut_down_guest
 from vmops.progress import Observer
 from vmops.steps import Reversible, step
 from vmops.vsphere.virtual_machine import VirtualMachine

@@ -108,7 +108,7 @@ class VmInfo:
     ``managed``: its ``extraConfig`` has ``nvp.vm-uuid``, or it names an extension that manages it.
     vSphere tells; vcsim, which takes no key of a list in a path, does not.
     ``marked_paused``: it carries the mark of a pause, which counts while it is suspended.
-    ``resize_note`` and ``rescue_note`` are what `vmops.ops.resize` and `vmops.ops.rescue` keep
+    ``resize_note`` and ``rescue_note`` are what `resize.begin` and `instances.rescue` keep
     there, ``worker`` is the mark of who is changing it; "" if there is none.
     ``change_version`` tells one state of its configuration from the next.
     ``asks``: it waits for an answer, which only the server tells.

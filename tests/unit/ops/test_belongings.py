@@ -8,8 +8,8 @@ import pytest
 
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import InstanceState, PowerState
-from vmops.ops.destroy import sort_files
-from vmops.ops.info import info_from
+from vmops.ops.instances.destroy import sort_files
+from vmops.ops.instances.info import info_from
 from vmops.vsphere.vm_files import VmDisk, VmFiles
 
 

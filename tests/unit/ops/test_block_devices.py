@@ -12,7 +12,7 @@ import pytest
 from vmops.errors import Invalid, NotSupported, UnsupportedDevice
 from vmops.model.block_devices import BlockDevices, VolumeKind
 from vmops.model.image import AdapterType
-from vmops.ops.block_devices import (
+from vmops.ops.vmops.block_devices import (
     connection_of,
     parse_adapter,
     parse_attachment,

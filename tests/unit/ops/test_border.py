@@ -11,7 +11,7 @@ from tests.builders import a_uuid, an_instance
 from vmops import Vif
 from vmops.errors import ImageNotFound, Invalid, InvalidName
 from vmops.model.image import Image, ImageProperties, VifModel
-from vmops.ops import border
+from vmops.ops.vmops import shapes
 
 UUID = "7e570000-0000-4000-8000-000000000001"
 
@@ -58,7 +58,7 @@ class OneImage:
     ids=["old mapping", "mapping with flavor", "object"],
 )
 def test_instances_of_every_shape(shape: Any) -> None:
-    parsed = border.parse_instance(shape)
+    parsed = shapes.parse_instance(shape)
     assert (parsed.uuid, parsed.name) == (UUID, "web")
     flavor = parsed.flavor
     assert (flavor.vcpus, flavor.memory_mib, flavor.root_gib) == (2, 1024, 10)
@@ -66,11 +66,11 @@ def test_instances_of_every_shape(shape: Any) -> None:
 
 def test_ours_passes_unchanged() -> None:
     instance = an_instance()
-    assert border.parse_instance(instance) is instance
+    assert shapes.parse_instance(instance) is instance
 
 
 def test_a_display_name_is_made_unique_and_printable() -> None:
-    parsed = border.parse_instance(
+    parsed = shapes.parse_instance(
         {"uuid": UUID, "display_name": "a/b\n[c]" + "x" * 60, "vcpus": 1, "memory_mb": 4}
     )
     assert parsed.name == "a_b__c_" + "x" * 34 + f" ({UUID})"
@@ -80,22 +80,22 @@ def test_a_display_name_is_made_unique_and_printable() -> None:
 @pytest.mark.parametrize("shape", [{}, {"uuid": ""}, {"uuid": 7}, None, ""])
 def test_without_a_uuid_there_is_no_instance(shape: Any) -> None:
     with pytest.raises(InvalidName):
-        border.instance_uuid(shape)
+        shapes.instance_uuid(shape)
 
 
 def test_a_uuid_may_be_given_as_text() -> None:
-    assert border.instance_uuid(UUID.upper()) == UUID
+    assert shapes.instance_uuid(UUID.upper()) == UUID
 
 
 @pytest.mark.parametrize(
     "shape", ["tiny", "image-1", {"id": "image-1"}, {"name": "tiny"}, SimpleNamespace(id="image-1")]
 )
 def test_images_of_every_shape(shape: Any) -> None:
-    assert border.parse_image(shape, OneImage()) == OneImage.image
+    assert shapes.parse_image(shape, OneImage()) == OneImage.image
 
 
 def test_properties_given_with_the_call_win_and_the_others_stay() -> None:
-    parsed = border.parse_image(
+    parsed = shapes.parse_image(
         {"id": "tiny", "properties": {"vmware_ostype": "sles15_64Guest"}}, OneImage()
     )
     assert parsed.properties.guest_id == "sles15_64Guest"
@@ -111,12 +111,12 @@ def test_an_object_that_does_not_load_what_was_not_set_is_read_all_the_same() ->
             raise NotImplementedError(f"cannot load {name}")
 
     shape = SimpleNamespace(id="tiny", properties=Properties())
-    assert border.parse_image(shape, OneImage()).properties.vif_model is VifModel.VMXNET3
+    assert shapes.parse_image(shape, OneImage()).properties.vif_model is VifModel.VMXNET3
 
 
 def test_an_image_without_a_name_is_refused() -> None:
     with pytest.raises(Invalid):
-        border.parse_image({}, OneImage())
+        shapes.parse_image({}, OneImage())
 
 
 @pytest.mark.parametrize(
@@ -131,12 +131,12 @@ def test_an_image_without_a_name_is_refused() -> None:
     ],
 )
 def test_the_port_group_of_an_interface(shape: Any, network: str) -> None:
-    (vif,) = border.parse_vifs([shape], "default")
+    (vif,) = shapes.parse_vifs([shape], "default")
     assert vif.network == network
 
 
 def test_what_an_interface_says_is_kept_in_order() -> None:
-    first, second = border.parse_vifs(
+    first, second = shapes.parse_vifs(
         [
             {"id": "a", "address": "00:50:56:AA:00:01", "network": "n", "vnic_model": "e1000e"},
             Vif(network="m", id="b"),
@@ -148,13 +148,13 @@ def test_what_an_interface_says_is_kept_in_order() -> None:
 
 
 def test_no_interfaces() -> None:
-    assert border.parse_vifs(None, None) == ()
+    assert shapes.parse_vifs(None, None) == ()
 
 
 def test_an_interface_without_network_and_default_is_refused() -> None:
     with pytest.raises(InvalidName):
-        border.parse_vifs([{"address": "00:50:56:00:00:01"}], None)
+        shapes.parse_vifs([{"address": "00:50:56:00:00:01"}], None)
 
 
 def test_uuids_of_tests_are_uuids() -> None:
-    assert border.instance_uuid(a_uuid())
+    assert shapes.instance_uuid(a_uuid())

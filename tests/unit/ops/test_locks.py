@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vmops.errors import Busy
-from vmops.ops.locks import InstanceLocks
+from vmops.ops.guard.locks import InstanceLocks
 
 
 def test_the_second_is_told_what_the_first_is_and_since_when() -> None:

@@ -9,7 +9,7 @@ import pytest
 from vmops.errors import NoRootDisk
 from vmops.model.hardware import Firmware
 from vmops.model.power import PowerState
-from vmops.ops.own_disks import is_foreign, root_disk, volume_disk
+from vmops.ops.engine.own_disks import is_foreign, root_disk, volume_disk
 from vmops.vsphere.vm_files import VmDisk, VmFiles
 from vmops.vsphere.vm_hardware import VmHardware
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from vmops.ops.placement import Reservations
+from vmops.ops.engine.placement import Reservations
 from vmops.vsphere.inventory_types import DatastoreInfo
 
 

@@ -1,0 +1,1 @@
+"""Whether an operation may begin."""

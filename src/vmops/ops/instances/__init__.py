@@ -1,0 +1,1 @@
+"""What is done to one instance, and what is told of it."""

@@ -1,0 +1,286 @@
+"""Destroy: remove a virtual machine with what is its own, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from vmops.errors import (
+    FileNotFound,
+    InstanceNotFound,
+    InvalidName,
+    InvalidPowerState,
+    LeftBehind,
+    ManagedObjectNotFound,
+    VMOpsError,
+)
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.power import PowerState
+from vmops.ops.engine.own_disks import is_below, is_foreign, loose_disks, vm_folder
+from vmops.ops.guard.preconditions import refuse_at_work
+from vmops.ops.guard.states import called
+from vmops.ops.volumes.moved import MovedVolume, find_moved, hand_over
+from vmops.progress import Observer, log_event
+from vmops.specs import extra_config
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.lookup import find_vm
+from vmops.vsphere.session import Session
+from vmops.vsphere.snapshots import remove_all_snapshots, snapshot_disks
+from vmops.vsphere.virtual_machine import VirtualMachine, VmDisk, VmFiles
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belongings:
+    """A VM's files, sorted into what goes with it and what stays."""
+
+    power_state: PowerState | None
+    folder: DatastorePath | None
+    foreign_disk_keys: tuple[int, ...]
+    """Device keys of disks that are not the VM's own: volumes, and disks elsewhere."""
+    side_files: tuple[DatastorePath, ...]
+    """Its serial log and its config drive, which vSphere does not take for the VM's; also those
+    that stayed in the folder where it was spawned when its disks were moved."""
+    loose_disks: frozenset[str] = frozenset()
+    """Disks of its own that need not be attached: of a rescue, of a resize."""
+    first_class_files: frozenset[str] = frozenset()
+    """First class disks in the VM's folder: the server knows that they are there."""
+    moved_volumes: tuple[MovedVolume, ...] = ()
+    """Volumes whose shadow VMs must get their disks back."""
+    snapshots_hold_foreign: bool = False
+    """Whether a snapshot has a disk that is not the VM's own, attached now or not."""
+
+    @property
+    def must_be_powered_off(self) -> bool:
+        """Whether it runs, or is suspended with disks that are not its own.
+
+        vSphere takes no disk off a VM that is suspended.
+        """
+        is_suspended = self.power_state is PowerState.SUSPENDED
+        has_others = bool(self.foreign_disk_keys) or self.snapshots_hold_foreign
+        return self.power_state is PowerState.POWERED_ON or (is_suspended and has_others)
+
+
+def destroy(
+    session: Session, instance_uuid: str, *, destroy_disks: bool, observe: Observer
+) -> None:
+    """Destroy an instance. That it is not there (any more) is success.
+
+    1. Find the VM and what belongs to it
+    2. Power off
+       if snapshots hold a disk that is not its own:
+       2.1. Delete the snapshots
+    3. Detach what is not its own
+       if the server had moved volumes' disks away from their shadow VMs:
+       3.1. Give the volumes their disks back
+    4. Remove the VM and its files
+
+    Without ``destroy_disks`` the VM is unregistered in step 4 and all files stay. A linked clone's
+    parent lies in the cache's folder, and a volume's disk is detached before: neither is touched.
+    What was written to a volume since a snapshot is in a file of the snapshot's until step 2.1. A
+    first class disk that the server had moved into the VM's folder stays there alone.
+
+    Raises:
+        Busy: another process works on it; nothing was touched.
+        LeftBehind: something of the VM could not be removed; the error names each thing. The cause
+            is the server's error.
+    """
+    try:
+        vm = find_vm(session, instance_uuid)
+        remove(session, vm, destroy_disks=destroy_disks, observe=observe, uuid=instance_uuid)
+    except (InstanceNotFound, ManagedObjectNotFound):
+        log.info("instance %s does not exist: nothing to destroy", instance_uuid)
+
+
+def remove(
+    session: Session,
+    vm: VirtualMachine,
+    *,
+    destroy_disks: bool,
+    observe: Observer = log_event,
+    uuid: str = "",
+) -> None:
+    """Destroy a VM that was found. See `destroy` for the steps.
+
+    ``uuid`` guards against a reference that another VM has got meanwhile.
+
+    Raises:
+        InstanceNotFound: the VM is not the instance ``uuid``.
+        LeftBehind: see `destroy`.
+    """
+    with Operation("destroy", observe) as do:
+        own = do(find_belongings(session, vm, uuid))
+        try:
+            if own.must_be_powered_off:
+                do(power_off(vm, observe))
+            if own.snapshots_hold_foreign:
+                own = do(delete_snapshots(session, vm, uuid, observe))
+            if own.foreign_disk_keys:
+                do(detach_foreign_disks(vm, own, observe))
+            if own.moved_volumes:
+                do(give_volumes_back(session, own, observe))
+            if destroy_disks:
+                do(remove_with_files(session, vm, own, observe))
+            else:
+                do(unregister(vm))
+        except LeftBehind:
+            raise
+        except VMOpsError as failure:
+            raise LeftBehind(
+                f"Instance {uuid or vm.moid} could not be destroyed: {failure}",
+                [f"VM {vm.moid}", *([str(own.folder)] if own.folder else [])],
+            ) from failure
+
+
+@step("Find the VM and what belongs to it")
+def find_belongings(session: Session, vm: VirtualMachine, uuid: str) -> Reversible[Belongings]:
+    """Read what the VM has now: in one read, if it has neither snapshots nor volumes."""
+    yield _look(session, vm, uuid)
+
+
+def _look(session: Session, vm: VirtualMachine, uuid: str) -> Belongings:
+    files = vm.files()
+    if uuid and files.instance_uuid and files.instance_uuid.lower() != uuid.lower():
+        raise InstanceNotFound(uuid)
+    if uuid:  # without, it is what a dead process left
+        refuse_at_work(called(vm, uuid), files.extra_config)
+    held = snapshot_disks(session, vm) if files.has_snapshots else ()
+    return replace(sort_files(files, held), moved_volumes=find_moved(session, files))
+
+
+def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> Belongings:
+    """Tell the VM's own files from those of others.
+
+    A disk is its own if it lies in the VM's folder and is not marked as a volume's.
+    """
+    folder = vm_folder(files)
+    foreign = [disk for disk in files.disks if is_foreign(files, disk)]
+    first_class = {disk.file_name for disk in foreign if disk.first_class_id}
+    spawned_in = files.instance_uuid
+    side_files = tuple(
+        DatastorePath.parse(name)
+        for name in (*files.serial_files, *files.iso_files)
+        if is_below(name, folder) or _is_in(name, spawned_in)
+    )
+    return Belongings(
+        power_state=files.power_state,
+        folder=folder,
+        foreign_disk_keys=tuple(disk.key for disk in foreign),
+        side_files=side_files,
+        loose_disks=loose_disks(files),
+        first_class_files=frozenset(name for name in first_class if is_below(name, folder)),
+        snapshots_hold_foreign=any(is_foreign(files, disk) for disk in in_snapshots),
+    )
+
+
+def _is_in(file_name: str, folder: str) -> bool:
+    """Whether a file is in the folder of this name on any datastore."""
+    try:
+        return bool(folder) and DatastorePath.parse(file_name).parent.path == folder
+    except InvalidName:
+        return False
+
+
+@step("Power off")
+def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Pull the plug; a guest that went off by itself meanwhile is off, too."""
+    try:
+        vm.power_off(observe=observe)
+    except InvalidPowerState:
+        log.debug("%s is off already", vm.moid)
+    yield
+
+
+@step("Delete the snapshots")
+def delete_snapshots(
+    session: Session, vm: VirtualMachine, uuid: str, observe: Observer
+) -> Reversible[Belongings]:
+    """Bring what was written since into the disks themselves; no snapshot holds them any more."""
+    remove_all_snapshots(session, vm, observe=observe)
+    yield _look(session, vm, uuid)
+
+
+@step("Detach what is not its own")
+def detach_foreign_disks(
+    vm: VirtualMachine, own: Belongings, observe: Observer
+) -> Reversible[None]:
+    """Take volumes and disks of others off, so that removing the VM cannot touch them."""
+    notes = {
+        extra_config.MOVED_VOLUME.format(volume=each.id): str(each.path)
+        for each in own.moved_volumes
+    }
+    vm.detach_devices(
+        own.foreign_disk_keys, settings=extra_config.option_values(notes), observe=observe
+    )
+    yield
+
+
+@step("Give the volumes their disks back")
+def give_volumes_back(session: Session, own: Belongings, observe: Observer) -> Reversible[None]:
+    """Move disks that are volumes' to where their shadow VMs have them.
+
+    What was noted when they were detached goes with the VM.
+    """
+    for each in own.moved_volumes:
+        hand_over(session, each, observe)
+    yield
+
+
+@step("Remove the VM and its files")
+def remove_with_files(
+    session: Session, vm: VirtualMachine, own: Belongings, observe: Observer
+) -> Reversible[None]:
+    """Remove the VM, then look whether its folder is gone.
+
+    vSphere removes the files it knows. A serial log and a config drive are none, so they go first;
+    they are deleted by HTTP, as are the looks, which costs no call of the API.
+    """
+    for file in own.side_files:
+        session.datastore_files.delete(file, missing_ok=True)
+    vm.destroy(missing_ok=True, observe=observe)
+    if own.folder is not None and session.datastore_files.exists(own.folder):
+        _clear(session, own.folder, own)
+    for folder in {file.parent for file in own.side_files} - {own.folder}:
+        with contextlib.suppress(FileNotFound):
+            if not session.browse(folder):
+                session.file_manager.delete(folder)
+    yield
+
+
+def _clear(session: Session, folder: DatastorePath, own: Belongings) -> None:
+    """Delete a removed VM's folder, unless there are disks in it that are not the VM's."""
+    try:
+        for disk in own.loose_disks:
+            session.virtual_disk_manager.delete(DatastorePath.parse(disk), missing_ok=True)
+        names = [file.name for file in session.browse(folder)]
+        volumes = {name for name in names if _is_of(name, own.first_class_files)}
+        disks = [name for name in names if name.endswith(".vmdk") and name not in volumes]
+        if disks:
+            raise LeftBehind(
+                "The VM was removed, but its folder has disks that were not its own.",
+                [str(folder.joined(name)) for name in disks],
+            )
+        if not volumes:
+            session.file_manager.delete(folder, missing_ok=True)
+            return
+        log.warning("%s stays: first class disks are in it", folder)
+        for name in set(names) - volumes:
+            session.file_manager.delete(folder.joined(name), missing_ok=True)
+    except FileNotFound:
+        return
+
+
+def _is_of(name: str, disks: Iterable[str]) -> bool:
+    """Whether a file is one of a disk's: its descriptor "x.vmdk", or "x-flat.vmdk" and the like."""
+    stems = {DatastorePath.parse(disk).name.removesuffix(".vmdk") for disk in disks}
+    return any(name == f"{stem}.vmdk" or name.startswith(f"{stem}-") for stem in stems)
+
+
+@step("Unregister the VM")
+def unregister(vm: VirtualMachine) -> Reversible[None]:
+    """Make vSphere forget the VM; its files stay."""
+    vm.unregister(missing_ok=True)
+    yield

@@ -1,0 +1,163 @@
+"""Instances as people list them: state, size, addresses, place, in one bulk read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vmops import units
+from vmops.errors import InstanceNotFound
+from vmops.model.power import PowerState
+from vmops.ops.notes.resize import Phase, find_note
+from vmops.specs import extra_config
+from vmops.vsphere.session import Session
+
+_PATHS = (
+    "name",
+    "runtime.powerState",
+    "runtime.connectionState",
+    "runtime.host",
+    "runtime.bootTime",
+    "config.instanceUuid",
+    "config.template",
+    "config.guestId",
+    "config.files.vmPathName",
+    "config.hardware.numCPU",
+    "config.hardware.memoryMB",
+    "config.hardware.device",
+    "config.extraConfig",
+    "guest.net",
+    "guest.ipAddress",
+    "guest.toolsRunningStatus",
+)
+_STATUS = {
+    PowerState.POWERED_ON: "running",
+    PowerState.POWERED_OFF: "off",
+    PowerState.SUSPENDED: "suspended",
+}
+_UNREACHABLE = {"orphaned", "inaccessible"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRecord:
+    """One instance. ``addresses`` are those that the guest's Tools report.
+
+    ``status`` is a power state, "running", "off" or "suspended", or what is more: "building",
+    "paused", "rescued", "resized" (until that is confirmed or reverted), "resizing", "unknown".
+    """
+
+    uuid: str
+    name: str
+    moid: str
+    status: str
+    cpus: int
+    memory_mib: int
+    host: str
+    folder: str
+    guest_id: str
+    boot_time: str | None
+    image_id: str | None
+    tools: str
+    addresses: tuple[str, ...] = ()
+    nics: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What managed objects that a VM refers to are called."""
+
+    hosts: dict[str, str]
+    port_groups: dict[str, str]
+
+
+def list_records(session: Session) -> list[InstanceRecord]:
+    """All instances that `list_instances` has, by name."""
+    found = session.properties.read_container("VirtualMachine", _PATHS)
+    names = _Names(
+        hosts={host.moid: host.name for host in session.inventory.hosts()},
+        port_groups={n.portgroup_key: n.name for n in session.inventory.networks()},
+    )
+    records = [_record(moid, properties, names) for moid, properties in found.items()]
+    return sorted((r for r in records if r is not None), key=lambda record: record.name)
+
+
+def get_record(session: Session, instance_uuid: str) -> InstanceRecord:
+    """One instance.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+    """
+    for record in list_records(session):
+        if record.uuid == instance_uuid:
+            return record
+    raise InstanceNotFound(instance_uuid)
+
+
+def _record(moid: str, found: dict[str, Any], names: _Names) -> InstanceRecord | None:
+    options = {o.key: o.value for o in found.get("config.extraConfig") or ()}
+    uuid = options.get(extra_config.INSTANCE_UUID)
+    unreachable = found.get("runtime.connectionState") in _UNREACHABLE
+    if not uuid or found.get("config.template") or unreachable:
+        return None
+    host = found.get("runtime.host")
+    boot_time = found.get("runtime.bootTime")
+    devices = found.get("config.hardware.device") or ()
+    return InstanceRecord(
+        uuid=str(uuid),
+        name=str(found.get("name", "")),
+        moid=moid.rpartition(":")[2],
+        status=_status(found, options),
+        cpus=int(found.get("config.hardware.numCPU") or 0),
+        memory_mib=int(found.get("config.hardware.memoryMB") or 0),
+        host=names.hosts.get(str(getattr(host, "_moId", "")), ""),
+        folder=str(found.get("config.files.vmPathName", "")).rpartition("/")[0],
+        guest_id=str(found.get("config.guestId") or ""),
+        boot_time=boot_time.isoformat() if boot_time else None,
+        image_id=options.get(extra_config.IMAGE_ID),
+        tools=str(found.get("guest.toolsRunningStatus") or ""),
+        addresses=_addresses(found),
+        nics=tuple(filter(None, (_nic(device, names) for device in devices))),
+        disks=tuple(filter(None, map(_disk, devices))),
+    )
+
+
+def _status(found: dict[str, Any], options: dict[str, Any]) -> str:
+    if options.get(extra_config.OPERATION):
+        return "building"
+    if options.get(extra_config.RESCUE):
+        return "rescued"
+    if (note := find_note(options)) is not None:
+        return "resized" if note.phase is Phase.RESIZED else "resizing"
+    power = found.get("runtime.powerState")
+    if power == PowerState.SUSPENDED and options.get(extra_config.PAUSED) == "1":
+        return "paused"
+    return _STATUS[PowerState(str(power))] if power in set(PowerState) else "unknown"
+
+
+def _addresses(found: dict[str, Any]) -> tuple[str, ...]:
+    seen = [str(a) for nic in found.get("guest.net") or () for a in nic.ipAddress or ()]
+    one = found.get("guest.ipAddress")
+    return tuple(dict.fromkeys([*seen, *([str(one)] if one else [])]))
+
+
+def _nic(device: Any, names: _Names) -> str | None:
+    """A NIC's MAC address, model and port group; None for any other device."""
+    mac = getattr(device, "macAddress", None)
+    if mac is None:
+        return None
+    port = getattr(device.backing, "port", None)
+    network = (
+        names.port_groups.get(port.portgroupKey, port.portgroupKey)
+        if port is not None
+        else getattr(device.backing, "deviceName", "")
+    )
+    model = type(device).__name__.rpartition(".")[2].removeprefix("Virtual").lower()
+    return f"{mac} {model} {network}"
+
+
+def _disk(device: Any) -> str | None:
+    capacity = getattr(device, "capacityInKB", None)
+    if capacity is None:
+        return None
+    return f"{device.backing.fileName} ({units.human_bytes(units.kib_to_bytes(capacity))})"

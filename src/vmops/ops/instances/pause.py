@@ -1,0 +1,114 @@
+"""Pause and unpause, which vSphere does not have.
+
+A paused instance is a suspended VM with a mark in its ``extraConfig``: its memory is kept, its
+processors stand still, and `get_info` says PAUSED. The mark is set while the VM still runs and
+taken off when it runs again, because vSphere may refuse to reconfigure a suspended VM. A mark on a
+VM that runs means nothing, and is what a process leaves that dies between the two steps.
+"""
+
+from __future__ import annotations
+
+from vmops.errors import InvalidPowerState, NotSupported
+from vmops.model.power import PowerState
+from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
+from vmops.ops.guard.states import Standing, called, must_run, read_standing
+from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs.virtual_machine import settings
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+
+
+def pause(session: Session, instance_uuid: str, observe: Observer, *, emulate: bool) -> None:
+    """Stop an instance's processors, keeping its memory; a paused instance stays as it is.
+
+    1. Mark the instance as paused
+    2. Suspend
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        InvalidPowerState: it is off, or suspended.
+        InvalidState: it is rescued, or in the middle of a resize.
+        NotSupported: the engine was told not to emulate what vSphere does not have.
+    """
+    _refuse_unless(emulate)
+
+    def do(vm: VirtualMachine) -> None:
+        files = vm.files()
+        state, found = files.power_state, files.extra_config
+        if state is PowerState.SUSPENDED and found.get(extra_config.PAUSED) == "1":
+            return
+        refuse_rescued(called(vm, instance_uuid), found)
+        refuse_resized(called(vm, instance_uuid), found)
+        if state is not PowerState.POWERED_ON:
+            raise InvalidPowerState(must_run(called(vm, instance_uuid), Standing(state, found)))
+        with Operation("pause", observe) as run:
+            run(mark_paused(vm, observe))
+            run(suspend(vm, observe))
+
+    with_vm(session, instance_uuid, do)
+
+
+def unpause(session: Session, instance_uuid: str, observe: Observer, *, emulate: bool) -> None:
+    """Let a paused instance go on.
+
+    1. Resume
+    2. Take the mark off
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        InvalidPowerState: it is not paused; one that was suspended is resumed by `resume`.
+        NotSupported: the engine was told not to emulate what vSphere does not have.
+    """
+    _refuse_unless(emulate)
+
+    def do(vm: VirtualMachine) -> None:
+        name, standing = called(vm, instance_uuid), read_standing(vm)
+        if standing.power is PowerState.POWERED_ON:
+            raise InvalidPowerState(f"{name} is running: there is nothing to unpause.")
+        if not standing.is_paused:
+            raise InvalidPowerState(must_run(name, standing))
+        with Operation("unpause", observe) as run:
+            run(resume(vm, observe))
+            run(take_mark_off(vm, observe))
+
+    with_vm(session, instance_uuid, do)
+
+
+def _refuse_unless(emulate: bool) -> None:
+    if not emulate:
+        raise NotSupported(
+            "vSphere cannot pause a virtual machine,"
+            " and emulating it by suspending is switched off."
+        )
+
+
+@step("Mark the instance as paused")
+def mark_paused(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Say that the suspension to come is a pause."""
+    vm.reconfigure(settings({extra_config.PAUSED: "1"}), observe=observe)
+    yield
+    vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
+
+
+@step("Suspend")
+def suspend(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Write the memory to the datastore."""
+    vm.suspend(observe=observe)
+    yield
+
+
+@step("Resume")
+def resume(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Go on; a mark that cannot be taken off afterwards means nothing on a running VM."""
+    vm.power_on(observe=observe)
+    yield
+
+
+@step("Take the mark off")
+def take_mark_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """The instance runs: forget the pause."""
+    vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
+    yield

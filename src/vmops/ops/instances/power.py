@@ -1,0 +1,222 @@
+"""Power operations, each one call where the VM is in the state that is expected."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from vmops.errors import (
+    InstancePowerOffFailure,
+    InstanceRebootFailure,
+    InstanceResumeFailure,
+    InstanceSuspendFailure,
+    InvalidPowerState,
+    ToolsUnavailable,
+    VMOpsError,
+)
+from vmops.model.power import PowerState
+from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
+from vmops.ops.guard.states import Standing, called, describe_state, must_run, read_standing
+from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs.virtual_machine import settings
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
+
+_SHORTEST_LOOK_S = 0.1
+
+
+def power_on(session: Session, instance_uuid: str, observe: Observer) -> None:
+    """Power on, or resume if suspended or paused; a VM that is on stays as it is.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        try:
+            vm.power_on(observe=observe)
+        except InvalidPowerState:
+            _accept(vm, PowerState.POWERED_ON)
+        if vm.known_paused():
+            _forget_pause(vm, observe)
+
+    with_vm(session, instance_uuid, do)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a guest may take to shut down, and how often to look; seconds. 0: do not ask it."""
+
+    timeout_s: float = 0.0
+    retry_interval_s: float = 1.0
+
+
+AT_ONCE = Patience()
+
+
+def power_off(
+    session: Session,
+    instance_uuid: str,
+    observe: Observer,
+    patience: Patience = AT_ONCE,
+    *,
+    discard_memory: bool = False,
+) -> None:
+    """Shut the guest down if there is time for it, else pull the plug; off stays off.
+
+    A guest without Tools, or one that does not shut down in time, is powered off. One that is
+    suspended or paused is powered off with ``discard_memory`` alone.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        InstancePowerOffFailure: it is suspended or paused; its memory would be lost.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        # A session that has not loaded its inventory knows no state; then it costs a read.
+        if not discard_memory and vm.known_power_state() in {PowerState.SUSPENDED, None}:
+            standing = read_standing(vm)
+            if standing.power is PowerState.SUSPENDED:
+                raise InstancePowerOffFailure(
+                    f"{called(vm, instance_uuid)} is {standing.word}; powering off would lose its"
+                    f" memory. {standing.advice}"
+                )
+        try:
+            if patience.timeout_s > 0 and shut_down_guest(vm, patience):
+                return
+            vm.power_off(observe=observe)
+        except InvalidPowerState:
+            _accept(vm, PowerState.POWERED_OFF)
+
+    with_vm(session, instance_uuid, do)
+
+
+def shut_down_guest(vm: VirtualMachine, patience: Patience) -> bool:
+    """Ask the guest to shut down and wait; whether it is off.
+
+    Raises:
+        InvalidPowerState: it is not running.
+    """
+    try:
+        vm.shutdown_guest()
+    except ToolsUnavailable:
+        log.info("%s runs no Tools: it cannot shut down by itself", vm.moid)
+        return False
+    end = time.monotonic() + patience.timeout_s
+    while (left := end - time.monotonic()) > 0:
+        # The live inventory costs no call, and hears of it at once.
+        if (vm.known_power_state() or vm.power_state()) is PowerState.POWERED_OFF:
+            return True
+        time.sleep(min(max(patience.retry_interval_s, _SHORTEST_LOOK_S), left))
+    return vm.power_state() is PowerState.POWERED_OFF
+
+
+def reboot(session: Session, instance_uuid: str, *, hard: bool, observe: Observer) -> None:
+    """Reboot: by the guest's Tools if they run, unless ``hard``; by a reset otherwise.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        InstanceRebootFailure: it is not powered on.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        try:
+            if not hard and _tools_run(vm) and _reboot_guest(vm):
+                return
+            vm.reset(observe=observe)
+        except InvalidPowerState as refused:
+            raise InstanceRebootFailure(
+                must_run(called(vm, instance_uuid), read_standing(vm))
+            ) from refused
+
+    with_vm(session, instance_uuid, do)
+
+
+def _tools_run(vm: VirtualMachine) -> bool:
+    return (
+        vm.read("guest.toolsRunningStatus").get("guest.toolsRunningStatus") == "guestToolsRunning"
+    )
+
+
+def _reboot_guest(vm: VirtualMachine) -> bool:
+    try:
+        vm.reboot_guest()
+    except ToolsUnavailable:
+        return False
+    return True
+
+
+def suspend(session: Session, instance_uuid: str, observe: Observer) -> None:
+    """Suspend to disk; a VM that is suspended stays as it is.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        InstanceSuspendFailure: it is powered off, or paused.
+        InvalidState: it is rescued, or in the middle of a resize.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        name = called(vm, instance_uuid)
+        if vm.known_to_be_plain():
+            standing = Standing(PowerState.POWERED_ON)
+        else:
+            # It may be paused, or what its note says; a session that knows nothing asks.
+            standing = read_standing(vm)
+            if standing.is_paused:
+                raise InstanceSuspendFailure(must_run(name, standing))
+            refuse_rescued(name, standing.settings)
+            refuse_resized(name, standing.settings)
+        if standing.settings.get(extra_config.PAUSED) and standing.power is PowerState.POWERED_ON:
+            # What a pause left on a VM that runs means nothing; suspended, it would.
+            vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
+        try:
+            vm.suspend(observe=observe)
+        except InvalidPowerState as refused:
+            standing = read_standing(vm)
+            if standing.power is not PowerState.SUSPENDED:
+                raise InstanceSuspendFailure(must_run(name, standing)) from refused
+
+    with_vm(session, instance_uuid, do)
+
+
+def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
+    """Go on where `suspend` stopped.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        InstanceResumeFailure: it is not suspended, or it is paused.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        if vm.known_power_state() is not PowerState.SUSPENDED or vm.known_paused():
+            # What the stream told may be older than the VM: ask before refusing.
+            name, standing = called(vm, instance_uuid), read_standing(vm)
+            if standing.power is PowerState.POWERED_ON:
+                raise InstanceResumeFailure(f"{name} is running: there is nothing to resume.")
+            if standing.power is not PowerState.SUSPENDED or standing.is_paused:
+                raise InstanceResumeFailure(must_run(name, standing))
+        vm.power_on(observe=observe)
+
+    with_vm(session, instance_uuid, do)
+
+
+def _forget_pause(vm: VirtualMachine, observe: Observer) -> None:
+    """Take the mark off a VM that runs; one that cannot be taken off means nothing there."""
+    try:
+        vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
+    except VMOpsError as failure:
+        log.info("%s runs, but is still marked as paused: %s", vm.moid, failure)
+
+
+def _accept(vm: VirtualMachine, wanted: PowerState) -> None:
+    """Swallow the refusal of a change to the state that the VM has already."""
+    state = vm.power_state()
+    if state is not wanted:
+        raise InvalidPowerState(
+            f"{vm.moid} is {describe_state(state)} and did not become {wanted}."
+        )

@@ -1,0 +1,47 @@
+"""Instances whose reboot takes too long."""
+
+from __future__ import annotations
+
+import logging
+
+from vmops.errors import VMOpsError
+from vmops.model.power import PowerState
+from vmops.ops.guard.locks import InstanceLocks
+from vmops.ops.instances import power
+from vmops.progress import Observer
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
+
+_STATE = "runtime.powerState"
+_TOOLS = "guest.toolsRunningStatus"
+
+
+def reset_if_gone(
+    session: Session, instance_uuid: str, locks: InstanceLocks, observe: Observer
+) -> bool:
+    """Reset an instance whose guest has not come back; whether that was done.
+
+    A guest has come back when it runs and its Tools do; one without Tools cannot say so, and is
+    reset. Nothing is raised: of many instances, one failure must not stop the others. It is logged.
+    """
+    try:
+        with locks.exclusive(instance_uuid, "reboot"):
+            if with_vm(session, instance_uuid, came_back):
+                log.info("instance %s has come back: left alone", instance_uuid)
+                return False
+            log.info("instance %s takes too long to reboot: it is reset", instance_uuid)
+            power.reboot(session, instance_uuid, hard=True, observe=observe)
+    except VMOpsError as failure:
+        log.warning("instance %s could not be reset: %s", instance_uuid, failure)
+        return False
+    return True
+
+
+def came_back(vm: VirtualMachine) -> bool:
+    """Whether the guest runs and answers through its Tools."""
+    found = vm.read(_STATE, _TOOLS)
+    running = found.get(_STATE) == PowerState.POWERED_ON
+    return running and found.get(_TOOLS) == "guestToolsRunning"

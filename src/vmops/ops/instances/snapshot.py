@@ -1,0 +1,348 @@
+"""Snapshot: an image of a running instance's root disk."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from vmops import in_flight
+from vmops.errors import (
+    Busy,
+    Conflict,
+    ConnectionLost,
+    FileNotFound,
+    InvalidState,
+    NotSupported,
+    QuiesceFailed,
+)
+from vmops.images.store import ImageStore
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.image import AdapterType, DiskType, Firmware, Image
+from vmops.model.power import PowerState
+from vmops.ops.engine.engine import Engine
+from vmops.ops.engine.own_disks import root_disk
+from vmops.ops.guard.states import called
+from vmops.progress import Observer
+from vmops.steps import Operation, Reversible, noting, step
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.nfc_lease import DeviceUrl, NfcLease
+from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.session import Session
+from vmops.vsphere.snapshots import Snapshot, create_snapshot, find_snapshot
+from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.vm_files import VmDisk
+from vmops.vsphere.vm_hardware import VmHardware
+
+log = logging.getLogger(__name__)
+
+IMAGE_PENDING_UPLOAD = "image_pending_upload"
+IMAGE_UPLOADING = "image_uploading"
+
+SNAPSHOT_PREFIX = "vmops-snapshot"
+"""What the names of the snapshots begin with; their maker follows."""
+
+# vSphere ends a lease that it does not hear of after five minutes; some slack.
+_LEASE_S = 330.0
+_ATTEMPTS = 4
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 10.0
+
+# vSphere's names for controllers in the keys of a lease's disks, "/vm-12/VirtualIDEController0:0".
+_CONTROLLERS: dict[AdapterType, str] = {
+    AdapterType.IDE: "VirtualIDEController",
+    AdapterType.BUS_LOGIC: "VirtualBusLogicController",
+    AdapterType.LSI_LOGIC: "VirtualLsiLogicController",
+    AdapterType.LSI_LOGIC_SAS: "VirtualLsiLogicSASController",
+    AdapterType.PARA_VIRTUAL: "ParaVirtualSCSIController",
+}
+
+
+class UpdateTaskState(Protocol):
+    """Nova's callback for the state of an image that is being made."""
+
+    def __call__(self, *, task_state: str, expected_state: str | None = None) -> Any:
+        """Take over the new state, if the present one is the expected one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotResult:
+    """The image that was made. ``quiesced`` False: it is as if the power had failed."""
+
+    image: Image
+    quiesced: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """What is known of the VM before anything is done."""
+
+    vm: VirtualMachine
+    hardware: VmHardware
+    root: VmDisk
+    guest_id: str
+    tools_run: bool
+    project_id: str
+
+    @property
+    def adapter(self) -> AdapterType:
+        return self.hardware.controller(self.root.controller_key).adapter
+
+    @property
+    def root_key(self) -> str:
+        """How a lease's keys end for the root disk."""
+        controller = self.hardware.controller(self.root.controller_key)
+        return f"/{_CONTROLLERS[controller.adapter]}{controller.bus}:{self.root.unit_number}"
+
+    def image_properties(self) -> dict[str, str]:
+        """What `spawn` needs to boot from the image."""
+        properties = {
+            "vmware_ostype": self.guest_id,
+            "vmware_adaptertype": self.adapter.value,
+            "vmware_image_version": "1",
+        }
+        if self.project_id:
+            properties["owner_id"] = self.project_id
+        if self.hardware.firmware is Firmware.EFI:
+            properties["hw_firmware_type"] = "uefi"
+        if self.hardware.secure_boot:
+            properties["os_secure_boot"] = "required"
+        return properties
+
+
+def snapshot(  # noqa: PLR0913 - what, whither, and who is told
+    engine: Engine,
+    images: ImageStore,
+    instance_uuid: str,
+    name: str,
+    update_task_state: UpdateTaskState,
+    observe: Observer,
+    *,
+    project_id: str = "",
+) -> SnapshotResult:
+    """Make an image of an instance's root disk; the instance runs on.
+
+    1. Look at the VM
+    2. Create the snapshot
+    3. Upload the disk to the image store
+    4. Delete the snapshot
+
+    In step 3 the disk leaves through a lease on the snapshot, its chain coalesced on the way. Where
+    the endpoint cannot do that, the chain is coalesced to a temporary disk, whose data file is
+    uploaded and which is deleted. Where the guest's Tools run it is asked to hold its writes;
+    otherwise, and where it cannot, the image is as after a power failure, and the result says so.
+
+    ``update_task_state`` is called with image_pending_upload before step 2 and with
+    image_uploading, expecting image_pending_upload, before step 3. Whatever fails, no snapshot,
+    file, lease or image is left.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        NoRootDisk: it has no disk; no state was told.
+        InvalidState: it runs from a disk that snapshots leave out; no state was told.
+        AlreadyExists: the store has an image of this name; nothing was done, no state was told.
+        NoDiskSpace: the datastore is full.
+        TransferFailed: the bytes did not all arrive.
+    """
+
+    def do(vm: VirtualMachine) -> SnapshotResult:
+        with Operation("snapshot", observe) as run:
+            images.refuse_taken(name)
+            subject = run(look_at(vm, instance_uuid, project_id))
+            update_task_state(task_state=IMAGE_PENDING_UPLOAD)
+            made, quiesced = run(take_snapshot(engine.session, subject, observe))
+            update_task_state(task_state=IMAGE_UPLOADING, expected_state=IMAGE_PENDING_UPLOAD)
+            image = run(upload_disk(engine, images, subject, made, name, observe))
+            run(delete_snapshot(engine.session, subject, made, observe))
+        return SnapshotResult(image=image, quiesced=quiesced)
+
+    return with_vm(engine.session, instance_uuid, do)
+
+
+@step("Look at the VM")
+def look_at(vm: VirtualMachine, instance_uuid: str, project_id: str) -> Reversible[_Subject]:
+    """Find the disk that the VM writes to now, at the end of its chain, in one read."""
+    hardware, more = vm.hardware_and("config.guestId", "guest.toolsRunningStatus")
+    root = root_disk(hardware, instance_uuid)
+    if not root.is_in_snapshots and hardware.files.power_state is not PowerState.POWERED_OFF:
+        raise InvalidState(
+            f"{called(vm, instance_uuid)} boots from a disk that snapshots leave out, as they do"
+            " first class disks. Stop it first, or make a snapshot of its volume."
+        )
+    yield _Subject(
+        vm=vm,
+        hardware=hardware,
+        root=root,
+        guest_id=str(more.get("config.guestId") or "otherGuest"),
+        tools_run=more.get("guest.toolsRunningStatus") == "guestToolsRunning",
+        project_id=project_id,
+    )
+
+
+@step("Create the snapshot")
+def take_snapshot(
+    session: Session, subject: _Subject, observe: Observer
+) -> Reversible[tuple[Snapshot, bool]]:
+    """Freeze the disk's state; what the VM writes from now on goes elsewhere.
+
+    A snapshot that was made although its answer was lost is found by its name and removed.
+    """
+    name = in_flight.unique_name(SNAPSHOT_PREFIX)
+    power_state = subject.hardware.files.power_state
+    quiesced = power_state is PowerState.POWERED_ON and subject.tools_run
+    try:
+        try:
+            made = create_snapshot(session, subject.vm, name, quiesce=quiesced, observe=observe)
+        except QuiesceFailed as failure:
+            log.warning("%s is not quiesced, its image is crash-consistent: %s", name, failure)
+            quiesced = False
+            made = create_snapshot(session, subject.vm, name, quiesce=False, observe=observe)
+    except BaseException as failure:
+        with noting(failure, f"remove the snapshot {name}"):
+            settle(session, subject.vm.moref)
+            if (left := find_snapshot(session, subject.vm, name)) is not None:
+                left.remove(missing_ok=True, observe=observe)
+        raise
+    yield made, quiesced or power_state is PowerState.POWERED_OFF
+    _remove(session, subject.vm, made, observe)
+
+
+@step("Upload the disk to the image store")
+def upload_disk(
+    engine: Engine,
+    images: ImageStore,
+    subject: _Subject,
+    made: Snapshot,
+    name: str,
+    observe: Observer,
+) -> Reversible[Image]:
+    """Stream the root disk into the store, by a lease or by a coalesced copy."""
+    try:
+        lease = made.export()
+    except NotSupported as refusal:
+        log.info("snapshots cannot be exported here, the disk is copied first: %s", refusal)
+        image = _upload_copy(engine, images, subject, name, observe)
+    except ConnectionLost as lost:
+        with noting(lost, "remove the snapshot, which a lease that nobody knows may hold"):
+            _outlive_lease(made, observe)
+        raise
+    else:
+        image = _upload_export(lease, images, subject, name, observe)
+    yield image
+    images.remove(image.id)
+
+
+def _outlive_lease(made: Snapshot, observe: Observer) -> None:
+    """Remove a snapshot that may be held by a lease whose reference got lost, until it expires."""
+    end, delay = time.monotonic() + _LEASE_S, _FIRST_WAIT_S
+    while True:
+        try:
+            return made.remove(missing_ok=True, observe=observe)
+        except Conflict:
+            if time.monotonic() > end:
+                raise
+        time.sleep(delay)
+        delay = min(delay * 2, _LONGEST_WAIT_S)
+
+
+def _upload_export(
+    lease: NfcLease, images: ImageStore, subject: _Subject, name: str, observe: Observer
+) -> Image:
+    with lease:
+        device = _root_device(lease.wait_ready(), subject.root_key)
+        with contextlib.closing(lease.download(device, observe=observe, name=name)) as blocks:
+            image = images.receive(
+                name,
+                blocks,
+                disk_type=DiskType.STREAM_OPTIMIZED,
+                properties=subject.image_properties(),
+            )
+        try:
+            lease.complete()
+        except BaseException:
+            images.remove(image.id)
+            raise
+    return image
+
+
+def _root_device(devices: tuple[DeviceUrl, ...], key: str) -> DeviceUrl:
+    """The root disk among a lease's disks."""
+    disks = [device for device in devices if device.is_disk]
+    for device in disks:
+        if len(disks) == 1 or device.key.endswith(key):
+            return device
+    raise FileNotFound(f"root disk {key}", [device.key for device in disks])
+
+
+def _upload_copy(
+    engine: Engine, images: ImageStore, subject: _Subject, name: str, observe: Observer
+) -> Image:
+    """Coalesce the chain below the snapshot to a temporary disk, and upload its data file."""
+    session = engine.session
+    source = DatastorePath.parse(subject.root.file_name)
+    folder = DatastorePath(source.datastore, engine.settings.cache_folder).joined(
+        in_flight.unique_name("tmp")
+    )
+    disk = folder.joined("snapshot.vmdk")
+    try:
+        session.file_manager.make_directory(folder, parents=True)
+        _coalesce(session, source, disk, observe)
+        with contextlib.closing(session.datastore_files.download(disk.flat)) as blocks:
+            image = images.receive(
+                name,
+                blocks,
+                disk_type=DiskType.PREALLOCATED,
+                properties=subject.image_properties(),
+            )
+    except BaseException as failure:
+        with noting(failure, f"delete {folder}"):
+            session.file_manager.delete(folder, missing_ok=True)
+        raise
+    try:
+        session.file_manager.delete(folder, missing_ok=True)
+    except BaseException as failure:
+        with noting(failure, f"remove the image {name}"):
+            images.remove(image.id)
+        with noting(failure, f"delete {folder}"):
+            session.file_manager.delete(folder, missing_ok=True)
+        raise
+    return image
+
+
+def _coalesce(
+    session: Session, source: DatastorePath, target: DatastorePath, observe: Observer
+) -> None:
+    """Copy a chain to one disk: thin where the endpoint takes a wish, else as it does itself."""
+    try:
+        session.virtual_disk_manager.copy(source, target, disk_type="thin", observe=observe)
+    except NotSupported as refusal:
+        log.info("copies cannot be of a wanted type here: %s", refusal)
+        session.virtual_disk_manager.copy(source, target, observe=observe)
+
+
+@step("Delete the snapshot")
+def delete_snapshot(
+    session: Session, subject: _Subject, made: Snapshot, observe: Observer
+) -> Reversible[None]:
+    """Let the VM write to one chain again."""
+    _remove(session, subject.vm, made, observe)
+    yield
+
+
+def _remove(session: Session, vm: VirtualMachine, made: Snapshot, observe: Observer) -> None:
+    """Remove it, asking again if the answer got lost or another task is in the way.
+
+    Raises:
+        Conflict: other tasks were in the way, one after another.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            made.remove(missing_ok=True, observe=observe)
+            break
+        except (ConnectionLost, Busy) as failure:
+            if attempt == _ATTEMPTS:
+                raise
+            log.warning("asking again to remove the snapshot of %s: %s", vm.moid, failure)
+            settle(session, vm.moref)

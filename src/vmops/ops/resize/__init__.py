@@ -1,0 +1,1 @@
+"""Resize and cold migration, in Nova's four calls."""

@@ -1,0 +1,221 @@
+"""The second half of a resize: the disks that come with the new flavor, and the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import zip_longest
+
+from vmops.errors import FileAlreadyExists, InvalidPowerState, NotResized
+from vmops.model.block_devices import BlockDevices, EphemeralDisk
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.power import PowerState
+from vmops.ops import power_steps
+from vmops.ops.engine.extra_disks import ephemeral_disks, swap_disk, wanted_sizes
+from vmops.ops.engine.own_disks import own_folder, root_disk
+from vmops.ops.guard.preconditions import refuse_resized
+from vmops.ops.guard.states import called
+from vmops.ops.notes.resize import Exchanged, ExtraSizes, Phase, ResizeNote, counterpart, find_note
+from vmops.ops.resize.begin import Tell, refuse_snapshots
+from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs import resize as specs
+from vmops.specs.disks import ExtraDisk, extra_disks
+from vmops.specs.places import Place, Places
+from vmops.steps import Operation, Reversible, noting, step
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.vm_files import VmDisk
+from vmops.vsphere.vm_machine import Machine, read_machine
+
+_EXCHANGED, _DONE = 90, 100
+SWAP = "swap.vmdk"
+
+
+def finish_migration(
+    session: Session,
+    instance_uuid: str,
+    devices: BlockDevices,
+    observe: Observer,
+    tell: Tell,
+    *,
+    power_on: bool,
+) -> None:
+    """Start an instance that `vmops.ops.resize.begin` has changed; one that is on stays on.
+
+    1. Exchange the ephemeral and swap disks
+    2. Power on
+
+    Step 1 is that of a new flavor, or of ``devices``, which ask for others than it has. The new
+    ones are empty: what is on an ephemeral or swap disk of another size is not copied. The old ones
+    are kept until the resize is confirmed, and a revert puts them back. One that has its size
+    already is not touched.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        NotResized: no resize is under way.
+        InvalidState: it was interrupted before it had changed the size, or is being reverted; or
+            it has snapshots, which hold the disks.
+        InvalidPowerState: it runs already, with other ephemeral or swap disks than it should.
+        UnsupportedDevice: there is no place for so many disks.
+        NoDiskSpace: the datastore has no room for the new ones.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        note = _note_of(vm, instance_uuid)
+        with Operation("finish resize", observe) as run:
+            # Once exchanged they are the right ones, however often this is called.
+            if not note.exchanged and _wanted(note, devices) != note.extras:
+                run(exchange_disks(session, vm, instance_uuid, devices, observe))
+                tell(_EXCHANGED)
+            if power_on:
+                run(power_steps.power_on(vm, observe))
+        tell(_DONE)
+
+    with_vm(session, instance_uuid, do)
+
+
+def _note_of(vm: VirtualMachine, instance_uuid: str) -> ResizeNote:
+    text, _ = vm.known_resize()
+    # What the live inventory knows may be a moment older than the last change.
+    if not text or ResizeNote.load(text).phase is not Phase.RESIZED:
+        text = vm.extra_config(extra_config.RESIZE)
+    if not text:
+        raise NotResized(
+            f"{called(vm, instance_uuid)} is not being resized: there is nothing to finish."
+        )
+    note = ResizeNote.load(text)
+    if note.phase is not Phase.RESIZED:
+        refuse_resized(called(vm, instance_uuid), {extra_config.RESIZE: text})
+    return note
+
+
+def _wanted(note: ResizeNote, devices: BlockDevices) -> ExtraSizes:
+    return wanted_sizes(devices, note.wanted, note.extras)
+
+
+@step("Exchange the ephemeral and swap disks")
+def exchange_disks(
+    session: Session,
+    vm: VirtualMachine,
+    instance_uuid: str,
+    devices: BlockDevices,
+    observe: Observer,
+) -> Reversible[None]:
+    """One call takes the old ones off, creates the new ones and notes both."""
+    machine, name = read_machine(vm), called(vm, instance_uuid)
+    files = machine.hardware.files
+    note = find_note(files.extra_config)
+    if note is None:
+        raise NotResized(f"{name} is not being resized: there is nothing to finish.")
+    wanted = _wanted(note, devices)
+    if not note.exchanged and wanted != note.extras:
+        refuse_snapshots(machine, name)
+        if files.power_state is not PowerState.POWERED_OFF:
+            raise InvalidPowerState(
+                f"{name} is on: its ephemeral and swap disks cannot be exchanged. Power it off."
+            )
+        change, new = _plan(machine, note, wanted, devices, instance_uuid)
+        try:
+            try:
+                vm.reconfigure(change.spec(), observe=observe)
+            except FileAlreadyExists:  # of an attempt that died
+                _delete_loose(session, vm, new)
+                vm.reconfigure(change.spec(), observe=observe)
+        except BaseException as failure:
+            with noting(failure, "delete the new disks"):
+                settle(session, vm.moref)
+                _delete_loose(session, vm, new)
+            raise
+    yield
+
+
+def _plan(
+    machine: Machine,
+    note: ResizeNote,
+    wanted: ExtraSizes,
+    devices: BlockDevices,
+    instance_uuid: str,
+) -> tuple[specs.Change, list[DatastorePath]]:
+    """The change, and the disks that it creates."""
+    hardware = machine.hardware
+    root = root_disk(hardware, instance_uuid)
+    pairs = list(
+        _pairs(
+            machine,
+            extra_disks(
+                own_folder(hardware, instance_uuid),
+                _blank(wanted, devices),
+                hardware.controller(root.controller_key).adapter,
+            ),
+        )
+    )
+    places = Places(hardware.controllers, hardware.used)
+    disks, exchanged = [], []
+    for old, new in pairs:
+        path = None
+        if new is not None:
+            path = counterpart(DatastorePath.parse(old.file_name)) if old else new.path
+        if old is not None:
+            place = Place(controller_key=old.controller_key, unit_number=old.unit_number)
+        else:
+            assert new is not None  # noqa: S101 - a pair is never empty
+            place = places.take(new.adapter)
+        disks.append(
+            specs.DiskExchange(
+                old_key=old.key if old else None,
+                destroy_old=False,
+                new=path,
+                new_bytes=new.capacity_bytes if new else 0,
+                controller_key=place.controller_key,
+                unit_number=place.unit_number,
+                is_blank=True,
+            )
+        )
+        exchanged.append(
+            Exchanged(
+                old=old.file_name if old else "",
+                old_bytes=old.capacity_bytes if old else 0,
+                controller_key=place.controller_key,
+                unit_number=place.unit_number,
+                new=str(path) if path else "",
+            )
+        )
+    done = replace(note, extras=wanted, exchanged=tuple(exchanged))
+    change = specs.Change(
+        settings={extra_config.RESIZE: done.dump()}, disks=disks, controllers=places.changes()
+    )
+    return change, [each.new for each in disks if each.new is not None]
+
+
+def _blank(wanted: ExtraSizes, devices: BlockDevices) -> BlockDevices:
+    """The wanted disks, on the adapters that ``devices`` ask for."""
+    ephemerals = devices.ephemerals or tuple(
+        EphemeralDisk(size_gib=size) for size in wanted.ephemerals_gib
+    )
+    return BlockDevices(ephemerals=ephemerals, swap_mib=wanted.swap_mib)
+
+
+def _pairs(
+    machine: Machine, wanted: tuple[ExtraDisk, ...]
+) -> Iterator[tuple[VmDisk | None, ExtraDisk | None]]:
+    """What goes with what comes in its place; a disk of the right size is in no pair."""
+    files = machine.hardware.files
+    swap = next((disk for disk in wanted if disk.path.name == SWAP), None)
+    ephemerals = [disk for disk in wanted if disk is not swap]
+    for old, new in [
+        *zip_longest(ephemeral_disks(files), ephemerals),
+        (swap_disk(files), swap),
+    ]:
+        if (old and old.capacity_bytes) != (new and new.capacity_bytes):
+            yield old, new
+
+
+def _delete_loose(session: Session, vm: VirtualMachine, disks: list[DatastorePath]) -> None:
+    """Delete those of the new disks that are there and that the VM has not got."""
+    attached = {disk.file_name for disk in vm.files().disks}
+    for path in disks:
+        if str(path) not in attached and session.datastore_files.exists(path):
+            session.virtual_disk_manager.delete(path, missing_ok=True)

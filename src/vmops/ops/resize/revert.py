@@ -1,0 +1,200 @@
+"""Taking a resize back: an instance has its old size, root disk and place again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vmops.errors import InvalidState, NotResized, OriginalNotFound
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.power import PowerState
+from vmops.ops import power_steps
+from vmops.ops.engine.own_disks import root_disk
+from vmops.ops.guard.preconditions import refuse_at_work
+from vmops.ops.guard.states import called
+from vmops.ops.notes.resize import Phase, ResizeNote, counterpart, find_note
+from vmops.ops.resize.destination import way_back
+from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs import resize as specs
+from vmops.specs.annotation import with_flavor
+from vmops.specs.virtual_machine import settings
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.vm_files import VmDisk
+from vmops.vsphere.vm_machine import Machine, read_machine
+
+
+def finish_revert_migration(
+    session: Session, instance_uuid: str, observe: Observer, *, power_on: bool
+) -> None:
+    """Give an instance back what it had before its resize.
+
+    1. Look at the VM
+    2. Power off
+    3. Take the old size and disks
+    4. Delete what is left of the grown disk
+    5. Move the VM back
+    6. Power on
+    7. Forget the resize
+
+    Whatever the phase that the resize was left in; called again after a crash it goes on.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        NotResized: no resize is under way; nothing was changed.
+        OriginalNotFound: a disk of before the resize is not there any more; nothing was changed.
+        InvalidState: its new disks have snapshots, which would be lost; nothing was changed.
+    """
+
+    def do(vm: VirtualMachine) -> None:
+        _revert(session, vm, observe, instance_uuid, power_on=power_on)
+
+    with_vm(session, instance_uuid, do)
+
+
+def put_back(
+    session: Session,
+    vm: VirtualMachine,
+    observe: Observer,
+    *,
+    power_on: bool,
+    missing_ok: bool = False,
+) -> None:
+    """The same for the undo of a resize, which may not have come as far as its note."""
+    settle(session, vm.moref)
+    try:
+        _revert(session, vm, observe, vm.moid, power_on=power_on)
+    except NotResized:
+        if not missing_ok:
+            raise
+
+
+def _revert(
+    session: Session, vm: VirtualMachine, observe: Observer, instance_uuid: str, *, power_on: bool
+) -> None:
+    with Operation("revert resize", observe) as run:
+        machine = run(look_at_resized(session, vm, instance_uuid))
+        note = find_note(machine.hardware.files.extra_config)
+        assert note is not None  # noqa: S101 - `look_at_resized` refuses
+        is_off = machine.hardware.files.power_state is PowerState.POWERED_OFF
+        must_be_off = note.phase is Phase.RESIZED or not power_on
+        if must_be_off and not is_off:
+            run(power_steps.power_off(vm, observe))
+            is_off = True
+        if note.phase is Phase.RESIZED:
+            run(take_old_size(vm, machine, note, observe))
+        if note.phase is Phase.PREPARING:
+            run(delete_grown_disk(session, machine, instance_uuid))
+        spec = way_back(session, machine, note)
+        if spec is not None:
+            run(move_back(vm, spec, observe))
+        if power_on and is_off:
+            run(power_steps.power_on(vm, observe))
+        run(forget_resize(vm, observe))
+
+
+@step("Look at the VM")
+def look_at_resized(
+    session: Session, vm: VirtualMachine, instance_uuid: str
+) -> Reversible[Machine]:
+    """Read it in one read, and refuse one that is not being resized or cannot be reverted."""
+    machine, name = read_machine(vm), called(vm, instance_uuid)
+    refuse_at_work(name, machine.hardware.files.extra_config)
+    note = find_note(machine.hardware.files.extra_config)
+    if note is None:
+        raise NotResized(f"{name} is not being resized: there is nothing to revert.")
+    is_exchanged = bool(note.original or note.exchanged)
+    if is_exchanged and note.phase is Phase.RESIZED and machine.has_snapshots:
+        raise InvalidState(
+            f"{name} has snapshots of its new disks, which would be lost. Delete them first."
+        )
+    if note.phase is Phase.RESIZED:
+        attached = {disk.file_name for disk in machine.hardware.files.disks}
+        for disk in note.kept_disks:
+            if disk not in attached and not session.datastore_files.exists(
+                DatastorePath.parse(disk)
+            ):
+                raise OriginalNotFound(instance_uuid, disk)
+    yield machine
+
+
+@step("Take the old size and disks")
+def take_old_size(
+    vm: VirtualMachine, machine: Machine, note: ResizeNote, observe: Observer
+) -> Reversible[None]:
+    """One call changes size and note, and exchanges the disks; the new ones' files go."""
+    present = _disk_at(machine, note)
+    disks = list(_exchanges_back(machine, note))
+    if note.original and (present is None or present.file_name != note.original):
+        exchange = specs.DiskExchange(
+            old_key=None if present is None else present.key,
+            destroy_old=True,
+            new=DatastorePath.parse(note.original),
+            new_bytes=note.original_bytes,
+            controller_key=note.controller_key,
+            unit_number=note.unit_number,
+        )
+        disks.insert(0, exchange)
+    change = specs.Change(
+        settings={extra_config.RESIZE: note.at(Phase.REVERTING).dump()},
+        size=note.old,
+        disks=disks,
+        annotation=with_flavor(machine.annotation, note.old_facts) if note.old_facts else None,
+    )
+    vm.reconfigure(change.spec(), observe=observe)
+    yield
+
+
+def _exchanges_back(machine: Machine, note: ResizeNote) -> Iterator[specs.DiskExchange]:
+    """The new ephemeral and swap disks go with their files, the kept ones come back."""
+    present = {disk.file_name: disk for disk in machine.hardware.files.disks}
+    for each in note.exchanged:
+        gone = present.get(each.new)
+        yield specs.DiskExchange(
+            old_key=gone.key if gone else None,
+            destroy_old=True,
+            new=DatastorePath.parse(each.old) if each.old and each.old not in present else None,
+            new_bytes=each.old_bytes,
+            controller_key=each.controller_key,
+            unit_number=each.unit_number,
+        )
+
+
+def _disk_at(machine: Machine, note: ResizeNote) -> VmDisk | None:
+    """The disk at the root disk's place, whatever its file is called now."""
+    place = (note.controller_key, note.unit_number)
+    disks = machine.hardware.files.disks
+    return next((d for d in disks if (d.controller_key, d.unit_number) == place), None)
+
+
+@step("Delete what is left of the grown disk")
+def delete_grown_disk(session: Session, machine: Machine, instance_uuid: str) -> Reversible[None]:
+    """A resize that did not come to exchange the disks may have left the copy, or a part of it."""
+    disks = machine.hardware.files.disks
+    if disks:
+        grown = counterpart(
+            DatastorePath.parse(root_disk(machine.hardware, instance_uuid).file_name)
+        )
+        attached = {disk.file_name for disk in disks}
+        if str(grown) not in attached and session.datastore_files.exists(grown):
+            session.virtual_disk_manager.delete(grown, missing_ok=True)
+    yield
+
+
+@step("Move the VM back")
+def move_back(vm: VirtualMachine, spec: Any, observe: Observer) -> Reversible[None]:
+    """Take it to where it was."""
+    vm.relocate(spec, observe=observe)
+    yield
+
+
+@step("Forget the resize")
+def forget_resize(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """The last change, so that whoever comes after a crash still finds the note."""
+    ended = {extra_config.RESIZE: "", extra_config.WORKER: ""}
+    vm.reconfigure(settings(ended), observe=observe)
+    yield

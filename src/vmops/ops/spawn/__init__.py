@@ -1,0 +1,1 @@
+"""Spawn: from an image to a running instance."""

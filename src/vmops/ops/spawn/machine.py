@@ -1,0 +1,149 @@
+"""The machine of a new instance: created without disks, and taken back."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from vmops import __version__, in_flight
+from vmops.errors import UNANSWERED, ManagedObjectNotFound
+from vmops.model.datastore_path import DatastorePath
+from vmops.ops.engine.engine import Engine
+from vmops.ops.engine.placement import Placement
+from vmops.ops.instances.destroy import remove
+from vmops.ops.spawn.network_info import network_settings
+from vmops.ops.spawn.request import SpawnRequest
+from vmops.progress import Observer
+from vmops.specs import extra_config, nics
+from vmops.specs import virtual_machine as vm_specs
+from vmops.specs.annotation import annotation
+from vmops.steps import Reversible, noting, step
+from vmops.vsphere.folder import Folder
+from vmops.vsphere.inventory_types import NetworkInfo
+from vmops.vsphere.lookup import find_vm_on_server
+from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.virtual_machine import VirtualMachine
+
+SERIAL_LOG = "serial.log"
+
+
+@step("Create the VM")
+def create_vm(
+    engine: Engine,
+    request: SpawnRequest,
+    place: Placement,
+    folder: DatastorePath,
+    observe: Observer,
+) -> Reversible[VirtualMachine]:
+    """Create the VM without disks, marked as being spawned."""
+    project = request.instance.project_id or request.requester.project_id
+    vms = engine.folders.of(place.datacenter, project)
+    try:
+        with engine.vnc_ports.reserve() as vnc:
+            spec = vm_specs.new_machine(_new_machine(engine, request, place, folder, vnc))
+            try:
+                vm = _create(engine, vms, spec, place, observe)
+            except ManagedObjectNotFound:
+                # Somebody may have removed the project's folder since it was last seen.
+                other = engine.folders.after_loss(place.datacenter, project, vms)
+                if other is None:
+                    raise
+                vms = other
+                vm = _create(engine, vms, spec, place, observe)
+    except UNANSWERED as lost:
+        with noting(lost, "make sure that nothing was created"):
+            _remove_unanswered(engine, request, vms)
+        raise
+    yield vm
+    _take_back(engine, vm, observe)
+
+
+def _create(
+    engine: Engine, vms: Folder, spec: Any, place: Placement, observe: Observer
+) -> VirtualMachine:
+    return vms.create_vm(
+        spec,
+        place.cluster.resource_pool,
+        observe=observe,
+        deadline_s=engine.settings.task_deadline_s,
+    )
+
+
+def _take_back(engine: Engine, vm: VirtualMachine, observe: Observer) -> None:
+    """Remove a VM that this spawn created; a change to it may still be under way."""
+    with contextlib.suppress(ManagedObjectNotFound):
+        settle(engine.session, vm.moref)
+        remove(engine.session, vm, destroy_disks=True, observe=observe)
+
+
+def _remove_unanswered(engine: Engine, request: SpawnRequest, vms: Folder) -> None:
+    """The VM may have been created although no answer came: look, and take it back."""
+    settle(engine.session, vms.moref)
+    vm = find_vm_on_server(engine.session, request.instance.uuid)
+    if vm is not None:
+        remove(engine.session, vm, destroy_disks=True)
+
+
+def _new_machine(
+    engine: Engine,
+    request: SpawnRequest,
+    place: Placement,
+    folder: DatastorePath,
+    vnc: dict[str, str],
+) -> vm_specs.NewMachine:
+    properties = request.properties
+    image_id = request.image.id if request.image is not None else ""
+    return vm_specs.NewMachine(
+        instance=request.instance,
+        vmx=folder.joined(f"{request.instance.uuid}.vmx"),
+        guest_id=properties.guest_id,
+        size=request.size,
+        hardware=request.hardware,
+        managed_by=engine.extension.key(),
+        storage_policy=place.storage_policy,
+        annotation=annotation(
+            request.instance, image_id, request.requester, f"vmops {__version__}"
+        ),
+        nics=tuple(
+            vm_specs.NewNic(
+                backing=_backing(network),
+                model=vif.model or properties.vif_model,
+                mac_address=vif.mac_address,
+                interface_id=vif.id,
+                allocation=vif.allocation or request.instance.flavor.vif,
+            )
+            for vif, network in zip(request.vifs, place.networks, strict=True)
+        ),
+        extra_config={
+            **engine.settings.extra_config,
+            **vnc,
+            **_keyboard(engine),
+            **_addresses(engine, request),
+            **dict(request.extra_config),
+            extra_config.IMAGE_ID: image_id,
+            extra_config.OPERATION: in_flight.mark("spawn"),
+        },
+        serial_log=folder.joined(SERIAL_LOG) if engine.settings.serial_log else None,
+        serial_service_uri=engine.settings.serial_port_service_uri,
+        serial_proxy_uri=engine.settings.serial_port_proxy_uri,
+    )
+
+
+def _keyboard(engine: Engine) -> dict[str, str]:
+    delay_s = engine.settings.console_delay_s
+    return {extra_config.TYPEMATIC_DELAY: str(round(delay_s * 1_000_000))} if delay_s else {}
+
+
+def _addresses(engine: Engine, request: SpawnRequest) -> dict[str, str]:
+    if not engine.settings.inject_network_info:
+        return {}
+    return network_settings(request.instance.uuid, request.instance.name, request.vifs)
+
+
+def _backing(network: NetworkInfo) -> nics.NicBacking:
+    return nics.NicBacking(
+        kind=network.kind,
+        name=network.name,
+        portgroup_key=network.portgroup_key,
+        switch_uuid=network.switch_uuid,
+    )

@@ -1,0 +1,174 @@
+"""Spawn: from an image to a running virtual machine."""
+
+from __future__ import annotations
+
+from vmops import units
+from vmops.errors import InstanceUnacceptable
+from vmops.model.datastore_path import DatastorePath
+from vmops.ops.engine.engine import Engine
+from vmops.ops.engine.port_groups import create_port_groups, with_vlan
+from vmops.ops.spawn.config_drive import upload_config_drive
+from vmops.ops.spawn.disks import (
+    attach_disks,
+    cached_image,
+    cached_iso,
+    copy_root_disk,
+    new_media,
+    root_path,
+)
+from vmops.ops.spawn.machine import create_vm
+from vmops.ops.spawn.place import choose_placement
+from vmops.ops.spawn.request import SpawnRequest, is_linked_clone
+from vmops.ops.spawn.volumes import OwnAttacher, VolumeAttacher, attach_root_volume, attach_volumes
+from vmops.progress import Observer
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.virtual_machine import VirtualMachine
+
+
+def spawn(
+    engine: Engine,
+    request: SpawnRequest,
+    observe: Observer,
+    attacher: VolumeAttacher | None = None,
+) -> VirtualMachine:
+    """Create a VM from an image and power it on, or leave everything as it was.
+
+    1. Choose where it goes
+    2. Create the port groups
+    3. Create the VM
+    4. Put the image in the datastore's cache
+       flat image, not cached:
+       4.1. Make a temporary folder
+       4.2. Create the disk's metadata
+       4.3. Delete its flat file
+       4.4. Upload the image in its place
+       4.5. Make a copy of the flavor's size
+       4.6. Move it into the cache
+       sparse image, not cached:
+       4.1. Make a temporary folder
+       4.2. Upload the sparse image
+       4.3. Copy it to a thin disk
+       4.4. Delete the sparse file
+       4.5. Make a copy of the flavor's size
+       4.6. Move it into the cache
+       streamOptimized image, not cached:
+       4.1. Import the image through a lease
+       4.2. Make a temporary folder
+       4.3. Move its disk out of the imported VM
+       4.4. Make a copy of the flavor's size
+       4.5. Move it into the cache
+       ISO image, not cached:
+       4.1. Make a temporary folder
+       4.2. Upload the ISO image
+       4.3. Move it into the cache
+    5. Copy the image to the root disk
+    6. Attach the root volume
+    7. Upload the config drive
+    8. Attach the disks
+    9. Attach the volumes
+    10. Power on
+
+    A copy of the flavor's size is made where the flavor's disk is bigger than the image's and the
+    root disk is a linked clone, whose size is its parent's. Step 5 is that of a full clone, step 2
+    that of a network which asks for its VLAN's port group to be made where it is missing. A VMDK
+    in an OVA archive, and what a qcow2 or raw image is converted to, are streamOptimized. An ISO
+    image is put into a CD-ROM drive, beside a blank root disk if the flavor has one. An instance
+    that boots from a volume has step 6 instead of the steps 4 and 5. The ephemeral disks and the
+    swap disk are created in step 8, in the same call, which also puts the config drive into a
+    CD-ROM drive. If anything fails, volumes are taken off as they were.
+
+    ``attacher`` attaches the volumes; None is the engine's own way.
+
+    Raises:
+        InstanceExists: a VM with this instance UUID is there; it is not touched.
+        InstanceUnacceptable: the image's disk is bigger than the flavor's, or the hosts do not know
+            its hardware version. Nothing was created.
+        StoragePolicyNotFound: the flavor's or the settings' policy does not exist.
+        InvalidVlanTag, InvalidVlanPortGroup: a network's port group is there, and another.
+        NetworkAdapterNotFound, SwitchNotFound: a host has no place for a network's port group.
+        ClusterNotFound: the engine's cluster does not exist.
+        NetworkNotFound: an interface's port group is not in the cluster. Nothing was created.
+        NoSuitableDatastore: no datastore passes; the error says why for each.
+        NoSuitableHost: no host of the cluster is connected and out of maintenance.
+        ImageNotAcceptable: the image's file is broken, or not what its store says.
+        VolumeNotFound, VolumeInUse: a volume is not there, or attached elsewhere.
+        NotSupported: a volume is of a kind that cannot be attached. Nothing was created.
+        DuplicateName: the folder has a VM of this name.
+        NoDiskSpace: the datastore became full.
+        TransferFailed: the image did not arrive whole.
+        ConnectionLost: the server went away; notes on the error name what could not be undone.
+
+    See: vSphere Web Services API, Folder.CreateVM_Task, VirtualMachine.ReconfigVM_Task.
+    """
+    check_size(request)
+    attacher = attacher or OwnAttacher(engine.session, request.instance.uuid, observe)
+    for attachment in request.devices.volumes:
+        attacher.check(attachment)
+    with Operation("spawn", observe) as do:
+        place = do(choose_placement(engine, request, needed_bytes(engine, request)))
+        for attachment in request.devices.volumes:
+            attacher.look(attachment)
+        if with_vlan(request.vifs):
+            do(create_port_groups(engine.port_groups, place.cluster, request.vifs))
+        vm_folder = DatastorePath(place.datastore.name).joined(request.instance.uuid)
+        vm = do(create_vm(engine, request, place, vm_folder, observe))
+        disk = None
+        cdroms: tuple[DatastorePath, ...] = ()
+        if (iso := request.iso_image) is not None:
+            cdroms += (do(cached_iso(engine, iso, place, observe)),)
+        elif request.image is not None:
+            disk = do(cached_image(engine, request, request.image, place, observe))
+            if not is_linked_clone(engine, request):
+                root = root_path(request, vm_folder)
+                disk = do(copy_root_disk(engine, request, disk, root, observe))
+        if (volume := request.devices.root_volume) is not None:
+            do(attach_root_volume(request, volume, vm, place, attacher))
+        if request.config_drive is not None:
+            cdroms += (do(upload_config_drive(engine, request.config_drive, vm_folder)),)
+        media = new_media(request, vm_folder, disk, cdroms, place.storage_policy)
+        do(attach_disks(engine, request, vm, media, observe))
+        if request.devices.data_volumes:
+            do(attach_volumes(engine, request, vm, attacher, observe))
+        if request.power_on:
+            do(power_on(engine, vm, observe))
+    return vm
+
+
+def check_size(request: SpawnRequest) -> None:
+    """Refuse what can never be built.
+
+    Raises:
+        InstanceUnacceptable: the image's disk is bigger than the flavor's root disk.
+    """
+    image, flavor = request.image, request.instance.flavor
+    if image is None or request.iso_image is not None:
+        return
+    capacity = image.capacity_bytes or image.size_bytes
+    if flavor.root_gib and capacity > units.gib_to_bytes(flavor.root_gib):
+        raise InstanceUnacceptable(
+            f"The disk of image {image.name!r} has {units.human_bytes(capacity)},"
+            f" more than the flavor's root disk of {flavor.root_gib} GiB."
+            f" Take a flavor with at least {units.bytes_to_gib(capacity)} GiB."
+        )
+
+
+def needed_bytes(engine: Engine, request: SpawnRequest) -> int:
+    """What the instance may take on the datastore at first: image, full copy, memory swap file.
+
+    Ephemeral and swap disks are thin: they take nothing at first.
+    """
+    image, flavor = request.image, request.instance.flavor
+    needed = flavor.memory_mib * units.MIB
+    if image is None:
+        return needed
+    needed += image.size_bytes
+    if request.iso_image is None and not is_linked_clone(engine, request):
+        needed += max(image.capacity_bytes or 0, units.gib_to_bytes(flavor.root_gib))
+    return needed
+
+
+@step("Power on")
+def power_on(engine: Engine, vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Start the guest."""
+    vm.power_on(observe=observe, deadline_s=engine.settings.task_deadline_s)
+    yield

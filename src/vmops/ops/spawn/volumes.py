@@ -1,0 +1,137 @@
+"""The volumes of a new instance: the one that it boots from, and the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from vmops.model.block_devices import VolumeAttachment
+from vmops.ops.engine.engine import Engine
+from vmops.ops.engine.placement import Placement
+from vmops.ops.spawn.request import SpawnRequest
+from vmops.ops.vmops.block_devices import connection_of
+from vmops.ops.vmops.shapes import instance_uuid
+from vmops.ops.volumes.attach import attach_to
+from vmops.ops.volumes.change import lend, mark, refuse_iscsi
+from vmops.ops.volumes.holders import refuse_held
+from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs.virtual_machine import settings
+from vmops.steps import Reversible, step
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+
+
+class VolumeAttacher(Protocol):
+    """Attaches volumes to the VM of a spawn, which the spawn's undo removes."""
+
+    def check(self, attachment: VolumeAttachment) -> None:
+        """Refuse, without a call, what cannot be attached."""
+
+    def look(self, attachment: VolumeAttachment) -> None:
+        """Refuse, before anything is there, what another instance has."""
+
+    def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
+        """Attach a volume; that it is the root disk or not is its boot index."""
+
+    def attach_root(
+        self, vm: VirtualMachine, attachment: VolumeAttachment, place: Placement
+    ) -> None:
+        """Attach the volume that the instance boots from, and note that."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAttacher:
+    """The engine's own way."""
+
+    session: Session
+    instance_uuid: str
+    observe: Observer
+
+    def check(self, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`."""
+        refuse_iscsi(attachment.volume)
+
+    def look(self, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`."""
+        refuse_held(self.session, attachment.volume)
+
+    def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`."""
+        attach_to(self.session, vm, self.instance_uuid, attachment, self.observe)
+
+    def attach_root(
+        self, vm: VirtualMachine, attachment: VolumeAttachment, place: Placement
+    ) -> None:
+        """See `VolumeAttacher`; the volume stays on its datastore."""
+        attach_to(self.session, vm, self.instance_uuid, attachment, self.observe, as_root=True)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAttacher:
+    """The way of an object of the caller's own, with the methods of Nova's ``VMwareVolumeOps``."""
+
+    volumeops: Any
+    instance: Any
+    """As it was given."""
+
+    def check(self, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`; the object refuses by itself."""
+
+    def look(self, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`; the object looks by itself."""
+
+    def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`."""
+        connection = connection_of(attachment.volume)
+        with lend(instance_uuid(self.instance)):
+            self.volumeops.attach_volume(connection, self.instance, attachment.adapter)
+
+    def attach_root(
+        self, vm: VirtualMachine, attachment: VolumeAttachment, place: Placement
+    ) -> None:
+        """See `VolumeAttacher`; the note is ours."""
+        with lend(instance_uuid(self.instance)):
+            self.volumeops.attach_root_volume(
+                connection_of(attachment.volume),
+                self.instance,
+                place.datastore.moref,
+                attachment.adapter,
+            )
+        vm.reconfigure(settings({extra_config.ROOT_VOLUME: mark(attachment.volume)}))
+
+
+@step("Attach the root volume")
+def attach_root_volume(
+    request: SpawnRequest,
+    attachment: VolumeAttachment,
+    vm: VirtualMachine,
+    place: Placement,
+    attacher: VolumeAttacher,
+) -> Reversible[None]:
+    """Let the volume be the first disk."""
+    attacher.attach_root(vm, _with_adapter(attachment, request), place)
+    yield
+
+
+@step("Attach the volumes")
+def attach_volumes(
+    engine: Engine,
+    request: SpawnRequest,
+    vm: VirtualMachine,
+    attacher: VolumeAttacher,
+    observe: Observer,
+) -> Reversible[None]:
+    """Attach the others in order; then take off the mark of the spawn: the instance is whole."""
+    for attachment in request.devices.data_volumes:
+        attacher.attach(vm, _with_adapter(attachment, request))
+    vm.reconfigure(
+        settings({extra_config.OPERATION: ""}),
+        observe=observe,
+        deadline_s=engine.settings.task_deadline_s,
+    )
+    yield
+
+
+def _with_adapter(attachment: VolumeAttachment, request: SpawnRequest) -> VolumeAttachment:
+    return replace(attachment, adapter=attachment.adapter or request.root_adapter)

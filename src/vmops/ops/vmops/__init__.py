@@ -1,0 +1,1 @@
+"""The class `VMwareVMOps`, its themes, and the reading of Nova's shapes."""

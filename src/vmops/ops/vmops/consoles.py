@@ -1,0 +1,58 @@
+"""The part of `VMwareVMOps` that looks into an instance: diagnostics, screen, serial port."""
+
+from __future__ import annotations
+
+from vmops.model.diagnostics import InstanceDiagnostics
+from vmops.ops.engine import vnc
+from vmops.ops.engine.vnc import VncConsole
+from vmops.ops.guard.refusals import explained
+from vmops.ops.instances import console, diagnostics
+from vmops.ops.instances.diagnostics import Scalar
+from vmops.ops.instances.instance_diagnostics import get_instance_diagnostics
+from vmops.ops.vmops import shapes
+from vmops.ops.vmops.base import EngineBase
+from vmops.ops.vmops.shapes import Shape
+from vmops.vsphere.operation_id import operation
+
+
+class ConsoleMethods(EngineBase):
+    """Methods that change nothing: they take no lock, and work beside any operation."""
+
+    def get_diagnostics(self, instance: Shape) -> dict[str, Scalar]:
+        """What vSphere tells of an instance, flat; see `instances.diagnostics.get_diagnostics`."""
+        with operation("get_diagnostics"):
+            return diagnostics.get_diagnostics(self._session, shapes.instance_uuid(instance))
+
+    def get_instance_diagnostics(self, instance: Shape) -> InstanceDiagnostics:
+        """The same typed, with counters of its parts.
+
+        See `vmops.ops.instances.instance_diagnostics.get_instance_diagnostics`.
+        """
+        uuid = shapes.instance_uuid(instance)
+        with operation("get_instance_diagnostics"), explained(self._session, uuid):
+            return get_instance_diagnostics(self._session, uuid)
+
+    def get_console_output(self, instance: Shape) -> bytes:
+        """The tail of the instance's serial log; see `vmops.ops.instances.console.serial_log`."""
+        uuid, log_dir = shapes.instance_uuid(instance), self._settings.serial_log_dir
+        with operation("get_console_output"), explained(self._session, uuid):
+            return console.serial_log(self._session, uuid, log_dir=log_dir)
+
+    def get_console_screenshot(self, instance: Shape) -> bytes:
+        """The instance's screen now, as PNG; see `vmops.ops.instances.console.screenshot`."""
+        uuid = shapes.instance_uuid(instance)
+        with operation("get_console_screenshot"), explained(self._session, uuid):
+            return console.screenshot(self._session, uuid)
+
+    def get_vnc_console(self, instance: Shape) -> VncConsole:
+        """Where the instance's screen is, at the endpoint; see `engine.vnc.get_vnc_console`."""
+        return self._vnc_console("get_vnc_console", instance, at_host=False)
+
+    def get_vnc_console_vcenter(self, instance: Shape) -> VncConsole:
+        """The same at the host that runs the instance now, which a migration changes."""
+        return self._vnc_console("get_vnc_console_vcenter", instance, at_host=True)
+
+    def _vnc_console(self, name: str, instance: Shape, *, at_host: bool) -> VncConsole:
+        uuid = shapes.instance_uuid(instance)
+        with operation(name), explained(self._session, uuid):
+            return vnc.get_vnc_console(self._session, uuid, self._settings, at_host=at_host)

@@ -1,0 +1,158 @@
+"""Volumes of instances: `VMwareVolumeOps`, with the methods of Nova's class."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from vmops.errors import InstanceNotFound, NotSupported
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.image import AdapterType
+from vmops.ops.guard.exclusive import alone
+from vmops.ops.guard.locks import InstanceLocks
+from vmops.ops.vmops import shapes
+from vmops.ops.vmops.block_devices import parse_adapter, parse_attachment, parse_volume
+from vmops.ops.vmops.shapes import Shape
+from vmops.ops.volumes.attach import attach_volume
+from vmops.ops.volumes.change import is_lent
+from vmops.ops.volumes.detach import detach_volume
+from vmops.progress import Observer, log_event
+from vmops.specs import volumes as specs
+from vmops.specs.places import Places
+from vmops.units import kib_to_bytes
+from vmops.vsphere.host_adapters import iscsi_name
+from vmops.vsphere.lookup import find_vm
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+
+
+class VMwareVolumeOps:
+    """Attaches volumes to instances and takes them off.
+
+    `vmops.VMwareVMOps` makes one of its own, or takes any object with these methods.
+    Every method may be called from any thread; two operations on one instance at once raise `Busy`
+    for the second. Connections are those of Cinder's drivers: mappings, or those as JSON.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        locks: InstanceLocks | None = None,
+        observe: Observer = log_event,
+    ) -> None:
+        """Keep what is given; ``locks`` are shared with whoever else works on the instances."""
+        self._session = session
+        self._locks = locks or InstanceLocks(session.endpoint.identity)
+        self._observe = observe
+
+    def attach_volume(
+        self, connection_info: Shape, instance: Shape, adapter_type: object = None
+    ) -> None:
+        """Attach a volume; see `vmops.ops.volumes.attach.attach_volume`.
+
+        ``adapter_type`` None takes the connection's, else that of the instance's first disk.
+        """
+        attachment = parse_attachment(connection_info, adapter_type)
+        with self._alone(instance, "attach volume") as uuid:
+            attach_volume(self._session, uuid, attachment, self._observe)
+
+    def attach_root_volume(
+        self,
+        connection_info: Shape,
+        instance: Shape,
+        datastore: Any,
+        adapter_type: object = None,
+    ) -> None:
+        """Attach a volume and boot from it; see `vmops.ops.volumes.attach.attach_volume`.
+
+        ``datastore`` is where Nova would move the volume to; here it stays where it is.
+        """
+        del datastore
+        attachment = parse_attachment(connection_info, adapter_type)
+        with self._alone(instance, "attach root volume") as uuid:
+            attach_volume(self._session, uuid, attachment, self._observe, as_root=True)
+
+    def detach_volume(self, connection_info: Shape, instance: Shape) -> None:
+        """Take a volume off; see `vmops.ops.volumes.detach.detach_volume`."""
+        volume = parse_volume(connection_info)
+        with self._alone(instance, "detach volume") as uuid:
+            detach_volume(self._session, uuid, volume, self._observe)
+
+    def get_volume_connector(self, instance: Shape) -> dict[str, str | None]:
+        """What a volume service must know to let an instance at a volume.
+
+        ``ip`` and ``host`` are the endpoint's, ``instance`` is the id of the instance's VM where it
+        has one, and ``initiator`` the iSCSI name of the VM's host, None where it has no iSCSI
+        adapter.
+        """
+        host = self._session.endpoint.host
+        connector: dict[str, str | None] = {"ip": host, "host": host, "initiator": None}
+        with contextlib.suppress(InstanceNotFound):
+            vm = find_vm(self._session, shapes.instance_uuid(instance))
+            connector["instance"] = vm.moid
+            runs_on = vm.read("runtime.host").get("runtime.host")
+            if runs_on is not None:
+                connector["initiator"] = iscsi_name(self._session, runs_on)
+        return connector
+
+    def attach_disk_to_vm(  # noqa: PLR0913, PLR0917 - the signature is Nova's
+        self,
+        vm_ref: Any,
+        instance: Shape,
+        adapter_type: object,
+        disk_type: object,
+        vmdk_path: str | None = None,
+        disk_size: int | None = None,
+        linked_clone: bool = False,
+    ) -> None:
+        """Attach a disk that is there, by its path, at a free place on this adapter's kind.
+
+        ``vm_ref`` is a reference or a moid, ``disk_size`` KiB. Its file says what else it is.
+
+        Raises:
+            NotSupported: it is to be created: ``vmdk_path`` is not given, or ``linked_clone`` is.
+            UnsupportedDevice: there is no place left.
+            FileNotFound, FileLocked: the disk is not there, or in use.
+        """
+        del disk_type
+        if not vmdk_path or linked_clone:
+            raise NotSupported("Only a disk that is there is attached to a VM by its path.")
+        path = DatastorePath.parse(vmdk_path)
+        adapter = parse_adapter(adapter_type) or AdapterType.LSI_LOGIC
+        with self._alone(instance, "attach disk"):
+            vm = self._machine(vm_ref)
+            hardware = vm.hardware()
+            places = Places(hardware.controllers, hardware.used)
+            disk = specs.volume_disk(path, kib_to_bytes(disk_size or 0), places.take(adapter))
+            spec = specs.attach_disk(disk, controllers=places.changes())
+            vm.reconfigure(spec, observe=self._observe)
+
+    def detach_disk_from_vm(
+        self, vm_ref: Any, instance: Shape, device: Any, destroy_disk: bool = False
+    ) -> None:
+        """Take a disk off, ``device`` being it or its key; ``destroy_disk`` deletes its file, too.
+
+        Raises:
+            InvalidPowerState: it is on IDE, and the VM is on.
+        """
+        key = int(device if isinstance(device, int) else shapes.field(device, "key"))
+        with self._alone(instance, "detach disk"):
+            spec = specs.remove_disk(key, destroy=destroy_disk)
+            self._machine(vm_ref).reconfigure(spec, observe=self._observe)
+
+    def _machine(self, vm_ref: Any) -> VirtualMachine:
+        if isinstance(vm_ref, VirtualMachine):
+            return vm_ref
+        name = vm_ref if isinstance(vm_ref, str) else shapes.field(vm_ref, "_moId", "value")
+        return VirtualMachine.of(self._session, str(name))
+
+    @contextlib.contextmanager
+    def _alone(self, instance: Shape, purpose: str) -> Iterator[str]:
+        uuid = shapes.instance_uuid(instance)
+        if is_lent(uuid):
+            yield uuid
+            return
+        with alone(self._session, self._locks, uuid, purpose):
+            yield uuid

@@ -1,0 +1,1 @@
+"""Volumes on instances: attached, detached, and found again."""

@@ -1,0 +1,128 @@
+"""Detach a volume: its disk leaves an instance, and stays."""
+
+from __future__ import annotations
+
+from vmops.errors import Busy, InvalidState, VolumeNotAttached
+from vmops.model.block_devices import Volume
+from vmops.model.datastore_path import DatastorePath
+from vmops.ops.engine.own_disks import volume_disk
+from vmops.ops.moved_note import moved_volumes
+from vmops.ops.volumes.change import (
+    Subject,
+    attached_volumes,
+    change,
+    look_at,
+    mark,
+    refuse_iscsi,
+    refuse_on_ide,
+    surely,
+)
+from vmops.ops.volumes.moved import MovedVolume, forget_move, give_back, is_moved
+from vmops.progress import Observer
+from vmops.specs import extra_config
+from vmops.specs import volumes as specs
+from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.session import Session
+from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.vm_files import VmDisk
+from vmops.vsphere.vm_hardware import VmHardware
+
+
+def detach_volume(session: Session, instance_uuid: str, volume: Volume, observe: Observer) -> None:
+    """Take a volume off an instance; its disk stays.
+
+    1. Look at the VM and the volume
+    2. Detach the volume's disk
+       disk that the server had moved away from its shadow VM:
+       2.1. Give the disk back to its shadow VM
+       2.2. Forget where the disk was
+
+    The disk is found by its UUID, or by its first class disk's id: it may have been moved. May be
+    repeated after a failure at any point.
+
+    Raises:
+        InstanceNotFound: there is no such instance.
+        VolumeNotAttached: it does not have the volume; the error names those that it has.
+        InvalidPowerState: it is running and the disk is on IDE, or it is suspended.
+        InvalidState: a snapshot of the instance has the disk, so that what was written since would
+            be lost; or it is rescued or paused.
+        NotSupported: it is an iSCSI volume.
+    """
+    refuse_iscsi(volume)
+
+    def do(vm: VirtualMachine) -> None:
+        with Operation("detach_volume", observe) as run:
+            subject = run(look_at(session, vm, volume, instance_uuid))
+            _detach(run, subject, observe)
+
+    with_vm(session, instance_uuid, do)
+
+
+def _detach(run: Operation, subject: Subject, observe: Observer) -> None:
+    volume, shadow, disk = subject.volume, subject.view.shadow, subject.disk
+    left_at = moved_volumes(subject.files.extra_config).get(volume.id, "")
+    if disk is None and not left_at:
+        raise VolumeNotAttached(volume.label, subject.name, attached_volumes(subject.files))
+    if disk is not None:
+        refuse_on_ide(subject, subject.hardware.controller(disk.controller_key).adapter)
+        _refuse_in_snapshot(subject, disk)
+        if subject.is_first_class:
+            run(detach_first_class_disk(subject, observe))
+            return
+        left_at = disk.file_name if is_moved(shadow, disk) else ""
+        run(detach_vmdk(subject, disk, left_at, observe))
+    if left_at and shadow is not None:
+        moved = MovedVolume(
+            id=volume.id,
+            path=DatastorePath.parse(left_at),
+            shadow=shadow,
+            is_layered=disk is not None and bool(disk.parents),
+        )
+        run(give_back(subject.session, moved, observe))
+        run(forget_move(subject.vm, volume, observe))
+
+
+def _refuse_in_snapshot(subject: Subject, disk: VmDisk) -> None:
+    """A snapshot's layer would stay with the VM, and what was written since with it."""
+    shadow = subject.view.shadow
+    held = shadow.disk if shadow is not None else None
+    is_as_attached = held is not None and held.file_name == disk.file_name
+    has_layers = subject.files.has_snapshots and disk.is_in_snapshots and disk.parents
+    if has_layers and not is_as_attached:
+        raise InvalidState(
+            f"A snapshot of {subject.name} has the disk of volume {subject.volume.label}: what was"
+            " written since would be lost. Delete the instance's snapshots first."
+        )
+
+
+@step("Detach the volume's disk")
+def detach_first_class_disk(subject: Subject, observe: Observer) -> Reversible[None]:
+    """Take it off by its id."""
+    surely(
+        subject,
+        lambda: subject.vm.detach_first_class_disk(subject.volume.backing, observe=observe),
+        lambda disk: disk is None,
+    )
+    yield
+
+
+@step("Detach the volume's disk")
+def detach_vmdk(
+    subject: Subject, disk: VmDisk, left_at: str, observe: Observer
+) -> Reversible[None]:
+    """Take it off, forget its UUID, and note where it is if it was moved: one change."""
+    volume = subject.volume
+    notes = {f"{extra_config.VOLUME_PREFIX}{volume.id}": ""}
+    if left_at:
+        notes[extra_config.MOVED_VOLUME.format(volume=volume.id)] = left_at
+
+    def detach(hardware: VmHardware, change_version: str) -> None:
+        there = volume_disk(hardware.files, mark(volume))
+        if there is None or there.file_name != disk.file_name:
+            raise Busy(f"The disk of volume {volume.label} was moved just now. Try again.")
+        spec = specs.detach_volume(there.key, notes, change_version)
+        subject.vm.reconfigure(spec, observe=observe)
+
+    change(subject, detach, lambda found: found is None)
+    yield
