@@ -17,7 +17,7 @@ from tests.contract.needs import needs
 from vmops import EngineSettings
 from vmops.errors import NoSuitableDatastore, NoSuitableHost
 from vmops.ops.engine.placement import Compliance, pick_datastore
-from vmops.vsphere.storage_policies import StoragePolicy
+from vmops.vsphere.managers.storage_policies import StoragePolicy
 
 GIB = 1024**3
 pytestmark = needs(Capability.CONTROL, Capability.TWO_DATASTORES)

@@ -33,7 +33,7 @@ from vmops.lab.wire.failures import Failure, How
 from vmops.model.hardware import SecureBoot
 from vmops.model.image import DiskType
 from vmops.ops.instances.snapshot import SnapshotResult
-from vmops.vsphere.stream import STREAM_METHODS
+from vmops.vsphere.live.stream import STREAM_METHODS
 
 pytestmark = needs(Capability.DISK_BYTES)
 NO_EXPORT = Failure(call="ExportSnapshot", how=How.REFUSED, nth=0, fault=vmodl.fault.NotSupported())

@@ -29,7 +29,7 @@ from vmops.lab import Lab
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.ops.instances import recovery
-from vmops.vsphere import retry
+from vmops.vsphere.wire import retry
 
 PROJECT = Path(__file__).parents[2]
 MIB = 1024 * 1024

@@ -12,7 +12,7 @@ from tests.contract.engine import Bench
 from tests.faults import matrix
 from vmops.errors import ConnectionLost, TimedOut
 from vmops.lab.wire.failures import Failure, How
-from vmops.vsphere import tasks
+from vmops.vsphere.live import tasks
 
 DELAY_S = 0.7
 

@@ -14,7 +14,7 @@ from tests.backends import vcsim
 from tests.vsphere_client.interposer import Interposer
 from vmops.errors import ManagedObjectNotFound
 from vmops.lab import Lab, LabSettings
-from vmops.vsphere.folder import Folder
+from vmops.vsphere.objects.folder import Folder
 
 
 @dataclass(frozen=True)

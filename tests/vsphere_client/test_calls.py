@@ -17,7 +17,7 @@ from vmops.errors import (
     NotAuthenticated,
     VsphereFault,
 )
-from vmops.vsphere.operation_id import operation
+from vmops.vsphere.wire.operation_id import operation
 
 ROOT = vim.ServiceInstance("ServiceInstance")
 
@@ -159,7 +159,7 @@ def test_nonsense_is_an_error_of_ours(disturbed, between):
 def test_reads_after_a_server_was_given_up_fail_fast_until_it_is_back(
     disturbed, between, monkeypatch
 ):
-    monkeypatch.setattr("vmops.vsphere.retry.WINDOW_S", 0.5)
+    monkeypatch.setattr("vmops.vsphere.wire.retry.WINDOW_S", 0.5)
     between.refuse()
     with pytest.raises(ConnectionLost):
         now(disturbed)
@@ -173,7 +173,7 @@ def test_reads_after_a_server_was_given_up_fail_fast_until_it_is_back(
 
 
 def test_a_server_that_is_gone_is_told_once_the_window_has_passed(disturbed, between, monkeypatch):
-    monkeypatch.setattr("vmops.vsphere.retry.WINDOW_S", 1.0)
+    monkeypatch.setattr("vmops.vsphere.wire.retry.WINDOW_S", 1.0)
     disturbed.inventory.wait_fresh()
     root = disturbed.content.rootFolder
     between.refuse()
@@ -210,7 +210,7 @@ def test_many_threads_share_few_connections(disturbed, between):
 
 def test_an_interrupted_call_spoils_no_later_one(disturbed, monkeypatch):
     """Ctrl-C between a request and its answer must not leave the answer to the next caller."""
-    real = vmops.vsphere.connections.http.client.HTTPResponse.begin
+    real = vmops.vsphere.wire.pool.http.client.HTTPResponse.begin
     raised = []
 
     def begin(self):

@@ -7,9 +7,9 @@ from pyVmomi import vim
 
 from tests.vsphere_client.conftest import eventually
 from vmops.errors import ClusterNotFound, DatastoreNotFound, InvalidArgument, ManagedObjectNotFound
-from vmops.vsphere.inventory import Inventory
-from vmops.vsphere.inventory_kinds import KINDS
-from vmops.vsphere.stream import STREAM_METHODS
+from vmops.vsphere.live.inventory import Inventory
+from vmops.vsphere.live.kinds import KINDS
+from vmops.vsphere.live.stream import STREAM_METHODS
 
 
 def test_knows_the_whole_of_an_endpoint(session):

@@ -16,8 +16,8 @@ from vmops.lab.objects.virtual_machine_create import create_virtual_machine
 from vmops.model.power import InstanceState
 from vmops.ops.instances.info import get_info, list_instances
 from vmops.specs.extra_config import INSTANCE_UUID
-from vmops.vsphere.properties import Properties
-from vmops.vsphere.stream import STREAM_METHODS
+from vmops.vsphere.live.properties import Properties
+from vmops.vsphere.live.stream import STREAM_METHODS
 
 PAGE = 100
 

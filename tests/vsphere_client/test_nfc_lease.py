@@ -15,9 +15,9 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.progress import TransferProgress
 from vmops.specs import virtual_machine as vm_specs
 from vmops.units import MIB
-from vmops.vsphere.nfc_lease import NfcLease
-from vmops.vsphere.resource_pool import ResourcePool
-from vmops.vsphere.stream import STREAM_METHODS
+from vmops.vsphere.live.stream import STREAM_METHODS
+from vmops.vsphere.objects.nfc_lease import NfcLease
+from vmops.vsphere.objects.resource_pool import ResourcePool
 
 CAPACITY = 4 * MIB
 

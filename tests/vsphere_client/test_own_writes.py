@@ -12,8 +12,8 @@ from tests.vsphere_client.conftest import eventually
 from vmops.errors import InstanceNotFound
 from vmops.model.power import InstanceState
 from vmops.ops.instances.info import get_info
-from vmops.vsphere.own_writes import OwnWrites
-from vmops.vsphere.stream import STREAM_METHODS
+from vmops.vsphere.live.stream import STREAM_METHODS
+from vmops.vsphere.wire.own_writes import OwnWrites
 
 RUNNING, SHUTDOWN = InstanceState.RUNNING, InstanceState.SHUTDOWN
 

@@ -4,8 +4,8 @@ import pytest
 from pyVmomi import vim
 
 from vmops.errors import ManagedObjectNotFound
-from vmops.vsphere.moref import moid
-from vmops.vsphere.properties import Properties
+from vmops.vsphere.live.properties import Properties
+from vmops.vsphere.wire.moref import moid
 
 
 @pytest.fixture

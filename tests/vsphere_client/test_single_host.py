@@ -9,7 +9,7 @@ from tests.vsphere_client.conftest import Place
 from vmops.errors import NotSupported
 from vmops.lab import Lab, LabSettings
 from vmops.model.datastore_path import DatastorePath
-from vmops.vsphere.lookup import find_vm
+from vmops.vsphere.objects.lookup import find_vm
 
 
 @pytest.fixture(scope="module", params=["lab", pytest.param("vcsim", marks=pytest.mark.vcsim)])

@@ -6,7 +6,7 @@ import pytest
 
 from tests.vsphere_client.test_calls import end_session
 from vmops.errors import StoragePolicyNotFound
-from vmops.vsphere.operation_id import operation
+from vmops.vsphere.wire.operation_id import operation
 
 NAME = "vSAN Default Storage Policy"
 

@@ -15,7 +15,7 @@ from vmops.errors import ConnectionLost, FileNotFound, InvalidPowerState, TimedO
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import TaskProgress
 from vmops.units import MIB
-from vmops.vsphere.stream import STREAM_METHODS
+from vmops.vsphere.live.stream import STREAM_METHODS
 
 
 def beside_the_stream(counts):
@@ -65,7 +65,7 @@ def test_progress_reaches_the_observer(slow_lab):
 
 
 def test_a_deadline_asks_the_task_to_stop(slow_lab, make_vm, monkeypatch):
-    monkeypatch.setattr("vmops.vsphere.tasks.CANCEL_GRACE_S", 0.05)
+    monkeypatch.setattr("vmops.vsphere.live.tasks.CANCEL_GRACE_S", 0.05)
     with slow_lab.connect() as session:
         vm, _ = make_vm(session)
         begin = time.monotonic()
@@ -153,7 +153,7 @@ def test_a_lost_stream_does_not_lose_a_task(lab, slow_lab, make_vm, tmp_path):
 
 
 def test_updates_that_never_come_hang_nobody(slow_lab, make_vm, tmp_path, monkeypatch):
-    monkeypatch.setattr("vmops.vsphere.watch_list.SAFETY_POLL_S", 0.2)
+    monkeypatch.setattr("vmops.vsphere.live.watch_list.SAFETY_POLL_S", 0.2)
     with (
         Interposer(slow_lab.url, tmp_path) as between,
         vmops.connect(
@@ -171,7 +171,7 @@ def test_updates_that_never_come_hang_nobody(slow_lab, make_vm, tmp_path, monkey
 def test_a_server_that_dies_while_a_task_is_waited_for_is_told(
     slow_lab, make_vm, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("vmops.vsphere.retry.delays.__defaults__", (0.5,))
+    monkeypatch.setattr("vmops.vsphere.wire.retry.delays.__defaults__", (0.5,))
     with Interposer(slow_lab.url, tmp_path) as between:
         session = vmops.connect(
             between.url, slow_lab.username, slow_lab.password, ca_file=between.ca_file

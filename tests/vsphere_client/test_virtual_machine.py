@@ -13,10 +13,10 @@ from vmops.errors import (
 )
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
-from vmops.vsphere.folder import Folder
-from vmops.vsphere.lookup import find_vm, find_vm_on_server, with_vm
-from vmops.vsphere.stream import STREAM_METHODS
-from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.live.stream import STREAM_METHODS
+from vmops.vsphere.objects.folder import Folder
+from vmops.vsphere.objects.lookup import find_vm, find_vm_on_server, with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from tests.vsphere_client.conftest import eventually
-from vmops.vsphere.stream import STREAM_METHODS
-from vmops.vsphere.watch_list import FIRST_SIGHT_S, TRUSTED_S, _Sights
+from vmops.vsphere.live.stream import STREAM_METHODS
+from vmops.vsphere.live.watch_list import FIRST_SIGHT_S, TRUSTED_S, _Sights
 
 
 def reads(session, do):

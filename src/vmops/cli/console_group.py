@@ -86,7 +86,7 @@ def _keep_ticket(context: CommandContext, found: Found, before: int, keep_s: flo
 
 def _viewers(context: CommandContext, found: Found) -> int:
     """How many consoles of an instance are open."""
-    from vmops.vsphere.lookup import with_vm  # noqa: PLC0415
+    from vmops.vsphere.objects.lookup import with_vm  # noqa: PLC0415
 
     path = "runtime.numMksConnections"
     values = with_vm(context.session, found.uuid, lambda vm: vm.read(path))

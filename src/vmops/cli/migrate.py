@@ -15,7 +15,7 @@ from vmops.errors import InstanceNotFound, NoSuitableHost
 
 if TYPE_CHECKING:
     from vmops.cli.context import CommandContext
-    from vmops.vsphere.inventory_types import HostInfo
+    from vmops.vsphere.live.records import HostInfo
 
 
 @click.command()

@@ -61,7 +61,7 @@ class Patience:
 def look_before(context: CommandContext, found: Found) -> Before:
     """Look at an instance before something is done to it."""
     from vmops.ops.instances.console import follow_serial_log  # noqa: PLC0415
-    from vmops.vsphere.lookup import with_vm  # noqa: PLC0415
+    from vmops.vsphere.objects.lookup import with_vm  # noqa: PLC0415
 
     follower = follow_serial_log(context.session, found.uuid, 0)
     log: Iterator[bytes] | None = follower
@@ -157,7 +157,7 @@ def instance_is(
 
 
 def _read(context: CommandContext, found: Found, *paths: str) -> dict[str, object]:
-    from vmops.vsphere.lookup import with_vm  # noqa: PLC0415
+    from vmops.vsphere.objects.lookup import with_vm  # noqa: PLC0415
 
     return with_vm(context.session, found.uuid, lambda vm: vm.read(*paths))
 

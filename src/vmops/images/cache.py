@@ -25,8 +25,8 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import DiskType, Image
 from vmops.progress import Observer
 from vmops.steps import Operation
-from vmops.vsphere.moref import Moref
 from vmops.vsphere.session import Session
+from vmops.vsphere.wire.moref import Moref
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,10 +21,10 @@ from vmops.progress import Observer
 from vmops.specs import virtual_machine as vm_specs
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS, provisioning
 from vmops.steps import Reversible, noting, step
-from vmops.vsphere.moref import Moref
-from vmops.vsphere.resource_pool import ResourcePool
+from vmops.vsphere.objects.resource_pool import ResourcePool
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.wire.moref import Moref
 
 log = logging.getLogger(__name__)
 

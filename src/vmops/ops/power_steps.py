@@ -11,7 +11,7 @@ from vmops.model.power import PowerState
 from vmops.ops.instances.power import AT_ONCE, Patience, shut_down_guest
 from vmops.progress import Observer
 from vmops.steps import Reversible, step
-from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 
 @step("Power on")

@@ -34,7 +34,7 @@ _CONTROLLERS: dict[AdapterType, Any] = {
 
 
 class Controller(Protocol):
-    """A controller that a virtual machine has; `vmops.vsphere.vm_hardware.VmController` is one."""
+    """A controller that a virtual machine has; `objects.vm_hardware.VmController` is one."""
 
     @property
     def key(self) -> int:

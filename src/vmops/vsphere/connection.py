@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmops.errors import InvalidArgument
-from vmops.vsphere.address import ServerAddress
-from vmops.vsphere.secret import Secret
-from vmops.vsphere.trust import Trust, parse_thumbprint
+from vmops.vsphere.wire.address import ServerAddress
+from vmops.vsphere.wire.secret import Secret
+from vmops.vsphere.wire.trust import Trust, parse_thumbprint
 
 if TYPE_CHECKING:
     from vmops.vsphere.session import Session

@@ -8,28 +8,28 @@ from typing import Any, ClassVar, Self
 
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Observer
-from vmops.vsphere.address import ServerAddress
-from vmops.vsphere.client import Client
-from vmops.vsphere.connections import ConnectionPool
-from vmops.vsphere.datacenters import Datacenters
-from vmops.vsphere.datastore_browser import DatastoreBrowser, FileEntry
-from vmops.vsphere.datastore_files import DatastoreFiles
 from vmops.vsphere.endpoint import Endpoint
-from vmops.vsphere.file_manager import FileManager
-from vmops.vsphere.http_access import HttpAccess
-from vmops.vsphere.inventory import Inventory
-from vmops.vsphere.moref import Moref
-from vmops.vsphere.own_writes import OwnWrites
-from vmops.vsphere.performance import Performance
-from vmops.vsphere.properties import Properties
-from vmops.vsphere.search_index import SearchIndex
-from vmops.vsphere.secret import Secret
-from vmops.vsphere.storage_policies import StoragePolicies
-from vmops.vsphere.stream import Stream
-from vmops.vsphere.tasks import Tasks
-from vmops.vsphere.trust import Trust
-from vmops.vsphere.virtual_disk_manager import VirtualDiskManager
-from vmops.vsphere.watch_list import WatchList
+from vmops.vsphere.live.inventory import Inventory
+from vmops.vsphere.live.properties import Properties
+from vmops.vsphere.live.stream import Stream
+from vmops.vsphere.live.tasks import Tasks
+from vmops.vsphere.live.watch_list import WatchList
+from vmops.vsphere.managers.datacenters import Datacenters
+from vmops.vsphere.managers.datastore_browser import DatastoreBrowser, FileEntry
+from vmops.vsphere.managers.datastore_files import DatastoreFiles
+from vmops.vsphere.managers.file_manager import FileManager
+from vmops.vsphere.managers.performance import Performance
+from vmops.vsphere.managers.search_index import SearchIndex
+from vmops.vsphere.managers.storage_policies import StoragePolicies
+from vmops.vsphere.managers.virtual_disk_manager import VirtualDiskManager
+from vmops.vsphere.wire.address import ServerAddress
+from vmops.vsphere.wire.client import Client
+from vmops.vsphere.wire.http_access import HttpAccess
+from vmops.vsphere.wire.moref import Moref
+from vmops.vsphere.wire.own_writes import OwnWrites
+from vmops.vsphere.wire.pool import ConnectionPool
+from vmops.vsphere.wire.secret import Secret
+from vmops.vsphere.wire.trust import Trust
 
 
 class Session:

@@ -10,7 +10,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import InstanceState, PowerState
 from vmops.ops.instances.destroy import sort_files
 from vmops.ops.instances.info import info_from
-from vmops.vsphere.vm_files import VmDisk, VmFiles
+from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 
 
 def files(vmx: str, *disks: tuple[str, str], volumes: frozenset[str] = frozenset()) -> VmFiles:

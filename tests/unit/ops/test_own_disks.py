@@ -10,8 +10,8 @@ from vmops.errors import NoRootDisk
 from vmops.model.hardware import Firmware
 from vmops.model.power import PowerState
 from vmops.ops.engine.own_disks import is_foreign, root_disk, volume_disk
-from vmops.vsphere.vm_files import VmDisk, VmFiles
-from vmops.vsphere.vm_hardware import VmHardware
+from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
+from vmops.vsphere.objects.vm_hardware import VmHardware
 
 
 def disk(name: str, unit: int, uuid: str, **more: str) -> VmDisk:

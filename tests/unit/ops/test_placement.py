@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from vmops.ops.engine.placement import Reservations
-from vmops.vsphere.inventory_types import DatastoreInfo
+from vmops.vsphere.live.records import DatastoreInfo
 
 
 def datastore(name: str, free: int) -> DatastoreInfo:

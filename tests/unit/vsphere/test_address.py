@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vmops.errors import InvalidArgument
-from vmops.vsphere.address import ServerAddress
+from vmops.vsphere.wire.address import ServerAddress
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pyVmomi import VmomiSupport, vim, vmodl
 
 import vmops
 from vmops import errors
-from vmops.vsphere import faults
+from vmops.vsphere.wire import faults
 
 SOURCE = Path(vmops.__file__).parent
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 import threading
 
-from vmops.vsphere.operation_id import operation, operation_id
+from vmops.vsphere.wire.operation_id import operation, operation_id
 
 
 def test_names_the_operation_while_it_lasts():

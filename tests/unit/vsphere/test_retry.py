@@ -4,8 +4,8 @@ import pytest
 from pyVmomi import vim
 
 from vmops.errors import Busy, ConnectionLost, NotAuthenticated, SessionOverload, VsphereFault
-from vmops.vsphere import retry
-from vmops.vsphere.retry import Deed, deed_for
+from vmops.vsphere.wire import retry
+from vmops.vsphere.wire.retry import Deed, deed_for
 
 READS = ("RetrievePropertiesEx", "FindByUuid", "QueryVirtualDiskUuid", "CurrentTime")
 WRITES = ("CreateVM_Task", "CloneVM_Task", "ReconfigVM_Task", "MakeDirectory", "ImportVApp")

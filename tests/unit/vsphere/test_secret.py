@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from vmops.vsphere.secret import Secret
+from vmops.vsphere.wire.secret import Secret
 
 SECRET = Secret("hunter2")
 

@@ -4,10 +4,10 @@ import pytest
 from pyVmomi import SoapAdapter, vim, vmodl
 
 from vmops.errors import VsphereFault
-from vmops.vsphere.address import ServerAddress
-from vmops.vsphere.connections import ConnectionPool
-from vmops.vsphere.stub import Stub, version_for, wire_method
-from vmops.vsphere.trust import Trust
+from vmops.vsphere.wire.address import ServerAddress
+from vmops.vsphere.wire.pool import ConnectionPool
+from vmops.vsphere.wire.stub import Stub, version_for, wire_method
+from vmops.vsphere.wire.trust import Trust
 
 START = (
     '<?xml version="1.0"?><soapenv:Envelope'

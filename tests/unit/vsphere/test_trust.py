@@ -6,7 +6,7 @@ import ssl
 import pytest
 
 from vmops.errors import CertificateRefused, InvalidArgument
-from vmops.vsphere.trust import Trust, parse_thumbprint, thumbprint_of
+from vmops.vsphere.wire.trust import Trust, parse_thumbprint, thumbprint_of
 
 HEX = hashlib.sha256(b"certificate").hexdigest()
 

@@ -9,9 +9,9 @@ from vmops.model.block_devices import BlockDevices
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.own_disks import is_below, vm_folder
 from vmops.ops.notes.resize import ExtraSizes
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 from vmops.vsphere.session import Session
-from vmops.vsphere.vm_files import VmDisk, VmFiles
 
 # Those of `vmops.specs.disks.extra_disks`, and their counterparts after a resize.
 _NAME = re.compile(r"(?:ephemeral_(?P<number>\d+)|(?P<swap>swap))(?:-resized)?\.vmdk")

@@ -9,8 +9,8 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.ops.notes import rescue as rescue_note
 from vmops.ops.notes import resize as resize_note
 from vmops.specs import extra_config
-from vmops.vsphere.vm_files import VmDisk, VmFiles
-from vmops.vsphere.vm_hardware import VmHardware
+from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
+from vmops.vsphere.objects.vm_hardware import VmHardware
 
 
 def root_disk(hardware: VmHardware, instance_uuid: str) -> VmDisk:

@@ -16,15 +16,15 @@ from vmops import units
 from vmops.errors import DatastoreNotFound, NetworkNotFound, NoSuitableDatastore, NoSuitableHost
 from vmops.model.instance import Vif
 from vmops.ops.engine.settings import EngineSettings
-from vmops.vsphere.inventory import Inventory
-from vmops.vsphere.inventory_types import (
+from vmops.vsphere.live.inventory import Inventory
+from vmops.vsphere.live.records import (
     ClusterInfo,
     DatacenterInfo,
     DatastoreInfo,
     HostInfo,
     NetworkInfo,
 )
-from vmops.vsphere.storage_policies import StoragePolicy
+from vmops.vsphere.managers.storage_policies import StoragePolicy
 
 _ABOUT_EQUAL = 0.9
 USABLE_TYPES = ("VMFS", "NFS", "NFS41")

@@ -25,10 +25,10 @@ from vmops.errors import (
 from vmops.model.instance import Vif
 from vmops.ops.engine.settings import EngineSettings
 from vmops.steps import Reversible, noting, step
-from vmops.vsphere.host_networks import HostNetwork, add_port_group, read_host_networks
-from vmops.vsphere.inventory_types import ClusterInfo
-from vmops.vsphere.moref import Moref
+from vmops.vsphere.live.records import ClusterInfo
+from vmops.vsphere.objects.host_networks import HostNetwork, add_port_group, read_host_networks
 from vmops.vsphere.session import Session
+from vmops.vsphere.wire.moref import Moref
 
 
 class PortGroups:

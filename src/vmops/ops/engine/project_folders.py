@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 
 from vmops.ops.engine.settings import EngineSettings
-from vmops.vsphere.folder import Folder
-from vmops.vsphere.inventory_types import DatacenterInfo
-from vmops.vsphere.moref import Moref, moid
+from vmops.vsphere.live.records import DatacenterInfo
+from vmops.vsphere.objects.folder import Folder
 from vmops.vsphere.session import Session
+from vmops.vsphere.wire.moref import Moref, moid
 
 _ROOT, _LEAF = "OpenStack", "Instances"
 # In the name of an entity vSphere wants these escaped, and shows them so.

@@ -61,6 +61,6 @@ class EngineSettings:
     answers: dict[str, str] = field(default_factory=dict)
     """What to answer a machine that asks when it is powered on, by the question's message id:
     {"msg.uuid.altered": "button.uuid.copiedTheVM"}; "" answers nothing. A choice's key, label or
-    summary. They come before `vmops.vsphere.questions.DEFAULT_ANSWERS`."""
+    summary. They come before `vmops.vsphere.objects.questions.DEFAULT_ANSWERS`."""
     extra_config: dict[str, str] = field(default_factory=dict)
     """Keys that every new instance gets in its extraConfig."""

@@ -15,10 +15,10 @@ from vmops.model.power import PowerState
 from vmops.ops.engine.settings import EngineSettings
 from vmops.ops.guard.states import called, must_run, read_standing
 from vmops.specs import extra_config
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.tickets import acquire_ticket
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.tickets import acquire_ticket
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 _LAST_WITH_VNC = 6
 _PORT = f'config.extraConfig["{extra_config.VNC_PORT}"]'

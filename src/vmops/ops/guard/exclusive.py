@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from vmops.ops.guard.locks import InstanceLocks
 from vmops.ops.guard.refusals import explained, refuse_early
-from vmops.vsphere.operation_id import operation
-from vmops.vsphere.questions import answers
+from vmops.vsphere.objects.questions import answers
 from vmops.vsphere.session import Session
+from vmops.vsphere.wire.operation_id import operation
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def alone(
     """Have an instance for one operation, its name on every call to the server.
 
     With ``after_same`` an operation of the same purpose is waited for. ``answered`` is what to
-    answer a machine that asks; see `vmops.vsphere.questions.answers`.
+    answer a machine that asks; see `vmops.vsphere.objects.questions.answers`.
 
     Raises:
         Busy: another operation works on it.

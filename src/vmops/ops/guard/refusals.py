@@ -21,10 +21,10 @@ from vmops.errors import (
 )
 from vmops.ops.guard.preconditions import refuse_at_work
 from vmops.ops.guard.states import called, must_run, read_standing
-from vmops.vsphere.lookup import find_vm
-from vmops.vsphere.recent_tasks import running_tasks
+from vmops.vsphere.objects.lookup import find_vm
+from vmops.vsphere.objects.recent_tasks import running_tasks
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 _CONNECTION = "runtime.connectionState"
 _CONNECTED = "connected"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from vmops.model.power import PowerState
 from vmops.specs import extra_config
-from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 _WORDS: dict[PowerState | None, str] = {
     PowerState.POWERED_ON: "running",

@@ -11,7 +11,7 @@ from uuid import UUID
 from vmops import units
 from vmops.errors import FileNotFound, NotSupported, TransferFailed
 from vmops.model.datastore_path import DatastorePath
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.session import Session
 
 _messages = logging.getLogger(__name__)

@@ -25,10 +25,10 @@ from vmops.ops.volumes.moved import MovedVolume, find_moved, hand_over
 from vmops.progress import Observer, log_event
 from vmops.specs import extra_config
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.lookup import find_vm
+from vmops.vsphere.objects.lookup import find_vm
+from vmops.vsphere.objects.snapshots import remove_all_snapshots, snapshot_disks
+from vmops.vsphere.objects.virtual_machine import VirtualMachine, VmDisk, VmFiles
 from vmops.vsphere.session import Session
-from vmops.vsphere.snapshots import remove_all_snapshots, snapshot_disks
-from vmops.vsphere.virtual_machine import VirtualMachine, VmDisk, VmFiles
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 Scalar = str | int | float | bool
 

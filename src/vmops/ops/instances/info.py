@@ -8,11 +8,11 @@ from vmops import units
 from vmops.model.instance import InstanceInfo
 from vmops.model.power import INSTANCE_STATES, InstanceState, PowerState
 from vmops.specs import extra_config
-from vmops.vsphere.inventory_kinds import power_state
-from vmops.vsphere.inventory_types import VmInfo
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.live.kinds import power_state
+from vmops.vsphere.live.records import VmInfo
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 _PAUSED = f'config.extraConfig["{extra_config.PAUSED}"]'
 PATHS = (

@@ -18,14 +18,14 @@ from vmops.ops.instances.diagnostics import host_name, snapshot_depth
 from vmops.ops.instances.info import PATHS as INFO_PATHS
 from vmops.ops.instances.info import info_from
 from vmops.ops.instances.interfaces import network_name
-from vmops.vsphere import vm_nics
-from vmops.vsphere.lookup import with_vm
-from vmops.vsphere.performance import Samples
+from vmops.vsphere.managers.performance import Samples
+from vmops.vsphere.objects import vm_nics
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_files import VmDisk
+from vmops.vsphere.objects.vm_hardware import VmHardware
+from vmops.vsphere.objects.vm_nics import VmNic
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_files import VmDisk
-from vmops.vsphere.vm_hardware import VmHardware
-from vmops.vsphere.vm_nics import VmNic
 
 _STATS = "summary.quickStats."
 _READ = (

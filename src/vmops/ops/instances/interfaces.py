@@ -25,11 +25,11 @@ from vmops.specs.nics import (
     remove_nic,
 )
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.inventory_types import ClusterInfo, NetworkInfo
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.live.records import ClusterInfo, NetworkInfo
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_nics import VmNic, VmNics
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_nics import VmNic, VmNics
 
 DEFAULT_MODEL = VifModel.VMXNET3
 

@@ -28,12 +28,12 @@ from vmops.ops.guard.states import Standing, called, must_run
 from vmops.progress import Observer
 from vmops.specs.relocation import relocation
 from vmops.steps import Operation, Reversible, noting, step
-from vmops.vsphere.inventory_types import ClusterInfo, DatastoreInfo, HostInfo
-from vmops.vsphere.lookup import with_vm
-from vmops.vsphere.moref import Moref
-from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.live.records import ClusterInfo, DatastoreInfo, HostInfo
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.wire.moref import Moref
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 
 def pause(session: Session, instance_uuid: str, observe: Observer, *, emulate: bool) -> None:

@@ -21,9 +21,9 @@ from vmops.ops.guard.states import Standing, called, describe_state, must_run, r
 from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs.virtual_machine import settings
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)
 

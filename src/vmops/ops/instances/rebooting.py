@@ -9,9 +9,9 @@ from vmops.model.power import PowerState
 from vmops.ops.guard.locks import InstanceLocks
 from vmops.ops.instances import power
 from vmops.progress import Observer
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 log = logging.getLogger(__name__)
 

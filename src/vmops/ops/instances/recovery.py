@@ -20,9 +20,9 @@ from vmops.ops.instances.destroy import remove
 from vmops.ops.instances.snapshot import SNAPSHOT_PREFIX
 from vmops.progress import Observer, log_event
 from vmops.specs import extra_config
+from vmops.vsphere.objects.snapshots import Snapshot
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.snapshots import Snapshot
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 _MARK = f'config.extraConfig["{extra_config.OPERATION}"]'
 _IMPORT_PREFIX = "vmops-import-"

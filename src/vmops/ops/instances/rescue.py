@@ -23,12 +23,12 @@ from vmops.specs.disks import DESCRIPTOR_ADAPTERS
 from vmops.specs.places import Places
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.lookup import with_vm
-from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_files import VmDisk
+from vmops.vsphere.objects.vm_hardware import VmDrive, VmHardware
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_files import VmDisk
-from vmops.vsphere.vm_hardware import VmDrive, VmHardware
 
 
 def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) -> None:

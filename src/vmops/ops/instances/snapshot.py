@@ -27,14 +27,14 @@ from vmops.ops.engine.own_disks import root_disk
 from vmops.ops.guard.states import called
 from vmops.progress import Observer
 from vmops.steps import Operation, Reversible, noting, step
-from vmops.vsphere.lookup import with_vm
-from vmops.vsphere.nfc_lease import DeviceUrl, NfcLease
-from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.nfc_lease import DeviceUrl, NfcLease
+from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.snapshots import Snapshot, create_snapshot, find_snapshot
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_files import VmDisk
+from vmops.vsphere.objects.vm_hardware import VmHardware
 from vmops.vsphere.session import Session
-from vmops.vsphere.snapshots import Snapshot, create_snapshot, find_snapshot
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_files import VmDisk
-from vmops.vsphere.vm_hardware import VmHardware
 
 log = logging.getLogger(__name__)
 

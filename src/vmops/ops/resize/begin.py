@@ -49,10 +49,10 @@ from vmops.specs.annotation import flavor_facts, told_flavor, with_flavor
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.lookup import with_vm
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_files import VmDisk
-from vmops.vsphere.vm_machine import Machine, read_machine
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_files import VmDisk
+from vmops.vsphere.objects.vm_summary import Machine, read_machine
 
 Tell: TypeAlias = Callable[[int], None]
 """Takes the progress of the whole resize in percent."""

@@ -14,10 +14,10 @@ from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs.resize import end
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_summary import read_machine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_machine import read_machine
 
 log = logging.getLogger(__name__)
 

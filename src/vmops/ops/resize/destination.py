@@ -12,10 +12,10 @@ from vmops.ops.engine.own_disks import is_below, vm_folder
 from vmops.ops.engine.placement import FILTERS, WantedSpace, roomiest
 from vmops.ops.notes.resize import ResizeNote
 from vmops.specs.relocation import relocation
-from vmops.vsphere.inventory_types import ClusterInfo, DatastoreInfo, HostInfo
-from vmops.vsphere.moref import reference
+from vmops.vsphere.live.records import ClusterInfo, DatastoreInfo, HostInfo
+from vmops.vsphere.objects.vm_summary import Machine
 from vmops.vsphere.session import Session
-from vmops.vsphere.vm_machine import Machine
+from vmops.vsphere.wire.moref import reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,12 +23,12 @@ from vmops.specs import resize as specs
 from vmops.specs.disks import ExtraDisk, extra_disks
 from vmops.specs.places import Place, Places
 from vmops.steps import Operation, Reversible, noting, step
-from vmops.vsphere.lookup import with_vm
-from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_files import VmDisk
+from vmops.vsphere.objects.vm_summary import Machine, read_machine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_files import VmDisk
-from vmops.vsphere.vm_machine import Machine, read_machine
 
 _EXCHANGED, _DONE = 90, 100
 SWAP = "swap.vmdk"

@@ -20,12 +20,12 @@ from vmops.specs import resize as specs
 from vmops.specs.annotation import with_flavor
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.lookup import with_vm
-from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_files import VmDisk
+from vmops.vsphere.objects.vm_summary import Machine, read_machine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_files import VmDisk
-from vmops.vsphere.vm_machine import Machine, read_machine
 
 
 def finish_revert_migration(

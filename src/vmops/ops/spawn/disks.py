@@ -18,7 +18,7 @@ from vmops.specs.disks import DESCRIPTOR_ADAPTERS, RootDisk, extra_disks, provis
 from vmops.specs.media import NewMedia, attach
 from vmops.specs.places import Places
 from vmops.steps import Reversible, noting, step
-from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 
 @step("Put the image in the datastore's cache")

@@ -18,11 +18,11 @@ from vmops.specs import extra_config, nics
 from vmops.specs import virtual_machine as vm_specs
 from vmops.specs.annotation import annotation
 from vmops.steps import Reversible, noting, step
-from vmops.vsphere.folder import Folder
-from vmops.vsphere.inventory_types import NetworkInfo
-from vmops.vsphere.lookup import find_vm_on_server
-from vmops.vsphere.recent_tasks import settle
-from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.live.records import NetworkInfo
+from vmops.vsphere.objects.folder import Folder
+from vmops.vsphere.objects.lookup import find_vm_on_server
+from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 SERIAL_LOG = "serial.log"
 

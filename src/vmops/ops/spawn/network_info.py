@@ -17,9 +17,9 @@ from vmops.model.instance import Subnet, Vif
 from vmops.progress import Observer
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 MACHINE_ID = "machine.id"
 METADATA = "guestinfo.metadata"

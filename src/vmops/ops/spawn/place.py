@@ -9,9 +9,9 @@ from vmops.ops.engine.placement import Compliance, Placement, find_networks, pic
 from vmops.ops.engine.port_groups import with_vlan
 from vmops.ops.spawn.request import SpawnRequest
 from vmops.steps import Reversible, step
-from vmops.vsphere.environment_browser import hardware_versions
-from vmops.vsphere.inventory_types import ClusterInfo
-from vmops.vsphere.lookup import find_vm_on_server
+from vmops.vsphere.live.records import ClusterInfo
+from vmops.vsphere.objects.environment_browser import hardware_versions
+from vmops.vsphere.objects.lookup import find_vm_on_server
 
 _FIRST_API_WITH_TPM = (6, 7)
 

@@ -22,7 +22,7 @@ from vmops.ops.spawn.request import SpawnRequest, is_linked_clone
 from vmops.ops.spawn.volumes import OwnAttacher, VolumeAttacher, attach_root_volume, attach_volumes
 from vmops.progress import Observer
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 
 def spawn(

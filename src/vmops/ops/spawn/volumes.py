@@ -18,8 +18,8 @@ from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Reversible, step
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 
 class VolumeAttacher(Protocol):

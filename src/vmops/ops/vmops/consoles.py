@@ -12,7 +12,7 @@ from vmops.ops.instances.instance_diagnostics import get_instance_diagnostics
 from vmops.ops.vmops import shapes
 from vmops.ops.vmops.base import EngineBase
 from vmops.ops.vmops.shapes import Shape
-from vmops.vsphere.operation_id import operation
+from vmops.vsphere.wire.operation_id import operation
 
 
 class ConsoleMethods(EngineBase):

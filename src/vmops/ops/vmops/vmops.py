@@ -18,7 +18,7 @@ from vmops.ops.vmops.resize import ResizeMethods
 from vmops.ops.vmops.shapes import Shape
 from vmops.ops.vmops.spawn import SpawnMethods
 from vmops.ops.vmops.volumes import VolumeMethods
-from vmops.vsphere.operation_id import operation
+from vmops.vsphere.wire.operation_id import operation
 
 
 class VMwareVMOps(

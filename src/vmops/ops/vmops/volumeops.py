@@ -21,10 +21,10 @@ from vmops.progress import Observer, log_event
 from vmops.specs import volumes as specs
 from vmops.specs.places import Places
 from vmops.units import kib_to_bytes
-from vmops.vsphere.host_adapters import iscsi_name
-from vmops.vsphere.lookup import find_vm
+from vmops.vsphere.objects.host_adapters import iscsi_name
+from vmops.vsphere.objects.lookup import find_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
 
 
 class VMwareVolumeOps:

@@ -13,7 +13,7 @@ from vmops.ops.vmops.volumeops import VMwareVolumeOps
 from vmops.ops.volumes import made
 from vmops.ops.volumes.change import lend
 from vmops.ops.volumes.made import MadeVolume, WantedVolume
-from vmops.vsphere.operation_id import operation
+from vmops.vsphere.wire.operation_id import operation
 
 
 class VolumeMethods(EngineBase):

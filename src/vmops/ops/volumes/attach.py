@@ -31,12 +31,12 @@ from vmops.specs.places import Place, Places
 from vmops.specs.rescue import boot_from
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.first_class_disks import FirstClassDisks
-from vmops.vsphere.lookup import with_vm
-from vmops.vsphere.moref import describe, reference
+from vmops.vsphere.objects.first_class_disks import FirstClassDisks
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_hardware import VmHardware
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_hardware import VmHardware
+from vmops.vsphere.wire.moref import describe, reference
 
 
 def attach_volume(

@@ -20,12 +20,12 @@ from vmops.ops.engine.own_disks import volume_disk
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_suspended
 from vmops.ops.guard.states import called
 from vmops.steps import Reversible, noting, step
-from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
+from vmops.vsphere.objects.vm_hardware import VmHardware
+from vmops.vsphere.objects.vm_volumes import VolumeView, look_at_volume
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_files import VmDisk, VmFiles
-from vmops.vsphere.vm_hardware import VmHardware
-from vmops.vsphere.vm_volumes import VolumeView, look_at_volume
 
 # How often a change is planned anew because somebody else has changed the VM meanwhile.
 _ATTEMPTS = 3

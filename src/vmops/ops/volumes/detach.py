@@ -22,11 +22,11 @@ from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs import volumes as specs
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.lookup import with_vm
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_files import VmDisk
+from vmops.vsphere.objects.vm_hardware import VmHardware
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_files import VmDisk
-from vmops.vsphere.vm_hardware import VmHardware
 
 
 def detach_volume(session: Session, instance_uuid: str, volume: Volume, observe: Observer) -> None:

@@ -13,12 +13,12 @@ from vmops.errors import (
     VolumeNotFound,
 )
 from vmops.model.block_devices import Volume, VolumeKind
-from vmops.vsphere.first_class_disks import FirstClassDisks
-from vmops.vsphere.lookup import find_vm
-from vmops.vsphere.moref import reference
+from vmops.vsphere.objects.first_class_disks import FirstClassDisks
+from vmops.vsphere.objects.lookup import find_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_volumes import volume_holders
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_volumes import volume_holders
+from vmops.vsphere.wire.moref import reference
 
 
 def held_by(volume: Volume, holders: Sequence[str]) -> VolumeInUse:

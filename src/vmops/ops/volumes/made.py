@@ -29,15 +29,15 @@ from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs.volumes import shadow_vm
 from vmops.steps import Operation, Reversible, noting, step
-from vmops.vsphere import vm_files
-from vmops.vsphere.first_class_disks import FirstClassDisks
-from vmops.vsphere.folder import Folder
-from vmops.vsphere.inventory_types import ClusterInfo, DatastoreInfo
-from vmops.vsphere.lookup import find_vm_on_server
-from vmops.vsphere.recent_tasks import settle
+from vmops.vsphere.live.records import ClusterInfo, DatastoreInfo
+from vmops.vsphere.objects import vm_files
+from vmops.vsphere.objects.first_class_disks import FirstClassDisks
+from vmops.vsphere.objects.folder import Folder
+from vmops.vsphere.objects.lookup import find_vm_on_server
+from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_files import VmFiles
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_files import VmFiles
 
 _PATHS = ("name", *vm_files.PATHS)
 

@@ -23,11 +23,11 @@ from vmops.specs import volumes as specs
 from vmops.specs.places import Place
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Reversible, step
-from vmops.vsphere.lookup import find_vm_on_server
+from vmops.vsphere.objects.lookup import find_vm_on_server
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
+from vmops.vsphere.objects.vm_volumes import ShadowVm
 from vmops.vsphere.session import Session
-from vmops.vsphere.virtual_machine import VirtualMachine
-from vmops.vsphere.vm_files import VmDisk, VmFiles
-from vmops.vsphere.vm_volumes import ShadowVm
 
 log = logging.getLogger(__name__)
 

@@ -11,18 +11,18 @@ from pyVmomi import VmomiSupport, vim
 from vmops.errors import FileNotFound, ManagedObjectNotFound
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Observer
-from vmops.vsphere import retry
-from vmops.vsphere.client import Client, ordered_arguments
-from vmops.vsphere.inventory import Inventory
-from vmops.vsphere.inventory_kinds import BUILDERS, KINDS
-from vmops.vsphere.inventory_types import VmInfo
-from vmops.vsphere.moref import Moref, describe, moid
+from vmops.vsphere.live.inventory import Inventory
+from vmops.vsphere.live.kinds import BUILDERS, KINDS
+from vmops.vsphere.live.properties import Properties, Selection, Values
+from vmops.vsphere.live.records import VmInfo
+from vmops.vsphere.live.stream import STREAM_METHODS
+from vmops.vsphere.live.tasks import Tasks
+from vmops.vsphere.live.watch_list import Watched, WatchList
 from vmops.vsphere.planning.world import World
-from vmops.vsphere.properties import Properties, Selection, Values
-from vmops.vsphere.stream import STREAM_METHODS
-from vmops.vsphere.stub import wire_method
-from vmops.vsphere.tasks import Tasks
-from vmops.vsphere.watch_list import Watched, WatchList
+from vmops.vsphere.wire import retry
+from vmops.vsphere.wire.client import Client, ordered_arguments
+from vmops.vsphere.wire.moref import Moref, describe, moid
+from vmops.vsphere.wire.stub import wire_method
 
 SEARCH = "SearchDatastore_Task"
 # Nothing else than these, the reads of the retry table and what a session makes for its own stream

@@ -7,8 +7,8 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.model.datastore_path import DatastorePath
-from vmops.vsphere.moref import Moref
 from vmops.vsphere.planning.site import Arguments, Effect, Site
+from vmops.vsphere.wire.moref import Moref
 
 
 def _make_directory(site: Site, moref: Moref, arguments: Arguments) -> None:

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from vmops.errors import InvalidName
 from vmops.model.datastore_path import DatastorePath
-from vmops.vsphere.connections import ConnectionPool
-from vmops.vsphere.http_access import HttpAccess
 from vmops.vsphere.planning.client import planner_of, world_of
 from vmops.vsphere.planning.plan import PlannedCall
-from vmops.vsphere.transfer import Progress, Upload
+from vmops.vsphere.wire.http_access import HttpAccess
+from vmops.vsphere.wire.pool import ConnectionPool
+from vmops.vsphere.wire.transfer import Progress, Upload
 
 _ROOT = "/folder/"
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.vsphere.moref import Moref, moid
 from vmops.vsphere.planning import machine
 from vmops.vsphere.planning.machine import DEVICES
 from vmops.vsphere.planning.site import Arguments, Effect, Site
 from vmops.vsphere.planning.vm_effects import EFFECTS as OF_VMS
+from vmops.vsphere.wire.moref import Moref, moid
 
 _LEASE_S = 300
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyVmomi import VmomiSupport, vim
 
-from vmops.vsphere.moref import describe
+from vmops.vsphere.wire.moref import describe
 
 MASK = "***"
 FIRST_PLANNED_KEY = 100_000

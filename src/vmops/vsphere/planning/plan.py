@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmops.progress import Event, StepFailed, StepFinished, StepStarted
-from vmops.vsphere.operation_id import operation_id
+from vmops.vsphere.wire.operation_id import operation_id
 
 _RANDOM_END = re.compile(r"-[0-9a-f]{8}$")
 

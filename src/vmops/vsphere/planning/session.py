@@ -16,11 +16,10 @@ from pyVmomi import VmomiSupport, vim
 
 from vmops.errors import FileNotFound, ManagedObjectNotFound, VMOpsError
 from vmops.model.datastore_path import DatastorePath
-from vmops.vsphere.address import ServerAddress
-from vmops.vsphere.client import Client
-from vmops.vsphere.http_access import HttpAccess
-from vmops.vsphere.inventory import Inventory
-from vmops.vsphere.moref import Moref, describe
+from vmops.vsphere.live.inventory import Inventory
+from vmops.vsphere.live.properties import Properties
+from vmops.vsphere.live.tasks import Tasks
+from vmops.vsphere.live.watch_list import WatchList
 from vmops.vsphere.planning import (
     file_effects,
     lease_effects,
@@ -40,10 +39,11 @@ from vmops.vsphere.planning.plain_data import plain_arguments
 from vmops.vsphere.planning.plan import Plan, PlannedCall
 from vmops.vsphere.planning.site import Effect, Site, note_of
 from vmops.vsphere.planning.world import World
-from vmops.vsphere.properties import Properties
 from vmops.vsphere.session import Session
-from vmops.vsphere.tasks import Tasks
-from vmops.vsphere.watch_list import WatchList
+from vmops.vsphere.wire.address import ServerAddress
+from vmops.vsphere.wire.client import Client
+from vmops.vsphere.wire.http_access import HttpAccess
+from vmops.vsphere.wire.moref import Moref, describe
 
 EFFECTS: Mapping[str, Effect] = {
     **file_effects.EFFECTS,

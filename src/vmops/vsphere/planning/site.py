@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 
 from vmops.errors import FileLocked, InvalidName, VMOpsError
 from vmops.model.datastore_path import DatastorePath
-from vmops.vsphere import faults
-from vmops.vsphere.moref import Moref
 from vmops.vsphere.planning.world import Values, World
 from vmops.vsphere.session import Session
+from vmops.vsphere.wire import faults
+from vmops.vsphere.wire.moref import Moref
 
 Arguments = dict[str, Any]
 

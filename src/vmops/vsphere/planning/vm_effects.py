@@ -9,11 +9,11 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.model.datastore_path import DatastorePath
-from vmops.vsphere.moref import Moref, moid
 from vmops.vsphere.planning import machine
 from vmops.vsphere.planning.machine import DEVICES, POWER, VERSION, VMX
 from vmops.vsphere.planning.site import Arguments, Effect, Site, datastore_path
 from vmops.vsphere.planning.world import Values
+from vmops.vsphere.wire.moref import Moref, moid
 
 ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
 _TOOLS = "guest.toolsRunningStatus"

@@ -9,10 +9,10 @@ from pyVmomi import vim
 
 from vmops.model.datastore_path import DatastorePath
 from vmops.units import kib_to_bytes
-from vmops.vsphere.moref import Moref, moid
 from vmops.vsphere.planning import machine
 from vmops.vsphere.planning.machine import DEVICES
 from vmops.vsphere.planning.site import Arguments, Effect, Site, datastore_path
+from vmops.vsphere.wire.moref import Moref, moid
 
 _MIB_IN_KIB = 1024
 _device = vim.vm.device

@@ -8,9 +8,9 @@ from typing import Any
 
 from pyVmomi import vim
 
-from vmops.vsphere.moref import Moref, describe, moid
 from vmops.vsphere.planning.files import PlannedFiles
 from vmops.vsphere.planning.plan import Plan, PlanEnds
+from vmops.vsphere.wire.moref import Moref, describe, moid
 
 Values = dict[str, Any]
 

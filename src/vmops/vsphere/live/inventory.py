@@ -1,0 +1,310 @@
+"""The live inventory: what the server has, kept up to date by the stream of changes.
+
+The first question loads it; after that no question costs a call. An answer never mixes objects of
+before and after a lost connection: while the stream is built anew, questions wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from vmops.errors import (
+    ClusterNotFound,
+    DatastoreNotFound,
+    InvalidArgument,
+    ManagedObjectNotFound,
+)
+from vmops.vsphere.live.kinds import BUILDERS, KINDS, Kind
+from vmops.vsphere.live.properties import Values, property_spec, through_view
+from vmops.vsphere.live.records import (
+    ClusterInfo,
+    DatacenterInfo,
+    DatastoreInfo,
+    FolderInfo,
+    HostInfo,
+    NetworkInfo,
+    VmInfo,
+)
+from vmops.vsphere.live.stream import Builder, Stream
+from vmops.vsphere.wire.moref import Moref, moid, wire_type
+
+
+class _Table:
+    """The objects of one kind that is asked for."""
+
+    def __init__(self) -> None:
+        self.morefs: dict[str, Moref] = {}
+        self.records: dict[str, Any] = {}
+
+
+class Inventory:
+    """Answers from memory, for any number of threads."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._lock = threading.RLock()
+        self._loaded = threading.Event()
+        self._reset()
+
+    # Questions
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether questions are answered without waiting and without a call."""
+        return self._loaded.is_set()
+
+    def wait_fresh(self) -> None:
+        """Wait until everything has been loaded.
+
+        Raises:
+            VMOpsError: the server cannot be reached, and has not been for some seconds.
+        """
+        if not self._loaded.is_set():
+            self._stream.attach(self)
+            self._stream.wait_for(self._loaded)
+
+    def datacenters(self) -> tuple[DatacenterInfo, ...]:
+        """All datacenters; an ESXi has one, "ha-datacenter"."""
+        return self._all("Datacenter")
+
+    def clusters(self) -> tuple[ClusterInfo, ...]:
+        """All clusters and stand-alone compute resources."""
+        return self._all("ComputeResource")
+
+    def hosts(self) -> tuple[HostInfo, ...]:
+        """All hosts."""
+        return self._all("HostSystem")
+
+    def datastores(self) -> tuple[DatastoreInfo, ...]:
+        """All datastores."""
+        return self._all("Datastore")
+
+    def networks(self) -> tuple[NetworkInfo, ...]:
+        """All port groups, distributed ones among them."""
+        return self._all("Network")
+
+    def virtual_machines(self) -> tuple[VmInfo, ...]:
+        """All virtual machines and templates."""
+        return self._all("VirtualMachine")
+
+    def cluster(self, name: str | None = None) -> ClusterInfo:
+        """The cluster of this name; None: the only one there is.
+
+        Raises:
+            ClusterNotFound: there is none of this name, or not exactly one; it names those there
+                are.
+        """
+        found = self.clusters()
+        if name is None:
+            matching = [each for each in found if each.is_cluster] or list(found)
+        else:
+            matching = [each for each in found if each.name == name]
+        if len(matching) != 1:
+            raise ClusterNotFound(name or "", [each.name for each in found])
+        return matching[0]
+
+    def datastore(self, name: str, datacenter: str = "") -> DatastoreInfo:
+        """The datastore of this name, in the datacenter of this moid if one is given.
+
+        Raises:
+            DatastoreNotFound: there is none; it names those there are.
+            InvalidArgument: several datacenters have one, and none was given.
+        """
+        found = self.datastores()
+        matching = [
+            each for each in found if each.name == name and datacenter in {"", each.datacenter}
+        ]
+        if not matching:
+            raise DatastoreNotFound(name, sorted({each.name for each in found}))
+        if len(matching) > 1:
+            raise InvalidArgument(
+                f"There is a datastore {name!r} in several datacenters; say which is meant."
+            )
+        return matching[0]
+
+    def datastore_of(self, name: str) -> DatastoreInfo:
+        """The datastore of this moid.
+
+        Raises:
+            ManagedObjectNotFound: there is none (any more).
+        """
+        found: DatastoreInfo = self._one("Datastore", name)
+        return found
+
+    def datacenter(self, name: str) -> DatacenterInfo:
+        """The datacenter of this moid.
+
+        Raises:
+            ManagedObjectNotFound: there is none (any more).
+        """
+        found: DatacenterInfo = self._one("Datacenter", name)
+        return found
+
+    def folder(self, parent: str, name: str) -> Moref | None:
+        """The folder of this name in the folder of this moid, None if there is none (yet)."""
+        found: tuple[FolderInfo, ...] = self._all("Folder")
+        return next((f.moref for f in found if (f.parent, f.name) == (parent, name)), None)
+
+    def vm(self, name: str) -> VmInfo | None:
+        """The virtual machine of this moid, None if there is none."""
+        self.wait_fresh()
+        with self._lock:
+            moref = self._tables["VirtualMachine"].morefs.get(name)
+            return None if moref is None else self._record("VirtualMachine", moref)
+
+    def vm_by_uuid(self, instance_uuid: str) -> VmInfo | None:
+        """The virtual machine with this instance UUID, None if there is none (yet)."""
+        self.wait_fresh()
+        with self._lock:
+            for name in self._by_uuid.get(instance_uuid.lower(), ()):
+                return self.vm(name)
+        return None
+
+    def datacenter_of(self, name: str) -> DatacenterInfo:
+        """The datacenter that the object of this moid is in.
+
+        Raises:
+            ManagedObjectNotFound: the object is not known, or is in no datacenter.
+        """
+        self.wait_fresh()
+        with self._lock:
+            above = self.datacenter_above(self.values_of(name))
+            if not above:
+                raise ManagedObjectNotFound(name)
+            return self.datacenter(above)
+
+    # What records ask
+
+    def values_of(self, name: str) -> Values:
+        """The values of the object of this moid, {} if it is not known."""
+        return self._values.get(name, {})
+
+    def datacenter_above(self, values: Values) -> str:
+        """The moid of the datacenter that an object with these values is in, "" if none."""
+        parent = values.get("parent") or values.get("runtime.host")
+        while parent is not None:
+            if moid(parent) in self._tables["Datacenter"].morefs:
+                return moid(parent)
+            parent = self.values_of(moid(parent)).get("parent")
+        return ""
+
+    # What the stream calls
+
+    def subscribe(self, build: Builder) -> None:
+        """Make one view over everything, and a filter for each kind."""
+        with self._lock:
+            self._reset()
+        content = build.client.content
+        view = build.client.call(
+            content.viewManager,
+            "CreateContainerView",
+            container=content.rootFolder,
+            type=[wire_type(kind.wire_type) for kind in KINDS],
+            recursive=True,
+        )
+        for kind in KINDS:
+            self._filters[self._filter(build, view, kind)] = kind
+        # The root folder is not in a view of what is below it; paths end there.
+        self._values[moid(content.rootFolder)] = {}
+
+    def _filter(self, build: Builder, view: Moref, kind: Kind) -> str:
+        selected = [through_view(view)]
+        try:
+            return build.filter(
+                selected, [property_spec(kind.wire_type, kind.paths + kind.optional)]
+            )
+        except InvalidArgument:
+            return build.filter(selected, [property_spec(kind.wire_type, kind.paths)])
+
+    def apply(self, filter_id: str, updates: Sequence[Any]) -> None:
+        """Take over changes."""
+        kind = self._filters[filter_id]
+        with self._lock:
+            for update in updates:
+                if update.kind == "leave":
+                    self._leave(kind, moid(update.obj))
+                else:
+                    self._change(kind, update)
+
+    def loaded(self) -> None:
+        """Let the questions through."""
+        self._loaded.set()
+
+    def lost(self) -> None:
+        """Let the questions wait."""
+        self._loaded.clear()
+
+    def _reset(self) -> None:
+        self._values: dict[str, Values] = {}
+        self._tables = {kind: _Table() for kind in BUILDERS}
+        self._by_uuid: dict[str, list[str]] = {}
+        self._filters: dict[str, Kind] = {}
+
+    def _change(self, kind: Kind, update: Any) -> None:
+        name = moid(update.obj)
+        values = self._values.setdefault(name, {})
+        before = values.get("config.instanceUuid")
+        for change in update.changeSet:
+            if change.op in {"assign", "add"}:
+                values[change.name] = change.val
+            elif change.name != "config.instanceUuid":
+                # That of a VM whose files cannot be read any more is still what it is known by.
+                values.pop(change.name, None)
+        table = self._tables.get(kind.wire_type)
+        if table is not None:
+            table.morefs[name] = update.obj
+        if kind.wire_type == "VirtualMachine":
+            self._index(name, before, values.get("config.instanceUuid"))
+            self._tables["VirtualMachine"].records.pop(name, None)
+        else:
+            self._forget_records()
+
+    def _leave(self, kind: Kind, name: str) -> None:
+        values = self._values.pop(name, {})
+        table = self._tables.get(kind.wire_type)
+        if table is not None:
+            table.morefs.pop(name, None)
+        if kind.wire_type == "VirtualMachine":
+            self._index(name, values.get("config.instanceUuid"), None)
+            self._tables["VirtualMachine"].records.pop(name, None)
+        else:
+            self._forget_records()
+
+    def _index(self, name: str, before: str | None, after: str | None) -> None:
+        if before == after:
+            return
+        if before and name in self._by_uuid.get(before.lower(), ()):
+            self._by_uuid[before.lower()].remove(name)
+        if after:
+            self._by_uuid.setdefault(after.lower(), []).append(name)
+
+    def _forget_records(self) -> None:
+        """Drop the records of all but VMs: they are few, and tell of each other."""
+        for kind, table in self._tables.items():
+            if kind != "VirtualMachine":
+                table.records.clear()
+
+    # Records
+
+    def _all(self, kind: str) -> tuple[Any, ...]:
+        self.wait_fresh()
+        with self._lock:
+            return tuple(self._record(kind, moref) for moref in self._tables[kind].morefs.values())
+
+    def _one(self, kind: str, name: str) -> Any:
+        self.wait_fresh()
+        with self._lock:
+            moref = self._tables[kind].morefs.get(name)
+            if moref is None:
+                raise ManagedObjectNotFound(f"{kind}:{name}")
+            return self._record(kind, moref)
+
+    def _record(self, kind: str, moref: Moref) -> Any:
+        records = self._tables[kind].records
+        found = records.get(moid(moref))
+        if found is None:
+            found = BUILDERS[kind](moref, self.values_of(moid(moref)), self)
+            records[moid(moref)] = found
+        return found

@@ -1,0 +1,147 @@
+"""Waiting for tasks: the only place that does, through the session's `WatchList`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from pyVmomi import vim
+
+from vmops.errors import ConnectionLost, TimedOut, VMOpsError
+from vmops.progress import Observer, TaskProgress, log_event
+from vmops.vsphere.live.properties import Values
+from vmops.vsphere.live.watch_list import Watched, WatchList
+from vmops.vsphere.wire import faults
+from vmops.vsphere.wire.client import Client
+from vmops.vsphere.wire.moref import Moref, describe, moid
+
+log = logging.getLogger(__name__)
+
+# How long a task that was asked to stop may take to end before the caller goes on.
+CANCEL_GRACE_S = 5.0
+
+
+class Tasks:
+    """Waits for tasks, for any number of threads."""
+
+    def __init__(self, client: Client, watch_list: WatchList) -> None:
+        self.client = client
+        self._watch_list = watch_list
+
+    def run(
+        self,
+        moref: Moref,
+        method: str,
+        /,
+        *,
+        observe: Observer | None = None,
+        deadline_s: float | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """Call a method that starts a task, wait for its end, and return the task's result.
+
+        Raises:
+            TimedOut: it did not end within ``deadline_s`` seconds; it was asked to stop. One that
+                cannot be stopped, and ends well within the next seconds, has ended well.
+            TaskFailed: it ended with a fault that has no class of its own.
+            ConnectionLost: the server is gone; the task may or may not have had its effect.
+            VMOpsError: the fault it ended with, translated.
+        """
+        task = self.client.call(moref, method, **arguments)
+        return self.wait(task, observe=observe, deadline_s=deadline_s)
+
+    def wait(
+        self, task: Moref, *, observe: Observer | None = None, deadline_s: float | None = None
+    ) -> Any:
+        """Wait for a task's end and return its result; raises as `run`.
+
+        When the waiting thread is interrupted (Ctrl-C), the task is asked to stop.
+        """
+        with self._watch_list.watch(task) as watched:
+            try:
+                news = _Percent(watched, observe or log_event)
+                if not self._watch_list.wait(watched, deadline_s, news):
+                    self._cancel(watched)
+            except VMOpsError:
+                raise
+            except BaseException:
+                self._cancel(watched)
+                raise
+            finally:
+                self._note_changed(watched)
+        if not watched.is_over:
+            raise TimedOut(
+                f"{_name(watched)} did not end within {deadline_s:g} seconds; it was asked to stop."
+            )
+        return _outcome(watched)
+
+    def _note_changed(self, watched: Watched) -> None:
+        """What the task worked on, or made, is not as it was told before."""
+        for path in ("info.entity", "info.result"):
+            if isinstance(found := watched.values.get(path), vim.VirtualMachine):
+                ended = watched.over_at if watched.is_over else None
+                self.client.own_writes.note(moid(found), ended)
+
+    def _cancel(self, watched: Watched) -> None:
+        if watched.is_over:
+            return
+        try:
+            self.client.call_within(watched.moref, "CancelTask", CANCEL_GRACE_S)
+        except ConnectionLost:
+            return
+        except VMOpsError as error:
+            log.debug("%s cannot be cancelled: %s", describe(watched.moref), error)
+        # Whoever cleans up next would only meet a task that still works on the object.
+        end = time.monotonic() + CANCEL_GRACE_S
+        with watched.changed:
+            while not watched.is_over and (left := end - time.monotonic()) > 0:
+                watched.changed.wait(left)
+
+
+class _Percent:
+    """Tells an observer how far a task is, each number once."""
+
+    def __init__(self, watched: Watched, observe: Observer) -> None:
+        self._watched = watched
+        self._observe = observe
+        self._told = -1
+
+    def __call__(self, values: Values) -> None:
+        percent = values.get("info.progress")
+        if percent is not None and percent != self._told:
+            self._told = percent
+            self._observe(TaskProgress(task=_description(self._watched), percent=int(percent)))
+
+
+def _description(watched: Watched) -> str:
+    return str(watched.values.get("info.descriptionId") or describe(watched.moref))
+
+
+def _entity(watched: Watched) -> str:
+    entity = watched.values.get("info.entity")
+    name = watched.values.get("info.entityName")
+    reference = describe(entity) if isinstance(entity, vim.ManagedEntity) else ""
+    return f"{reference} ({name})" if reference and name else str(name or reference)
+
+
+def _name(watched: Watched) -> str:
+    entity = _entity(watched)
+    return f"Task {_description(watched)}{f' on {entity}' if entity else ''}"
+
+
+def _outcome(watched: Watched) -> Any:
+    if watched.values.get("info.state") == "success":
+        return watched.values.get("info.result")
+    if watched.is_gone:
+        raise ConnectionLost(
+            f"The server knows nothing of {describe(watched.moref)} any more; its effect may or may"
+            " not be there."
+        )
+    fault = watched.values.get("info.error")
+    raise faults.translate_task(
+        fault,
+        faults.fault_message(fault),
+        task=_description(watched),
+        entity=_entity(watched),
+    )

@@ -1,0 +1,1 @@
+"""The service's managers and what belongs to no instance."""

@@ -1,0 +1,1 @@
+"""One file per managed object that operations work on."""

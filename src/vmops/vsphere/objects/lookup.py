@@ -1,0 +1,58 @@
+"""From an instance's UUID to its virtual machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from vmops.errors import InstanceNotFound, ManagedObjectNotFound
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.session import Session
+
+T = TypeVar("T")
+
+
+def find_vm(session: Session, instance_uuid: str) -> VirtualMachine:
+    """The virtual machine of an instance: from the live inventory, else from the server's index.
+
+    Once the inventory is loaded this costs no call.
+
+    Raises:
+        InstanceNotFound: there is none.
+    """
+    if session.inventory.is_loaded:
+        known = session.inventory.vm_by_uuid(instance_uuid)
+        if known is not None:
+            return VirtualMachine(session, known.moref)
+    found = find_vm_on_server(session, instance_uuid)
+    if found is None:
+        raise InstanceNotFound(instance_uuid)
+    return found
+
+
+def find_vm_on_server(session: Session, instance_uuid: str) -> VirtualMachine | None:
+    """The virtual machine of an instance as the server knows it this moment; one call."""
+    for moref in session.search_index.virtual_machines(instance_uuid):
+        return VirtualMachine(session, moref)
+    return None
+
+
+def with_vm(session: Session, instance_uuid: str, do: Callable[[VirtualMachine], T]) -> T:
+    """Do something with an instance's virtual machine, whatever its reference is now.
+
+    A virtual machine that was registered anew has another reference than the one known here: then
+    it is looked up on the server, and ``do`` is called once more.
+
+    Raises:
+        InstanceNotFound: there is none, or it is gone.
+    """
+    vm = find_vm(session, instance_uuid)
+    try:
+        return do(vm)
+    except ManagedObjectNotFound as error:
+        if error.moref != f"VirtualMachine:{vm.moid}":
+            raise
+        again = find_vm_on_server(session, instance_uuid)
+        if again is None or again.moid == vm.moid:
+            raise InstanceNotFound(instance_uuid) from error
+        return do(again)

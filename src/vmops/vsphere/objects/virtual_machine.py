@@ -1,0 +1,359 @@
+"""One virtual machine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from pyVmomi import vim
+
+from vmops.errors import (
+    Conflict,
+    InvalidPowerState,
+    ManagedObjectNotFound,
+    NotSupported,
+    VMOpsError,
+)
+from vmops.model.datastore_path import DatastorePath
+from vmops.model.power import PowerState
+from vmops.progress import Observer
+from vmops.vsphere.live.kinds import power_state
+from vmops.vsphere.objects import vm_files, vm_hardware, vm_nics
+from vmops.vsphere.objects.questions import answering
+from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
+from vmops.vsphere.objects.vm_hardware import VmHardware
+from vmops.vsphere.objects.vm_nics import VmNics
+from vmops.vsphere.session import Session
+from vmops.vsphere.wire.http_access import refusal
+from vmops.vsphere.wire.moref import Moref, moid
+
+__all__ = ["VirtualMachine", "VmDisk", "VmFiles"]
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class VirtualMachine:
+    """What can be done with a virtual machine. Each method is one call, and waits for its task.
+
+    All raise ManagedObjectNotFound once it is gone; those that take a deadline raise TimedOut.
+    """
+
+    def __init__(self, session: Session, moref: Moref) -> None:
+        self._session = session
+        self.moref = moref
+
+    @classmethod
+    def of(cls, session: Session, name: str) -> VirtualMachine:
+        """The virtual machine of this moid; whether it exists shows at the first call."""
+        return cls(session, vim.VirtualMachine(name))
+
+    def __repr__(self) -> str:
+        return f"<VirtualMachine {self.moid}>"
+
+    @property
+    def moid(self) -> str:
+        """The server's name of it: "vm-12"."""
+        return moid(self.moref)
+
+    # Looking
+
+    def read(self, *paths: str) -> dict[str, Any]:
+        """The values of these properties now, by path; what is unset is absent.
+
+        Raises:
+            InvalidArgument: there is no such property.
+        """
+        return self._session.properties.read_one(self.moref, *paths)
+
+    def power_state(self) -> PowerState | None:
+        """The power state now, None where the server does not tell."""
+        return power_state(self.read("runtime.powerState").get("runtime.powerState"))
+
+    def known_power_state(self) -> PowerState | None:
+        """The power state that the live inventory last heard of; costs no call.
+
+        None if the inventory is not loaded or does not know the VM.
+        """
+        inventory = self._session.inventory
+        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        return None if known is None else known.power_state
+
+    def known_paused(self) -> bool:
+        """Whether the live inventory knows it to carry the mark of a pause; costs no call."""
+        inventory = self._session.inventory
+        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        return known is not None and known.marked_paused
+
+    def known_to_be_plain(self) -> bool:
+        """Whether the live inventory knows it, and knows of no note or mark; costs no call."""
+        inventory = self._session.inventory
+        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        return known is not None and not (
+            known.marked_paused or known.rescue_note or known.resize_note
+        )
+
+    def known_resize(self) -> tuple[str, str]:
+        """The note of a resize and the change version that go together; costs no call.
+
+        ("", "") if the live inventory is not loaded or knows of no note.
+        """
+        inventory = self._session.inventory
+        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        if known is None or not known.change_version or not known.resize_note:
+            return "", ""
+        return known.resize_note, known.change_version
+
+    def extra_config(self, key: str) -> str:
+        """The value of one key of its ``extraConfig`` now, "" if there is no such key."""
+        options = self.read("config.extraConfig").get("config.extraConfig") or ()
+        return str({o.key: o.value for o in options}.get(key, ""))
+
+    def known_name(self) -> str:
+        """Its name as the live inventory has it, which costs no call; "" where it is not known."""
+        inventory = self._session.inventory
+        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        return "" if known is None else known.name
+
+    def files(self) -> VmFiles:
+        """What it consists of on its datastores, in one read."""
+        return vm_files.files_from(_configured(self.read(*vm_files.PATHS)))
+
+    def hardware(self) -> VmHardware:
+        """Its disks and controllers with their places, and how it boots, in one read."""
+        return vm_hardware.hardware_from(_configured(self.read(*vm_hardware.PATHS)))
+
+    def nics(self) -> VmNics:
+        """Its NICs and the interfaces they are, in one read."""
+        return vm_nics.nics_from(self.read(*vm_nics.PATHS))
+
+    def nics_and_addresses(self) -> tuple[VmNics, dict[str, tuple[str, ...]]]:
+        """The same with the addresses that the guest tells, by MAC address; still one read."""
+        values = self.read(*vm_nics.PATHS, "guest.net")
+        return vm_nics.nics_from(values), vm_nics.guest_addresses(values.get("guest.net"))
+
+    def hardware_and(self, *paths: str) -> tuple[VmHardware, dict[str, Any]]:
+        """The same with other properties, still in one read."""
+        values = _configured(self.read(*vm_hardware.PATHS, *paths))
+        return vm_hardware.hardware_from(values), values
+
+    def disk_paths(self) -> tuple[DatastorePath, ...]:
+        """Where its virtual disks are."""
+        return tuple(DatastorePath.parse(disk.file_name) for disk in self.files().disks)
+
+    # Power
+
+    def power_on(self, *, observe: Observer | None = None, deadline_s: float | None = None) -> None:
+        """Power on, or resume a suspended VM; see `objects.questions` for what it may ask.
+
+        Raises:
+            InvalidPowerState: it is on already.
+            Exhausted: no host has the CPU or memory for it.
+            QuestionPending: it asks what no rule answers; it was told to cancel.
+        """
+        with answering(self._session, self.moref):
+            self._run("PowerOnVM_Task", observe, deadline_s)
+
+    def power_off(
+        self, *, observe: Observer | None = None, deadline_s: float | None = None
+    ) -> None:
+        """Power off without asking the guest.
+
+        Raises:
+            InvalidPowerState: it is off already.
+        """
+        self._run("PowerOffVM_Task", observe, deadline_s)
+
+    def suspend(self, *, observe: Observer | None = None, deadline_s: float | None = None) -> None:
+        """Write the memory to a file and stop.
+
+        Raises:
+            InvalidPowerState: it is not on.
+        """
+        self._run("SuspendVM_Task", observe, deadline_s)
+
+    def reset(self, *, observe: Observer | None = None, deadline_s: float | None = None) -> None:
+        """Press the reset button.
+
+        Raises:
+            InvalidPowerState: it is not on.
+        """
+        self._run("ResetVM_Task", observe, deadline_s)
+
+    def shutdown_guest(self) -> None:
+        """Ask the guest to shut down, and do not wait for it.
+
+        Raises:
+            ToolsUnavailable: the guest runs no VMware Tools.
+            InvalidPowerState: it is not on.
+        """
+        self._session.call(self.moref, "ShutdownGuest")
+
+    def reboot_guest(self) -> None:
+        """Ask the guest to reboot, and do not wait for it; raises as `shutdown_guest`."""
+        self._session.call(self.moref, "RebootGuest")
+
+    def standby_guest(self) -> None:
+        """Ask the guest to go to sleep, and do not wait for it; raises as `shutdown_guest`."""
+        self._session.call(self.moref, "StandbyGuest")
+
+    # Changing
+
+    def reconfigure(
+        self, spec: Any, *, observe: Observer | None = None, deadline_s: float | None = None
+    ) -> None:
+        """Change what a ``ConfigSpec`` names.
+
+        Raises:
+            Busy: another operation changed it meanwhile (``changeVersion``), or works on it.
+            UnsupportedDevice: a device of the spec cannot be.
+            FileNotFound, FileLocked: a disk's file is missing or in use.
+        """
+        self._run("ReconfigVM_Task", observe, deadline_s, spec=spec)
+
+    def detach_devices(
+        self,
+        keys: Collection[int],
+        *,
+        settings: Sequence[Any] = (),
+        observe: Observer | None = None,
+        deadline_s: float | None = None,
+    ) -> None:
+        """Take devices off, leaving their files; keys that are not there are passed over.
+
+        ``settings`` are set in its ``extraConfig`` in the same change.
+        """
+        devices = self.read("config.hardware.device").get("config.hardware.device") or ()
+        changes = [
+            vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
+            for device in devices
+            if device.key in keys
+        ]
+        if changes:
+            spec = vim.vm.ConfigSpec(deviceChange=changes, extraConfig=list(settings))
+            self.reconfigure(spec, observe=observe, deadline_s=deadline_s)
+
+    def attach_first_class_disk(
+        self,
+        disk_id: str,
+        datastore: Moref,
+        controller_key: int,
+        unit_number: int,
+        *,
+        observe: Observer | None = None,
+    ) -> None:
+        """Attach a first class disk at a free place.
+
+        Raises:
+            NotFound: the datastore has no such disk.
+            Busy: another virtual machine has it.
+            UnsupportedDevice: the place is taken or cannot be.
+        """
+        self._run(
+            "AttachDisk_Task",
+            observe,
+            diskId=vim.vslm.ID(id=disk_id),
+            datastore=datastore,
+            controllerKey=controller_key,
+            unitNumber=unit_number,
+        )
+
+    def detach_first_class_disk(self, disk_id: str, *, observe: Observer | None = None) -> None:
+        """Take a first class disk off.
+
+        Raises:
+            NotFound: the virtual machine does not have it.
+        """
+        self._run("DetachDisk_Task", observe, diskId=vim.vslm.ID(id=disk_id))
+
+    def rename(self, name: str, *, observe: Observer | None = None) -> None:
+        """Rename it in the inventory; its files keep their names.
+
+        Raises:
+            DuplicateName: the folder has one of this name.
+            InvalidName: the name is not allowed.
+        """
+        self._run("Rename_Task", observe, newName=name)
+
+    def relocate(
+        self, spec: Any, *, observe: Observer | None = None, deadline_s: float | None = None
+    ) -> None:
+        """Move it to another host, pool or datastore, as a ``RelocateSpec`` says."""
+        self._run("RelocateVM_Task", observe, deadline_s, spec=spec)
+
+    def destroy(self, *, missing_ok: bool = False, observe: Observer | None = None) -> None:
+        """Remove it with all its files.
+
+        Raises:
+            InvalidPowerState: it is on.
+        """
+        try:
+            self._run("Destroy_Task", observe)
+        except ManagedObjectNotFound:
+            if not missing_ok:
+                raise
+
+    def unregister(self, *, missing_ok: bool = False) -> None:
+        """Make the server forget it; its files stay.
+
+        Raises:
+            InvalidPowerState: it is on.
+        """
+        try:
+            self._session.call(self.moref, "UnregisterVM")
+        except ManagedObjectNotFound:
+            if not missing_ok:
+                raise
+
+    # The screen
+
+    def create_screenshot(self, *, observe: Observer | None = None) -> DatastorePath:
+        """Write a picture of the screen into its folder, and return where.
+
+        Raises:
+            InvalidPowerState: it is not on.
+        """
+        return DatastorePath.parse(str(self._run("CreateScreenshot_Task", observe)))
+
+    def screen(self) -> bytes:
+        """A picture of the screen now, as PNG.
+
+        Raises:
+            InvalidPowerState: it is not on.
+            NotSupported: the endpoint gives no pictures.
+        """
+        with self._session.http.exchange("GET", f"/screen?id={self.moid}") as response:
+            status, picture = response.status, response.read()
+        if status == 200 and picture.startswith(_PNG):
+            return picture
+        raise self._no_screen(status)
+
+    def _no_screen(self, status: int) -> VMOpsError:
+        state = self.power_state()
+        if state is not PowerState.POWERED_ON:
+            word = state or "in no known state"
+            return InvalidPowerState(f"The virtual machine is {word}: it has no screen.")
+        if status in {200, 404}:
+            return NotSupported("The endpoint gives no pictures of screens.")
+        return refusal(status, f"the screen of {self.moid}", "reading")
+
+    def _run(
+        self,
+        method: str,
+        observe: Observer | None = None,
+        deadline_s: float | None = None,
+        **arguments: Any,
+    ) -> Any:
+        return self._session.run_task(
+            self.moref, method, observe=observe, deadline_s=deadline_s, **arguments
+        )
+
+
+def _configured(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, if they are those of a VM whose configuration the server can read.
+
+    Raises:
+        Conflict: it cannot; what is not told must not be taken for what is not there.
+    """
+    if not values.get("config.files.vmPathName"):
+        raise Conflict("The server does not tell the virtual machine's configuration.")
+    return values

@@ -1,0 +1,152 @@
+"""What a virtual machine consists of on its datastores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyVmomi import vim
+
+from vmops.model.power import PowerState
+from vmops.units import kib_to_bytes
+from vmops.vsphere.live.kinds import power_state
+
+# ``volume-<volume id>`` in extraConfig names the disk UUID of an attached volume, as Nova does it,
+# or its path where the server tells no UUIDs.
+VOLUME_PREFIX = "volume-"
+
+PATHS = (
+    "config.instanceUuid",
+    "config.files.vmPathName",
+    "config.hardware.device",
+    "config.extraConfig",
+    "runtime.powerState",
+    "snapshot",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmDisk:
+    """A virtual disk with a file. ``uuid`` is "" where the server does not tell.
+
+    ``parents`` are the disks that it is based on, the nearest first.
+    """
+
+    key: int
+    file_name: str
+    uuid: str
+    capacity_bytes: int
+    controller_key: int = 0
+    unit_number: int = 0
+    provisioning: str = "thin"
+    """`VirtualDiskType` of a whole copy: a delta's is thin."""
+    parents: tuple[str, ...] = ()
+    first_class_id: str = ""
+    """Its id as a first class disk; "" where it is none."""
+    disk_mode: str = "persistent"
+
+    @property
+    def identity(self) -> str:
+        """What stays with it: its UUID, or its path where the server tells no UUIDs, as vcsim."""
+        return self.uuid or self.file_name
+
+    @property
+    def is_in_snapshots(self) -> bool:
+        """Whether a snapshot of the VM takes the disk along, and leaves it a delta to write to."""
+        return not self.disk_mode.startswith("independent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmFiles:
+    """The files of a virtual machine as its configuration names them, and what they are for."""
+
+    instance_uuid: str
+    vmx: str
+    power_state: PowerState | None
+    disks: tuple[VmDisk, ...]
+    volume_disk_uuids: frozenset[str]
+    serial_files: tuple[str, ...]
+    iso_files: tuple[str, ...] = ()
+    """The images in its CD-ROM drives."""
+    extra_config: dict[str, str] = field(default_factory=dict)
+    has_snapshots: bool = False
+
+    @property
+    def volumes(self) -> Mapping[str, str]:
+        """The disk UUIDs of attached volumes by the volumes' ids, as noted when attaching."""
+        return {
+            key.removeprefix(VOLUME_PREFIX): value
+            for key, value in self.extra_config.items()
+            if key.startswith(VOLUME_PREFIX) and value
+        }
+
+    def is_volume(self, disk: VmDisk) -> bool:
+        """Whether a disk is a volume's: noted as one, or a first class disk."""
+        return bool(disk.first_class_id) or disk.identity in self.volume_disk_uuids
+
+
+def files_from(values: dict[str, Any]) -> VmFiles:
+    """From the values of `PATHS`, any of which may be missing."""
+    devices = values.get("config.hardware.device") or ()
+    extra = {str(o.key): str(o.value) for o in values.get("config.extraConfig") or ()}
+    disks = disks_from(devices)
+    noted = (v for key, v in extra.items() if key.startswith(VOLUME_PREFIX))
+    first_class = (disk.uuid for disk in disks if disk.first_class_id)
+    return VmFiles(
+        instance_uuid=str(values.get("config.instanceUuid") or ""),
+        vmx=str(values.get("config.files.vmPathName") or ""),
+        power_state=power_state(values.get("runtime.powerState")),
+        disks=disks,
+        volume_disk_uuids=frozenset(uuid for uuid in (*noted, *first_class) if uuid),
+        serial_files=_files_of(devices, vim.vm.device.VirtualSerialPort),
+        iso_files=_files_of(devices, vim.vm.device.VirtualCdrom),
+        extra_config=extra,
+        has_snapshots=values.get("snapshot") is not None,
+    )
+
+
+def disks_from(devices: Iterable[Any]) -> tuple[VmDisk, ...]:
+    """The virtual disks with files among devices."""
+    return tuple(_disk(d) for d in devices if _has_file(d, vim.vm.device.VirtualDisk))
+
+
+def _files_of(devices: Iterable[Any], kind: Any) -> tuple[str, ...]:
+    return tuple(str(d.backing.fileName) for d in devices if _has_file(d, kind))
+
+
+def _has_file(device: Any, kind: Any) -> bool:
+    return isinstance(device, kind) and bool(getattr(device.backing, "fileName", None))
+
+
+def _disk(device: Any) -> VmDisk:
+    return VmDisk(
+        key=int(device.key),
+        file_name=str(device.backing.fileName),
+        uuid=str(getattr(device.backing, "uuid", None) or ""),
+        capacity_bytes=int(device.capacityInBytes or kib_to_bytes(device.capacityInKB or 0)),
+        controller_key=int(device.controllerKey or 0),
+        unit_number=int(device.unitNumber or 0),
+        provisioning=_provisioning(device.backing),
+        parents=tuple(_parents(device.backing)),
+        first_class_id=_first_class_id(device),
+        disk_mode=str(getattr(device.backing, "diskMode", None) or "persistent"),
+    )
+
+
+def _first_class_id(device: Any) -> str:
+    identity = getattr(device, "vDiskId", None)  # absent before API 6.5
+    return str(identity.id) if identity is not None else ""
+
+
+def _parents(backing: Any) -> Iterator[str]:
+    parent = getattr(backing, "parent", None)
+    while parent is not None:
+        yield str(parent.fileName)
+        parent = getattr(parent, "parent", None)
+
+
+def _provisioning(backing: Any) -> str:
+    if getattr(backing, "parent", None) is not None or getattr(backing, "thinProvisioned", None):
+        return "thin"
+    return "eagerZeroedThick" if getattr(backing, "eagerlyScrub", None) else "preallocated"

@@ -1,0 +1,1 @@
+"""From a method call to bytes: address, trust, connections, retries, faults."""

@@ -1,0 +1,106 @@
+"""Plain HTTP requests in the session: datastore files and screens."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from vmops.errors import (
+    FileLocked,
+    FileNotFound,
+    NoDiskSpace,
+    NoPermission,
+    NotAuthenticated,
+    TransferFailed,
+    VMOpsError,
+)
+from vmops.vsphere.wire.client import Client
+from vmops.vsphere.wire.pool import ConnectionPool
+from vmops.vsphere.wire.transfer import Progress, Upload, send
+
+
+class HttpAccess:
+    """Requests with the session's cookie, over the session's connections: the one door for them."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    @contextmanager
+    def exchange(
+        self, method: str, target: str, headers: Mapping[str, str] | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """One request without a body. A session that ended is renewed once.
+
+        Raises:
+            ConnectionLost: see `ConnectionPool.borrow`.
+        """
+        seen = self.client.logins
+        with self._once(method, target, headers) as response:
+            if response.status != http.HTTPStatus.UNAUTHORIZED:
+                yield response
+                response.read()
+                return
+            response.read()
+        self.client.login_again(seen)
+        with self._once(method, target, headers) as response:
+            yield response
+            response.read()
+
+    def send(self, upload: Upload, progress: Progress, pool: ConnectionPool | None = None) -> int:
+        """One request with a body, and the status of its answer; raises as `transfer.send`.
+
+        ``pool``: the connections to another server. The cookie goes to nobody but the session's.
+        """
+        chosen = pool or self.client.pool
+        headers = {**upload.headers, **self._cookie(chosen)}
+        with chosen.borrow() as connection:
+            return send(connection, replace(upload, headers=headers), progress).status
+
+    @contextmanager
+    def fetch(
+        self, target: str, pool: ConnectionPool, headers: Mapping[str, str] | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """GET from this server or another one; what the body leaves unread is the caller's.
+
+        Raises:
+            ConnectionLost: see `ConnectionPool.borrow`.
+        """
+        with self._once("GET", target, headers, pool) as response:
+            yield response
+
+    @contextmanager
+    def _once(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | None,
+        pool: ConnectionPool | None = None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        chosen = pool or self.client.pool
+        with chosen.borrow() as connection:
+            connection.request(method, target, headers={**(headers or {}), **self._cookie(chosen)})
+            with connection.getresponse() as response:
+                yield response
+                if response.will_close:
+                    connection.close()
+
+    def _cookie(self, pool: ConnectionPool) -> dict[str, str]:
+        return {"Cookie": self.client.cookie} if pool is self.client.pool else {}
+
+
+def refusal(status: int, what: str, doing: str) -> VMOpsError:
+    """The error for an HTTP status of 400 or more; ``what`` is the file, ``doing`` "uploading"."""
+    match status:
+        case 401:
+            return NotAuthenticated(f"The server refuses the session for {doing} {what}.")
+        case 403:
+            return NoPermission(f"The user may not do this: {doing} {what}.")
+        case 404:
+            return FileNotFound(what)
+        case 423:
+            return FileLocked(f"The file {what} is in use.")
+        case 507:
+            return NoDiskSpace(f"The datastore is full: {doing} {what} was refused.")
+    return TransferFailed(f"The server answers HTTP status {status} to {doing} {what}.", status)

@@ -1,0 +1,165 @@
+"""Sending many bytes as the body of one request: as fast as TLS allows, in little memory."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import select
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from vmops import units
+from vmops.errors import ConnectionLost, TransferFailed
+from vmops.progress import Observer, TransferProgress
+from vmops.vsphere.wire.pool import HttpsConnection
+
+# A TLS record holds 16 KiB; from some 64 KiB on the size of a block makes no difference in speed.
+BLOCK_BYTES = units.MIB
+_TELL_EVERY_S = 0.1
+# After the last byte the server may still have to write what it has.
+_FLUSH_S = 300.0
+
+
+class Progress:
+    """Tells an observer of a transfer, not more often than a person can see."""
+
+    def __init__(self, observe: Observer, name: str, total_bytes: int | None) -> None:
+        self._observe = observe
+        self._name = name
+        self._total = total_bytes
+        self._told_at = 0.0
+        self.done_bytes = 0
+
+    def add(self, size_bytes: int) -> None:
+        """Count more bytes."""
+        self.done_bytes += size_bytes
+        now = time.monotonic()
+        if now - self._told_at >= _TELL_EVERY_S or self.done_bytes == self._total:
+            self._told_at = now
+            self._observe(
+                TransferProgress(
+                    name=self._name, done_bytes=self.done_bytes, total_bytes=self._total
+                )
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A request whose body is ``size_bytes`` from ``source``."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    source: BinaryIO
+    size_bytes: int
+
+
+def send(
+    connection: HttpsConnection, upload: Upload, progress: Progress
+) -> http.client.HTTPResponse:
+    """Send the request, read the answer to its end, and return it.
+
+    A server that answers before it has everything is heard at once, and gets no more.
+
+    Raises:
+        TransferFailed: the source has fewer or more bytes than that.
+        OSError: the connection broke and no answer came.
+    """
+    sock: Any = connection.sock
+    size_bytes = upload.size_bytes
+    lines = [
+        f"{upload.method} {upload.target} HTTP/1.1",
+        f"Host: {connection.host}:{connection.port}",
+    ]
+    lines += [f"{name}: {value}" for name, value in upload.headers.items()]
+    lines += [f"Content-Length: {size_bytes}", "", ""]
+    sock.sendall("\r\n".join(lines).encode("ascii"))
+    try:
+        early = _send_body(sock, upload.source, size_bytes, progress)
+    except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
+        # A server that refuses often closes its end; its reason may have arrived.
+        early = _answer_so_far(sock)
+        if not early:
+            raise ConnectionLost(
+                f"The connection to {connection.host} was lost after"
+                f" {progress.done_bytes} of {size_bytes} bytes: {error}"
+            ) from error
+    if progress.done_bytes == size_bytes and not early:
+        connection.set_timeout(max(connection.timeout or 0.0, _FLUSH_S))
+    response = http.client.HTTPResponse(_Replay(early, sock), method=upload.method)  # type: ignore[arg-type]
+    response.begin()
+    response.read()
+    if response.will_close or progress.done_bytes < size_bytes:
+        connection.close()
+    return response
+
+
+def _send_body(sock: Any, source: BinaryIO, size_bytes: int, progress: Progress) -> bytes:
+    """Send the body; return what the server said meanwhile, b"" if nothing."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    block = memoryview(bytearray(min(BLOCK_BYTES, max(size_bytes, 1))))
+    while progress.done_bytes < size_bytes:
+        got = _fill(source, block[: min(len(block), size_bytes - progress.done_bytes)])
+        if not got:
+            raise TransferFailed(
+                f"The source ended after {progress.done_bytes} of {size_bytes} bytes."
+            )
+        if progress.done_bytes + got == size_bytes and source.read(1):
+            # Told before the last block, so that no server takes what it has for the whole.
+            raise TransferFailed(f"The source has more than the {size_bytes} bytes announced.")
+        if poll.poll(0) and (early := _answer_so_far(sock)):
+            return early
+        sock.sendall(block[:got])
+        progress.add(got)
+    return b""
+
+
+def _fill(source: BinaryIO, block: memoryview) -> int:
+    if hasattr(source, "readinto"):
+        return int(source.readinto(block) or 0)
+    data = source.read(len(block))
+    block[: len(data)] = data
+    return len(data)
+
+
+def _answer_so_far(sock: Any) -> bytes:
+    """What can be read without waiting. Of TLS's own messages nothing is left to read."""
+    timeout = sock.gettimeout()
+    try:
+        sock.settimeout(0)
+        with suppress(ssl.SSLWantReadError, BlockingIOError, OSError):
+            return bytes(sock.recv(65536))
+    finally:
+        with suppress(OSError):
+            sock.settimeout(timeout)
+    return b""
+
+
+class _Replay(io.RawIOBase):
+    """A socket for `HTTPResponse` that first gives what was read already."""
+
+    def __init__(self, early: bytes, sock: socket.socket) -> None:
+        super().__init__()
+        self._early = early
+        self._sock = sock
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """What `HTTPResponse` reads from."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._early:
+            taken = min(len(buffer), len(self._early))
+            buffer[:taken] = self._early[:taken]
+            self._early = self._early[taken:]
+            return taken
+        return self._sock.recv_into(buffer)
