@@ -18,7 +18,7 @@ from tests.guests.lab_guest import LabGuest
 from tests.guests.plain_qemu import linux_guest
 from tests.unit.lab.vm.vm_client import VmClient, connect
 from vmops import DirectoryImageStore, EngineSettings, Flavor, Instance, Vif, VMwareVMOps
-from vmops.cli.guest_image import PROPERTIES
+from vmops.cli.verbs.guest_image import PROPERTIES
 
 pytestmark = pytest.mark.guest
 

@@ -174,7 +174,7 @@ class Change:
 
 def instance_record(context: CommandContext, found: Found) -> Record:
     """All that ``show`` tells of an instance."""
-    from vmops.cli.listing import full_record  # noqa: PLC0415
+    from vmops.cli.verbs.listing import full_record  # noqa: PLC0415
     from vmops.ops.instances.listing import get_record  # noqa: PLC0415
 
     return full_record(get_record(context.session, found.uuid))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from vmops.cli.spawn import spawn
+from vmops.cli.verbs.spawn import spawn
 
 CONTEXT = click.Context(spawn)
 

@@ -104,7 +104,7 @@ def _add(
 @pass_context
 def build(context: CommandContext, name: str, kind: str) -> None:
     """Build a guest for the lab from Debian packages and add it as an image."""
-    from vmops.cli.guest_image import guest_image  # noqa: PLC0415
+    from vmops.cli.verbs.guest_image import guest_image  # noqa: PLC0415
 
     with guest_image(context.state_dir, kind) as (file, properties):
         _add(context, file, name, properties)

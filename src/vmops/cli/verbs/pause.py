@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from vmops.cli.changing import Change, changes
-from vmops.cli.power import each, names_argument
+from vmops.cli.verbs.power import each, names_argument
 from vmops.cli.waiting import Until
 
 

@@ -25,7 +25,7 @@ def create(change: Change, name: str, image_name: str) -> None:
     Where the guest's Tools run it is asked to hold its writes for the moment of the snapshot;
     otherwise the image is as the disk would be after a power failure, and this is said.
     """
-    from vmops.cli.image import image_record  # noqa: PLC0415
+    from vmops.cli.verbs.image import image_record  # noqa: PLC0415
 
     found = resolve(change.context, name)
     change.begin_part(found.name)

@@ -13,8 +13,8 @@ from vmops.cli.instances import Found, complete_images, remember_one
 from vmops.cli.leftovers import sweep
 from vmops.cli.properties import pairs
 from vmops.cli.sizes import GIB, MIB, size
-from vmops.cli.spawn_guest import block_devices, guest_data, guest_options
-from vmops.cli.spawn_machine import flavor, machine_options, with_properties
+from vmops.cli.verbs.spawn_guest import block_devices, guest_data, guest_options
+from vmops.cli.verbs.spawn_machine import flavor, machine_options, with_properties
 from vmops.cli.waiting import Until, new_instance
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import click
 
-from vmops.cli.console import log, screenshot
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import Found, instance_argument, resolve
 from vmops.cli.output import output_options, print_record, take_output_options
+from vmops.cli.verbs.console import log, screenshot
 
 if TYPE_CHECKING:
     from vmops.ops.engine.vnc import VncConsole
