@@ -51,8 +51,8 @@ disk, so that an image of 16 MiB grows; one NIC on a distributed port group; lin
 vmops hears of changes through one stream for each session: `WaitForUpdatesEx` as a long poll, and
 `ModifyListView` to have tasks watched. Operations and threads share these calls, and the goals
 leave them out: they are what `STREAM_METHODS` in `src/vmops/vsphere/live/stream.py` lists, except
-that a view made during an operation counts as the operation's here. The column "with the stream" leaves
-out nothing. One operation at a time, as here, is when the stream costs most for each.
+that a view made during an operation counts as the operation's here. The column "with the stream"
+leaves out nothing. One operation at a time, as here, is when the stream costs most for each.
 
 Nova's class has no stream. It reads a task's state at once and every half second from then on,
 which is one or two reads for most tasks here; all of its calls are in its column."""

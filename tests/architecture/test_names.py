@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.architecture import source
 
-SAY_NOTHING = {"common", "helper", "helpers", "misc", "tools", "util", "utils"}
+SAY_NOTHING = {"common", "helper", "helpers", "misc", "util", "utils"}
 
 
 def test_every_module_is_named_for_its_subject() -> None:

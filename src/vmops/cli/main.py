@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute, _ = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(f"vmops.cli.{module}"), attribute)
+        command = getattr(importlib.import_module(f"vmops.cli.verbs.{module}"), attribute)
         assert isinstance(command, click.Command)  # noqa: S101 - tells the type checker
         _take_options_of(self, command)
         return command
