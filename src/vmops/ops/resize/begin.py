@@ -52,7 +52,7 @@ from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
-from vmops.vsphere.objects.vm_summary import Machine, read_machine
+from vmops.vsphere.objects.vm_summary import VmSummary, read_summary
 
 Tell: TypeAlias = Callable[[int], None]
 """Takes the progress of the whole resize in percent."""
@@ -75,7 +75,7 @@ class ResizeRequest:
 class _Plan:
     """What a resize does. ``root``: the root disk if that is replaced; ``where`` None: it stays."""
 
-    machine: Machine
+    summary: VmSummary
     note: ResizeNote
     is_new: bool
     root: VmDisk | None
@@ -125,7 +125,7 @@ def migrate_disk_and_power_off(
                 return
             run(note_resize(engine, vm, plan, observe))
             tell(_NOTED)
-            if plan.machine.hardware.files.power_state is not PowerState.POWERED_OFF:
+            if plan.summary.hardware.files.power_state is not PowerState.POWERED_OFF:
                 run(power_steps.power_off(vm, observe, request.patience))
             tell(_OFF)
             if plan.where is not None:
@@ -140,49 +140,49 @@ def migrate_disk_and_power_off(
     with_vm(engine.session, request.instance_uuid, do)
 
 
-def plan_resize(machine: Machine, request: ResizeRequest, name: str) -> _Plan:
+def plan_resize(summary: VmSummary, request: ResizeRequest, name: str) -> _Plan:
     """What is to be done, or why not; nothing is changed.
 
     Raises:
         As `migrate_disk_and_power_off`.
     """
-    files = machine.hardware.files
+    files = summary.hardware.files
     refuse_at_work(name, files.extra_config)
     refuse_rescued(name, files.extra_config)
     refuse_suspended(name, files.extra_config, files.power_state)
     before = find_note(files.extra_config)
     if before is not None and before.phase is Phase.RESIZED:
-        return _already_resized(machine, before, request, name)
-    root = _growing_root(machine, request, name)
+        return _already_resized(summary, before, request, name)
+    root = _growing_root(summary, request, name)
     extras = sizes_of(files)
     if wanted_sizes(BlockDevices(), _extras(request.flavor), extras) != extras:
-        refuse_snapshots(machine, name)
+        refuse_snapshots(summary, name)
     note = ResizeNote(
         phase=Phase.PREPARING,
-        old=machine.size,
-        new=_new_size(machine.size, request.flavor),
+        old=summary.size,
+        new=_new_size(summary.size, request.flavor),
         root_bytes=units.gib_to_bytes(request.flavor.root_gib) if root else 0,
         dest=request.dest,
         moves=False,
         was_on=files.power_state is PowerState.POWERED_ON,
-        host=machine.host,
-        pool=machine.pool,
+        host=summary.host,
+        pool=summary.pool,
         datastore=DatastorePath.parse(files.vmx).datastore,
         wanted=_extras(request.flavor),
         extras=extras,
     )
     if before is None:
-        return _Plan(machine=machine, note=note, is_new=True, root=root)
+        return _Plan(summary=summary, note=note, is_new=True, root=root)
     if before.phase is not Phase.PREPARING or not before.asks_for_the_same_as(note):
         refuse_resized(name, files.extra_config)
-    return _Plan(machine=machine, note=before, is_new=False, root=root)
+    return _Plan(summary=summary, note=before, is_new=False, root=root)
 
 
 def _already_resized(
-    machine: Machine, before: ResizeNote, request: ResizeRequest, name: str
+    summary: VmSummary, before: ResizeNote, request: ResizeRequest, name: str
 ) -> _Plan:
     """The plan of a call that comes again: nothing is left to do."""
-    files = machine.hardware.files
+    files = summary.hardware.files
     wanted = replace(
         before,
         new=_new_size(before.old, request.flavor),
@@ -193,7 +193,7 @@ def _already_resized(
     is_off = files.power_state is PowerState.POWERED_OFF
     if not is_off or not before.asks_for_the_same_as(wanted):
         refuse_resized(name, files.extra_config)
-    return _Plan(machine=machine, note=before, is_new=False, root=None)
+    return _Plan(summary=summary, note=before, is_new=False, root=None)
 
 
 def _new_size(old: Size, flavor: Flavor) -> Size:
@@ -216,19 +216,19 @@ def _facts(flavor: Flavor) -> dict[str, str]:
     return facts if flavor.root_gib else {k: v for k, v in facts.items() if k != "flavor:root_gb"}
 
 
-def _growing_root(machine: Machine, request: ResizeRequest, name: str) -> VmDisk | None:
+def _growing_root(summary: VmSummary, request: ResizeRequest, name: str) -> VmDisk | None:
     """The root disk if it has to grow; one that is a volume, or not the VM's own, never has to.
 
     Raises:
         ResizeError: it would have to shrink.
         InvalidState: it has to grow, and has snapshots.
     """
-    files = machine.hardware.files
+    files = summary.hardware.files
     wanted = units.gib_to_bytes(request.flavor.root_gib)
     if not wanted or not files.disks:
         return None
-    root = root_disk(machine.hardware, request.instance_uuid)
-    folder = own_folder(machine.hardware, request.instance_uuid)
+    root = root_disk(summary.hardware, request.instance_uuid)
+    folder = own_folder(summary.hardware, request.instance_uuid)
     own = DatastorePath.parse(root.file_name).is_below(folder)
     if not own or root.uuid in files.volume_disk_uuids or root.capacity_bytes == wanted:
         return None
@@ -237,27 +237,27 @@ def _growing_root(machine: Machine, request: ResizeRequest, name: str) -> VmDisk
             f"{name} has a root disk of {units.human_bytes(root.capacity_bytes)}, which cannot"
             f" shrink to {request.flavor.root_gib} GiB. It was not touched."
         )
-    refuse_snapshots(machine, name)
+    refuse_snapshots(summary, name)
     return root
 
 
-def refuse_snapshots(machine: Machine, name: str) -> None:
+def refuse_snapshots(summary: VmSummary, name: str) -> None:
     """Let only machines through whose disks can be exchanged.
 
     Raises:
         InvalidState: it has snapshots, which hold its disks.
     """
-    if machine.has_snapshots:
+    if summary.has_snapshots:
         raise InvalidState(f"{name} has snapshots: its disks cannot change. Delete them first.")
 
 
 @step("Look at the VM")
 def look_at(engine: Engine, vm: VirtualMachine, request: ResizeRequest) -> Reversible[_Plan]:
     """Read it in one read, and refuse what cannot be."""
-    machine = read_machine(vm)
-    plan = plan_resize(machine, request, called(vm, request.instance_uuid))
+    summary = read_summary(vm)
+    plan = plan_resize(summary, request, called(vm, request.instance_uuid))
     if plan.note.phase is Phase.PREPARING:
-        where = find_destination(engine, machine, request.dest)
+        where = find_destination(engine, summary, request.dest)
         note = replace(plan.note, moves=where is not None) if plan.is_new else plan.note
         plan = replace(plan, note=note, where=where)
     yield plan
@@ -292,10 +292,10 @@ def move_vm(
 ) -> Reversible[_Plan]:
     """Move it while it is off; on another datastore its disks have other paths."""
     assert plan.where is not None  # noqa: S101 - tells the type checker
-    vm.relocate(plan.where.spec(engine.session, plan.machine), observe=observe)
-    machine = read_machine(vm) if plan.where.datastore else plan.machine
-    root = plan.root and root_disk(machine.hardware, request.instance_uuid)
-    yield replace(plan, machine=machine, root=root)
+    vm.relocate(plan.where.spec(engine.session, plan.summary), observe=observe)
+    summary = read_summary(vm) if plan.where.datastore else plan.summary
+    root = plan.root and root_disk(summary.hardware, request.instance_uuid)
+    yield replace(plan, summary=summary, root=root)
 
 
 @step("Copy the root disk, and let the copy grow")
@@ -303,7 +303,7 @@ def copy_root_disk(engine: Engine, plan: _Plan, observe: Observer) -> Reversible
     """Copy it beside itself, whole, also if it was a linked clone: those cannot grow."""
     assert plan.root is not None  # noqa: S101 - tells the type checker
     assert plan.grown is not None  # noqa: S101
-    disks, hardware = engine.session.virtual_disk_manager, plan.machine.hardware
+    disks, hardware = engine.session.virtual_disk_manager, plan.summary.hardware
     replaced = replaced_disks(hardware.files.extra_config)
     was_interrupted = not plan.is_new or str(plan.grown) in replaced
     if was_interrupted and engine.session.datastore_files.exists(plan.grown):
@@ -330,7 +330,7 @@ def change_size(
     vm: VirtualMachine, plan: _Plan, flavor: Flavor, observe: Observer
 ) -> Reversible[None]:
     """One call: whoever looks finds either the old size, disk and note, or the new ones."""
-    notes = plan.machine.annotation
+    notes = plan.summary.annotation
     note = replace(plan.note, phase=Phase.RESIZED, old_facts=told_flavor(notes))
     disks: list[specs.DiskExchange] = []
     if plan.root is not None and plan.grown is not None:

@@ -16,7 +16,7 @@ from vmops.specs.resize import end
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
-from vmops.vsphere.objects.vm_summary import read_machine
+from vmops.vsphere.objects.vm_summary import read_summary
 from vmops.vsphere.session import Session
 
 log = logging.getLogger(__name__)
@@ -61,16 +61,16 @@ def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -
 def _confirm_as_found(
     session: Session, vm: VirtualMachine, instance_uuid: str, observe: Observer, run: Operation
 ) -> bool:
-    machine = read_machine(vm)
-    found = machine.hardware.files.extra_config
+    summary = read_summary(vm)
+    found = summary.hardware.files.extra_config
     note = find_note(found)
     if note is None:
-        attached = {disk.file_name for disk in machine.hardware.files.disks}
+        attached = {disk.file_name for disk in summary.hardware.files.disks}
         replaced = [disk for disk in replaced_disks(found) if disk not in attached]
         return bool(replaced) and run(delete_old_disks(session, replaced))
     if note.phase is not Phase.RESIZED:
         refuse_resized(called(vm, instance_uuid), found)
-    run(forget_resize(vm, note, machine.change_version, observe))
+    run(forget_resize(vm, note, summary.change_version, observe))
     run(delete_old_disks(session, note.kept_disks))
     return True
 

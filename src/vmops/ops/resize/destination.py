@@ -13,7 +13,7 @@ from vmops.ops.engine.placement import FILTERS, WantedSpace, roomiest
 from vmops.ops.notes.resize import ResizeNote
 from vmops.specs.relocation import relocation
 from vmops.vsphere.live.records import ClusterInfo, DatastoreInfo, HostInfo
-from vmops.vsphere.objects.vm_summary import Machine
+from vmops.vsphere.objects.vm_summary import VmSummary
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import reference
 
@@ -26,18 +26,18 @@ class Destination:
     cluster: ClusterInfo | None = None
     datastore: DatastoreInfo | None = None
 
-    def spec(self, session: Session, machine: Machine) -> Any:
+    def spec(self, session: Session, summary: VmSummary) -> Any:
         """The ``RelocateSpec`` that takes a machine there, without the disks of others."""
         return relocation(
             host=self.host.moref if self.host else None,
             pool=self.cluster.resource_pool if self.cluster else None,
             datastore=self.datastore.moref if self.datastore else None,
-            staying=_foreign_disks(session, machine) if self.datastore else (),
-            consolidate=self.datastore is not None and not machine.has_snapshots,
+            staying=_foreign_disks(session, summary) if self.datastore else (),
+            consolidate=self.datastore is not None and not summary.has_snapshots,
         )
 
 
-def find_destination(engine: Engine, machine: Machine, dest: str) -> Destination | None:
+def find_destination(engine: Engine, summary: VmSummary, dest: str) -> Destination | None:
     """The host, the datastore or the cluster of this name, with what has to go along.
 
     None: the machine is there already, or ``dest`` is "" or the endpoint itself.
@@ -50,28 +50,28 @@ def find_destination(engine: Engine, machine: Machine, dest: str) -> Destination
     if dest in {"", session.endpoint.host}:
         return None
     inventory = session.inventory
-    present = next((h for h in inventory.hosts() if h.moid == machine.host), None)
+    present = next((h for h in inventory.hosts() if h.moid == summary.host), None)
     for host in inventory.hosts():
         if host.name == dest:
-            return None if host == present else _on_host(engine, machine, host, present)
+            return None if host == present else _on_host(engine, summary, host, present)
     for datastore in inventory.datastores():
         if datastore.name == dest:
-            there = _home(machine) == dest
-            return None if there else _on_datastore(engine, machine, datastore, present)
+            there = _home(summary) == dest
+            return None if there else _on_datastore(engine, summary, datastore, present)
     for cluster in inventory.clusters():
         if cluster.name == dest:
-            there = machine.host in cluster.hosts
-            return None if there else _in_cluster(engine, machine, cluster, present)
+            there = summary.host in cluster.hosts
+            return None if there else _in_cluster(engine, summary, cluster, present)
     raise HostNotFound(dest, [host.name for host in inventory.hosts()])
 
 
-def way_back(session: Session, machine: Machine, note: ResizeNote) -> Any | None:
+def way_back(session: Session, summary: VmSummary, note: ResizeNote) -> Any | None:
     """The ``RelocateSpec`` that takes a machine back to where its resize began; None: it is there.
 
     A host that is out of service is not asked for: the pool's cluster chooses another one.
     """
-    has_moved = machine.host != note.host or machine.pool != note.pool
-    is_elsewhere = _home(machine) != note.datastore
+    has_moved = summary.host != note.host or summary.pool != note.pool
+    is_elsewhere = _home(summary) != note.datastore
     if not note.moves or not (has_moved or is_elsewhere):
         return None
     inventory = session.inventory
@@ -81,20 +81,20 @@ def way_back(session: Session, machine: Machine, note: ResizeNote) -> Any | None
         host=host.moref if host and has_moved else None,
         pool=reference("ResourcePool", note.pool) if note.pool and has_moved else None,
         datastore=inventory.datastore(note.datastore).moref if is_elsewhere else None,
-        staying=_foreign_disks(session, machine) if is_elsewhere else (),
-        consolidate=is_elsewhere and not machine.has_snapshots,
+        staying=_foreign_disks(session, summary) if is_elsewhere else (),
+        consolidate=is_elsewhere and not summary.has_snapshots,
     )
 
 
-def _home(machine: Machine) -> str:
+def _home(summary: VmSummary) -> str:
     try:
-        return DatastorePath.parse(machine.hardware.files.vmx).datastore
+        return DatastorePath.parse(summary.hardware.files.vmx).datastore
     except InvalidName:
         return ""
 
 
 def _on_host(
-    engine: Engine, machine: Machine, host: HostInfo, present: HostInfo | None
+    engine: Engine, summary: VmSummary, host: HostInfo, present: HostInfo | None
 ) -> Destination:
     inventory = engine.session.inventory
     if (reason := _why_not(host)) is not None:
@@ -102,7 +102,7 @@ def _on_host(
     missing = [
         network.name
         for network in inventory.networks()
-        if network.moid in machine.networks and host.moid not in network.hosts
+        if network.moid in summary.networks and host.moid not in network.hosts
     ]
     if missing:
         raise MigrationPreCheckFailed(f"The host {host.name} has no network {', '.join(missing)}.")
@@ -111,12 +111,12 @@ def _on_host(
     return Destination(
         host=host,
         cluster=cluster if changes_cluster else None,
-        datastore=None if _mounts(engine, host, machine) else _datastore_of(engine, host, cluster),
+        datastore=None if _mounts(engine, host, summary) else _datastore_of(engine, host, cluster),
     )
 
 
 def _on_datastore(
-    engine: Engine, machine: Machine, datastore: DatastoreInfo, present: HostInfo | None
+    engine: Engine, summary: VmSummary, datastore: DatastoreInfo, present: HostInfo | None
 ) -> Destination:
     wanted = WantedSpace(settings=engine.settings, hosts=(), needed_bytes=0)
     for passes in FILTERS[1:4]:  # not by name, and by its mounts below
@@ -127,19 +127,19 @@ def _on_datastore(
         return Destination(datastore=datastore)
     for host in engine.session.inventory.hosts():
         if host.moid in mounts and _why_not(host) is None:
-            found = _on_host(engine, machine, host, present)
+            found = _on_host(engine, summary, host, present)
             return Destination(host=host, cluster=found.cluster, datastore=datastore)
     raise MigrationPreCheckFailed(f"No usable host has mounted {datastore.name}.")
 
 
 def _in_cluster(
-    engine: Engine, machine: Machine, cluster: ClusterInfo, present: HostInfo | None
+    engine: Engine, summary: VmSummary, cluster: ClusterInfo, present: HostInfo | None
 ) -> Destination:
     refused: MigrationPreCheckFailed | None = None
     for host in engine.session.inventory.hosts():
         if host.cluster == cluster.moid:
             try:
-                return _on_host(engine, machine, host, present)
+                return _on_host(engine, summary, host, present)
             except MigrationPreCheckFailed as why:
                 refused = why
     raise refused or MigrationPreCheckFailed(f"The cluster {cluster.name} has no host.")
@@ -151,9 +151,9 @@ def _why_not(host: HostInfo) -> str | None:
     return "is in maintenance" if host.in_maintenance else None
 
 
-def _mounts(engine: Engine, host: HostInfo, machine: Machine) -> bool:
+def _mounts(engine: Engine, host: HostInfo, summary: VmSummary) -> bool:
     """Whether a host has all the datastores that a machine is on."""
-    files = machine.hardware.files
+    files = summary.hardware.files
     paths = [files.vmx, *(disk.file_name for disk in files.disks)]
     names = {DatastorePath.parse(path).datastore for path in paths}
     return all(
@@ -176,9 +176,9 @@ def _datastore_of(engine: Engine, host: HostInfo, cluster: ClusterInfo) -> Datas
     return roomiest(there, wanted.reserved)
 
 
-def _foreign_disks(session: Session, machine: Machine) -> list[tuple[int, Any]]:
+def _foreign_disks(session: Session, summary: VmSummary) -> list[tuple[int, Any]]:
     """Volumes and disks of others, with their datastores: they stay where they are."""
-    files = machine.hardware.files
+    files = summary.hardware.files
     folder = vm_folder(files)
     return [
         (disk.key, session.inventory.datastore(DatastorePath.parse(disk.file_name).datastore).moref)

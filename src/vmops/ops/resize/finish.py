@@ -27,7 +27,7 @@ from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.recent_tasks import settle
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
-from vmops.vsphere.objects.vm_summary import Machine, read_machine
+from vmops.vsphere.objects.vm_summary import VmSummary, read_summary
 from vmops.vsphere.session import Session
 
 _EXCHANGED, _DONE = 90, 100
@@ -105,19 +105,19 @@ def exchange_disks(
     observe: Observer,
 ) -> Reversible[None]:
     """One call takes the old ones off, creates the new ones and notes both."""
-    machine, name = read_machine(vm), called(vm, instance_uuid)
-    files = machine.hardware.files
+    summary, name = read_summary(vm), called(vm, instance_uuid)
+    files = summary.hardware.files
     note = find_note(files.extra_config)
     if note is None:
         raise NotResized(f"{name} is not being resized: there is nothing to finish.")
     wanted = _wanted(note, devices)
     if not note.exchanged and wanted != note.extras:
-        refuse_snapshots(machine, name)
+        refuse_snapshots(summary, name)
         if files.power_state is not PowerState.POWERED_OFF:
             raise InvalidPowerState(
                 f"{name} is on: its ephemeral and swap disks cannot be exchanged. Power it off."
             )
-        change, new = _plan(machine, note, wanted, devices, instance_uuid)
+        change, new = _plan(summary, note, wanted, devices, instance_uuid)
         try:
             try:
                 vm.reconfigure(change.spec(), observe=observe)
@@ -133,18 +133,18 @@ def exchange_disks(
 
 
 def _plan(
-    machine: Machine,
+    summary: VmSummary,
     note: ResizeNote,
     wanted: ExtraSizes,
     devices: BlockDevices,
     instance_uuid: str,
 ) -> tuple[specs.Change, list[DatastorePath]]:
     """The change, and the disks that it creates."""
-    hardware = machine.hardware
+    hardware = summary.hardware
     root = root_disk(hardware, instance_uuid)
     pairs = list(
         _pairs(
-            machine,
+            summary,
             extra_disks(
                 own_folder(hardware, instance_uuid),
                 _blank(wanted, devices),
@@ -199,10 +199,10 @@ def _blank(wanted: ExtraSizes, devices: BlockDevices) -> BlockDevices:
 
 
 def _pairs(
-    machine: Machine, wanted: tuple[ExtraDisk, ...]
+    summary: VmSummary, wanted: tuple[ExtraDisk, ...]
 ) -> Iterator[tuple[VmDisk | None, ExtraDisk | None]]:
     """What goes with what comes in its place; a disk of the right size is in no pair."""
-    files = machine.hardware.files
+    files = summary.hardware.files
     swap = next((disk for disk in wanted if disk.path.name == SWAP), None)
     ephemerals = [disk for disk in wanted if disk is not swap]
     for old, new in [

@@ -24,7 +24,7 @@ from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.recent_tasks import settle
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
-from vmops.vsphere.objects.vm_summary import Machine, read_machine
+from vmops.vsphere.objects.vm_summary import VmSummary, read_summary
 from vmops.vsphere.session import Session
 
 
@@ -77,19 +77,19 @@ def _revert(
     session: Session, vm: VirtualMachine, observe: Observer, instance_uuid: str, *, power_on: bool
 ) -> None:
     with Operation("revert resize", observe) as run:
-        machine = run(look_at_resized(session, vm, instance_uuid))
-        note = find_note(machine.hardware.files.extra_config)
+        summary = run(look_at_resized(session, vm, instance_uuid))
+        note = find_note(summary.hardware.files.extra_config)
         assert note is not None  # noqa: S101 - `look_at_resized` refuses
-        is_off = machine.hardware.files.power_state is PowerState.POWERED_OFF
+        is_off = summary.hardware.files.power_state is PowerState.POWERED_OFF
         must_be_off = note.phase is Phase.RESIZED or not power_on
         if must_be_off and not is_off:
             run(power_steps.power_off(vm, observe))
             is_off = True
         if note.phase is Phase.RESIZED:
-            run(take_old_size(vm, machine, note, observe))
+            run(take_old_size(vm, summary, note, observe))
         if note.phase is Phase.PREPARING:
-            run(delete_grown_disk(session, machine, instance_uuid))
-        spec = way_back(session, machine, note)
+            run(delete_grown_disk(session, summary, instance_uuid))
+        spec = way_back(session, summary, note)
         if spec is not None:
             run(move_back(vm, spec, observe))
         if power_on and is_off:
@@ -100,35 +100,35 @@ def _revert(
 @step("Look at the VM")
 def look_at_resized(
     session: Session, vm: VirtualMachine, instance_uuid: str
-) -> Reversible[Machine]:
+) -> Reversible[VmSummary]:
     """Read it in one read, and refuse one that is not being resized or cannot be reverted."""
-    machine, name = read_machine(vm), called(vm, instance_uuid)
-    refuse_at_work(name, machine.hardware.files.extra_config)
-    note = find_note(machine.hardware.files.extra_config)
+    summary, name = read_summary(vm), called(vm, instance_uuid)
+    refuse_at_work(name, summary.hardware.files.extra_config)
+    note = find_note(summary.hardware.files.extra_config)
     if note is None:
         raise NotResized(f"{name} is not being resized: there is nothing to revert.")
     is_exchanged = bool(note.original or note.exchanged)
-    if is_exchanged and note.phase is Phase.RESIZED and machine.has_snapshots:
+    if is_exchanged and note.phase is Phase.RESIZED and summary.has_snapshots:
         raise InvalidState(
             f"{name} has snapshots of its new disks, which would be lost. Delete them first."
         )
     if note.phase is Phase.RESIZED:
-        attached = {disk.file_name for disk in machine.hardware.files.disks}
+        attached = {disk.file_name for disk in summary.hardware.files.disks}
         for disk in note.kept_disks:
             if disk not in attached and not session.datastore_files.exists(
                 DatastorePath.parse(disk)
             ):
                 raise OriginalNotFound(instance_uuid, disk)
-    yield machine
+    yield summary
 
 
 @step("Take the old size and disks")
 def take_old_size(
-    vm: VirtualMachine, machine: Machine, note: ResizeNote, observe: Observer
+    vm: VirtualMachine, summary: VmSummary, note: ResizeNote, observe: Observer
 ) -> Reversible[None]:
     """One call changes size and note, and exchanges the disks; the new ones' files go."""
-    present = _disk_at(machine, note)
-    disks = list(_exchanges_back(machine, note))
+    present = _disk_at(summary, note)
+    disks = list(_exchanges_back(summary, note))
     if note.original and (present is None or present.file_name != note.original):
         exchange = specs.DiskExchange(
             old_key=None if present is None else present.key,
@@ -143,15 +143,15 @@ def take_old_size(
         settings={extra_config.RESIZE: note.at(Phase.REVERTING).dump()},
         size=note.old,
         disks=disks,
-        annotation=with_flavor(machine.annotation, note.old_facts) if note.old_facts else None,
+        annotation=with_flavor(summary.annotation, note.old_facts) if note.old_facts else None,
     )
     vm.reconfigure(change.spec(), observe=observe)
     yield
 
 
-def _exchanges_back(machine: Machine, note: ResizeNote) -> Iterator[specs.DiskExchange]:
+def _exchanges_back(summary: VmSummary, note: ResizeNote) -> Iterator[specs.DiskExchange]:
     """The new ephemeral and swap disks go with their files, the kept ones come back."""
-    present = {disk.file_name: disk for disk in machine.hardware.files.disks}
+    present = {disk.file_name: disk for disk in summary.hardware.files.disks}
     for each in note.exchanged:
         gone = present.get(each.new)
         yield specs.DiskExchange(
@@ -164,20 +164,20 @@ def _exchanges_back(machine: Machine, note: ResizeNote) -> Iterator[specs.DiskEx
         )
 
 
-def _disk_at(machine: Machine, note: ResizeNote) -> VmDisk | None:
+def _disk_at(summary: VmSummary, note: ResizeNote) -> VmDisk | None:
     """The disk at the root disk's place, whatever its file is called now."""
     place = (note.controller_key, note.unit_number)
-    disks = machine.hardware.files.disks
+    disks = summary.hardware.files.disks
     return next((d for d in disks if (d.controller_key, d.unit_number) == place), None)
 
 
 @step("Delete what is left of the grown disk")
-def delete_grown_disk(session: Session, machine: Machine, instance_uuid: str) -> Reversible[None]:
+def delete_grown_disk(session: Session, summary: VmSummary, instance_uuid: str) -> Reversible[None]:
     """A resize that did not come to exchange the disks may have left the copy, or a part of it."""
-    disks = machine.hardware.files.disks
+    disks = summary.hardware.files.disks
     if disks:
         grown = counterpart(
-            DatastorePath.parse(root_disk(machine.hardware, instance_uuid).file_name)
+            DatastorePath.parse(root_disk(summary.hardware, instance_uuid).file_name)
         )
         attached = {disk.file_name for disk in disks}
         if str(grown) not in attached and session.datastore_files.exists(grown):

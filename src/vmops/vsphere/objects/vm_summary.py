@@ -27,7 +27,7 @@ _PATHS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class VmSummary:
     """What a VM is. ``host``, ``pool`` and ``networks`` are moids, "" where none is told."""
 
     hardware: VmHardware
@@ -40,10 +40,10 @@ class Machine:
     annotation: str = ""
 
 
-def read_machine(vm: VirtualMachine) -> Machine:
+def read_summary(vm: VirtualMachine) -> VmSummary:
     """Look at a VM in one read."""
     hardware, found = vm.hardware_and(*_PATHS)
-    return Machine(
+    return VmSummary(
         hardware=hardware,
         size=Size(
             vcpus=int(found.get("config.hardware.numCPU") or 1),
