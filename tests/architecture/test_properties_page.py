@@ -65,8 +65,8 @@ def literals() -> set[str]:
     }
 
 
-def claims() -> set[str]:
-    """The properties of claims: of each resource that the border asks for, each thing."""
+def allocations() -> set[str]:
+    """The properties of allocations: of each resource that the border asks for, each thing."""
     trees = dict(source.modules())
     resources = {
         call.args[1].value
@@ -88,7 +88,7 @@ def claims() -> set[str]:
 
 
 def test_every_property_of_flavors_is_told_and_read() -> None:
-    read = {text for text in literals() if OF_FLAVORS.fullmatch(text)} | claims()
+    read = {text for text in literals() if OF_FLAVORS.fullmatch(text)} | allocations()
     read |= {f"hw:cpu_{word}" for word in ("threads", *CpuTopology.WORDS)}
     assert {"quota:vif_shares_share", "vmware:storage_policy", "os:secure_boot"} < read
     assert set(rows("Flavor properties")) == read == set(FLAVOR_PROPERTIES)

@@ -1,4 +1,4 @@
-"""`vmops spawn` with options for the machine: firmware, claims, folder, VLAN."""
+"""`vmops spawn` with options for the machine: firmware, allocations, folder, VLAN."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_a_new_nic_is_of_the_model_the_guest_has_or_the_image_or_the_interface(
     ]
 
 
-def test_a_new_nic_claims_what_the_flavor_says(bench: Bench) -> None:
+def test_a_new_nic_is_allocated_what_the_flavor_says(bench: Bench) -> None:
     instance = spawned(bench, ON)
     specs = {"quota:vif_limit": "100", "quota:vif_shares_level": "high"}
     theirs = {"uuid": instance.uuid, "flavor": {"extra_specs": specs}}

@@ -220,10 +220,10 @@ def test_keys_on_slow_consoles_repeat_later(bench: Bench) -> None:
     assert key not in second_view.extra_config(bench.vm(bench.spawn(power_on=False)))
 
 
-# Claims
+# Allocations
 
 
-def test_the_root_disk_claims_what_the_flavor_says(bench: Bench) -> None:
+def test_the_root_disk_is_allocated_what_the_flavor_says(bench: Bench) -> None:
     vm = spawn(
         bench,
         {
@@ -234,12 +234,12 @@ def test_the_root_disk_claims_what_the_flavor_says(bench: Bench) -> None:
         },
     )
     (disk,) = second_view.devices(vm, DEVICE.VirtualDisk)
-    claim = disk.storageIOAllocation
-    assert (claim.limit, claim.reservation) == (500, 100)
-    assert (claim.shares.level, claim.shares.shares) == ("custom", 700)
+    allocated = disk.storageIOAllocation
+    assert (allocated.limit, allocated.reservation) == (500, 100)
+    assert (allocated.shares.level, allocated.shares.shares) == ("custom", 700)
 
 
-def test_every_nic_claims_what_the_flavor_says(bench: Bench) -> None:
+def test_every_nic_is_allocated_what_the_flavor_says(bench: Bench) -> None:
     specs = {
         "quota:vif_limit": "100",
         "quota:vif_reservation": "20",
@@ -251,11 +251,11 @@ def test_every_nic_claims_what_the_flavor_says(bench: Bench) -> None:
     cards = second_view.devices(vm, DEVICE.VirtualEthernetCard)
     assert [card.macAddress for card in cards] == list(macs)
     for card in cards:
-        claim = card.resourceAllocation
-        assert (claim.limit, claim.reservation, claim.share.level) == (100, 20, "high")
+        allocated = card.resourceAllocation
+        assert (allocated.limit, allocated.reservation, allocated.share.level) == (100, 20, "high")
 
 
-def test_processors_and_memory_claim_what_the_flavor_says(bench: Bench) -> None:
+def test_processors_and_memory_are_allocated_what_the_flavor_says(bench: Bench) -> None:
     vm = spawn(
         bench,
         {
@@ -306,7 +306,7 @@ def test_a_name_cannot_pass_for_another_line_of_the_notes(bench: Bench) -> None:
 
 
 @needs(Capability.COUNTED_CALLS)
-def test_wishes_and_claims_cost_no_call(bench: Bench) -> None:
+def test_wishes_and_allocations_cost_no_call(bench: Bench) -> None:
     bench.spawn()  # the image is there afterwards
     plain = bench.calls_of(lambda: bench.spawn(power_on=False))
     specs = {

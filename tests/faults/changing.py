@@ -33,7 +33,7 @@ def facts(bench: Bench, instance: Instance) -> dict[str, Any]:
         "power": bench.power(instance),
         "cpus": (config.hardware.numCPU, config.hardware.numCoresPerSocket),
         "memory": config.hardware.memoryMB,
-        "claims": (config.cpuAllocation.limit, config.memoryAllocation.reservation),
+        "allocations": (config.cpuAllocation.limit, config.memoryAllocation.reservation),
         "disks": disks,
         "boot": [str(entry) for entry in config.bootOptions.bootOrder],
         "notes": {key: extra[key] for key in NOTES if extra.get(key)},

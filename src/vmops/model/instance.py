@@ -116,7 +116,7 @@ class Vif:
 
     ``mac_address`` "" lets the server choose one; ``model`` None takes the image's. ``vlan``, if
     given, says that the port group is made on the hosts' standard switches with this VLAN id where
-    it is missing; ``allocation`` claims bandwidth.
+    it is missing; ``allocation`` is of bandwidth.
     """
 
     network: str

@@ -8,12 +8,12 @@ from __future__ import annotations
 from vmops.model.hardware import ImageHardware
 from vmops.model.topology import CpuTopology
 
-_CLAIMED = ("cpu", "memory", "disk_io", "vif")
-_CLAIMS = ("reservation", "limit", "shares_level", "shares_share")
+_ALLOCATED = ("cpu", "memory", "disk_io", "vif")
+_ALLOCATION = ("reservation", "limit", "shares_level", "shares_share")
 _TOPOLOGY = ("threads", *CpuTopology.WORDS)
 
 FLAVOR_PROPERTIES: tuple[str, ...] = (
-    *(f"quota:{resource}_{claim}" for resource in _CLAIMED for claim in _CLAIMS),
+    *(f"quota:{resource}_{value}" for resource in _ALLOCATED for value in _ALLOCATION),
     *(f"hw:cpu_{word}" for word in _TOPOLOGY),
     "hw:tpm_model",
     "hw:tpm_version",

@@ -1,7 +1,7 @@
-"""The size of a virtual machine: processors, memory, and its claims on what it shares with others.
+"""The size of a virtual machine: processors, memory, and its allocations of shared resources.
 
-Nova's flavors say the claims as ``quota:<resource>_limit`` and the like, of the resources "cpu" in
-MHz, "memory" in MiB, "disk_io" in operations each second, and "vif" in Mbit/s.
+Nova's flavors say them as ``quota:<resource>_limit`` and the like, of the resources "cpu" in MHz,
+"memory" in MiB, "disk_io" in operations each second, and "vif" in Mbit/s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SharesLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """A claim on a resource, in its unit. ``limit`` -1 is none.
+    """What a resource reserves, and is limited to, in its unit. ``limit`` -1 is none.
 
     ``shares`` count with the level CUSTOM only.
     """

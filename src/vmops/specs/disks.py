@@ -45,7 +45,7 @@ class RootDisk:
     parent: DatastorePath | None = None
     is_blank: bool = False
     io: Allocation | None = None
-    """Its claim on input and output, in operations each second; None: the server's own."""
+    """Its allocation of input and output, in operations each second; None: the server's own."""
 
     @property
     def is_created(self) -> bool:

@@ -30,7 +30,7 @@ def _info(allocation: Allocation) -> Any:
 
 
 def io_allocation(allocation: Allocation) -> Any:
-    """A disk's claim on input and output, in operations each second."""
+    """A disk's allocation of input and output, in operations each second."""
     return vim.StorageResourceManager.IOAllocationInfo(
         reservation=allocation.reservation,
         limit=allocation.limit,

@@ -27,7 +27,7 @@ MANAGED_TYPE = "instance"
 class NewNic:
     """A NIC of a new VM; ``interface_id`` is the network service's name for it.
 
-    ``allocation`` None leaves its claim on bandwidth to the server.
+    ``allocation`` None leaves its bandwidth to the server.
     """
 
     backing: nics.NicBacking

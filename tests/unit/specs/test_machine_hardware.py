@@ -18,7 +18,7 @@ from vmops.specs import virtual_machine as vm_specs
 from vmops.specs.annotation import annotation
 from vmops.specs.places import Places
 
-CLAIM = Allocation(reservation=5, limit=9, level=SharesLevel.CUSTOM, shares=70)
+ALLOCATION = Allocation(reservation=5, limit=9, level=SharesLevel.CUSTOM, shares=70)
 
 
 def spec_of(**changes: Any) -> Any:
@@ -75,24 +75,27 @@ def test_a_machine_names_its_manager_and_its_policy() -> None:
     assert [profile.profileId for profile in spec.vmProfile] == ["p-1"]
 
 
-@pytest.mark.parametrize("claim", [None, CLAIM])
-def test_a_nic_claims_bandwidth_only_if_asked(claim: Allocation | None) -> None:
+@pytest.mark.parametrize("allocation", [None, ALLOCATION])
+def test_a_nic_has_bandwidth_allocated_only_if_asked(allocation: Allocation | None) -> None:
     backing = nics.NicBacking(kind="standard", name="n")
-    found = nics.add_nic(0, VifModel.VMXNET3, "", backing, claim).device.resourceAllocation
-    if claim is None:
+    found = nics.add_nic(0, VifModel.VMXNET3, "", backing, allocation).device.resourceAllocation
+    if allocation is None:
         assert found is None
     else:
         assert (found.reservation, found.limit) == (5, 9)
         assert (found.share.level, found.share.shares) == ("custom", 70)
 
 
-@pytest.mark.parametrize("claim", [None, CLAIM])
-def test_a_root_disk_claims_operations_only_if_asked(claim: Allocation | None) -> None:
+@pytest.mark.parametrize("allocation", [None, ALLOCATION])
+def test_a_root_disk_has_operations_allocated_only_if_asked(allocation: Allocation | None) -> None:
     disk = disks.RootDisk(
-        path=DatastorePath("ds", "u/u.vmdk"), capacity_bytes=1024, adapter=AdapterType.IDE, io=claim
+        path=DatastorePath("ds", "u/u.vmdk"),
+        capacity_bytes=1024,
+        adapter=AdapterType.IDE,
+        io=allocation,
     )
     device = disks.root_disk(disk, Places().take(AdapterType.IDE)).device
-    if claim is None:
+    if allocation is None:
         assert device.storageIOAllocation is None
     else:
         found = device.storageIOAllocation

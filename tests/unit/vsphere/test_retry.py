@@ -5,7 +5,7 @@ from pyVmomi import vim
 
 from vmops.errors import Busy, ConnectionLost, NotAuthenticated, SessionOverload, VsphereFault
 from vmops.vsphere.wire import retry
-from vmops.vsphere.wire.retry import Deed, deed_for
+from vmops.vsphere.wire.retry import RetryAction, action_for
 
 READS = ("RetrievePropertiesEx", "FindByUuid", "QueryVirtualDiskUuid", "CurrentTime")
 WRITES = ("CreateVM_Task", "CloneVM_Task", "ReconfigVM_Task", "MakeDirectory", "ImportVApp")
@@ -13,33 +13,33 @@ WRITES = ("CreateVM_Task", "CloneVM_Task", "ReconfigVM_Task", "MakeDirectory", "
 
 @pytest.mark.parametrize("method", [*READS, "CreateContainerView"])
 def test_reads_are_repeated_on_a_lost_connection(method):
-    assert deed_for(ConnectionLost("gone"), method) is Deed.BACK_OFF
+    assert action_for(ConnectionLost("gone"), method) is RetryAction.BACK_OFF
 
 
 @pytest.mark.parametrize("method", [*WRITES, "ContinueRetrievePropertiesEx", "WaitForUpdatesEx"])
 def test_nothing_else_is_repeated_on_a_lost_connection(method):
-    assert deed_for(ConnectionLost("gone"), method) is Deed.RAISE
+    assert action_for(ConnectionLost("gone"), method) is RetryAction.RAISE
 
 
 @pytest.mark.parametrize("method", [*READS, *WRITES])
 def test_an_expired_session_is_renewed_for_every_method(method):
-    assert deed_for(NotAuthenticated("expired"), method) is Deed.LOGIN_AGAIN
+    assert action_for(NotAuthenticated("expired"), method) is RetryAction.LOGIN_AGAIN
 
 
 @pytest.mark.parametrize("method", ["Login", "Logout"])
 def test_logging_in_and_out_renew_nothing(method):
-    assert deed_for(NotAuthenticated("no"), method) is Deed.RAISE
+    assert action_for(NotAuthenticated("no"), method) is RetryAction.RAISE
 
 
 @pytest.mark.parametrize("error", [SessionOverload("later"), Busy("later")])
 def test_a_server_that_asks_to_come_later_is_obeyed_for_what_can_be_done_twice(error):
-    assert deed_for(error, "RetrievePropertiesEx") is Deed.BACK_OFF
-    assert deed_for(error, "CancelTask") is Deed.BACK_OFF
-    assert deed_for(error, "CreateVM_Task") is Deed.RAISE
+    assert action_for(error, "RetrievePropertiesEx") is RetryAction.BACK_OFF
+    assert action_for(error, "CancelTask") is RetryAction.BACK_OFF
+    assert action_for(error, "CreateVM_Task") is RetryAction.RAISE
 
 
 def test_other_errors_are_raised():
-    assert deed_for(VsphereFault("InvalidArgument", ""), "CurrentTime") is Deed.RAISE
+    assert action_for(VsphereFault("InvalidArgument", ""), "CurrentTime") is RetryAction.RAISE
 
 
 def test_every_row_says_why():

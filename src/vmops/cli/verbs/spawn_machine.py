@@ -1,4 +1,4 @@
-"""The options of ``vmops spawn`` for the machine itself: its hardware, claims and place."""
+"""The options of ``vmops spawn`` for the machine itself: its hardware, allocations and place."""
 
 from __future__ import annotations
 

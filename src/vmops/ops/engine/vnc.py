@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from vmops.errors import ConsoleTypeUnavailable, Exhausted, InvalidPowerState, NotSupported
 from vmops.model.power import PowerState
 from vmops.ops.engine.settings import EngineSettings
-from vmops.ops.guard.states import called, must_run, read_standing
+from vmops.ops.guard.states import called, must_run, read_state
 from vmops.specs import extra_config
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.tickets import acquire_ticket
@@ -65,7 +65,7 @@ def get_vnc_console(
             ticket = acquire_ticket(session, vm)
         except InvalidPowerState as refusal:
             raise ConsoleTypeUnavailable(
-                must_run(called(vm, instance_uuid), read_standing(vm))
+                must_run(called(vm, instance_uuid), read_state(vm))
             ) from refusal
         except NotSupported as refusal:
             raise ConsoleTypeUnavailable(
@@ -101,7 +101,7 @@ def _plain_vnc(
             f"{called(vm, instance_uuid)} has no VNC: its {extra_config.VNC_PORT} is not set."
         )
     if found.get("runtime.powerState") != PowerState.POWERED_ON:
-        raise ConsoleTypeUnavailable(must_run(called(vm, instance_uuid), read_standing(vm)))
+        raise ConsoleTypeUnavailable(must_run(called(vm, instance_uuid), read_state(vm)))
     host = session.endpoint.host
     if at_host and (moref := found.get("runtime.host")) is not None:
         moid = str(moref._moId)

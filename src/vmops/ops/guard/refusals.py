@@ -20,7 +20,7 @@ from vmops.errors import (
     VMOpsError,
 )
 from vmops.ops.guard.preconditions import refuse_at_work
-from vmops.ops.guard.states import called, must_run, read_standing
+from vmops.ops.guard.states import called, must_run, read_state
 from vmops.vsphere.objects.lookup import find_vm
 from vmops.vsphere.objects.recent_tasks import running_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
@@ -82,7 +82,7 @@ def refuse_early(session: Session, instance_uuid: str) -> None:
         if why is not None:
             raise InvalidState(why)
     if in_flight.work_of_another(known.worker) is not None:
-        refuse_at_work(called(vm, instance_uuid), read_standing(vm).settings)
+        refuse_at_work(called(vm, instance_uuid), read_state(vm).settings)
 
 
 def _explain(session: Session, instance_uuid: str, refused: VMOpsError) -> VMOpsError | None:
@@ -95,7 +95,7 @@ def _explain(session: Session, instance_uuid: str, refused: VMOpsError) -> VMOps
     if (why := _unreachable(session, vm, instance_uuid)) is not None:
         return InvalidState(why)
     if isinstance(refused, InvalidPowerState):
-        return InvalidPowerState(must_run(called(vm, instance_uuid), read_standing(vm)))
+        return InvalidPowerState(must_run(called(vm, instance_uuid), read_state(vm)))
     return None
 
 

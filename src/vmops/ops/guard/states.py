@@ -23,7 +23,7 @@ _ADVICE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class VmState:
     """The power state of an instance, and its VM's ``extraConfig``, which may say more."""
 
     power: PowerState | None
@@ -51,7 +51,7 @@ def describe_state(state: PowerState | None) -> str:
     return _WORDS[state]
 
 
-def read_standing(vm: VirtualMachine) -> Standing:
+def read_state(vm: VirtualMachine) -> VmState:
     """The state now, in one read.
 
     Raises:
@@ -60,7 +60,7 @@ def read_standing(vm: VirtualMachine) -> Standing:
     found = vm.read("runtime.powerState", "config.extraConfig")
     settings = {str(o.key): str(o.value) for o in found.get("config.extraConfig") or ()}
     power = found.get("runtime.powerState")
-    return Standing(PowerState(str(power)) if power in set(PowerState) else None, settings)
+    return VmState(PowerState(str(power)) if power in set(PowerState) else None, settings)
 
 
 def called(vm: VirtualMachine, instance_uuid: str) -> str:
@@ -69,6 +69,6 @@ def called(vm: VirtualMachine, instance_uuid: str) -> str:
     return f"Instance {name} ({instance_uuid})" if name else f"Instance {instance_uuid}"
 
 
-def must_run(called: str, standing: Standing) -> str:
+def must_run(called: str, state: VmState) -> str:
     """The sentences that say why an instance that does not run is refused."""
-    return f"{called} is {standing.word}. {standing.advice}".rstrip()
+    return f"{called} is {state.word}. {state.advice}".rstrip()

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Belongings:
+class OwnedFiles:
     """A VM's files, sorted into what goes with it and what stays."""
 
     power_state: PowerState | None
@@ -112,7 +112,7 @@ def remove(
         LeftBehind: see `destroy`.
     """
     with Operation("destroy", observe) as do:
-        own = do(find_belongings(session, vm, uuid))
+        own = do(find_owned_files(session, vm, uuid))
         try:
             if own.must_be_powered_off:
                 do(power_off(vm, observe))
@@ -136,12 +136,12 @@ def remove(
 
 
 @step("Find the VM and what belongs to it")
-def find_belongings(session: Session, vm: VirtualMachine, uuid: str) -> Reversible[Belongings]:
+def find_owned_files(session: Session, vm: VirtualMachine, uuid: str) -> Reversible[OwnedFiles]:
     """Read what the VM has now: in one read, if it has neither snapshots nor volumes."""
     yield _look(session, vm, uuid)
 
 
-def _look(session: Session, vm: VirtualMachine, uuid: str) -> Belongings:
+def _look(session: Session, vm: VirtualMachine, uuid: str) -> OwnedFiles:
     files = vm.files()
     if uuid and files.instance_uuid and files.instance_uuid.lower() != uuid.lower():
         raise InstanceNotFound(uuid)
@@ -151,7 +151,7 @@ def _look(session: Session, vm: VirtualMachine, uuid: str) -> Belongings:
     return replace(sort_files(files, held), moved_volumes=find_moved(session, files))
 
 
-def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> Belongings:
+def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> OwnedFiles:
     """Tell the VM's own files from those of others.
 
     A disk is its own if it lies in the VM's folder and is not marked as a volume's.
@@ -165,7 +165,7 @@ def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> Belonging
         for name in (*files.serial_files, *files.iso_files)
         if is_below(name, folder) or _is_in(name, spawned_in)
     )
-    return Belongings(
+    return OwnedFiles(
         power_state=files.power_state,
         folder=folder,
         foreign_disk_keys=tuple(disk.key for disk in foreign),
@@ -197,7 +197,7 @@ def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
 @step("Delete the snapshots")
 def delete_snapshots(
     session: Session, vm: VirtualMachine, uuid: str, observe: Observer
-) -> Reversible[Belongings]:
+) -> Reversible[OwnedFiles]:
     """Bring what was written since into the disks themselves; no snapshot holds them any more."""
     remove_all_snapshots(session, vm, observe=observe)
     yield _look(session, vm, uuid)
@@ -205,7 +205,7 @@ def delete_snapshots(
 
 @step("Detach what is not its own")
 def detach_foreign_disks(
-    vm: VirtualMachine, own: Belongings, observe: Observer
+    vm: VirtualMachine, own: OwnedFiles, observe: Observer
 ) -> Reversible[None]:
     """Take volumes and disks of others off, so that removing the VM cannot touch them."""
     notes = {
@@ -219,7 +219,7 @@ def detach_foreign_disks(
 
 
 @step("Give the volumes their disks back")
-def give_volumes_back(session: Session, own: Belongings, observe: Observer) -> Reversible[None]:
+def give_volumes_back(session: Session, own: OwnedFiles, observe: Observer) -> Reversible[None]:
     """Move disks that are volumes' to where their shadow VMs have them.
 
     What was noted when they were detached goes with the VM.
@@ -231,7 +231,7 @@ def give_volumes_back(session: Session, own: Belongings, observe: Observer) -> R
 
 @step("Remove the VM and its files")
 def remove_with_files(
-    session: Session, vm: VirtualMachine, own: Belongings, observe: Observer
+    session: Session, vm: VirtualMachine, own: OwnedFiles, observe: Observer
 ) -> Reversible[None]:
     """Remove the VM, then look whether its folder is gone.
 
@@ -250,7 +250,7 @@ def remove_with_files(
     yield
 
 
-def _clear(session: Session, folder: DatastorePath, own: Belongings) -> None:
+def _clear(session: Session, folder: DatastorePath, own: OwnedFiles) -> None:
     """Delete a removed VM's folder, unless there are disks in it that are not the VM's."""
     try:
         for disk in own.loose_disks:

@@ -24,13 +24,13 @@ from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.own_disks import loose_disks
 from vmops.ops.engine.placement import FILTERS, WantedSpace, roomiest
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
-from vmops.ops.guard.states import Standing, called, must_run
+from vmops.ops.guard.states import VmState, called, must_run
 from vmops.progress import Observer
 from vmops.specs.relocation import relocation
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.live.records import ClusterInfo, DatastoreInfo, HostInfo
 from vmops.vsphere.objects.lookup import with_vm
-from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref
@@ -129,8 +129,8 @@ def _plan_move(
     files = hardware.files
     name = called(vm, instance_uuid)
     if files.power_state is not PowerState.POWERED_ON:
-        standing = Standing(files.power_state, files.extra_config)
-        raise InvalidPowerState(must_run(name, standing))
+        state = VmState(files.power_state, files.extra_config)
+        raise InvalidPowerState(must_run(name, state))
     if _moid(found.get(_HOST)) == host.moid and not block_migration:
         raise MigrationPreCheckFailed(f"{name} runs on {dest} already.")
     if not host.connected or host.in_maintenance:
@@ -229,7 +229,7 @@ def move_vm(
     except ConnectionLost as lost:
         arrived = False
         with noting(lost, "find out where the VM is"):
-            settle(session, vm.moref)
+            wait_for_recent_tasks(session, vm.moref)
             arrived = _is_there(vm.read(_HOST, _DATASTORES), move)
         if not arrived:
             raise

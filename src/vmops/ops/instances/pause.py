@@ -11,7 +11,7 @@ from __future__ import annotations
 from vmops.errors import InvalidPowerState, NotSupported
 from vmops.model.power import PowerState
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
-from vmops.ops.guard.states import Standing, called, must_run, read_standing
+from vmops.ops.guard.states import VmState, called, must_run, read_state
 from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs.virtual_machine import settings
@@ -36,14 +36,14 @@ def pause(session: Session, instance_uuid: str, observe: Observer, *, emulate: b
     _refuse_unless(emulate)
 
     def do(vm: VirtualMachine) -> None:
-        files = vm.files()
-        state, found = files.power_state, files.extra_config
-        if state is PowerState.SUSPENDED and found.get(extra_config.PAUSED) == "1":
+        files, name = vm.files(), called(vm, instance_uuid)
+        state = VmState(files.power_state, files.extra_config)
+        if state.is_paused:
             return
-        refuse_rescued(called(vm, instance_uuid), found)
-        refuse_resized(called(vm, instance_uuid), found)
-        if state is not PowerState.POWERED_ON:
-            raise InvalidPowerState(must_run(called(vm, instance_uuid), Standing(state, found)))
+        refuse_rescued(name, state.settings)
+        refuse_resized(name, state.settings)
+        if state.power is not PowerState.POWERED_ON:
+            raise InvalidPowerState(must_run(name, state))
         with Operation("pause", observe) as run:
             run(mark_paused(vm, observe))
             run(suspend(vm, observe))
@@ -65,11 +65,11 @@ def unpause(session: Session, instance_uuid: str, observe: Observer, *, emulate:
     _refuse_unless(emulate)
 
     def do(vm: VirtualMachine) -> None:
-        name, standing = called(vm, instance_uuid), read_standing(vm)
-        if standing.power is PowerState.POWERED_ON:
+        name, state = called(vm, instance_uuid), read_state(vm)
+        if state.power is PowerState.POWERED_ON:
             raise InvalidPowerState(f"{name} is running: there is nothing to unpause.")
-        if not standing.is_paused:
-            raise InvalidPowerState(must_run(name, standing))
+        if not state.is_paused:
+            raise InvalidPowerState(must_run(name, state))
         with Operation("unpause", observe) as run:
             run(resume(vm, observe))
             run(take_mark_off(vm, observe))

@@ -17,7 +17,7 @@ from vmops.errors import (
 )
 from vmops.model.power import PowerState
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
-from vmops.ops.guard.states import Standing, called, describe_state, must_run, read_standing
+from vmops.ops.guard.states import VmState, called, describe_state, must_run, read_state
 from vmops.progress import Observer
 from vmops.specs import extra_config
 from vmops.specs.virtual_machine import settings
@@ -80,11 +80,11 @@ def power_off(
     def do(vm: VirtualMachine) -> None:
         # A session that has not loaded its inventory knows no state; then it costs a read.
         if not discard_memory and vm.known_power_state() in {PowerState.SUSPENDED, None}:
-            standing = read_standing(vm)
-            if standing.power is PowerState.SUSPENDED:
+            state = read_state(vm)
+            if state.power is PowerState.SUSPENDED:
                 raise InstancePowerOffFailure(
-                    f"{called(vm, instance_uuid)} is {standing.word}; powering off would lose its"
-                    f" memory. {standing.advice}"
+                    f"{called(vm, instance_uuid)} is {state.word}; powering off would lose its"
+                    f" memory. {state.advice}"
                 )
         try:
             if patience.timeout_s > 0 and shut_down_guest(vm, patience):
@@ -131,7 +131,7 @@ def reboot(session: Session, instance_uuid: str, *, hard: bool, observe: Observe
             vm.reset(observe=observe)
         except InvalidPowerState as refused:
             raise InstanceRebootFailure(
-                must_run(called(vm, instance_uuid), read_standing(vm))
+                must_run(called(vm, instance_uuid), read_state(vm))
             ) from refused
 
     with_vm(session, instance_uuid, do)
@@ -163,23 +163,23 @@ def suspend(session: Session, instance_uuid: str, observe: Observer) -> None:
     def do(vm: VirtualMachine) -> None:
         name = called(vm, instance_uuid)
         if vm.known_to_be_plain():
-            standing = Standing(PowerState.POWERED_ON)
+            state = VmState(PowerState.POWERED_ON)
         else:
             # It may be paused, or what its note says; a session that knows nothing asks.
-            standing = read_standing(vm)
-            if standing.is_paused:
-                raise InstanceSuspendFailure(must_run(name, standing))
-            refuse_rescued(name, standing.settings)
-            refuse_resized(name, standing.settings)
-        if standing.settings.get(extra_config.PAUSED) and standing.power is PowerState.POWERED_ON:
+            state = read_state(vm)
+            if state.is_paused:
+                raise InstanceSuspendFailure(must_run(name, state))
+            refuse_rescued(name, state.settings)
+            refuse_resized(name, state.settings)
+        if state.settings.get(extra_config.PAUSED) and state.power is PowerState.POWERED_ON:
             # What a pause left on a VM that runs means nothing; suspended, it would.
             vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
         try:
             vm.suspend(observe=observe)
         except InvalidPowerState as refused:
-            standing = read_standing(vm)
-            if standing.power is not PowerState.SUSPENDED:
-                raise InstanceSuspendFailure(must_run(name, standing)) from refused
+            state = read_state(vm)
+            if state.power is not PowerState.SUSPENDED:
+                raise InstanceSuspendFailure(must_run(name, state)) from refused
 
     with_vm(session, instance_uuid, do)
 
@@ -195,11 +195,11 @@ def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
     def do(vm: VirtualMachine) -> None:
         if vm.known_power_state() is not PowerState.SUSPENDED or vm.known_paused():
             # What the stream told may be older than the VM: ask before refusing.
-            name, standing = called(vm, instance_uuid), read_standing(vm)
-            if standing.power is PowerState.POWERED_ON:
+            name, state = called(vm, instance_uuid), read_state(vm)
+            if state.power is PowerState.POWERED_ON:
                 raise InstanceResumeFailure(f"{name} is running: there is nothing to resume.")
-            if standing.power is not PowerState.SUSPENDED or standing.is_paused:
-                raise InstanceResumeFailure(must_run(name, standing))
+            if state.power is not PowerState.SUSPENDED or state.is_paused:
+                raise InstanceResumeFailure(must_run(name, state))
         vm.power_on(observe=observe)
 
     with_vm(session, instance_uuid, do)

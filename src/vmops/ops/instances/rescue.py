@@ -24,7 +24,7 @@ from vmops.specs.places import Places
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
-from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
 from vmops.vsphere.objects.vm_hardware import VmDrive, VmHardware
@@ -238,7 +238,7 @@ def note_rescue(
 
 
 def _take_back(session: Session, vm: VirtualMachine, note: RescueNote, observe: Observer) -> None:
-    settle(session, vm.moref)
+    wait_for_recent_tasks(session, vm.moref)
     try:
         _restore(session, vm, observe, vm.moid, power_on_after=note.was_on)
     except NotRescued:

@@ -29,7 +29,7 @@ from vmops.progress import Observer
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.nfc_lease import DeviceUrl, NfcLease
-from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.snapshots import Snapshot, create_snapshot, find_snapshot
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
@@ -201,7 +201,7 @@ def take_snapshot(
             made = create_snapshot(session, subject.vm, name, quiesce=False, observe=observe)
     except BaseException as failure:
         with noting(failure, f"remove the snapshot {name}"):
-            settle(session, subject.vm.moref)
+            wait_for_recent_tasks(session, subject.vm.moref)
             if (left := find_snapshot(session, subject.vm, name)) is not None:
                 left.remove(missing_ok=True, observe=observe)
         raise
@@ -345,4 +345,4 @@ def _remove(session: Session, vm: VirtualMachine, made: Snapshot, observe: Obser
             if attempt == _ATTEMPTS:
                 raise
             log.warning("asking again to remove the snapshot of %s: %s", vm.moid, failure)
-            settle(session, vm.moref)
+            wait_for_recent_tasks(session, vm.moref)

@@ -24,7 +24,7 @@ from vmops.specs.disks import ExtraDisk, extra_disks
 from vmops.specs.places import Place, Places
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.objects.lookup import with_vm
-from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
 from vmops.vsphere.objects.vm_summary import VmSummary, read_summary
@@ -126,7 +126,7 @@ def exchange_disks(
                 vm.reconfigure(change.spec(), observe=observe)
         except BaseException as failure:
             with noting(failure, "delete the new disks"):
-                settle(session, vm.moref)
+                wait_for_recent_tasks(session, vm.moref)
                 _delete_loose(session, vm, new)
             raise
     yield

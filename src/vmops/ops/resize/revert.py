@@ -21,7 +21,7 @@ from vmops.specs.annotation import with_flavor
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
-from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
 from vmops.vsphere.objects.vm_summary import VmSummary, read_summary
@@ -65,7 +65,7 @@ def put_back(
     missing_ok: bool = False,
 ) -> None:
     """The same for the undo of a resize, which may not have come as far as its note."""
-    settle(session, vm.moref)
+    wait_for_recent_tasks(session, vm.moref)
     try:
         _revert(session, vm, observe, vm.moid, power_on=power_on)
     except NotResized:

@@ -21,7 +21,7 @@ from vmops.steps import Reversible, noting, step
 from vmops.vsphere.live.records import NetworkInfo
 from vmops.vsphere.objects.folder import Folder
 from vmops.vsphere.objects.lookup import find_vm_on_server
-from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 SERIAL_LOG = "serial.log"
@@ -72,13 +72,13 @@ def _create(
 def _take_back(engine: Engine, vm: VirtualMachine, observe: Observer) -> None:
     """Remove a VM that this spawn created; a change to it may still be under way."""
     with contextlib.suppress(ManagedObjectNotFound):
-        settle(engine.session, vm.moref)
+        wait_for_recent_tasks(engine.session, vm.moref)
         remove(engine.session, vm, destroy_disks=True, observe=observe)
 
 
 def _remove_unanswered(engine: Engine, request: SpawnRequest, vms: Folder) -> None:
     """The VM may have been created although no answer came: look, and take it back."""
-    settle(engine.session, vms.moref)
+    wait_for_recent_tasks(engine.session, vms.moref)
     vm = find_vm_on_server(engine.session, request.instance.uuid)
     if vm is not None:
         remove(engine.session, vm, destroy_disks=True)

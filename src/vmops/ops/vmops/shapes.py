@@ -205,7 +205,7 @@ def parse_vifs(
     default_network: str | None,
     allocation: Allocation | None = None,
 ) -> tuple[Vif, ...]:
-    """The interfaces, in order; what claims no bandwidth itself claims ``allocation``.
+    """The interfaces, in order; what has no allocation itself gets ``allocation``.
 
     The port group's name is, in this order: the VIF details' ``dvs_port_group_name``, the network's
     ``bridge``, its ``label``, the engine's default network.

@@ -20,7 +20,7 @@ from vmops.ops.engine.own_disks import volume_disk
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_suspended
 from vmops.ops.guard.states import called
 from vmops.steps import Reversible, noting, step
-from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 from vmops.vsphere.objects.vm_hardware import VmHardware
@@ -171,7 +171,7 @@ def surely(
     except UNANSWERED as lost:
         done = False
         with noting(lost, "find out what became of it"):
-            settle(subject.session, subject.vm.moref)
+            wait_for_recent_tasks(subject.session, subject.vm.moref)
             done = is_done(volume_disk(subject.vm.files(), mark(subject.volume)))
         if not done or not isinstance(lost, Exception):
             raise

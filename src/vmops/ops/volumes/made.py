@@ -34,7 +34,7 @@ from vmops.vsphere.objects import vm_files
 from vmops.vsphere.objects.first_class_disks import FirstClassDisks
 from vmops.vsphere.objects.folder import Folder
 from vmops.vsphere.objects.lookup import find_vm_on_server
-from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmFiles
 from vmops.vsphere.session import Session
@@ -176,7 +176,7 @@ def create_shadow_vm(
         vm = folder.create_vm(spec, cluster.resource_pool, observe=observe)
     except UNANSWERED as lost:
         with noting(lost, "make sure that nothing was created"):
-            settle(session, folder.moref)
+            wait_for_recent_tasks(session, folder.moref)
             if (made := find_vm_on_server(session, volume_id)) is not None:
                 made.destroy(missing_ok=True)
         raise

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmops.errors import Conflict, QuestionPending, VMOpsError
 from vmops.model.power import PowerState
-from vmops.vsphere.objects.recent_tasks import settle
+from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.wire.moref import moid
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def answering(session: Session, moref: Moref) -> Iterator[None]:
         watcher.look()
         if watcher.refused is not None:
             raise watcher.refused from None
-        settle(session, moref)
+        wait_for_recent_tasks(session, moref)
         found = session.properties.read_one(moref, _POWER).get(_POWER)
         if found != PowerState.POWERED_ON:
             raise Conflict(

@@ -9,7 +9,7 @@ from datetime import datetime
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref
 
-SETTLE_S = 30.0
+_WAIT_S = 30.0
 _LOOK_S = 0.1
 _UNDER_WAY = {"queued", "running"}
 _TOLD = ("info.state", "info.descriptionId", "info.startTime", "info.reason")
@@ -46,7 +46,7 @@ def running_tasks(session: Session, moref: Moref) -> list[RunningTask]:
     ]
 
 
-def settle(session: Session, moref: Moref, *, within_s: float = SETTLE_S) -> bool:
+def wait_for_recent_tasks(session: Session, moref: Moref, *, within_s: float = _WAIT_S) -> bool:
     """Wait until the tasks that run now on a managed entity have ended, whatever they end with.
 
     After a lost answer nobody here has the task, and its effect may come later than a look. The

@@ -128,10 +128,10 @@ class Client:
                     self._outage.note_loss()
                 else:
                     self._outage.note_answer()
-                deed = retry.deed_for(error, method)
-                if self._closed.is_set() or deed is retry.Deed.RAISE:
+                action = retry.action_for(error, method)
+                if self._closed.is_set() or action is retry.RetryAction.RAISE:
                     raise
-                if deed is retry.Deed.LOGIN_AGAIN:
+                if action is retry.RetryAction.LOGIN_AGAIN:
                     if logged_in_again:
                         raise
                     logged_in_again = True

@@ -48,7 +48,7 @@ def is_idempotent(method: str) -> bool:
     return is_read(method) or method in _REPEATABLE
 
 
-class Deed(StrEnum):
+class RetryAction(StrEnum):
     """What to do about an error."""
 
     RAISE = "raise"
@@ -62,7 +62,7 @@ class Row:
 
     error: type[VMOpsError]
     applies_to: Callable[[str], bool]
-    deed: Deed
+    action: RetryAction
     why: str
 
 
@@ -70,36 +70,36 @@ TABLE: tuple[Row, ...] = (
     Row(
         NotAuthenticated,
         lambda method: method not in _SESSION,
-        Deed.LOGIN_AGAIN,
+        RetryAction.LOGIN_AGAIN,
         "The session expired or the server restarted; it refused before it did anything.",
     ),
     Row(
         ConnectionLost,
         lambda method: is_read(method) or method in _OF_THE_SESSION,
-        Deed.BACK_OFF,
+        RetryAction.BACK_OFF,
         "A read leaves nothing behind, so asking again is safe whatever became of the first.",
     ),
     Row(
         SessionOverload,
         is_idempotent,
-        Deed.BACK_OFF,
+        RetryAction.BACK_OFF,
         "The server asks to come later; a proxy in front of it may have passed the call on.",
     ),
     Row(
         Busy,
         is_idempotent,
-        Deed.BACK_OFF,
+        RetryAction.BACK_OFF,
         "Another task holds the object for a moment.",
     ),
 )
 
 
-def deed_for(error: VMOpsError, method: str) -> Deed:
+def action_for(error: VMOpsError, method: str) -> RetryAction:
     """The table's answer."""
     for row in TABLE:
         if isinstance(error, row.error) and row.applies_to(method):
-            return row.deed
-    return Deed.RAISE
+            return row.action
+    return RetryAction.RAISE
 
 
 def delays(window_s: float = WINDOW_S) -> Iterator[float]:
