@@ -8,6 +8,7 @@ import click
 
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.output import output_options, print_rows, take_output_options
+from vmops.errors import VMOpsError
 
 
 @click.command()
@@ -39,3 +40,20 @@ def audit(context: CommandContext, /, fix: bool, **options: object) -> None:
     for one in found:
         remove_leftover(context.session, one, context.observer)
     click.echo(f"Removed {len(found)}.", err=True)
+
+
+def sweep(context: CommandContext) -> None:
+    """Remove the leftovers of dead processes, saying so on stderr.
+
+    Only for the user's own lab, where nobody else's decision is needed. What cannot be removed
+    does not stand in the way of the command that called.
+    """
+    from vmops.ops.engine.settings import EngineSettings  # noqa: PLC0415
+    from vmops.ops.instances.recovery import find_leftovers, remove_leftover  # noqa: PLC0415
+
+    try:
+        for one in find_leftovers(context.session, context.engine_settings(EngineSettings)):
+            remove_leftover(context.session, one)
+            click.echo(f"Removed what was left of an {one.kind}: {one.name}", err=True)
+    except VMOpsError as failure:
+        click.echo(f"Leftovers stay, since {failure} See: vmops audit", err=True)

@@ -6,8 +6,8 @@ import functools
 
 import click
 
-from vmops.cli.asking import ask, yes_option
-from vmops.cli.changing import Change, changes
+from vmops.cli.change_command import Change, changes
+from vmops.cli.confirm import ask, yes_option
 from vmops.cli.instances import complete_instances, forget, managed, resolve
 from vmops.cli.waiting import Until
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmops.cli.changing import Change, changes
+from vmops.cli.change_command import Change, changes
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import instance_argument, resolve
 from vmops.cli.output import output_options, print_rows, take_output_options

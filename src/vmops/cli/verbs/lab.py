@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vmops.cli.asking import ask, yes_option
+from vmops.cli.confirm import ask, yes_option
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.lab_endpoint import lab_errors, lab_settings, require_server
 from vmops.cli.output import output_options, print_record, take_output_options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmops.cli.changing import Change, changes
+from vmops.cli.change_command import Change, changes
 from vmops.cli.instances import Found, instance_argument, resolve
 from vmops.cli.waiting import Until
 from vmops.errors import InstanceNotFound, NoSuitableHost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vmops.cli.changing import Change, changes
+from vmops.cli.change_command import Change, changes
 from vmops.cli.verbs.power import each, names_argument
 from vmops.cli.waiting import Until
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vmops.cli.changing import Change, changes
+from vmops.cli.change_command import Change, changes
 from vmops.cli.instances import complete_instances, resolve
 from vmops.cli.waiting import Until
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmops.cli.changing import Change, changes
+from vmops.cli.change_command import Change, changes
 from vmops.cli.instances import Found, instance_argument, resolve
 from vmops.cli.sizes import GIB, MIB, size
 from vmops.cli.waiting import Until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from vmops import units
-from vmops.cli.changing import Change, changes
+from vmops.cli.change_command import Change, changes
 from vmops.cli.instances import instance_argument, resolve
 from vmops.cli.waiting import Until
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmops.cli.changing import Change, changes, instance_record
+from vmops.cli.change_command import Change, changes, instance_record
 from vmops.cli.instances import Found, complete_images, remember_one
-from vmops.cli.leftovers import sweep
 from vmops.cli.properties import pairs
 from vmops.cli.sizes import GIB, MIB, size
+from vmops.cli.verbs.audit import sweep
 from vmops.cli.verbs.spawn_guest import block_devices, guest_data, guest_options
 from vmops.cli.verbs.spawn_machine import flavor, machine_options, with_properties
 from vmops.cli.waiting import Until, new_instance

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmops import units
-from vmops.cli.asking import ask, yes_option
-from vmops.cli.changing import Change, changes
+from vmops.cli.change_command import Change, changes
+from vmops.cli.confirm import ask, yes_option
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import instance_argument, resolve
 from vmops.cli.output import output_options, print_record, print_rows, take_output_options
