@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -204,14 +204,21 @@ class Lab:
 
 async def _close_connections(runner: web.AppRunner) -> None:
     """Let requests under way end, then close whatever connection is left."""
-    server = runner.server
-    open_before = [] if server is None else [each.transport for each in server.connections]
+    handlers = [] if runner.server is None else runner.server.connections
+    transports = [each.transport for each in handlers if each.transport is not None]
+    ends = [(each, each.get_extra_info("socket")) for each in transports]
     await runner.cleanup()
-    for transport in open_before:
-        # TLS would wait half a minute for a client that does not say goodbye.
-        if transport is not None:
+    left = [(each, end) for each, end in ends if end is not None and end.fileno() >= 0]
+    for transport, end in left:
+        # TLS would wait half a minute for a client that does not say goodbye. A transport that
+        # was closed twice aborts nothing, and Python 3.11.2 raises: its socket is ended.
+        with suppress(AttributeError):
             transport.abort()
-    await asyncio.sleep(0)
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+    async with asyncio.timeout(STOP_S):
+        while any(end.fileno() >= 0 for _, end in left):
+            await asyncio.sleep(0)
 
 
 def _listening(asked: int, last: int) -> socket.socket:

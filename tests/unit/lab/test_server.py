@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
+import os
 import socket
 import ssl
 import stat
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -171,6 +173,50 @@ def test_a_kill_saves_nothing_and_tells_nobody(settings: LabSettings) -> None:
     assert not stopped
     with Lab.run(settings) as again, client(again):
         pass
+
+
+@contextmanager
+def silent_client(lab: Lab, connection: str) -> Iterator[socket.socket]:
+    """The TCP connection of a client that had an answer over TLS and says no goodbye."""
+    context = ssl.create_default_context(cafile=str(lab.certificate_file))
+    port = int(lab.url.rsplit(":", 1)[1].removesuffix("/sdk"))
+    head = f"Host: localhost\r\nConnection: {connection}\r\n\r\n"
+    tcp = socket.create_connection(("127.0.0.1", port), timeout=5)
+    with context.wrap_socket(tcp, server_hostname="localhost") as client:
+        client.sendall(f"GET /sdk/vimServiceVersions.xml HTTP/1.1\r\n{head}".encode())
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        with socket.socket(fileno=os.dup(client.fileno())) as beneath:
+            beneath.settimeout(5)
+            yield beneath
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_a_stop_ends_the_connection_of_a_client_that_stays(
+    settings: LabSettings, connection: str
+) -> None:
+    """With "close" the server has begun to close, and waits for the client's goodbye."""
+    with ExitStack() as clients:
+        with Lab.run(settings) as lab:
+            beneath = clients.enter_context(silent_client(lab, connection))
+            started = time.perf_counter()
+        assert time.perf_counter() - started < 2
+        while beneath.recv(65536):
+            pass
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_stop_while_a_connection_is_lost(settings: LabSettings, turns: int) -> None:
+    """However many turns ago the loop saw it, what is lost already is left alone."""
+    with Lab.run(settings) as lab, ExitStack() as clients:
+        clients.enter_context(silent_client(lab, "keep-alive"))
+
+        async def leave_and_stop(_kernel: Any) -> None:
+            clients.close()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await lab.stop()
+
+        lab.on_loop(leave_and_stop)
 
 
 def test_the_loop_can_be_asked(settings: LabSettings) -> None:
