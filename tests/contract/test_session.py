@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import socket
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,8 @@ from vmops.errors import (
     NotAuthenticated,
 )
 from vmops.model.power import InstanceState
+
+ENGINE = Path(vmops.__file__).parent
 
 
 def test_it_tells_what_it_is_connected_to(bench: Bench) -> None:
@@ -53,18 +57,17 @@ def test_the_password_is_in_no_log_and_no_representation(
 
 
 def tell(error: BaseException) -> str:
-    """All that a traceback with local variables could show."""
+    """All that a traceback with the engine's local variables could show."""
     shown = []
+    frames = []
     seen: BaseException | None = error
     while seen is not None:
         shown.append(f"{seen!r} {seen}")
-        trace = seen.__traceback__
-        while trace is not None:
-            if "vmops" in trace.tb_frame.f_code.co_filename.split("/src/")[-1]:
-                shown.append(repr(trace.tb_frame.f_locals))
-            trace = trace.tb_next
+        frames += [frame for frame, _ in traceback.walk_tb(seen.__traceback__)]
         seen = seen.__cause__ or seen.__context__
-    return "\n".join(shown)
+    ours = [each for each in frames if Path(each.f_code.co_filename).is_relative_to(ENGINE)]
+    assert ours
+    return "\n".join(shown + [repr(each.f_locals) for each in ours])
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(backend: Backend) -> None:
