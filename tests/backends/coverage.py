@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends.behaviours import section
+from tests.backends.registry import EVERY_BACK_END
 
 PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs/coverage.md"
@@ -38,10 +39,13 @@ of them do the same.
 
 
 class Collector:
-    """A pytest plugin that keeps what was collected."""
+    """A pytest plugin that has every back end collected, and keeps what was."""
 
     def __init__(self) -> None:
         self.items: list[pytest.Item] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[EVERY_BACK_END] = True
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.items = list(session.items)

@@ -44,6 +44,11 @@ LACKS = {
 }
 
 
+def is_configured() -> bool:
+    """Whether somebody named one."""
+    return bool(os.environ.get(URL))
+
+
 def missing() -> str | None:
     """Which variables are not set, or None."""
     lacking = [name for name in VARIABLES if not os.environ.get(name)]

@@ -6,19 +6,29 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import pytest
+
 from tests.backends import lab, real_vcenter, simulator, vcsim
 from tests.backends.backend import Backend
 from tests.backends.capabilities import Capability
 
+EVERY_BACK_END = pytest.StashKey[bool]()
+"""Whether the contract is collected for back ends that nobody configured, too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A back end that can be started. ``missing`` names what this machine lacks for it."""
+    """A back end that can be started.
+
+    ``missing`` names what this machine lacks for it; ``is_configured`` tells whether anybody wants
+    it to be tried at all.
+    """
 
     name: str
     lacks: Mapping[Capability, str]
     start: Callable[[], Backend]
     missing: Callable[[], str | None] = lambda: None
+    is_configured: Callable[[], bool] = lambda: True
     marker: str | None = None
 
 
@@ -58,6 +68,7 @@ KINDS = {
             lacks=real_vcenter.LACKS,
             start=real_vcenter.VcenterBackend,
             missing=real_vcenter.missing,
+            is_configured=real_vcenter.is_configured,
         ),
     )
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends.backend import Backend
-from tests.backends.registry import KINDS
+from tests.backends.registry import EVERY_BACK_END, KINDS
 from tests.builders import Images, an_image_store
 from tests.contract.engine import Bench
 from tests.contract.needs import skips
@@ -20,11 +20,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test of the contract once for each back end, or skip it there with the reason."""
+    """Run a test of the contract once for each back end, or skip it there with the reason.
+
+    A back end that nobody configured has no tests, except for the page of coverage.
+    """
     if "backend" not in metafunc.fixturenames:
         return
+    every = metafunc.config.stash.get(EVERY_BACK_END, False)
     params = []
     for kind in KINDS.values():
+        if not (every or kind.is_configured()):
+            continue
         marks = [] if kind.marker is None else [getattr(pytest.mark, kind.marker)]
         reason = skips(metafunc.definition, kind.name)
         if reason is not None:
