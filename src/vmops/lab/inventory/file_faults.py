@@ -58,7 +58,8 @@ def fault_of(error: StorageError | OSError, path: str) -> Any:
     if isinstance(error, OSError):
         return _fault_of_os_error(error, path)
     path = getattr(error, "path", path)
-    fault, fields = vim.fault.FileFault, {"file": path}
+    fault: type[vmodl.MethodFault]
+    fields = {"file": path}
     match error:
         case NoSpace():
             fault, fields = vim.fault.NoDiskSpace, {"file": path, "datastore": error.datastore}

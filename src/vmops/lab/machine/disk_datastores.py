@@ -29,6 +29,6 @@ def name_datastores(kernel: Kernel, properties: Mapping[str, Any]) -> None:
     }
     for device in devices:
         backing = device.backing if isinstance(device, vim.vm.device.VirtualDisk) else None
-        while backing is not None:
-            backing.datastore = datastores.get(datastore_of(str(backing.fileName)))
+        while isinstance(backing, vim.vm.device.VirtualDisk.FlatVer2BackingInfo):
+            backing.datastore = datastores.get(datastore_of(backing.fileName))
             backing = backing.parent

@@ -21,6 +21,7 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.placement import environment_browser_of
 from vmops.lab.inventory.references import link
+from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.allocations import unlimited
 from vmops.lab.machine.load import load
 from vmops.lab.machine.snapshots.files import load_tree
@@ -272,7 +273,7 @@ class SavedInventory:
         try:
             config = await load(kernel, vmx, host)
         except vmodl.MethodFault as fault:
-            log.error("%s is not accessible: %s", entry["name"], fault.msg)  # noqa: TRY400 - told
+            log.error("%s is not accessible: %s", entry["name"], message(fault))  # noqa: TRY400 - told
             config = None
         else:
             config.name, config.template = entry["name"], bool(entry["template"])

@@ -112,7 +112,7 @@ class EventLog:
             "template": vm.is_template,
         }
         if vm.power_state == "poweredOff":
-            event = vim.event.VmRelocatedEvent(**fields)
+            event: vim.event.VmEvent = vim.event.VmRelocatedEvent(**fields)
         else:
             event = vim.event.VmMigratedEvent(**fields)
         where = vm.host.name if vm.host is not source else ", ".join(sorted(datastores))

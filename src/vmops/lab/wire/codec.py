@@ -109,7 +109,7 @@ class Encoder:
             name = "xsd:string" if cls is str or cls is PropertyPath else self._type_name(cls)
             write(f"<{tag}{_xsi(name)}>{escape(value)}</{tag}>")
             return
-        if issubclass(declared, Enum) and value not in declared.values:  # type: ignore[attr-defined]
+        if issubclass(declared, Enum) and value not in declared.values:
             raise TypeError(f"{tag}: {declared.__name__} has no value {value!r}")
         write(f"<{tag}>{escape(value)}</{tag}>")
 

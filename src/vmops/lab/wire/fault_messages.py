@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+
+from pyVmomi import vmodl
+
+from vmops.lab.kernel.fault_text import message
 
 _SENTENCES = {
     "AlreadyExists": "The specified key, name, or identifier '{name}' already exists.",
@@ -32,10 +35,10 @@ _SENTENCES = {
 }
 
 
-def message_of(fault: Any) -> str:
+def message_of(fault: vmodl.MethodFault) -> str:
     """The fault's own message, or the usual sentence for its type."""
-    if fault.msg:
-        return str(fault.msg)
+    if text := message(fault):
+        return text
     name = type(fault).__name__.rpartition(".")[2]
     sentence = _SENTENCES.get(name)
     if sentence is not None:

@@ -19,6 +19,7 @@ from aiohttp import web
 from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import fault_of
+from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.nfc_lease import HttpNfcLease, LeaseDisk, Transfer, end_leases, find_lease
 from vmops.lab.objects.unfinished_imports import unfinished_imports
 from vmops.lab.objects.virtual_machine import VirtualMachine
@@ -76,7 +77,7 @@ class _Nfc:
             with lease.transferring(disk):
                 disk.transfer = await self._receive(request, lease, disk)
         except vim.fault.InvalidState as error:
-            raise web.HTTPConflict(text=str(error.msg)) from error
+            raise web.HTTPConflict(text=message(error)) from error
         except (StorageError, OSError) as error:
             await lease.fail(fault_of(error, str(disk.path)))
             raise refused(error) from error
@@ -95,7 +96,7 @@ class _Nfc:
             with lease.transferring(disk):
                 return await self._send(request, disk)
         except vim.fault.InvalidState as error:
-            raise web.HTTPConflict(text=str(error.msg)) from error
+            raise web.HTTPConflict(text=message(error)) from error
         except (StorageError, OSError) as error:
             raise refused(error) from error
 

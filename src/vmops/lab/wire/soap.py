@@ -120,7 +120,7 @@ def method_info(wire_type: Any, name: str) -> Any:
     return info
 
 
-class _StrictDeserializer(SoapDeserializer):  # type: ignore[misc]
+class _StrictDeserializer(SoapDeserializer):
     """pyVmomi's deserialiser, naming the type that is not there."""
 
     def LookupWsdlType(self, ns: str, name: str, allowManagedObjectReference: bool = False) -> Any:

@@ -253,7 +253,5 @@ class PlanningTasks(Tasks):
             found = [e for e in result.file or () if files.look(folder.joined(e.path)) is not False]
         names = {str(each.path) for each in found}
         made = [name for name in files.made_in(folder) if name not in names]
-        kind = vim.host.DatastoreBrowser.FileInfo
-        return vim.host.DatastoreBrowser.SearchResults(
-            folderPath=str(folder), file=[*found, *(kind(path=name) for name in made)]
-        )
+        found += [vim.host.DatastoreBrowser.FileInfo(path=name) for name in made]
+        return vim.host.DatastoreBrowser.SearchResults(folderPath=str(folder), file=found)

@@ -32,7 +32,7 @@ class SoapFault(Exception):
         self.fault = fault
 
 
-class _Deserializer(SoapAdapter.SoapDeserializer):  # type: ignore[misc]
+class _Deserializer(SoapAdapter.SoapDeserializer):
     """Takes words of an enumeration that pyVmomi does not know, the empty one included."""
 
     def EndElementHandler(self, tag: str) -> Any:  # noqa: N802 - pyVmomi's name
@@ -52,7 +52,7 @@ def _any_word(kind: Any) -> Any:
     return type(kind.__name__, (str,), {"__new__": lambda _, word: kind(word)})
 
 
-class _ResponseDeserializer(SoapAdapter.SoapResponseDeserializer):  # type: ignore[misc]
+class _ResponseDeserializer(SoapAdapter.SoapResponseDeserializer):
     def __init__(self, stub: Stub) -> None:
         super().__init__(stub)
         self.deser = _Deserializer(stub)
@@ -95,7 +95,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts) if all(p.isdigit() for p in parts) else ()
 
 
-class Stub(SoapAdapter.SoapStubAdapterBase):  # type: ignore[misc]
+class Stub(SoapAdapter.SoapStubAdapterBase):
     """Encodes calls, sends them, decodes answers. Safe for any number of threads."""
 
     def __init__(self, pool: ConnectionPool, path: str) -> None:

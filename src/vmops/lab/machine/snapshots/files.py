@@ -13,6 +13,7 @@ from pyVmomi import vmodl
 
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.shielded import to_its_end
+from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.config import files_info
 from vmops.lab.machine.load import load
 from vmops.lab.machine.snapshots.list_file import list_file, read_list, write_list
@@ -95,7 +96,7 @@ async def load_tree(vm: VirtualMachine) -> SnapshotTree:
         try:
             config = await load(kernel, each.data, vm.host)
         except vmodl.MethodFault as fault:
-            log.warning("%s has lost its snapshot '%s': %s", vm.name, each.name, fault.msg)
+            log.warning("%s has lost its snapshot '%s': %s", vm.name, each.name, message(fault))
             lost[each.uid] = each.parent
             continue
         config.files, config.name = files_info(vm.vmx), vm.name

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.shielded import to_its_end
+from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.config import bios_uuid, change_version, files_info, instance_uuid
 from vmops.lab.machine.devices.disks import backing_of
 from vmops.lab.machine.devices.nics import PortReservations, new_mac_address
@@ -153,7 +154,7 @@ async def _at_rest(vm: VirtualMachine, wanted: ClonePlan) -> AsyncIterator[list[
                 vm, frozenset({snapshot.uid}), merge_disks=True, progress=lambda _: None
             )
         except vmodl.MethodFault as fault:
-            log.warning("%s needs consolidation after its cloning: %s", vm.name, fault.msg)
+            log.warning("%s needs consolidation after its cloning: %s", vm.name, message(fault))
 
 
 async def _machine(

@@ -1,0 +1,3 @@
+from datetime import datetime
+
+def ISO8601Format(dt: datetime) -> str: ...
