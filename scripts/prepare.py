@@ -40,18 +40,20 @@ LOG = BUILD / "prepare.log"
 
 @dataclass(frozen=True, slots=True)
 class SystemPackage:
-    """A Debian package, a program or an absolute path of it, and what lacks without it."""
+    """A Debian package, the programs and absolute paths used of it, and what lacks without it."""
 
     name: str
-    provides: str
+    provides: tuple[str, ...]
     without: str
 
     def is_present(self) -> bool:
         """Look for what the package provides, wherever it came from."""
         # mke2fs and its like are not on the PATH of ordinary users.
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-        is_file = self.provides.startswith("/") and Path(self.provides).exists()
-        return is_file or shutil.which(self.provides, path=path) is not None
+        return all(
+            Path(each).exists() if each.startswith("/") else shutil.which(each, path=path)
+            for each in self.provides
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +66,42 @@ class Purpose:
 
 
 GUESTS = (
-    SystemPackage("qemu-system-x86", "qemu-system-x86_64", "no guest boots"),
-    SystemPackage("qemu-utils", "qemu-img", "disk images are not converted"),
-    SystemPackage("e2fsprogs", "mke2fs", "the guest image cannot be built"),
+    SystemPackage("qemu-system-x86", ("qemu-system-x86_64",), "no guest boots"),
+    SystemPackage("qemu-utils", ("qemu-img", "qemu-io"), "disk images are not converted"),
+    SystemPackage(
+        "ovmf",
+        ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+        "no guest boots by EFI",
+    ),
+    SystemPackage(
+        "e2fsprogs", ("mke2fs", "debugfs", "e2fsck"), "the guest's file systems are not looked into"
+    ),
+)
+SECOND_VIEWS = (
+    SystemPackage("git", ("git",), "which files belong to the project is not known"),
+    SystemPackage(
+        "mtools",
+        ("mcopy", "mformat", "mmd", "mren", "mtype"),
+        "the tests of guests that boot by EFI are skipped",
+    ),
+    SystemPackage("tesseract-ocr", ("tesseract",), "the tests that read screens are skipped"),
 )
 SIMULATOR = (
-    SystemPackage("golang-go", "go", "the tests against vcsim are skipped"),
+    SystemPackage("golang-go", ("go",), "the tests against vcsim are skipped"),
     SystemPackage(
         "golang-github-vmware-govmomi-dev",
-        "/usr/share/gocode/src/github.com/vmware/govmomi/simulator",
+        ("/usr/share/gocode/src/github.com/vmware/govmomi/simulator",),
         "the tests against vcsim are skipped",
     ),
 )
 PURPOSES = {
     "demo": Purpose("lab", ".venv", GUESTS),
-    "test": Purpose("dev", ".venv", GUESTS + SIMULATOR),
+    "test": Purpose("dev", ".venv", GUESTS + SECOND_VIEWS + SIMULATOR),
     # Nova pins much that the project does not, so it gets an environment of its own.
     "bench": Purpose(
         "bench,dev",
         ".venv-bench",
-        (*GUESTS, SystemPackage("curl", "curl", "there is nothing to compare uploads with")),
+        (*GUESTS, SystemPackage("curl", ("curl",), "there is nothing to compare uploads with")),
     ),
 }
 

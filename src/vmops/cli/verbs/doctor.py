@@ -15,8 +15,17 @@ import click
 from vmops import units
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.output import output_options, print_rows, take_output_options
+from vmops.lab.qemu.missing import find_efi_firmware
 
 _NEEDED_BYTES = 2 * units.GIB
+PROGRAMS = {
+    "qemu-system-x86_64": ("qemu-system-x86", "guests in the lab"),
+    "qemu-img": ("qemu-utils", "images of other formats"),
+    "apt-get": ("apt", "building the lab's guest image"),
+    "apt-cache": ("apt", "building the lab's guest image"),
+    "dpkg-deb": ("dpkg", "building the lab's guest image"),
+}
+"""What is started, its Debian package and what for."""
 COLUMNS = ("name", "status", "found", "needed_for", "remedy")
 
 
@@ -70,16 +79,18 @@ def _checks(context: CommandContext) -> Iterator[Check]:
 
 
 def _programs() -> Iterator[Check]:
-    for program, package, what in (
-        ("qemu-system-x86_64", "qemu-system-x86", "guests in the lab"),
-        ("apt-get", "apt", "building the lab's guest image"),
-        ("dpkg-deb", "dpkg", "building the lab's guest image"),
-    ):
+    for program, (package, what) in PROGRAMS.items():
         where = shutil.which(program)
         yield Check(
             name=program, passed=where is not None, found=where or "not found",
             needed_for=what, remedy=f"apt-get install {package}",
         )  # fmt: skip
+    firmware = find_efi_firmware()
+    yield Check(
+        name="EFI firmware", passed=firmware is not None,
+        found=str(firmware[0]) if firmware else "not found",
+        needed_for="guests in the lab that boot by EFI", remedy="apt-get install ovmf",
+    )  # fmt: skip
 
 
 def _acceleration() -> Check:

@@ -28,6 +28,7 @@ from vmops.lab.qemu.argv.ports import guestinfo_keys
 from vmops.lab.qemu.capabilities import SANDBOX, Capabilities, capabilities
 from vmops.lab.qemu.guest import Guest, wait_for_migration
 from vmops.lab.qemu.layer_check import check_layer
+from vmops.lab.qemu.missing import find_efi_firmware
 from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity, start_detached
 from vmops.lab.qemu.qmp import QmpClosed
@@ -47,13 +48,6 @@ NVRAM = "nvram"
 _LOG_TAIL_CHARACTERS = 2000
 _LAST_WORDS_S = 5.0
 _READING_S = 600.0  # QEMU tells no progress while it reads a guest's memory
-# Debian, Fedora and Arch, in that order.
-_EFI_FIRMWARE = (
-    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
-    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,12 +247,13 @@ def _seed(machine: Machine, directory: Path, incoming: Incoming | None) -> Path 
 
 
 def _efi(own: Path) -> Firmware | None:
-    for code, variables in _EFI_FIRMWARE:
-        if Path(code).is_file() and Path(variables).is_file():
-            if not own.exists():
-                shutil.copyfile(variables, own)
-            return Firmware(code=Path(code), variables=own)
-    return None
+    found = find_efi_firmware()
+    if found is None:
+        return None
+    code, variables = found
+    if not own.exists():
+        shutil.copyfile(variables, own)
+    return Firmware(code=code, variables=own)
 
 
 async def _start(argv: Sequence[str], directory: Path, passed: Sequence[int]) -> HeldProcess:

@@ -17,6 +17,13 @@ _PURPOSES = {
     "qemu-system-x86_64": "QEMU is not installed, so no guest can run",
     "qemu-img": "qemu-img is not installed, so disk images cannot be converted",
 }
+# Debian, Fedora and Arch, in that order.
+_EFI_FIRMWARE = (
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,14 @@ def find_program(program: str) -> Path:
     if found is None:
         raise HypervisorMissing(_text(program))
     return found
+
+
+def find_efi_firmware() -> tuple[Path, Path] | None:
+    """Return the files of EFI's code and of its variables as they are at first."""
+    for code, variables in _EFI_FIRMWARE:
+        if Path(code).is_file() and Path(variables).is_file():
+            return Path(code), Path(variables)
+    return None
 
 
 def _find(program: str) -> Path | None:
