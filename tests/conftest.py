@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from tests import network, processes
+from tests.guards import network, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.cli.conftest import spawn
-from tests.unit.lab.console.web_socket import Refused, WebSocket
+from tests.lab.web_socket import Refused, WebSocket
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.conftest import Command, spawn
+from tests.lab.web_socket import Refused, WebSocket
 from tests.rfb import Viewer
-from tests.unit.lab.console.web_socket import Refused, WebSocket
 from vmops.lab import Lab, LabSettings
 
 pytestmark = pytest.mark.guest

@@ -14,7 +14,7 @@ from tests.contract.engine import Bench
 from tests.contract.linux_guest import MEMORY_MIB, LinuxGuest
 from tests.contract.needs import needs
 from tests.guests.plain_qemu import linux_guest, unpack
-from tests.unit.lab.qemu.efi_guest import efi_bootable, linux_by_efi
+from tests.lab.qemu.efi_guest import efi_bootable, linux_by_efi
 from vmops import Flavor, Instance
 from vmops.lab.qemu import launch
 

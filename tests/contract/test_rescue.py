@@ -16,7 +16,7 @@ from tests.builders import CAPACITY, a_uuid, an_instance
 from tests.contract.engine import Bench, SerialLog
 from tests.contract.needs import needs
 from tests.contract.test_power import OFF, ON, SUSPENDED, in_state
-from tests.unit.lab.qemu.efi_guest import efi_bootable
+from tests.lab.qemu.efi_guest import efi_bootable
 from vmops import Flavor, Instance
 from vmops.errors import (
     ImageNotFound,

@@ -11,8 +11,8 @@ from typing import Any
 from pyVmomi import vim, vmodl
 
 from tests.guests.plain_qemu import BOOT_SECONDS, linux_guest, unpack
-from tests.unit.lab.vm import vm_client
-from tests.unit.lab.vm.vm_client import VmClient
+from tests.lab.client import Client
+from tests.lab.specs import add, disk, extra, scsi
 from vmops.lab.guest.conversion import convert_raw
 
 device = vim.vm.device
@@ -25,7 +25,7 @@ _TRIES = 3
 class LabGuest:
     """A machine with the Linux guest, its serial line in a file."""
 
-    def __init__(self, client: VmClient, name: str, *, mac: str) -> None:
+    def __init__(self, client: Client, name: str, *, mac: str) -> None:
         self.client = client
         folder = client.lab.datastore_root("datastore1") / name
         folder.mkdir()
@@ -46,10 +46,10 @@ class LabGuest:
         )
         self.vm = client.create(
             name,
-            vm_client.scsi(),
-            vm_client.add(vm_client.disk(64, name=f"[datastore1] {name}/root.vmdk")),
-            vm_client.add(card),
-            vm_client.add(port),
+            scsi(),
+            add(disk(64, name=f"[datastore1] {name}/root.vmdk")),
+            add(card),
+            add(port),
             path=f"[datastore1] {name}/{name}.vmx",
             memoryMB=128,
         )
@@ -57,7 +57,7 @@ class LabGuest:
         self._seen = 0
         self._numbers = itertools.count(1)
 
-    def reach_by(self, client: VmClient) -> None:
+    def reach_by(self, client: Client) -> None:
         """Go on with a client of another lab, which has found the machine again."""
         self.client = client
         self.vm = vim.VirtualMachine(self.vm._GetMoId(), client.stub)
@@ -68,7 +68,7 @@ class LabGuest:
     def set_extra(self, **options: str) -> None:
         """Set extra configuration; ``__`` in a name stands for a dot."""
         dotted = {key.replace("__", "."): value for key, value in options.items()}
-        self.client.reconfigure(self.vm, extraConfig=vm_client.extra(**dotted))
+        self.client.reconfigure(self.vm, extraConfig=extra(**dotted))
 
     def extra(self) -> dict[str, str]:
         return {option.key: option.value for option in self.vm.config.extraConfig}

@@ -12,7 +12,7 @@ from pyVmomi import vim, vmodl
 
 from tests.guests.lab_guest import LabGuest
 from tests.guests.plain_qemu import require_qemu
-from tests.unit.lab.vm import vm_client
+from tests.lab.client import connect
 from vmops.lab import Lab, LabSettings
 
 pytestmark = pytest.mark.guest
@@ -24,7 +24,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabGuest]:
     require_qemu()
     settings = LabSettings(state_dir=tmp_path_factory.mktemp("growth"), hypervisor="qemu")
     with ExitStack() as undo:
-        client = vm_client.connect(undo.enter_context(Lab.run(settings)))
+        client = connect(undo.enter_context(Lab.run(settings)))
         undo.callback(client.stub.DropConnections)
         made = LabGuest(client, "grows", mac=MAC)
         client.reconfigure(made.vm, cpuHotAddEnabled=True, memoryHotAddEnabled=True)

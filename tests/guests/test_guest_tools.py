@@ -11,7 +11,7 @@ from pyVmomi import vim
 
 from tests.guests.lab_guest import LabGuest
 from tests.guests.plain_qemu import require_qemu
-from tests.unit.lab.vm import vm_client
+from tests.lab.client import Client, connect
 from vmops.lab import Lab, LabSettings
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.operations.tools import quiesce
@@ -24,14 +24,14 @@ MAC = "00:50:56:0a:0b:0c"
 
 
 @pytest.fixture(scope="module")
-def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], vm_client.VmClient]]:
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Client]]:
     """Starts a lab of always the same state, and gives a client of it."""
     require_qemu()
     settings = LabSettings(state_dir=tmp_path_factory.mktemp("tools"), hypervisor="qemu")
     with ExitStack() as undo:
 
-        def start() -> vm_client.VmClient:
-            client = vm_client.connect(undo.enter_context(Lab.run(settings)))
+        def start() -> Client:
+            client = connect(undo.enter_context(Lab.run(settings)))
             undo.callback(client.stub.DropConnections)
             return client
 
@@ -39,7 +39,7 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], vm_c
 
 
 @pytest.fixture(scope="module")
-def guest(labs: Callable[[], vm_client.VmClient]) -> LabGuest:
+def guest(labs: Callable[[], Client]) -> LabGuest:
     """One guest for all tests, each of which leaves it with its tools running."""
     made = LabGuest(labs(), "tools", mac=MAC)
     assert made.vm.guest.toolsStatus == "toolsNotInstalled"
@@ -163,7 +163,7 @@ def test_a_guest_that_moves_to_another_host_keeps_its_tools(guest: LabGuest) -> 
 
 
 def test_a_lab_that_was_killed_finds_the_tools_again(
-    guest: LabGuest, labs: Callable[[], vm_client.VmClient]
+    guest: LabGuest, labs: Callable[[], Client]
 ) -> None:
     guest.client.lab.kill()
     guest.reach_by(labs())

@@ -16,7 +16,7 @@ from tests.backends.lab import LabBackend
 from tests.builders import a_uuid
 from tests.guests.lab_guest import LabGuest
 from tests.guests.plain_qemu import linux_guest
-from tests.unit.lab.vm.vm_client import VmClient, connect
+from tests.lab.client import Client, connect
 from vmops import DirectoryImageStore, EngineSettings, Flavor, Instance, Vif, VMwareVMOps
 from vmops.cli.verbs.guest_image import PROPERTIES
 
@@ -31,7 +31,7 @@ ADDRESS = r"vmops-guest: {} (10\.0\.2\.\d+)"
 class SpawnedGuest(LabGuest):
     """A Linux guest that the engine spawned."""
 
-    def __init__(self, client: VmClient, instance: Instance) -> None:
+    def __init__(self, client: Client, instance: Instance) -> None:
         self.client = client
         self.vm = second_view.vm_of(client.content, instance.uuid)
         self._log = client.lab.datastore_root("datastore1") / instance.uuid / "serial.log"
@@ -40,7 +40,7 @@ class SpawnedGuest(LabGuest):
 
 
 @pytest.fixture(scope="module")
-def ops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VMwareVMOps, VmClient]]:
+def ops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VMwareVMOps, Client]]:
     image = linux_guest()
     with ExitStack() as undo:
         backend = LabBackend("qemu")
@@ -61,7 +61,7 @@ def spawned(ops: VMwareVMOps, name: str, network: str, mac: str) -> Instance:
 
 
 def test_a_second_nic_reaches_the_neighbour_while_it_is_plugged(
-    ops: tuple[VMwareVMOps, VmClient],
+    ops: tuple[VMwareVMOps, Client],
 ) -> None:
     engine, client = ops
     one = spawned(engine, "one", ALONE, MACS[0])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.guests.plain_qemu import BOOT_SECONDS, linux_guest, unpack
-from tests.unit.lab.qemu.machines import PVSCSI, a_disk, a_hypervisor, a_machine, a_nic
+from tests.lab.qemu.machines import PVSCSI, a_disk, a_hypervisor, a_machine, a_nic
 from vmops.lab.guest import PASSWORD, USER
 from vmops.lab.hypervisor.port import (
     Cdrom,

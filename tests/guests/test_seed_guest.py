@@ -12,23 +12,23 @@ from pyVmomi import vim
 
 from tests.guests.lab_guest import LabGuest
 from tests.guests.plain_qemu import require_qemu
-from tests.unit.lab.vm import vm_client
+from tests.lab.client import Client, connect
 from vmops.lab import Lab, LabSettings
 
 pytestmark = pytest.mark.guest
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[vm_client.VmClient]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     require_qemu()
     settings = LabSettings(state_dir=tmp_path_factory.mktemp("seed"), hypervisor="qemu")
     with ExitStack() as undo:
-        client = vm_client.connect(undo.enter_context(Lab.run(settings)))
+        client = connect(undo.enter_context(Lab.run(settings)))
         undo.callback(client.stub.DropConnections)
         yield client
 
 
-def test_the_guest_reads_its_seed_wherever_it_goes(client: vm_client.VmClient) -> None:
+def test_the_guest_reads_its_seed_wherever_it_goes(client: Client) -> None:
     guest = LabGuest(client, "seeded", mac="00:50:56:0a:0b:0e")
     metadata = json.dumps({"local-hostname": "web1", "network": {"version": 2}})
     guest.set_extra(
@@ -61,7 +61,7 @@ def test_the_guest_reads_its_seed_wherever_it_goes(client: vm_client.VmClient) -
     assert guest.run("cat /mnt/user-data; echo") == "changed while it runs"
 
 
-def test_a_guest_that_is_told_later_has_none_and_can_be_moved(client: vm_client.VmClient) -> None:
+def test_a_guest_that_is_told_later_has_none_and_can_be_moved(client: Client) -> None:
     guest = LabGuest(client, "unseeded", mac="00:50:56:0a:0b:0f")
     guest.power_on()
     guest.wait_for("root login on 'tty1'")

@@ -9,7 +9,7 @@ from pyVmomi import vim
 
 from tests.guests.lab_guest import LabGuest
 from tests.guests.plain_qemu import require_qemu
-from tests.unit.lab.vm import vm_client
+from tests.lab.client import connect
 from vmops.lab import Lab, LabSettings
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabGuest]:
     require_qemu()
     settings = LabSettings(state_dir=tmp_path_factory.mktemp("files"), hypervisor="qemu")
     with Lab.run(settings) as lab:
-        client = vm_client.connect(lab)
+        client = connect(lab)
         made = LabGuest(client, "files", mac="00:50:56:0a:0b:1c")
         made.power_on()
         made.wait_until("guest.toolsRunningStatus", "guestToolsRunning", seconds=120)

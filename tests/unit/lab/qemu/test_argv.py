@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.lab.qemu.machines import PVSCSI, a_disk, a_machine, a_nic
+from tests.lab.qemu.machines import PVSCSI, a_disk, a_machine, a_nic
 from vmops.lab.hypervisor.port import (
     Cdrom,
     Controller,

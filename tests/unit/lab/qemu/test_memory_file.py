@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.lab.qemu.machines import a_machine
+from tests.lab.qemu.machines import a_machine
 from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.qemu.argv.growth import Growth
 from vmops.lab.qemu.memory_file import MemoryHeader, create, finish, open_stream

@@ -13,7 +13,7 @@ import pycdlib
 import pytest
 import yaml
 
-from tests.unit.lab.qemu.machines import a_machine
+from tests.lab.qemu.machines import a_machine
 from vmops.lab.hypervisor.port import Cdrom, HypervisorError
 from vmops.lab.qemu.seed import seed_files, wants_seed, write_seed
 

@@ -1,0 +1,26 @@
+"""Each disk refers to its datastore, below a snapshot too; Nova moves machines by that."""
+
+import pytest
+from pyVmomi import vim
+
+from tests.lab.specs import new_disk, scsi
+
+
+def backings(vm):
+    (disk,) = [
+        each for each in vm.config.hardware.device if isinstance(each, vim.vm.device.VirtualDisk)
+    ]
+    backing = disk.backing
+    while backing is not None:
+        yield backing
+        backing = backing.parent
+
+
+@pytest.mark.parametrize("snapshots", [0, 2])
+def test_every_file_of_a_disk_names_its_datastore(own, snapshots):
+    vm = own.create("named", scsi(), new_disk(1))
+    for number in range(snapshots):
+        own.result(vm.CreateSnapshot_Task(str(number), "", False, False))
+    found = [backing.datastore for backing in backings(vm)]
+    assert len(found) == 1 + snapshots
+    assert {each.name for each in found} == {"datastore1"}

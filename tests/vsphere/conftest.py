@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pytest
+from pyVmomi import vim
+
+import vmops
+from tests.backends import vcsim
+from tests.vsphere.interposer import Interposer
+from vmops.errors import ManagedObjectNotFound
+from vmops.lab import Lab, LabSettings
+from vmops.vsphere.objects.folder import Folder
+
+
+@dataclass(frozen=True)
+class Place:
+    """An endpoint, and who may log in there."""
+
+    kind: str
+    url: str
+    username: str
+    password: str
+    thumbprint: str
+
+    def connect(self, **settings):
+        return vmops.connect(
+            self.url, self.username, self.password, thumbprint=self.thumbprint, **settings
+        )
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    settings = LabSettings(state_dir=tmp_path_factory.mktemp("lab"), hypervisor="none")
+    with Lab.run(settings) as running:
+        yield Place("lab", running.url, running.username, running.password, running.thumbprint)
+
+
+@pytest.fixture(scope="session")
+def slow_lab(tmp_path_factory):
+    """A lab whose tasks take three tenths of a second."""
+    settings = LabSettings(
+        state_dir=tmp_path_factory.mktemp("slow-lab"), hypervisor="none", task_delay_s=0.3
+    )
+    with Lab.run(settings) as running:
+        yield Place("lab", running.url, running.username, running.password, running.thumbprint)
+
+
+@pytest.fixture(scope="session")
+def simulator():
+    if reason := vcsim.missing():
+        pytest.skip(reason)
+    with vcsim.Vcsim() as running:
+        yield Place("vcsim", running.url, running.username, running.password, running.thumbprint)
+
+
+@pytest.fixture(params=["lab", pytest.param("vcsim", marks=pytest.mark.vcsim)])
+def place(request):
+    """Each endpoint in turn."""
+    return request.getfixturevalue("lab" if request.param == "lab" else "simulator")
+
+
+@pytest.fixture
+def session(place):
+    with place.connect() as connected:
+        yield connected
+
+
+@pytest.fixture
+def between(lab, tmp_path):
+    """What stands between the client and the lab."""
+    with Interposer(lab.url, tmp_path) as interposer:
+        yield interposer
+
+
+@pytest.fixture
+def disturbed(lab, between):
+    """A session through the interposer."""
+    with vmops.connect(
+        between.url, lab.username, lab.password, ca_file=between.ca_file, timeout_s=3
+    ) as connected:
+        yield connected
+
+
+@pytest.fixture
+def make_vm():
+    """Creates virtual machines without disks; they are gone after the test."""
+    made = []
+
+    def make(session, name=None, **config):
+        instance_uuid = str(uuid.uuid4())
+        name = name or f"vm-{instance_uuid[:8]}"
+        cluster = session.inventory.cluster()
+        datastore = session.inventory.datastores()[0]
+        spec = vim.vm.ConfigSpec(
+            name=name,
+            instanceUuid=instance_uuid,
+            numCPUs=1,
+            memoryMB=64,
+            guestId="otherGuest",
+            files=vim.vm.FileInfo(vmPathName=f"[{datastore.name}]"),
+            **config,
+        )
+        folder = Folder(session, session.inventory.datacenter(cluster.datacenter).vm_folder)
+        vm = folder.create_vm(spec, cluster.resource_pool)
+        made.append(vm)
+        return vm, instance_uuid
+
+    yield make
+    for vm in made:
+        if not vm._session.client.is_closed:
+            with suppress(ManagedObjectNotFound):
+                if vm.power_state() != "poweredOff":
+                    vm.power_off()
+                vm.destroy()
+
+
+@pytest.fixture(autouse=True)
+def no_thread_of_the_client_is_left():
+    yield
+    end = time.monotonic() + 3
+    while left := [
+        t.name for t in threading.enumerate() if t.name in {"vmops-stream", "vmops-lease"}
+    ]:
+        assert time.monotonic() < end, left
+        time.sleep(0.02)
+
+
+def eventually(condition, seconds=5.0):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not become so"
+        time.sleep(0.01)
+    return found
