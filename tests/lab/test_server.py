@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pyVmomi import vim
 
-from tests.lab.client import Session
+from tests.lab.client import Session, context
 from vmops.lab import Lab, LabSettings
 from vmops.lab.state import LabRunsAlready, StateError, StateLock, running_pid
 
@@ -171,11 +171,10 @@ def test_a_kill_saves_nothing_and_tells_nobody(settings: LabSettings) -> None:
 @contextmanager
 def silent_client(lab: Lab, connection: str) -> Iterator[socket.socket]:
     """The TCP connection of a client that had an answer over TLS and says no goodbye."""
-    context = ssl.create_default_context(cafile=str(lab.certificate_file))
     port = int(lab.url.rsplit(":", 1)[1].removesuffix("/sdk"))
     head = f"Host: localhost\r\nConnection: {connection}\r\n\r\n"
     tcp = socket.create_connection(("127.0.0.1", port), timeout=5)
-    with context.wrap_socket(tcp, server_hostname="localhost") as client:
+    with context(lab.certificate_file).wrap_socket(tcp, server_hostname="localhost") as client:
         client.sendall(f"GET /sdk/vimServiceVersions.xml HTTP/1.1\r\n{head}".encode())
         assert client.recv(65536).startswith(b"HTTP/1.1 200")
         with socket.socket(fileno=os.dup(client.fileno())) as beneath:
