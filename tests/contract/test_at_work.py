@@ -135,7 +135,9 @@ def mark(bench: Bench, instance: Instance, text: str, key: str = "vmops.worker")
     spec = vim.vm.ConfigSpec(extraConfig=[option])
     second_view.finished(bench.vm(instance).ReconfigVM_Task(spec))
     inventory = bench.session.inventory
-    while (known := inventory.vm_by_uuid(instance.uuid)) is None or known.worker != text:
+    while (known := inventory.vm_by_uuid(instance.uuid)) is None or known.settings.get(
+        key, ""
+    ) != text:
         threading.Event().wait(0.01)
 
 

@@ -13,9 +13,9 @@ from pyVmomi import vim
 from tests.vsphere.conftest import Place, eventually
 from vmops.lab import Lab, LabSettings
 from vmops.lab.objects.virtual_machine_create import create_virtual_machine
+from vmops.model.extra_config import INSTANCE_UUID
 from vmops.model.power import InstanceState
 from vmops.ops.instances.info import get_info, list_instances
-from vmops.specs.extra_config import INSTANCE_UUID
 from vmops.vsphere.live.properties import Properties
 from vmops.vsphere.live.stream import STREAM_METHODS
 

@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmops.cli.context import CommandContext
+from vmops.cli.instances import Found, instance_record
 from vmops.cli.output import FORMATS, OutputOptions, print_record, print_rows
 from vmops.cli.waiting import READY, Before, Patience, Until, look_before, wait_until
 
 if TYPE_CHECKING:
-    from vmops.cli.instances import Found
     from vmops.ops.vmops.vmops import VMwareVMOps
 
 _STATE_TIMEOUT_S = 300.0
@@ -170,14 +170,6 @@ class Change:
             raise
         if one.until in {Until.BOOTED, Until.GOES_ON}:
             self.tell(f"{one.found.name}: ready after {time.monotonic() - self._begin:.1f} s")
-
-
-def instance_record(context: CommandContext, found: Found) -> Record:
-    """All that ``show`` tells of an instance."""
-    from vmops.cli.verbs.listing import full_record  # noqa: PLC0415
-    from vmops.ops.instances.listing import get_record  # noqa: PLC0415
-
-    return full_record(get_record(context.session, found.uuid))
 
 
 def changes(

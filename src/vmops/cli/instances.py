@@ -18,9 +18,12 @@ from vmops.errors import Conflict, InstanceNotFound, VMOpsError
 if TYPE_CHECKING:
     from vmops.cli.context import CommandContext
     from vmops.cli.endpoint import Setting
+    from vmops.ops.instances.listing import InstanceRecord
 
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 NAMES_FILE = "instance-names.json"
+NARROW = ("name", "status", "cpus", "memory_mib", "addresses", "host", "uuid")
+COLUMNS = (*NARROW, "moid", "folder", "guest_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,3 +127,24 @@ def complete_images(
 
 instance_argument = click.argument("name", shell_complete=complete_instances)
 """The argument NAME of a command on one instance; a UUID may be given, too."""
+
+
+def record_row(record: InstanceRecord) -> dict[str, Any]:
+    """What ``list`` tells of an instance."""
+    values = {name: getattr(record, name) for name in COLUMNS}
+    return {**values, "addresses": list(record.addresses)}
+
+
+def instance_record(context: CommandContext, found: Found) -> dict[str, Any]:
+    """All that ``show`` tells of an instance."""
+    from vmops.ops.instances.listing import get_record  # noqa: PLC0415
+
+    record = get_record(context.session, found.uuid)
+    return {
+        **record_row(record),
+        "booted": record.boot_time,
+        "image": record.image_id,
+        "nics": list(record.nics),
+        "disks": list(record.disks),
+        "tools": record.tools,
+    }

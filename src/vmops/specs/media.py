@@ -8,7 +8,8 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.model.datastore_path import DatastorePath
-from vmops.specs import cdrom, disks, extra_config
+from vmops.specs import cdrom, disks
+from vmops.specs.extra_config import option_values
 from vmops.specs.places import Places
 
 
@@ -48,5 +49,5 @@ def attach(media: NewMedia, settings: dict[str, str], places: Places | None = No
     devices += cdrom.insert(media.cdroms, places)
     return vim.vm.ConfigSpec(
         deviceChange=[*places.changes(), *devices],
-        extraConfig=extra_config.option_values(settings),
+        extraConfig=option_values(settings),
     )

@@ -10,7 +10,7 @@ from pyVmomi import vim
 
 from vmops.model.image import VifModel
 from vmops.model.size import Allocation
-from vmops.specs import extra_config
+from vmops.specs.extra_config import option_values
 from vmops.specs.size import shares_info
 
 # Temporary keys of devices to be added; vSphere wants them negative and different (since 7.0).
@@ -103,6 +103,4 @@ def remove_nic(device: Any) -> Any:
 
 def nic_changes(changes: Sequence[Any], settings: Mapping[str, str]) -> Any:
     """The `vim.vm.ConfigSpec` of NIC changes, and of the extraConfig that goes with them."""
-    return vim.vm.ConfigSpec(
-        deviceChange=list(changes), extraConfig=extra_config.option_values(settings)
-    )
+    return vim.vm.ConfigSpec(deviceChange=list(changes), extraConfig=option_values(settings))

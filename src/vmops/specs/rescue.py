@@ -9,8 +9,9 @@ from pyVmomi import vim
 
 from vmops import units
 from vmops.model.datastore_path import DatastorePath
-from vmops.specs import cdrom, extra_config
+from vmops.specs import cdrom
 from vmops.specs.disks import DISK_KEY
+from vmops.specs.extra_config import option_values
 from vmops.specs.places import Places
 
 
@@ -36,7 +37,7 @@ def boot_from(disk_key: int, settings: dict[str, str]) -> Any:
     order = [vim.vm.BootOptions.BootableDiskDevice(deviceKey=disk_key)]
     return vim.vm.ConfigSpec(
         bootOptions=vim.vm.BootOptions(bootOrder=order),
-        extraConfig=extra_config.option_values(settings),
+        extraConfig=option_values(settings),
     )
 
 
@@ -50,7 +51,7 @@ def boot_from_iso(iso: DatastorePath, places: Places, settings: dict[str, str]) 
     return vim.vm.ConfigSpec(
         deviceChange=[*places.changes(), *drives],
         bootOptions=vim.vm.BootOptions(bootOrder=[vim.vm.BootOptions.BootableCdromDevice()]),
-        extraConfig=extra_config.option_values(settings),
+        extraConfig=option_values(settings),
     )
 
 
@@ -85,7 +86,7 @@ def end_rescue(
     return vim.vm.ConfigSpec(
         deviceChange=changes,
         bootOptions=vim.vm.BootOptions(bootOrder=order),
-        extraConfig=extra_config.option_values(settings),
+        extraConfig=option_values(settings),
     )
 
 

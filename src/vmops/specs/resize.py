@@ -11,8 +11,8 @@ from pyVmomi import vim
 from vmops import units
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.size import Size
-from vmops.specs import extra_config
 from vmops.specs.disks import EXTRA_DISK_KEY
+from vmops.specs.extra_config import option_values
 from vmops.specs.size import set_size
 
 
@@ -48,7 +48,7 @@ class Change:
 
     def spec(self) -> Any:
         """The `vim.vm.ConfigSpec`."""
-        spec = vim.vm.ConfigSpec(extraConfig=extra_config.option_values(self.settings))
+        spec = vim.vm.ConfigSpec(extraConfig=option_values(self.settings))
         if self.size is not None:
             set_size(spec, self.size)
         if self.annotation is not None:
@@ -91,7 +91,7 @@ def end(settings: dict[str, str], change_version: str = "") -> Any:
 
     An empty ``change_version`` is that of a server that has none.
     """
-    spec = vim.vm.ConfigSpec(extraConfig=extra_config.option_values(settings))
+    spec = vim.vm.ConfigSpec(extraConfig=option_values(settings))
     if change_version:
         spec.changeVersion = change_version
     return spec

@@ -8,12 +8,14 @@ from typing import Any
 
 from pyVmomi import vim
 
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.hardware import Firmware, Hardware
 from vmops.model.image import AdapterType, VifModel
 from vmops.model.instance import Instance
 from vmops.model.size import Allocation, Size
-from vmops.specs import disks, extra_config, nics
+from vmops.specs import disks, nics
+from vmops.specs.extra_config import option_values
 from vmops.specs.size import set_size
 
 # Temporary keys; see `vmops.specs.nics.FIRST_NIC_KEY`.
@@ -152,7 +154,7 @@ def _extra_config(machine: NewMachine, spec: Any) -> None:
     for index, nic in enumerate(machine.nics):
         if nic.interface_id:
             values[extra_config.INTERFACE_ID.format(index=index)] = nic.interface_id
-    spec.extraConfig = extra_config.option_values({**values, **machine.extra_config})
+    spec.extraConfig = option_values({**values, **machine.extra_config})
 
 
 CONFIGURATORS: tuple[Configurator, ...] = (
@@ -178,7 +180,7 @@ def new_machine(machine: NewMachine) -> Any:
 
 def settings(values: dict[str, str]) -> Any:
     """The `vim.vm.ConfigSpec` that sets extraConfig keys; a value of "" removes its key."""
-    return vim.vm.ConfigSpec(extraConfig=extra_config.option_values(values))
+    return vim.vm.ConfigSpec(extraConfig=option_values(values))
 
 
 def import_shell(name: str, datastore: str, capacity_bytes: int, adapter: AdapterType) -> Any:

@@ -8,9 +8,10 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops import units
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
-from vmops.specs import extra_config
+from vmops.specs.extra_config import option_values
 from vmops.specs.places import Place, Places
 
 VOLUME_KEY = -500
@@ -28,7 +29,7 @@ def attach_volume(
     changed since ``change_version``; "" asks for no such check.
     """
     spec = attach_disk(disk, controllers=controllers)
-    spec.extraConfig = extra_config.option_values(settings)
+    spec.extraConfig = option_values(settings)
     spec.changeVersion = change_version or None
     return spec
 
@@ -80,7 +81,7 @@ def detach_volume(disk_key: int, settings: Mapping[str, str], change_version: st
     """
     return vim.vm.ConfigSpec(
         deviceChange=[_removal(disk_key)],
-        extraConfig=extra_config.option_values(settings),
+        extraConfig=option_values(settings),
         changeVersion=change_version or None,
     )
 
@@ -128,7 +129,7 @@ def shadow_vm(
         annotation=f"Holds the disk of the volume {name}. It is never powered on.",
         files=vim.vm.FileInfo(vmPathName=f"[{datastore}]"),
         deviceChange=[*places.changes(), disk],
-        extraConfig=extra_config.option_values({extra_config.MADE_VOLUME: volume_id}),
+        extraConfig=option_values({extra_config.MADE_VOLUME: volume_id}),
     )
     if profile_id:
         policy = vim.vm.DefinedProfileSpec(profileId=profile_id)

@@ -8,10 +8,11 @@ import pytest
 from pyVmomi import vim
 
 from tests.builders import an_instance
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.hardware import Firmware, Hardware
 from vmops.model.image import AdapterType, DiskType, VifModel
-from vmops.specs import disks, extra_config, media, nics
+from vmops.specs import disks, media, nics
 from vmops.specs import virtual_machine as vm_specs
 
 STANDARD = nics.NicBacking(kind="standard", name="VM Network")

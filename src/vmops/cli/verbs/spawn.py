@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vmops.cli.change_command import Change, changes, instance_record
-from vmops.cli.instances import Found, complete_images, remember_one
+from vmops.cli.change_command import Change, changes
+from vmops.cli.instances import Found, complete_images, instance_record, remember_one
 from vmops.cli.properties import pairs
 from vmops.cli.sizes import GIB, MIB, size
 from vmops.cli.verbs.audit import sweep

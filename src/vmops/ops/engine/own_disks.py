@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vmops.errors import InvalidName, NoRootDisk
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.notes import rescue as rescue_note
 from vmops.ops.notes import resize as resize_note
-from vmops.specs import extra_config
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 from vmops.vsphere.objects.vm_hardware import VmHardware
 

@@ -11,10 +11,10 @@ from typing import NotRequired, TypedDict
 from weakref import WeakKeyDictionary
 
 from vmops.errors import ConsoleTypeUnavailable, Exhausted, InvalidPowerState, NotSupported
+from vmops.model import extra_config
 from vmops.model.power import PowerState
 from vmops.ops.engine.settings import EngineSettings
 from vmops.ops.guard.states import called, must_run, read_state
-from vmops.specs import extra_config
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.tickets import acquire_ticket
 from vmops.vsphere.objects.virtual_machine import VirtualMachine

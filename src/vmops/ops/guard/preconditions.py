@@ -6,15 +6,21 @@ from collections.abc import Mapping
 
 from vmops import in_flight
 from vmops.errors import Busy, InvalidPowerState, InvalidState
+from vmops.model import extra_config
 from vmops.model.power import PowerState
 from vmops.ops.notes.resize import Phase, find_note
-from vmops.specs import extra_config
 
 _RESIZE_WORDS = {
     Phase.PREPARING: "is in the middle of a resize. Resize it again, or revert the resize first.",
     Phase.RESIZED: "is resized, and not confirmed. Confirm or revert the resize first.",
     Phase.REVERTING: "is in the middle of reverting a resize. Revert it again first.",
 }
+
+
+def work_of_another(settings: Mapping[str, str]) -> in_flight.Work | None:
+    """What another process is at, as ``extraConfig`` says; None if there is none."""
+    marks = (settings.get(key, "") for key in (extra_config.OPERATION, extra_config.WORKER))
+    return next(filter(None, map(in_flight.work_of_another, marks)), None)
 
 
 def refuse_at_work(called: str, settings: Mapping[str, str]) -> None:
@@ -25,9 +31,8 @@ def refuse_at_work(called: str, settings: Mapping[str, str]) -> None:
     Raises:
         Busy: another one is at work; the message says at what, since when and where.
     """
-    for key in (extra_config.OPERATION, extra_config.WORKER):
-        if (work := in_flight.work_of_another(settings.get(key, ""))) is not None:
-            raise Busy(f"{called} is busy: {work}.")
+    if (work := work_of_another(settings)) is not None:
+        raise Busy(f"{called} is busy: {work}.")
 
 
 def refuse_rescued(called: str, settings: Mapping[str, str]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from vmops import in_flight
 from vmops.errors import (
     Busy,
     Conflict,
@@ -19,7 +18,7 @@ from vmops.errors import (
     Unavailable,
     VMOpsError,
 )
-from vmops.ops.guard.preconditions import refuse_at_work
+from vmops.ops.guard.preconditions import refuse_at_work, work_of_another
 from vmops.ops.guard.states import called, must_run, read_state
 from vmops.vsphere.objects.lookup import find_vm
 from vmops.vsphere.objects.recent_tasks import running_tasks
@@ -81,7 +80,7 @@ def refuse_early(session: Session, instance_uuid: str) -> None:
         why = _unreachable(session, vm, instance_uuid)
         if why is not None:
             raise InvalidState(why)
-    if in_flight.work_of_another(known.worker) is not None:
+    if work_of_another(known.settings) is not None:
         refuse_at_work(called(vm, instance_uuid), read_state(vm).settings)
 
 

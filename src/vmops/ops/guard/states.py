@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vmops.model import extra_config
 from vmops.model.power import PowerState
-from vmops.specs import extra_config
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 _WORDS: dict[PowerState | None, str] = {
@@ -61,6 +61,23 @@ def read_state(vm: VirtualMachine) -> VmState:
     settings = {str(o.key): str(o.value) for o in found.get("config.extraConfig") or ()}
     power = found.get("runtime.powerState")
     return VmState(PowerState(str(power)) if power in set(PowerState) else None, settings)
+
+
+def known_paused(vm: VirtualMachine) -> bool:
+    """Whether the live inventory knows it to carry the mark of a pause; costs no call."""
+    known = vm.known()
+    return known is not None and known.settings.get(extra_config.PAUSED) == "1"
+
+
+def known_to_be_plain(vm: VirtualMachine) -> bool:
+    """Whether the live inventory knows it, and knows of no pause, rescue or resize."""
+    known = vm.known()
+    marks = (extra_config.RESCUE, extra_config.RESIZE)
+    return (
+        known is not None
+        and known.settings.get(extra_config.PAUSED) != "1"
+        and not any(known.settings.get(mark) for mark in marks)
+    )
 
 
 def called(vm: VirtualMachine, instance_uuid: str) -> str:

@@ -16,6 +16,7 @@ from vmops.errors import (
     ManagedObjectNotFound,
     VMOpsError,
 )
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.ops.engine.own_disks import is_below, is_foreign, loose_disks, vm_folder
@@ -23,7 +24,7 @@ from vmops.ops.guard.preconditions import refuse_at_work
 from vmops.ops.guard.states import called
 from vmops.ops.volumes.moved import MovedVolume, find_moved, hand_over
 from vmops.progress import Observer, log_event
-from vmops.specs import extra_config
+from vmops.specs.extra_config import option_values
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import find_vm
 from vmops.vsphere.objects.snapshots import remove_all_snapshots, snapshot_disks
@@ -212,9 +213,7 @@ def detach_foreign_disks(
         extra_config.MOVED_VOLUME.format(volume=each.id): str(each.path)
         for each in own.moved_volumes
     }
-    vm.detach_devices(
-        own.foreign_disk_keys, settings=extra_config.option_values(notes), observe=observe
-    )
+    vm.detach_devices(own.foreign_disk_keys, settings=option_values(notes), observe=observe)
     yield
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from vmops import units
+from vmops.model import extra_config
 from vmops.model.instance import InstanceInfo
 from vmops.model.power import INSTANCE_STATES, InstanceState, PowerState
-from vmops.specs import extra_config
 from vmops.vsphere.live.kinds import power_state
 from vmops.vsphere.live.records import VmInfo
 from vmops.vsphere.objects.lookup import with_vm
@@ -63,7 +63,9 @@ def get_info(session: Session, instance_uuid: str) -> InstanceInfo:
 
 def info_of(vm: VmInfo) -> InstanceInfo:
     """`InstanceInfo` from a record of the live inventory."""
-    return _info(vm.power_state, vm.marked_paused, vm.num_cpu, vm.memory_mib)
+    return _info(
+        vm.power_state, vm.settings.get(extra_config.PAUSED) == "1", vm.num_cpu, vm.memory_mib
+    )
 
 
 def info_from(found: dict[str, Any]) -> InstanceInfo:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmops.errors import AlreadyExists, NotFound
+from vmops.model import extra_config
 from vmops.model.image import VifModel
 from vmops.model.instance import Vif
 from vmops.ops.engine.engine import Engine
@@ -15,7 +16,6 @@ from vmops.ops.engine.port_groups import create_port_groups, with_vlan
 from vmops.ops.guard.preconditions import refuse_suspended
 from vmops.ops.guard.states import called
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs.nics import (
     NicBacking,
     add_nic,

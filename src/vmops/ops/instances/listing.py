@@ -7,9 +7,9 @@ from typing import Any
 
 from vmops import units
 from vmops.errors import InstanceNotFound
+from vmops.model import extra_config
 from vmops.model.power import PowerState
 from vmops.ops.notes.resize import Phase, find_note
-from vmops.specs import extra_config
 from vmops.vsphere.session import Session
 
 _PATHS = (

@@ -9,11 +9,11 @@ VM that runs means nothing, and is what a process leaves that dies between the t
 from __future__ import annotations
 
 from vmops.errors import InvalidPowerState, NotSupported
+from vmops.model import extra_config
 from vmops.model.power import PowerState
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
 from vmops.ops.guard.states import VmState, called, must_run, read_state
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm

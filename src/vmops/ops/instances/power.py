@@ -15,12 +15,21 @@ from vmops.errors import (
     ToolsUnavailable,
     VMOpsError,
 )
+from vmops.model import extra_config
 from vmops.model.power import PowerState
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
-from vmops.ops.guard.states import VmState, called, describe_state, must_run, read_state
+from vmops.ops.guard.states import (
+    VmState,
+    called,
+    describe_state,
+    known_paused,
+    known_to_be_plain,
+    must_run,
+    read_state,
+)
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs.virtual_machine import settings
+from vmops.steps import Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
@@ -42,7 +51,7 @@ def power_on(session: Session, instance_uuid: str, observe: Observer) -> None:
             vm.power_on(observe=observe)
         except InvalidPowerState:
             _accept(vm, PowerState.POWERED_ON)
-        if vm.known_paused():
+        if known_paused(vm):
             _forget_pause(vm, observe)
 
     with_vm(session, instance_uuid, do)
@@ -162,7 +171,7 @@ def suspend(session: Session, instance_uuid: str, observe: Observer) -> None:
 
     def do(vm: VirtualMachine) -> None:
         name = called(vm, instance_uuid)
-        if vm.known_to_be_plain():
+        if known_to_be_plain(vm):
             state = VmState(PowerState.POWERED_ON)
         else:
             # It may be paused, or what its note says; a session that knows nothing asks.
@@ -193,7 +202,7 @@ def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
     """
 
     def do(vm: VirtualMachine) -> None:
-        if vm.known_power_state() is not PowerState.SUSPENDED or vm.known_paused():
+        if vm.known_power_state() is not PowerState.SUSPENDED or known_paused(vm):
             # What the stream told may be older than the VM: ask before refusing.
             name, state = called(vm, instance_uuid), read_state(vm)
             if state.power is PowerState.POWERED_ON:
@@ -203,6 +212,35 @@ def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
         vm.power_on(observe=observe)
 
     with_vm(session, instance_uuid, do)
+
+
+# The steps below have no undo: the note of the operation that runs them says whether the machine
+# was on, and its undo sees to that.
+
+
+@step("Power on")
+def power_on_step(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+    """Start the guest, unless it runs."""
+    try:
+        vm.power_on(observe=observe)
+    except InvalidPowerState:
+        if vm.power_state() is not PowerState.POWERED_ON:
+            raise
+    yield
+
+
+@step("Power off")
+def power_off_step(
+    vm: VirtualMachine, observe: Observer, patience: Patience = AT_ONCE
+) -> Reversible[None]:
+    """Let the guest shut down if there is time for it, else pull the plug, unless it is off."""
+    try:
+        if patience.timeout_s <= 0 or not shut_down_guest(vm, patience):
+            vm.power_off(observe=observe)
+    except InvalidPowerState:
+        if vm.power_state() is not PowerState.POWERED_OFF:
+            raise
+    yield
 
 
 def _forget_pause(vm: VirtualMachine, observe: Observer) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 
 from vmops import in_flight
 from vmops.errors import FileNotFound
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.settings import EngineSettings
 from vmops.ops.instances.destroy import remove
 from vmops.ops.instances.snapshot import SNAPSHOT_PREFIX
 from vmops.progress import Observer, log_event
-from vmops.specs import extra_config
 from vmops.vsphere.objects.snapshots import Snapshot
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session

@@ -7,6 +7,7 @@ from typing import Any
 from vmops import in_flight
 from vmops.errors import InvalidState, NoRootDisk, NotRescued, VMOpsError
 from vmops.images.cache import CachedImage, CachePlace
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.model.power import PowerState
@@ -14,10 +15,9 @@ from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.own_disks import own_folder, root_disk
 from vmops.ops.guard.preconditions import refuse_at_work, refuse_resized, refuse_suspended
 from vmops.ops.guard.states import called
+from vmops.ops.instances.power import power_off_step, power_on_step
 from vmops.ops.notes.rescue import RescueNote, find_note
-from vmops.ops.power_steps import power_off, power_on
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs import rescue as specs
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS
 from vmops.specs.places import Places
@@ -73,7 +73,7 @@ def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) 
                 note = _note(hardware, disk=target)
             run(note_rescue(engine.session, vm, note, observe))
             if hardware.files.power_state is not PowerState.POWERED_OFF:
-                run(power_off(vm, observe))
+                run(power_off_step(vm, observe))
             if is_iso:
                 run(boot_from_iso(vm, iso, places, observe))
             else:
@@ -83,7 +83,7 @@ def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) 
                 )
                 run(attach_rescue_disk(vm, spec, observe))
                 run(boot_from_rescue_disk(vm, target, observe))
-            run(power_on(vm, observe))
+            run(power_on_step(vm, observe))
 
     with_vm(engine.session, instance_uuid, do)
 
@@ -128,7 +128,7 @@ def _restore(
         is_added = disk is not None or drive is not None
         is_changed = is_added or _boots_otherwise(hardware, note)
         if is_on and (is_changed or not power_on_after):
-            run(power_off(vm, observe))
+            run(power_off_step(vm, observe))
             is_on = False
         if disk is None and note.disk:
             run(delete_rescue_disk(session, note))
@@ -138,7 +138,7 @@ def _restore(
             run(forget_rescue(vm, observe))
         if power_on_after and not is_on:
             try:
-                run(power_on(vm, observe))
+                run(power_on_step(vm, observe))
             except VMOpsError as failure:
                 failure.add_note(f"{name} is not rescued any more, and off: it can be powered on.")
                 raise

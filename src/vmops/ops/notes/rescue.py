@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from vmops.specs import extra_config
+from vmops.model import extra_config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

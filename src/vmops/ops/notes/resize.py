@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.size import Size
-from vmops.specs import extra_config
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 _SUFFIX = "-resized"
 
@@ -157,6 +158,17 @@ def find_note(settings: Mapping[str, str]) -> ResizeNote | None:
     """The note in a VM's ``extraConfig``; None if no resize is under way."""
     text = settings.get(extra_config.RESIZE)
     return ResizeNote.load(text) if text else None
+
+
+def known_note(vm: VirtualMachine) -> tuple[ResizeNote | None, str]:
+    """The note and the change version that go together, as the live inventory has them.
+
+    They cost no call, and may be a moment older than the last change. (None, "") if none is known.
+    """
+    known = vm.known()
+    if known is None or not known.change_version:
+        return None, ""
+    return find_note(known.settings), known.change_version
 
 
 def counterpart(root: DatastorePath) -> DatastorePath:

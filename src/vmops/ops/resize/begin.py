@@ -14,12 +14,12 @@ from typing import TypeAlias
 
 from vmops import in_flight, units
 from vmops.errors import InvalidState, ResizeError
+from vmops.model import extra_config
 from vmops.model.block_devices import BlockDevices
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.instance import Flavor
 from vmops.model.power import PowerState
 from vmops.model.size import Size
-from vmops.ops import power_steps
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.extra_disks import sizes_of, wanted_sizes
 from vmops.ops.engine.own_disks import own_folder, root_disk
@@ -30,6 +30,7 @@ from vmops.ops.guard.preconditions import (
     refuse_suspended,
 )
 from vmops.ops.guard.states import called
+from vmops.ops.instances import power
 from vmops.ops.instances.power import AT_ONCE, Patience
 from vmops.ops.notes.resize import (
     ExtraSizes,
@@ -43,7 +44,6 @@ from vmops.ops.notes.resize import (
 from vmops.ops.resize.destination import Destination, find_destination
 from vmops.ops.resize.revert import put_back
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs import resize as specs
 from vmops.specs.annotation import flavor_facts, told_flavor, with_flavor
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS
@@ -126,7 +126,7 @@ def migrate_disk_and_power_off(
             run(note_resize(engine, vm, plan, observe))
             tell(_NOTED)
             if plan.summary.hardware.files.power_state is not PowerState.POWERED_OFF:
-                run(power_steps.power_off(vm, observe, request.patience))
+                run(power.power_off_step(vm, observe, request.patience))
             tell(_OFF)
             if plan.where is not None:
                 plan = run(move_vm(engine, vm, plan, request, observe))

@@ -6,12 +6,19 @@ import logging
 from collections.abc import Sequence
 
 from vmops.errors import Busy, InstanceNotFound
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.guard.preconditions import refuse_resized
 from vmops.ops.guard.states import called
-from vmops.ops.notes.resize import Phase, ResizeNote, find_note, note_replaced, replaced_disks
+from vmops.ops.notes.resize import (
+    Phase,
+    ResizeNote,
+    find_note,
+    known_note,
+    note_replaced,
+    replaced_disks,
+)
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs.resize import end
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
@@ -38,8 +45,7 @@ def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -
 
     def do(vm: VirtualMachine) -> bool:
         with Operation("confirm resize", observe) as run:
-            text, version = vm.known_resize()
-            note = ResizeNote.load(text) if text else None
+            note, version = known_note(vm)
             if note is None or note.phase is not Phase.RESIZED:
                 return _confirm_as_found(session, vm, instance_uuid, observe, run)
             try:

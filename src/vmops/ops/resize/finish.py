@@ -7,18 +7,26 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from vmops.errors import FileAlreadyExists, InvalidPowerState, NotResized
+from vmops.model import extra_config
 from vmops.model.block_devices import BlockDevices, EphemeralDisk
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
-from vmops.ops import power_steps
 from vmops.ops.engine.extra_disks import ephemeral_disks, swap_disk, wanted_sizes
 from vmops.ops.engine.own_disks import own_folder, root_disk
 from vmops.ops.guard.preconditions import refuse_resized
 from vmops.ops.guard.states import called
-from vmops.ops.notes.resize import Exchanged, ExtraSizes, Phase, ResizeNote, counterpart, find_note
+from vmops.ops.instances import power
+from vmops.ops.notes.resize import (
+    Exchanged,
+    ExtraSizes,
+    Phase,
+    ResizeNote,
+    counterpart,
+    find_note,
+    known_note,
+)
 from vmops.ops.resize.begin import Tell, refuse_snapshots
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs import resize as specs
 from vmops.specs.disks import ExtraDisk, extra_disks
 from vmops.specs.places import Place, Places
@@ -71,24 +79,23 @@ def finish_migration(
                 run(exchange_disks(session, vm, instance_uuid, devices, observe))
                 tell(_EXCHANGED)
             if power_on:
-                run(power_steps.power_on(vm, observe))
+                run(power.power_on_step(vm, observe))
         tell(_DONE)
 
     with_vm(session, instance_uuid, do)
 
 
 def _note_of(vm: VirtualMachine, instance_uuid: str) -> ResizeNote:
-    text, _ = vm.known_resize()
-    # What the live inventory knows may be a moment older than the last change.
-    if not text or ResizeNote.load(text).phase is not Phase.RESIZED:
-        text = vm.extra_config(extra_config.RESIZE)
-    if not text:
-        raise NotResized(
-            f"{called(vm, instance_uuid)} is not being resized: there is nothing to finish."
-        )
-    note = ResizeNote.load(text)
-    if note.phase is not Phase.RESIZED:
-        refuse_resized(called(vm, instance_uuid), {extra_config.RESIZE: text})
+    note, _ = known_note(vm)
+    if note is None or note.phase is not Phase.RESIZED:
+        settings = {extra_config.RESIZE: vm.extra_config(extra_config.RESIZE)}
+        note = find_note(settings)
+        if note is None:
+            raise NotResized(
+                f"{called(vm, instance_uuid)} is not being resized: there is nothing to finish."
+            )
+        if note.phase is not Phase.RESIZED:
+            refuse_resized(called(vm, instance_uuid), settings)
     return note
 
 

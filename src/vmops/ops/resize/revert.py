@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from vmops.errors import InvalidState, NotResized, OriginalNotFound
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
-from vmops.ops import power_steps
 from vmops.ops.engine.own_disks import root_disk
 from vmops.ops.guard.preconditions import refuse_at_work
 from vmops.ops.guard.states import called
+from vmops.ops.instances import power
 from vmops.ops.notes.resize import Phase, ResizeNote, counterpart, find_note
 from vmops.ops.resize.destination import way_back
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs import resize as specs
 from vmops.specs.annotation import with_flavor
 from vmops.specs.virtual_machine import settings
@@ -83,7 +83,7 @@ def _revert(
         is_off = summary.hardware.files.power_state is PowerState.POWERED_OFF
         must_be_off = note.phase is Phase.RESIZED or not power_on
         if must_be_off and not is_off:
-            run(power_steps.power_off(vm, observe))
+            run(power.power_off_step(vm, observe))
             is_off = True
         if note.phase is Phase.RESIZED:
             run(take_old_size(vm, summary, note, observe))
@@ -93,7 +93,7 @@ def _revert(
         if spec is not None:
             run(move_back(vm, spec, observe))
         if power_on and is_off:
-            run(power_steps.power_on(vm, observe))
+            run(power.power_on_step(vm, observe))
         run(forget_resize(vm, observe))
 
 

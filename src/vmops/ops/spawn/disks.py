@@ -7,13 +7,13 @@ import contextlib
 from vmops import units
 from vmops.errors import FileLocked
 from vmops.images.cache import CachedImage, CachePlace
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.placement import Placement
 from vmops.ops.spawn.request import SpawnRequest, is_linked_clone
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS, RootDisk, extra_disks, provisioning
 from vmops.specs.media import NewMedia, attach
 from vmops.specs.places import Places

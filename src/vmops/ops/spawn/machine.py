@@ -7,6 +7,7 @@ from typing import Any
 
 from vmops import __version__, in_flight
 from vmops.errors import UNANSWERED, ManagedObjectNotFound
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.placement import Placement
@@ -14,7 +15,7 @@ from vmops.ops.instances.destroy import remove
 from vmops.ops.spawn.network_info import network_settings
 from vmops.ops.spawn.request import SpawnRequest
 from vmops.progress import Observer
-from vmops.specs import extra_config, nics
+from vmops.specs import nics
 from vmops.specs import virtual_machine as vm_specs
 from vmops.specs.annotation import annotation
 from vmops.steps import Reversible, noting, step

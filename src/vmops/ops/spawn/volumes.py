@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
+from vmops.model import extra_config
 from vmops.model.block_devices import VolumeAttachment
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.placement import Placement
 from vmops.ops.spawn.request import SpawnRequest
-from vmops.ops.vmops.block_devices import connection_of
-from vmops.ops.vmops.shapes import instance_uuid
 from vmops.ops.volumes.attach import attach_to
-from vmops.ops.volumes.change import lend, mark, refuse_iscsi
+from vmops.ops.volumes.change import refuse_iscsi
 from vmops.ops.volumes.holders import refuse_held
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Reversible, step
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
@@ -65,40 +63,6 @@ class OwnAttacher:
     ) -> None:
         """See `VolumeAttacher`; the volume stays on its datastore."""
         attach_to(self.session, vm, self.instance_uuid, attachment, self.observe, as_root=True)
-
-
-@dataclass(frozen=True, slots=True)
-class GivenAttacher:
-    """The way of an object of the caller's own, with the methods of Nova's ``VMwareVolumeOps``."""
-
-    volumeops: Any
-    instance: Any
-    """As it was given."""
-
-    def check(self, attachment: VolumeAttachment) -> None:
-        """See `VolumeAttacher`; the object refuses by itself."""
-
-    def look(self, attachment: VolumeAttachment) -> None:
-        """See `VolumeAttacher`; the object looks by itself."""
-
-    def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
-        """See `VolumeAttacher`."""
-        connection = connection_of(attachment.volume)
-        with lend(instance_uuid(self.instance)):
-            self.volumeops.attach_volume(connection, self.instance, attachment.adapter)
-
-    def attach_root(
-        self, vm: VirtualMachine, attachment: VolumeAttachment, place: Placement
-    ) -> None:
-        """See `VolumeAttacher`; the note is ours."""
-        with lend(instance_uuid(self.instance)):
-            self.volumeops.attach_root_volume(
-                connection_of(attachment.volume),
-                self.instance,
-                place.datastore.moref,
-                attachment.adapter,
-            )
-        vm.reconfigure(settings({extra_config.ROOT_VOLUME: mark(attachment.volume)}))
 
 
 @step("Attach the root volume")

@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from vmops.ops.spawn.config_drive import GuestData, make_config_drive
+from vmops.model import extra_config as keys
+from vmops.model.block_devices import VolumeAttachment
+from vmops.ops.engine.placement import Placement
 from vmops.ops.spawn.request import SpawnRequest, with_flavors_disks
 from vmops.ops.spawn.spawn import spawn
-from vmops.ops.spawn.volumes import GivenAttacher
 from vmops.ops.vmops import shapes
 from vmops.ops.vmops.base import EngineBase
-from vmops.ops.vmops.block_devices import parse_block_devices
+from vmops.ops.vmops.block_devices import connection_of, parse_block_devices
+from vmops.ops.vmops.config_drive_shapes import GuestData, make_config_drive
 from vmops.ops.vmops.shapes import Shape
+from vmops.ops.volumes.change import lend, mark
+from vmops.specs.virtual_machine import settings
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAttacher:
+    """The way of an object of the caller's own, with the methods of Nova's ``VMwareVolumeOps``."""
+
+    volumeops: Any
+    instance: Any
+    """As it was given."""
+
+    def check(self, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`; the object refuses by itself."""
+
+    def look(self, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`; the object looks by itself."""
+
+    def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
+        """See `VolumeAttacher`."""
+        connection = connection_of(attachment.volume)
+        with lend(shapes.instance_uuid(self.instance)):
+            self.volumeops.attach_volume(connection, self.instance, attachment.adapter)
+
+    def attach_root(
+        self, vm: VirtualMachine, attachment: VolumeAttachment, place: Placement
+    ) -> None:
+        """See `VolumeAttacher`; the note is ours."""
+        with lend(shapes.instance_uuid(self.instance)):
+            self.volumeops.attach_root_volume(
+                connection_of(attachment.volume),
+                self.instance,
+                place.datastore.moref,
+                attachment.adapter,
+            )
+        vm.reconfigure(settings({keys.ROOT_VOLUME: mark(attachment.volume)}))
 
 
 class SpawnMethods(EngineBase):

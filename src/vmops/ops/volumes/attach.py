@@ -10,6 +10,7 @@ from vmops.errors import (
     VolumeInUse,
     VolumeNotFound,
 )
+from vmops.model import extra_config
 from vmops.model.block_devices import Volume, VolumeAttachment
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
@@ -25,7 +26,6 @@ from vmops.ops.volumes.change import (
 )
 from vmops.ops.volumes.holders import first_class_holders, held_by
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs import volumes as specs
 from vmops.specs.places import Place, Places
 from vmops.specs.rescue import boot_from

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vmops.errors import Busy, InvalidState, VolumeNotAttached
+from vmops.model import extra_config
 from vmops.model.block_devices import Volume
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.own_disks import volume_disk
-from vmops.ops.moved_note import moved_volumes
 from vmops.ops.volumes.change import (
     Subject,
     attached_volumes,
@@ -17,9 +17,8 @@ from vmops.ops.volumes.change import (
     refuse_on_ide,
     surely,
 )
-from vmops.ops.volumes.moved import MovedVolume, forget_move, give_back, is_moved
+from vmops.ops.volumes.moved import MovedVolume, forget_move, give_back, is_moved, moved_volumes
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs import volumes as specs
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm

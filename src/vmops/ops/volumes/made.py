@@ -19,6 +19,7 @@ from vmops.errors import (
     NotSupported,
     VolumeNotFound,
 )
+from vmops.model import extra_config
 from vmops.model.block_devices import Volume, VolumeKind
 from vmops.model.datastore_path import DatastorePath, check_file_name
 from vmops.ops.engine.engine import Engine
@@ -26,7 +27,6 @@ from vmops.ops.engine.own_disks import volume_disk
 from vmops.ops.engine.placement import Compliance, pick_datastore
 from vmops.ops.volumes.holders import held_by
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs.volumes import shadow_vm
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.live.records import ClusterInfo, DatastoreInfo

@@ -3,22 +3,25 @@
 A storage migration moves a virtual machine's disks into its folder, those of volumes among them;
 the shadow VM of such a volume then names a file that is not there. When the volume is detached its
 disk is moved into the shadow VM's folder, on the datastore where it is now, and the shadow VM is
-told. The note of `vmops.ops.moved_note` names the disk until that is done.
+told.
+
+A note in the instance names the disk until that is done. It is written in the change that detaches
+the disk, so who dies in between leaves word of where it is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmops.errors import FileAlreadyExists, FileNotFound, InvalidArgument, NoRootDisk
+from vmops.model import extra_config
 from vmops.model.block_devices import Volume
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.own_disks import volume_disk
-from vmops.ops.moved_note import moved_volumes
 from vmops.progress import Observer
-from vmops.specs import extra_config
 from vmops.specs import volumes as specs
 from vmops.specs.places import Place
 from vmops.specs.virtual_machine import settings
@@ -32,6 +35,16 @@ from vmops.vsphere.session import Session
 log = logging.getLogger(__name__)
 
 _NAMES = 10
+_NOTE = extra_config.MOVED_VOLUME.format(volume="")
+
+
+def moved_volumes(settings: Mapping[str, str]) -> dict[str, str]:
+    """The disks' paths by the volumes' ids, from a VM's ``extraConfig``."""
+    return {
+        key.removeprefix(_NOTE): path
+        for key, path in settings.items()
+        if key.startswith(_NOTE) and path
+    }
 
 
 def is_moved(shadow: ShadowVm | None, disk: VmDisk) -> bool:

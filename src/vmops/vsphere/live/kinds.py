@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vmops.model import extra_config
 from vmops.model.power import PowerState
 from vmops.vsphere.live.records import (
     ClusterInfo,
@@ -21,12 +22,18 @@ from vmops.vsphere.wire.moref import Moref, moid
 
 Values = dict[str, Any]
 
-MARK_PATH = 'config.extraConfig["nvp.vm-uuid"]'
-PAUSED_PATH = 'config.extraConfig["vmops.paused"]'
-RESIZE_PATH = 'config.extraConfig["vmops.resize"]'
-RESCUE_PATH = 'config.extraConfig["vmops.rescue"]'
-WORKER_PATH = 'config.extraConfig["vmops.worker"]'
-OPERATION_PATH = 'config.extraConfig["vmops.operation"]'
+_SETTINGS = {
+    f'config.extraConfig["{key}"]': key
+    for key in (
+        extra_config.INSTANCE_UUID,
+        extra_config.PAUSED,
+        extra_config.RESIZE,
+        extra_config.RESCUE,
+        extra_config.OPERATION,
+        extra_config.WORKER,
+    )
+}
+"""The keys of ``extraConfig`` that are followed, by their paths."""
 _UPLINK_TAG = "SYSTEM/DVS.UPLINKPG"
 
 
@@ -77,12 +84,7 @@ KINDS: tuple[Kind, ...] = (
             "config.managedBy.extensionKey",
             "config.changeVersion",
             "runtime.question",
-            MARK_PATH,
-            PAUSED_PATH,
-            RESIZE_PATH,
-            RESCUE_PATH,
-            OPERATION_PATH,
-            WORKER_PATH,
+            *_SETTINGS,
         ),
     ),
 )
@@ -199,6 +201,8 @@ def build_network(moref: Moref, values: Values, tree: Tree) -> NetworkInfo:
 def build_vm(moref: Moref, values: Values, tree: Tree) -> VmInfo:
     """A virtual machine's record."""
     host = values.get("runtime.host")
+    options = ((key, getattr(values.get(path), "value", None)) for path, key in _SETTINGS.items())
+    settings = {key: str(value) for key, value in options if value}
     return VmInfo(
         moref=moref,
         moid=moid(moref),
@@ -208,21 +212,14 @@ def build_vm(moref: Moref, values: Values, tree: Tree) -> VmInfo:
         connection_state=text(values, "runtime.connectionState"),
         template=bool(values.get("config.template")),
         host=moid(host) if host is not None else "",
-        managed=_is_managed(values),
-        marked_paused=_option(values, PAUSED_PATH) == "1",
+        managed=bool(values.get("config.managedBy.extensionKey"))
+        or extra_config.INSTANCE_UUID in settings,
         num_cpu=int(values.get("config.hardware.numCPU") or 0),
         memory_mib=int(values.get("config.hardware.memoryMB") or 0),
-        resize_note=_option(values, RESIZE_PATH),
-        rescue_note=_option(values, RESCUE_PATH),
+        settings=settings,
         asks=values.get("runtime.question") is not None,
-        worker=_option(values, OPERATION_PATH) or _option(values, WORKER_PATH),
         change_version=text(values, "config.changeVersion"),
     )
-
-
-def _option(values: Values, path: str) -> str:
-    """The value of one key of ``extraConfig``, "" where it has none."""
-    return str(getattr(values.get(path), "value", None) or "")
 
 
 BUILDERS: dict[str, Callable[[Moref, Values, Tree], Any]] = {
@@ -263,8 +260,3 @@ def _is_writable(mount: Any) -> bool:
         and mount.accessible is not False
         and mount.mounted is not False
     )
-
-
-def _is_managed(values: Values) -> bool:
-    mark = values.get(MARK_PATH)
-    return bool(values.get("config.managedBy.extensionKey") or (mark is not None and mark.value))

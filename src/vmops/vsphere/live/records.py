@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -107,9 +108,7 @@ class VmInfo:
     ``power_state`` is None where the server does not tell, ``instance_uuid`` "" likewise.
     ``managed``: its ``extraConfig`` has ``nvp.vm-uuid``, or it names an extension that manages it.
     vSphere tells; vcsim, which takes no key of a list in a path, does not.
-    ``marked_paused``: it carries the mark of a pause, which counts while it is suspended.
-    ``resize_note`` and ``rescue_note`` are what `resize.begin` and `instances.rescue` keep
-    there, ``worker`` is the mark of who is changing it; "" if there is none.
+    ``settings``: what its ``extraConfig`` has of the keys that are followed, as it stands there.
     ``change_version`` tells one state of its configuration from the next.
     ``asks``: it waits for an answer, which only the server tells.
     ``memory_mib`` and ``num_cpu`` are 0 where the server does not tell.
@@ -124,11 +123,8 @@ class VmInfo:
     template: bool
     host: str
     managed: bool
-    marked_paused: bool
     num_cpu: int
     memory_mib: int
-    resize_note: str
-    rescue_note: str
-    worker: str
+    settings: Mapping[str, str] = field(hash=False)
     asks: bool
     change_version: str

@@ -18,6 +18,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.progress import Observer
 from vmops.vsphere.live.kinds import power_state
+from vmops.vsphere.live.records import VmInfo
 from vmops.vsphere.objects import vm_files, vm_hardware, vm_nics
 from vmops.vsphere.objects.questions import answering
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
@@ -69,50 +70,28 @@ class VirtualMachine:
         """The power state now, None where the server does not tell."""
         return power_state(self.read("runtime.powerState").get("runtime.powerState"))
 
-    def known_power_state(self) -> PowerState | None:
-        """The power state that the live inventory last heard of; costs no call.
+    def known(self) -> VmInfo | None:
+        """What the live inventory last heard of it; costs no call.
 
-        None if the inventory is not loaded or does not know the VM.
+        None if the inventory is not loaded or does not know it.
         """
         inventory = self._session.inventory
-        known = inventory.vm(self.moid) if inventory.is_loaded else None
+        return inventory.vm(self.moid) if inventory.is_loaded else None
+
+    def known_power_state(self) -> PowerState | None:
+        """Its power state as the live inventory has it; None where that is not known."""
+        known = self.known()
         return None if known is None else known.power_state
 
-    def known_paused(self) -> bool:
-        """Whether the live inventory knows it to carry the mark of a pause; costs no call."""
-        inventory = self._session.inventory
-        known = inventory.vm(self.moid) if inventory.is_loaded else None
-        return known is not None and known.marked_paused
-
-    def known_to_be_plain(self) -> bool:
-        """Whether the live inventory knows it, and knows of no note or mark; costs no call."""
-        inventory = self._session.inventory
-        known = inventory.vm(self.moid) if inventory.is_loaded else None
-        return known is not None and not (
-            known.marked_paused or known.rescue_note or known.resize_note
-        )
-
-    def known_resize(self) -> tuple[str, str]:
-        """The note of a resize and the change version that go together; costs no call.
-
-        ("", "") if the live inventory is not loaded or knows of no note.
-        """
-        inventory = self._session.inventory
-        known = inventory.vm(self.moid) if inventory.is_loaded else None
-        if known is None or not known.change_version or not known.resize_note:
-            return "", ""
-        return known.resize_note, known.change_version
+    def known_name(self) -> str:
+        """Its name as the live inventory has it; "" where it is not known."""
+        known = self.known()
+        return "" if known is None else known.name
 
     def extra_config(self, key: str) -> str:
         """The value of one key of its ``extraConfig`` now, "" if there is no such key."""
         options = self.read("config.extraConfig").get("config.extraConfig") or ()
         return str({o.key: o.value for o in options}.get(key, ""))
-
-    def known_name(self) -> str:
-        """Its name as the live inventory has it, which costs no call; "" where it is not known."""
-        inventory = self._session.inventory
-        known = inventory.vm(self.moid) if inventory.is_loaded else None
-        return "" if known is None else known.name
 
     def files(self) -> VmFiles:
         """What it consists of on its datastores, in one read."""

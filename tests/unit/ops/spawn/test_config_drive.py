@@ -15,7 +15,8 @@ from vmops.errors import Invalid
 from vmops.images import config_drive as drives
 from vmops.images.config_drive import ConfigDrive, GuestFile
 from vmops.model.instance import Subnet, Vif
-from vmops.ops.spawn.config_drive import GuestData, make_config_drive, network_data
+from vmops.ops.spawn.config_drive import network_data
+from vmops.ops.vmops.config_drive_shapes import GuestData, make_config_drive
 
 V4 = Subnet(cidr="192.0.2.0/25", addresses=("192.0.2.7", "192.0.2.8"), gateway="192.0.2.1")
 V6 = Subnet(cidr="2001:db8::/64", addresses=("2001:db8::7",), gateway="2001:db8::1", dns=("::1",))
