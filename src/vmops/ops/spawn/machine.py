@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from importlib.metadata import version
 from typing import Any
 
-from vmops import __version__, in_flight
+from vmops import in_flight
 from vmops.errors import UNANSWERED, ManagedObjectNotFound
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
@@ -103,7 +104,7 @@ def _new_machine(
         managed_by=engine.extension.key(),
         storage_policy=place.storage_policy,
         annotation=annotation(
-            request.instance, image_id, request.requester, f"vmops {__version__}"
+            request.instance, image_id, request.requester, f"vmops {version('vmops')}"
         ),
         nics=tuple(
             vm_specs.NewNic(
