@@ -24,7 +24,7 @@ test: setup static ## everything: the checks, and all tests with guests and simu
 	$(PYTEST) --durations 10
 
 check: setup static ## what to run before each commit: no guests, no simulators, no contract
-	$(PYTEST) -m "not guest and not vcsim" tests/unit tests/architecture
+	$(PYTEST) -m "not guest and not vcsim" tests/unit tests/lab tests/guards tests/architecture
 
 static: setup
 	$(BIN)/ruff format --check --quiet .

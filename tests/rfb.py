@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Callable
 
@@ -22,8 +23,8 @@ class Viewer:
         self._receive = receive
         self.width = self.height = 0
 
-    def log_in(self, password: str | None) -> None:
-        """Come in, with a password or where none is asked for.
+    def log_in(self, password: str | None = None) -> Viewer:
+        """Come in and return itself, with a password or where none is asked for.
 
         Raises:
             PermissionError: the password is wrong.
@@ -42,6 +43,7 @@ class Viewer:
         self.width, self.height = struct.unpack(">HH", self._receive(4))
         self._receive(16)
         self._receive(self._number())
+        return self
 
     def picture(self) -> list[bytes]:
         """The whole screen now: rows of three bytes for each pixel, red, green, blue."""
@@ -70,3 +72,26 @@ def _answer(challenge: bytes, password: str) -> bytes:
     key = bytes(int(f"{byte:08b}"[::-1], 2) for byte in password.encode()[:8].ljust(8, b"\0"))
     encryptor = Cipher(TripleDES(key * 3), modes.ECB()).encryptor()  # noqa: S305 - RFC 6143, 7.2.2
     return encryptor.update(challenge) + encryptor.finalize()
+
+
+class TcpViewer(Viewer):
+    """A viewer on a connection of its own to a port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._line = socket.create_connection(("127.0.0.1", port), timeout=30)
+        super().__init__(self._line.sendall, self._read)
+
+    def _read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            more = self._line.recv(count - len(data))
+            if not more:
+                raise ConnectionError("the console hung up")
+            data += more
+        return data
+
+    def __enter__(self) -> TcpViewer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.close()

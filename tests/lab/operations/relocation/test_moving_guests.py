@@ -12,9 +12,9 @@ from pyVmomi import vim
 from tests.guests.plain_qemu import require_qemu
 from tests.lab.client import connect
 from tests.lab.operations.relocation.places import datastore, hosts, names
-from tests.lab.rfb import Rfb, TcpViewer
 from tests.lab.specs import add, change, device, disk, extra, of_type, scsi
 from tests.lab.web_socket import WebSocket
+from tests.rfb import TcpViewer, Viewer
 from vmops.lab import Lab, LabSettings
 from vmops.lab.guest import boot_count, boot_sector_disk
 from vmops.lab.storage.disks import DiskStore
@@ -145,28 +145,18 @@ def test_its_screen_is_seen_through_a_ticket_and_by_password(client, name):
 
     ticket = vm.AcquireTicket("webmks")
     with WebSocket(ticket.url, client.lab.certificate_file) as console:
-        through_ticket = Rfb(console.send, console.receive).log_in()
-        first = through_ticket.picture()
+        first = Viewer(console.send, console.receive).log_in().picture()
     with TcpViewer(port) as viewer:
         second = viewer.log_in("secret12").picture()
     with TcpViewer(port) as viewer, pytest.raises(PermissionError):
         viewer.log_in("another1")
 
-    assert through_ticket.size == viewer.size or through_ticket.size[0] > 0
     for picture in (first, second):
-        lit = sum(
-            any(row[at : at + 3] != b"\0\0\0" for at in range(0, len(row), 4)) for row in picture
-        )
-        assert lit > 10
+        assert sum(any(row) for row in picture) > 10, "a screen with nothing on it"
     client.result(vm.MigrateVM_Task(None, hosts(client)[1], "highPriority"))
     with TcpViewer(port) as viewer:
         viewer.log_in("secret12")
     client.result(vm.PowerOffVM_Task())
-
-
-def is_lit(row):
-    """Whether a row of pixels is not all black."""
-    return any(row[at : at + 3] != b"\0\0\0" for at in range(0, len(row), 4))
 
 
 def free_port():
