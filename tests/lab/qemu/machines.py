@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmops.lab.hypervisor.port import Controller, Disk, DiskLayer, Machine, Nic, SerialPort
+from vmops.lab.hypervisor.port import Controller, Disk, DiskLayer, GuestDefinition, Nic, SerialPort
 from vmops.lab.qemu import QemuHypervisor
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def a_nic(number: int, segment: str = "VM Network", model: str = "VirtualVmxnet3
     )
 
 
-def a_machine(key: str = "vm-1", **changes: object) -> Machine:
+def a_machine(key: str = "vm-1", **changes: object) -> GuestDefinition:
     """Return a machine of 16 MiB without any device, but for the changes."""
-    plain = Machine(
+    plain = GuestDefinition(
         key=key,
         name=f"name of {key}",
         bios_uuid="4205a1b2-c3d4-e5f6-0718-293a4b5c6d7e",
@@ -85,7 +85,7 @@ def a_machine(key: str = "vm-1", **changes: object) -> Machine:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def counting(key: str, folder: Path, **changes: object) -> Machine:
+def counting(key: str, folder: Path, **changes: object) -> GuestDefinition:
     """Return a machine that boots the counter and prints to ``<folder>/<key>.log``."""
     disk = folder / f"{key}-flat.vmdk"
     if not disk.exists():

@@ -20,9 +20,9 @@ from tests.lab.qemu.machines import PVSCSI, Log, a_disk, a_hypervisor, a_nic, bo
 from vmops.lab.hypervisor.port import (
     Cdrom,
     Controller,
+    GuestDefinition,
     HypervisorError,
     HypervisorMissing,
-    Machine,
     Segment,
     SerialPort,
 )
@@ -319,7 +319,7 @@ def test_linked_clones_run_on_one_parent_and_leave_it_alone(tmp_path: Path) -> N
     base = bootable(tmp_path / "base-flat.vmdk")
     content = base.read_bytes()
 
-    def clone(key: str) -> Machine:
+    def clone(key: str) -> GuestDefinition:
         delta = tmp_path / f"{key}-delta.vmdk"
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(delta), "1M"]
         subprocess.run(argv, check=True)

@@ -16,9 +16,9 @@ from vmops.lab.hypervisor.port import (
     Disk,
     DiskLayer,
     DiskStatistics,
+    GuestDefinition,
     GuestStatistics,
     HypervisorError,
-    Machine,
     Migration,
     Nic,
     NicStatistics,
@@ -53,7 +53,7 @@ class NullHypervisor:
     """
 
     def __init__(self) -> None:
-        self._running: dict[str, Machine] = {}
+        self._running: dict[str, GuestDefinition] = {}
         self._with_tools: dict[str, str] = {}
         self._on_stopped: Callable[[str], None] = lambda _key: None
 
@@ -74,14 +74,14 @@ class NullHypervisor:
         """Return the keys of the machines that are on."""
         return frozenset(self._running)
 
-    async def power_on(self, machine: Machine) -> None:
+    async def power_on(self, machine: GuestDefinition) -> None:
         """Turn the machine on."""
         if machine.key in self._running:
             raise HypervisorError(f"{machine.name} runs already")
         self._with_tools[machine.key] = machine.extra_config.get(_TOOLS_KEY, "")
         self._running[machine.key] = machine
 
-    async def resume(self, machine: Machine, memory: Path) -> None:
+    async def resume(self, machine: GuestDefinition, memory: Path) -> None:
         """Turn the machine on, if the file is what `suspend` wrote."""
         try:
             content = json.loads(await asyncio.to_thread(memory.read_bytes))
@@ -209,7 +209,7 @@ class NullHypervisor:
             progress(100)
 
     async def migrate(
-        self, key: str, machine: Machine, progress: Progress | None = None
+        self, key: str, machine: GuestDefinition, progress: Progress | None = None
     ) -> Migration:
         """Note the machine; what does not run does not stand still either."""
         self._require(key)
@@ -273,7 +273,7 @@ class NullHypervisor:
         except OSError as error:
             raise HypervisorError(f"no memory file can be written: {error}") from error
 
-    def _require(self, key: str) -> Machine:
+    def _require(self, key: str) -> GuestDefinition:
         machine = self._running.get(key)
         if machine is None:
             raise HypervisorError(f"{key} does not run")

@@ -128,7 +128,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class GuestDefinition:
     """All that is needed to start a guest."""
 
     key: str
@@ -233,10 +233,10 @@ class Hypervisor(Protocol):
     async def running(self) -> frozenset[str]:
         """Keys of the machines whose guests run now."""
 
-    async def power_on(self, machine: Machine) -> None:
+    async def power_on(self, machine: GuestDefinition) -> None:
         """Start the guest; returns once its processor runs."""
 
-    async def resume(self, machine: Machine, memory: Path) -> None:
+    async def resume(self, machine: GuestDefinition, memory: Path) -> None:
         """Start the guest from memory that `suspend` wrote."""
 
     async def suspend(self, key: str, memory: Path) -> None:
@@ -355,7 +355,7 @@ class Hypervisor(Protocol):
         """
 
     async def migrate(
-        self, key: str, machine: Machine, progress: Progress | None = None
+        self, key: str, machine: GuestDefinition, progress: Progress | None = None
     ) -> Migration:
         """Move the running guest to another place without stopping it.
 

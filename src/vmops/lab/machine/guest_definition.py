@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor.port import Cdrom, Controller, Disk, Machine, Nic, Segment, SerialPort
+from vmops.lab.hypervisor.port import (
+    Cdrom,
+    Controller,
+    Disk,
+    GuestDefinition,
+    Nic,
+    Segment,
+    SerialPort,
+)
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.devices.disks import chain_of
 from vmops.lab.machine.devices.nics import network_of_card
@@ -46,9 +55,9 @@ def read_chains(store: DiskStore, devices: Sequence[Any]) -> dict[int, list[Disk
     return chains
 
 
-def machine_of(
+def definition_of(
     vm: VirtualMachine, chains: Mapping[int, Sequence[DiskInfo]], config: Any = None
-) -> Machine:
+) -> GuestDefinition:
     """Build what the hypervisor needs to start the machine, with its configuration or this."""
     config = vm.config if config is None else config
     hardware = config.hardware
@@ -70,7 +79,7 @@ def machine_of(
                 connected=bool(card.connectable.startConnected),
             )
         )
-    return Machine(
+    return GuestDefinition(
         key=vm.moid,
         name=vm.name,
         bios_uuid=config.uuid,
@@ -95,6 +104,25 @@ def machine_of(
         cpu_hot_add=bool(config.cpuHotAddEnabled),
         memory_hot_add=bool(config.memoryHotAddEnabled),
     )
+
+
+def running_definition(
+    vm: VirtualMachine, config: Any, chains: Mapping[int, Sequence[DiskInfo]]
+) -> GuestDefinition:
+    """Build what a guest with this configuration runs as: connected is what is connected now."""
+    shown = copy.copy(config)
+    shown.hardware = copy.copy(config.hardware)
+    shown.hardware.device = [_as_connected(device) for device in config.hardware.device]
+    return definition_of(vm, chains, shown)
+
+
+def _as_connected(device: Any) -> Any:
+    if device.connectable is None:
+        return device
+    copied = copy.copy(device)
+    copied.connectable = copy.copy(device.connectable)
+    copied.connectable.startConnected = bool(device.connectable.connected)
+    return copied
 
 
 def _of(devices: Sequence[Any], wire_type: Any) -> list[Any]:

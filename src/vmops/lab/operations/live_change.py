@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor.port import Cdrom, Disk, HypervisorError, Machine, Nic
+from vmops.lab.hypervisor.port import Cdrom, Disk, GuestDefinition, HypervisorError, Nic
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.devices.disks import DiskExtension, fill_from_files
-from vmops.lab.machine.guest_definition import read_chains
-from vmops.lab.objects.running_machine import running_machine
+from vmops.lab.machine.guest_definition import read_chains, running_definition
 from vmops.lab.operations import remote_display
 from vmops.lab.operations.power import check_locks, config_fault
 from vmops.lab.storage.disks import DiskStore
@@ -61,8 +60,8 @@ class LiveChange:
         check_locks(vm, added)
         old = await vm.kernel.blocking(_chains_there, store, vm.devices)
         new = await vm.kernel.blocking(read_chains, store, self.config.hardware.device)
-        before = running_machine(vm, vm.config, old)
-        after = running_machine(vm, self.config, new)
+        before = running_definition(vm, vm.config, old)
+        after = running_definition(vm, self.config, new)
         try:
             await self._plug(before, after)
             await self._show_console()
@@ -87,7 +86,7 @@ class LiveChange:
             except HypervisorError as error:
                 log.warning("%s could not be changed back: %s", self.vm.name, error)
 
-    async def _plug(self, before: Machine, after: Machine) -> None:
+    async def _plug(self, before: GuestDefinition, after: GuestDefinition) -> None:
         hypervisor, key = self.vm.kernel.hypervisor, self.vm.moid
         controllers = {each.key: each for each in (*before.controllers, *after.controllers)}
         gone, come = _difference(before.disks, after.disks, _same_disk)
@@ -115,7 +114,7 @@ class LiveChange:
                 await hypervisor.change_cdrom(key, now)
         await self._rewire(before, after)
 
-    async def _set_cpus(self, before: Machine, after: Machine) -> None:
+    async def _set_cpus(self, before: GuestDefinition, after: GuestDefinition) -> None:
         if after.cpus != before.cpus:
             change, cores = self.vm.kernel.hypervisor.set_cpus, after.cores_per_socket
             self._undo.append(_step(change, self.vm.moid, before.cpus, cores))
@@ -125,7 +124,7 @@ class LiveChange:
         hypervisor = self.vm.kernel.hypervisor
         return _step(hypervisor.attach_disk, self.vm.moid, disk, controllers[disk.controller_key])
 
-    async def _rewire(self, before: Machine, after: Machine) -> None:
+    async def _rewire(self, before: GuestDefinition, after: GuestDefinition) -> None:
         """Plug cables in and out; to other networks by moving the guest, which sees no gap."""
         hypervisor, key = self.vm.kernel.hypervisor, self.vm.moid
         kept = list(_pairs(before.nics, after.nics))

@@ -16,7 +16,7 @@ from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import link, unlink
-from vmops.lab.machine.guest_definition import machine_of, read_chains
+from vmops.lab.machine.guest_definition import definition_of, read_chains
 from vmops.lab.machine.hot_add_rules import hot_add_limits
 from vmops.lab.machine.tools_info import tools_changes
 from vmops.lab.operations import properties, remote_display
@@ -93,7 +93,7 @@ async def power_on(vm: VirtualMachine, host: Any) -> None:
     chains = await vm.kernel.blocking(read_chains, vm.kernel.service(DiskStore), devices)
     check_locks(vm)
     display = remote_display.check(vm, vm.config)
-    machine = machine_of(vm, chains)
+    machine = definition_of(vm, chains)
     is_resumed = vm.power_state == SUSPENDED
     memory = vm.kernel.service(DiskStore).volumes.resolve(memory_file(vm))
     # Said before the guest starts, so that two machines that start at once see each other's locks.

@@ -16,9 +16,9 @@ from vmops.lab.hypervisor.port import (
     Controller,
     Disk,
     DiskLayer,
+    GuestDefinition,
     GuestStatistics,
     HypervisorError,
-    Machine,
     Migration,
     Nic,
     Progress,
@@ -105,11 +105,11 @@ class QemuHypervisor:
         """Return the keys of the guests whose process runs."""
         return frozenset(key for key, guest in self._guests.items() if not guest.process.has_ended)
 
-    async def power_on(self, machine: Machine) -> None:
+    async def power_on(self, machine: GuestDefinition) -> None:
         """Start the guest; returns once its processor runs."""
         await self._launch(machine, None)
 
-    async def resume(self, machine: Machine, memory: Path) -> None:
+    async def resume(self, machine: GuestDefinition, memory: Path) -> None:
         """Start the guest from memory; the file stays, for the caller to remove."""
         descriptor, header = memory_file.open_stream(memory.absolute())
         try:
@@ -212,7 +212,7 @@ class QemuHypervisor:
         await mirror_disk(self._guest(key), disk_key, target, progress)
 
     async def migrate(
-        self, key: str, machine: Machine, progress: Progress | None = None
+        self, key: str, machine: GuestDefinition, progress: Progress | None = None
     ) -> Migration:
         """Move the guest to a new QEMU."""
         source = self._guest(key)
@@ -260,7 +260,7 @@ class QemuHypervisor:
         """Return the IPv4 address of each card by MAC address, on a segment with NAT. Blocks."""
         return self._segments.leases(segment_name)
 
-    async def _launch(self, machine: Machine, incoming: Incoming | None) -> None:
+    async def _launch(self, machine: GuestDefinition, incoming: Incoming | None) -> None:
         _check(machine.key)
         async with self._starting[machine.key], self._start_slots:
             running = self._guests.get(machine.key)

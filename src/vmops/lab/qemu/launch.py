@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmops.lab.hypervisor.port import (
+    GuestDefinition,
     HypervisorError,
-    Machine,
     NetworkSerialPort,
     Segment,
     SerialPort,
@@ -71,7 +71,7 @@ class Incoming:
 
 
 async def launch(
-    machine: Machine, directory: Path, segments: Segments, incoming: Incoming | None = None
+    machine: GuestDefinition, directory: Path, segments: Segments, incoming: Incoming | None = None
 ) -> Guest:
     """Start a guest and return once it runs, or waits for the memory of a guest that is alive.
 
@@ -112,7 +112,7 @@ def clean(directory: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _check_files(machine: Machine) -> None:
+def _check_files(machine: GuestDefinition) -> None:
     for disk in machine.disks:
         for layer in disk.layers:
             check_layer(layer)
@@ -125,7 +125,7 @@ def _check_files(machine: Machine) -> None:
 
 
 async def _prepare(
-    machine: Machine,
+    machine: GuestDefinition,
     directory: Path,
     incoming: Incoming | None,
     qemu: Capabilities,
@@ -182,7 +182,7 @@ async def _prepare(
 
 
 async def _connect_nics(
-    machine: Machine,
+    machine: GuestDefinition,
     segments: Segments,
     qemu: Capabilities,
     descriptors: contextlib.AsyncExitStack,
@@ -196,7 +196,7 @@ async def _connect_nics(
 
 
 async def _listen_on_lines(
-    machine: Machine, directory: Path, descriptors: contextlib.AsyncExitStack
+    machine: GuestDefinition, directory: Path, descriptors: contextlib.AsyncExitStack
 ) -> dict[int, socket.socket]:
     """Return a listening socket for each serial port on the network, by device key."""
     ports = [port for port in machine.serial_ports if isinstance(port, NetworkSerialPort)]
@@ -210,7 +210,7 @@ async def _listen_on_lines(
     }
 
 
-def _write_files(machine: Machine, directory: Path) -> Mapping[str, Path]:
+def _write_files(machine: GuestDefinition, directory: Path) -> Mapping[str, Path]:
     """Make the guest's directory and write the values it is told; return those by key."""
     files = {}
     try:
@@ -226,7 +226,7 @@ def _write_files(machine: Machine, directory: Path) -> Mapping[str, Path]:
     return files
 
 
-def _seed(machine: Machine, directory: Path, incoming: Incoming | None) -> Path | None:
+def _seed(machine: GuestDefinition, directory: Path, incoming: Incoming | None) -> Path | None:
     """Return the disc for cloud-init; a guest that has run before has one as it had it."""
     has_one = wants_seed(machine) if incoming is None else incoming.has_seed
     if not has_one:
@@ -276,7 +276,7 @@ async def _start(argv: Sequence[str], directory: Path, passed: Sequence[int]) ->
     return HeldProcess.of_child(identity)
 
 
-async def _set_going(guest: Guest, machine: Machine, incoming: Incoming | None) -> None:
+async def _set_going(guest: Guest, machine: GuestDefinition, incoming: Incoming | None) -> None:
     qmp = await guest.qmp()
     if incoming is not None and not incoming.is_alive:
         await wait_for_migration(qmp, "read", stalled_s=_READING_S)
@@ -287,7 +287,7 @@ async def _set_going(guest: Guest, machine: Machine, incoming: Incoming | None) 
         await qmp.execute("cont")
 
 
-def _failure(machine: Machine, argv: Sequence[str], guest: Guest) -> HypervisorError:
+def _failure(machine: GuestDefinition, argv: Sequence[str], guest: Guest) -> HypervisorError:
     code = guest.process.exit_code
     ended = "did not end" if code is None else f"ended with exit code {code}"
     tail = _log_tail(guest.directory)

@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vmops.lab.hypervisor.port import HypervisorError, Machine, Migration, Progress
+from vmops.lab.hypervisor.port import GuestDefinition, HypervisorError, Migration, Progress
 from vmops.lab.qemu.accelerator import accelerator
 from vmops.lab.qemu.growth import growth_of
 from vmops.lab.qemu.guest import UNLIMITED_BANDWIDTH, Guest, wait_for_migration
@@ -43,7 +43,7 @@ class Move:
     """One move of one guest. ``machine`` is the guest at its new place."""
 
     def __init__(
-        self, source: Guest, machine: Machine, segments: Segments, progress: Progress | None
+        self, source: Guest, machine: GuestDefinition, segments: Segments, progress: Progress | None
     ) -> None:
         self._source = source
         self._machine = machine

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from vmops.lab.hypervisor.port import HypervisorError, Machine
+from vmops.lab.hypervisor.port import GuestDefinition, HypervisorError
 
 FILE = "seed.iso"
 LABEL = "CIDATA"
@@ -32,7 +32,7 @@ _LARGEST_BYTES = 16 * 1024 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-def wants_seed(machine: Machine) -> bool:
+def wants_seed(machine: GuestDefinition) -> bool:
     """Say whether the guest gets a disc: it is told something, and by no other disc. Blocks."""
     if not any(_lower(machine.extra_config).get(key) for key in _KEYS):
         return False
@@ -40,7 +40,7 @@ def wants_seed(machine: Machine) -> bool:
     return not any(_label(image) in _STRONGER for image in images)
 
 
-def write_seed(machine: Machine, file: Path) -> None:
+def write_seed(machine: GuestDefinition, file: Path) -> None:
     """Write the disc. Blocks.
 
     Raises:
@@ -54,7 +54,7 @@ def write_seed(machine: Machine, file: Path) -> None:
         raise HypervisorError(f"the guest's seed cannot be written: {error}") from error
 
 
-def seed_files(machine: Machine) -> dict[str, bytes]:
+def seed_files(machine: GuestDefinition) -> dict[str, bytes]:
     """Return the disc's files by name.
 
     Raises:

@@ -14,8 +14,8 @@ from vmops.lab.hypervisor.port import (
     Cdrom,
     Controller,
     Disk,
+    GuestDefinition,
     HypervisorError,
-    Machine,
     NetworkSerialPort,
     SerialPort,
 )
@@ -35,7 +35,7 @@ HOST = Host(
 )
 
 
-def usual() -> tuple[Machine, Host]:
+def usual() -> tuple[GuestDefinition, Host]:
     """What spawn makes: a linked clone, a config drive, a card, a log, and guestinfo."""
     machine = a_machine(
         name="web, 1",
@@ -50,7 +50,7 @@ def usual() -> tuple[Machine, Host]:
     return machine, replace(HOST, guestinfo_files=files, nic_descriptors={4000: 5})
 
 
-def old() -> tuple[Machine, Host]:
+def old() -> tuple[GuestDefinition, Host]:
     """Controllers and cards of older guests, more processors, CD first."""
     controllers = (
         Controller(key=1000, bus_number=0, model="VirtualLsiLogicController"),
@@ -81,7 +81,7 @@ def old() -> tuple[Machine, Host]:
     return machine, replace(HOST, nic_descriptors={4000 + n: 5 + n for n in range(4)})
 
 
-def modern() -> tuple[Machine, Host]:
+def modern() -> tuple[GuestDefinition, Host]:
     """EFI, SATA, NVMe, KVM, and memory to go on from. Its SCSI is one that EFI drives."""
     machine = a_machine(
         firmware="efi",
@@ -107,7 +107,7 @@ def modern() -> tuple[Machine, Host]:
     return machine, host
 
 
-def grown() -> tuple[Machine, Host]:
+def grown() -> tuple[GuestDefinition, Host]:
     """A guest that got processors and memory while it ran, and goes on elsewhere."""
     machine = a_machine(
         cpus=6, cores_per_socket=2, memory_mib=384, cpu_hot_add=True, memory_hot_add=True
@@ -123,7 +123,7 @@ def grown() -> tuple[Machine, Host]:
     return machine, replace(HOST, growth=growth, memory_descriptor=4)
 
 
-def seeded() -> tuple[Machine, Host]:
+def seeded() -> tuple[GuestDefinition, Host]:
     """A disc for cloud-init beside the machine's own drive, where that leaves room."""
     machine = a_machine(
         controllers=(replace(IDE, key=201, bus_number=1),),

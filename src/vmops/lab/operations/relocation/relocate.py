@@ -25,11 +25,10 @@ from vmops.lab.inventory.references import link, unlink
 from vmops.lab.machine.config import files_info
 from vmops.lab.machine.devices.disks import backing_of, chain_of
 from vmops.lab.machine.first_class_disks import FirstClassDisks
-from vmops.lab.machine.guest_definition import read_chains
+from vmops.lab.machine.guest_definition import read_chains, running_definition
 from vmops.lab.machine.snapshots.files import stored_config
 from vmops.lab.machine.snapshots.managed import show_tree
 from vmops.lab.machine.vmx_file import write_vmx
-from vmops.lab.objects.running_machine import running_machine
 from vmops.lab.operations import properties
 from vmops.lab.operations.hypervisor_calls import cancellable, hypervisor_faults
 from vmops.lab.operations.machine_events import EventLog
@@ -129,7 +128,7 @@ async def _move_guest(vm: VirtualMachine, move: Relocation, store: DiskStore, ru
     run.check_cancelled()
     config = await _final_config(vm, move, store)
     chains = await vm.kernel.blocking(read_chains, store, config.hardware.device)
-    machine = running_machine(vm, config, chains)
+    machine = running_definition(vm, config, chains)
     with hypervisor_faults():
         await cancellable(vm.kernel.hypervisor.migrate(vm.moid, machine), run)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from vmops.lab.hypervisor.port import Machine
+from vmops.lab.hypervisor.port import GuestDefinition
 from vmops.lab.qemu.argv.disks import cdroms, disks
 from vmops.lab.qemu.argv.growth import processor_and_memory
 from vmops.lab.qemu.argv.host import Host
@@ -31,7 +31,7 @@ from vmops.lab.qemu.argv.tools_channel import tools
 
 __all__ = ["CONFIGURATORS", "Host", "command_line"]
 
-Configurator = Callable[[Machine, Host], Sequence[str]]
+Configurator = Callable[[GuestDefinition, Host], Sequence[str]]
 
 CONFIGURATORS: tuple[Configurator, ...] = (
     safety,
@@ -54,7 +54,7 @@ CONFIGURATORS: tuple[Configurator, ...] = (
 )
 
 
-def command_line(machine: Machine, host: Host) -> tuple[str, ...]:
+def command_line(machine: GuestDefinition, host: Host) -> tuple[str, ...]:
     """Return the arguments to start ``machine`` with, the program first.
 
     The guest starts halted; `cont` over QMP sets it going.

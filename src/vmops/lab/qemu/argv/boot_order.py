@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmops.lab.hypervisor.port import Machine
+from vmops.lab.hypervisor.port import GuestDefinition
 
 
-def boot_indexes(machine: Machine) -> Mapping[int, int]:
+def boot_indexes(machine: GuestDefinition) -> Mapping[int, int]:
     """Return the place of each bootable device by device key, 0 first.
 
     Devices that ``boot_order`` does not name come after those it names, as on vSphere: disks in bus

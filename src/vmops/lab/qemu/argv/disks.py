@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vmops.lab.hypervisor.port import Cdrom, Controller, Disk, DiskLayer, HypervisorError, Machine
+from vmops.lab.hypervisor.port import (
+    Cdrom,
+    Controller,
+    Disk,
+    DiskLayer,
+    GuestDefinition,
+    HypervisorError,
+)
 from vmops.lab.qemu.argv.boot_order import boot_indexes
 from vmops.lab.qemu.argv.host import Host, structured
 
@@ -31,7 +38,7 @@ _LONGEST_SCSI_SERIAL = 36
 _ERRORS = {"werror": "report", "rerror": "report"}
 
 
-def disks(machine: Machine, _host: Host) -> Sequence[str]:
+def disks(machine: GuestDefinition, _host: Host) -> Sequence[str]:
     """Each disk's chain from its base up, then the disk itself."""
     order = boot_indexes(machine)
     arguments: list[str] = []
@@ -47,7 +54,7 @@ def disks(machine: Machine, _host: Host) -> Sequence[str]:
     return arguments
 
 
-def cdroms(machine: Machine, _host: Host) -> Sequence[str]:
+def cdroms(machine: GuestDefinition, _host: Host) -> Sequence[str]:
     """Each drive, with its image if one is inserted."""
     order = boot_indexes(machine)
     arguments: list[str] = []
@@ -144,7 +151,7 @@ def _node_names(disk: Disk) -> list[str]:
     return [f"{node_prefix(disk.key)}{depth}" for depth in range(len(disk.layers))]
 
 
-def _controller(machine: Machine, device: Disk | Cdrom) -> Controller:
+def _controller(machine: GuestDefinition, device: Disk | Cdrom) -> Controller:
     for controller in machine.controllers:
         if controller.key == device.controller_key:
             break

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vmops.lab.hypervisor.hot_add import MEMORY_MODULES, most_cpus, most_memory_mib
-from vmops.lab.hypervisor.port import HypervisorError, Machine
+from vmops.lab.hypervisor.port import GuestDefinition, HypervisorError
 from vmops.lab.qemu.accelerator import Accelerator
 from vmops.lab.qemu.argv.host import Host, structured
 
@@ -31,7 +31,7 @@ class Growth:
     cpus: int = 0
     modules: tuple[int, ...] = ()
 
-    def check(self, machine: Machine) -> None:
+    def check(self, machine: GuestDefinition) -> None:
         """Raise HypervisorError unless this is what the machine has."""
         cpus = self.cpus_at_start + self.cpus
         memory_mib = -(-self.memory_at_start_kib // 1024) + sum(self.modules)
@@ -62,7 +62,9 @@ class Growth:
         )
 
 
-def at_start(machine: Machine, accelerator: Accelerator, *, can_grow: bool = True) -> Growth:
+def at_start(
+    machine: GuestDefinition, accelerator: Accelerator, *, can_grow: bool = True
+) -> Growth:
     """Return what a machine is started with."""
     cpus, memory = machine.cpus, machine.memory_mib
     cores = max(1, machine.cores_per_socket)
@@ -74,7 +76,7 @@ def at_start(machine: Machine, accelerator: Accelerator, *, can_grow: bool = Tru
     )
 
 
-def processor_and_memory(machine: Machine, host: Host) -> Sequence[str]:
+def processor_and_memory(machine: GuestDefinition, host: Host) -> Sequence[str]:
     """Sockets, cores and memory."""
     growth = host.growth or at_start(machine, host.accelerator)
     cores = machine.cores_per_socket

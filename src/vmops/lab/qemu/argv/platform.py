@@ -5,23 +5,23 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from vmops.lab.hypervisor.port import HypervisorError, Machine
+from vmops.lab.hypervisor.port import GuestDefinition, HypervisorError
 from vmops.lab.qemu.argv.host import Host, option, structured
 from vmops.lab.qemu.argv.slots import DISPLAY_SLOT
 
 
-def safety(_machine: Machine, host: Host) -> Sequence[str]:
+def safety(_machine: GuestDefinition, host: Host) -> Sequence[str]:
     """No devices or settings but those asked for, and no way out of the process."""
     sandbox = ("-sandbox", host.sandbox) if host.sandbox else ()
     return ("-no-user-config", "-nodefaults", *sandbox)
 
 
-def chipset(_machine: Machine, host: Host) -> Sequence[str]:
+def chipset(_machine: GuestDefinition, host: Host) -> Sequence[str]:
     """Intel's 440, the board VMware presents too; and a clock that keeps UTC."""
     return ("-machine", host.machine_type, "-rtc", "base=utc")
 
 
-def identity(machine: Machine, _host: Host) -> Sequence[str]:
+def identity(machine: GuestDefinition, _host: Host) -> Sequence[str]:
     """Name, and the SMBIOS strings by which guests know that VMware is under them."""
     try:
         bios_uuid = uuid.UUID(machine.bios_uuid)
@@ -40,7 +40,7 @@ def identity(machine: Machine, _host: Host) -> Sequence[str]:
     )
 
 
-def firmware(machine: Machine, host: Host) -> Sequence[str]:
+def firmware(machine: GuestDefinition, host: Host) -> Sequence[str]:
     """EFI in two flash chips; BIOS is the board's own."""
     if machine.firmware == "bios":
         return ()
@@ -59,12 +59,12 @@ def firmware(machine: Machine, host: Host) -> Sequence[str]:
     return (*arguments, "-machine", "pflash0=efi-code,pflash1=efi-variables")
 
 
-def boot(_machine: Machine, _host: Host) -> Sequence[str]:
+def boot(_machine: GuestDefinition, _host: Host) -> Sequence[str]:
     """Only from devices that have a place in the boot order."""
     return ("-boot", "strict=on")
 
 
-def display(_machine: Machine, _host: Host) -> Sequence[str]:
+def display(_machine: GuestDefinition, _host: Host) -> Sequence[str]:
     """VMware's graphics card, and a console that listens nowhere until it is told to.
 
     It has a password, unknown to all until one is set over the monitor; the lab's own connections
@@ -74,14 +74,14 @@ def display(_machine: Machine, _host: Host) -> Sequence[str]:
     return ("-display", "none", "-vnc", "none,password=on", *card)
 
 
-def incoming(_machine: Machine, host: Host) -> Sequence[str]:
+def incoming(_machine: GuestDefinition, host: Host) -> Sequence[str]:
     """Memory from a file or from another QEMU, if the guest has run before."""
     if host.memory_descriptor is None:
         return ()
     return ("-incoming", f"fd:{host.memory_descriptor}")
 
 
-def monitor(_machine: Machine, host: Host) -> Sequence[str]:
+def monitor(_machine: GuestDefinition, host: Host) -> Sequence[str]:
     """The lab's own line to QEMU; the guest waits for its word, unless it just moves."""
     socket = f"socket,id=qmp,fd={host.qmp_descriptor},server=on,wait=off"
     halted = () if host.starts_at_once else ("-S",)

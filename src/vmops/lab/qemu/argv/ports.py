@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from vmops.lab.hypervisor.port import Controller, HypervisorError, Machine, Nic, SerialPort
+from vmops.lab.hypervisor.port import Controller, GuestDefinition, HypervisorError, Nic, SerialPort
 from vmops.lab.qemu.argv.boot_order import boot_indexes
 from vmops.lab.qemu.argv.host import Host, option, structured
 from vmops.lab.qemu.argv.slots import pci_slots
@@ -44,7 +44,7 @@ _LONGEST_FW_CFG_NAME = 55  # QEMU: FW_CFG_MAX_FILE_PATH, with the ending NUL
 _GUESTINFO = "opt/guestinfo/"
 
 
-def controllers(machine: Machine, _host: Host) -> Sequence[str]:
+def controllers(machine: GuestDefinition, _host: Host) -> Sequence[str]:
     """Disk controllers; IDE's two channels are part of the board."""
     slots = pci_slots(machine)
     arguments: list[str] = []
@@ -73,7 +73,7 @@ def controller_device(
     return device
 
 
-def nics(machine: Machine, host: Host) -> Sequence[str]:
+def nics(machine: GuestDefinition, host: Host) -> Sequence[str]:
     """Network cards, each on a socket that leads to its segment."""
     slots = pci_slots(machine)
     order = boot_indexes(machine)
@@ -115,7 +115,7 @@ def nic_device(nic: Nic, slot: int) -> dict[str, Any]:
     }
 
 
-def serial_ports(machine: Machine, host: Host) -> Sequence[str]:
+def serial_ports(machine: GuestDefinition, host: Host) -> Sequence[str]:
     """Serial ports in the order of their keys: to a file, at its end, or to the lab's relay."""
     ports = sorted(machine.serial_ports, key=lambda port: port.key)
     if len(ports) > _MOST_SERIAL_PORTS:
@@ -136,7 +136,7 @@ def serial_ports(machine: Machine, host: Host) -> Sequence[str]:
     return arguments
 
 
-def guestinfo(_machine: Machine, host: Host) -> Sequence[str]:
+def guestinfo(_machine: GuestDefinition, host: Host) -> Sequence[str]:
     """Values of extraConfig for the guest, each through a file: some hold passwords.
 
     The guest reads the key ``k`` as ``/sys/firmware/qemu_fw_cfg/by_name/opt/guestinfo/k/raw``.
@@ -147,7 +147,7 @@ def guestinfo(_machine: Machine, host: Host) -> Sequence[str]:
     return arguments
 
 
-def guestinfo_keys(machine: Machine) -> tuple[str, ...]:
+def guestinfo_keys(machine: GuestDefinition) -> tuple[str, ...]:
     """Return the keys of extraConfig that the guest is told, sorted.
 
     Keys QEMU has no name for (longer than 41 characters, or with other than letters, digits,

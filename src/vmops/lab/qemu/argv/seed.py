@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vmops.lab.hypervisor.port import Cdrom, Disk, Machine
+from vmops.lab.hypervisor.port import Cdrom, Disk, GuestDefinition
 from vmops.lab.qemu.argv.host import Host, structured
 
 # The board's own two channels, which every guest has a driver for; from behind, so that drives of
@@ -12,7 +12,7 @@ from vmops.lab.qemu.argv.host import Host, structured
 _PLACES = ((1, 1), (1, 0), (0, 1), (0, 0))
 
 
-def seed(machine: Machine, host: Host) -> Sequence[str]:
+def seed(machine: GuestDefinition, host: Host) -> Sequence[str]:
     """A drive with the disc, where the board has a place left for it."""
     place = _free_place(machine)
     if host.seed is None or place is None:
@@ -27,7 +27,7 @@ def seed(machine: Machine, host: Host) -> Sequence[str]:
     )
 
 
-def _free_place(machine: Machine) -> tuple[int, int] | None:
+def _free_place(machine: GuestDefinition) -> tuple[int, int] | None:
     buses = {
         controller.key: controller.bus_number
         for controller in machine.controllers

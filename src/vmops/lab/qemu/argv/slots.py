@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmops.lab.hypervisor.port import Controller, HypervisorError, Machine, Nic
+from vmops.lab.hypervisor.port import Controller, GuestDefinition, HypervisorError, Nic
 
 DISPLAY_SLOT = 0x02  # 0 and 1 are the board's own
 TOOLS_SLOT = 0x0F
@@ -25,7 +25,7 @@ _RANGES = {
 _LAST_SLOT = 0x1F
 
 
-def pci_slots(machine: Machine) -> Mapping[int, int]:
+def pci_slots(machine: GuestDefinition) -> Mapping[int, int]:
     """Return the slot of each controller and network card by device key.
 
     IDE controllers are part of the board and have none.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vmops.lab.hypervisor.port import Machine
+from vmops.lab.hypervisor.port import GuestDefinition
 from vmops.lab.qemu.argv.host import Host, structured
 from vmops.lab.qemu.argv.slots import TOOLS_SLOT
 from vmops.lab.qemu.tools_protocol import PORT_NAME
 
 
-def tools(_machine: Machine, host: Host) -> Sequence[str]:
+def tools(_machine: GuestDefinition, host: Host) -> Sequence[str]:
     """The port, on a socket the lab connects to; guests without tools leave it closed."""
     if host.tools_descriptor is None:
         return ()
