@@ -27,7 +27,7 @@ from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _device: Any = vim.vm.device
 _boot: Any = vim.vm.BootOptions
@@ -56,7 +56,7 @@ def read_chains(store: DiskStore, devices: Sequence[Any]) -> dict[int, list[Disk
 
 
 def definition_of(
-    vm: VirtualMachine, chains: Mapping[int, Sequence[DiskInfo]], config: Any = None
+    vm: Machine, chains: Mapping[int, Sequence[DiskInfo]], config: Any = None
 ) -> GuestDefinition:
     """Build what the hypervisor needs to start the machine, with its configuration or this."""
     config = vm.config if config is None else config
@@ -107,7 +107,7 @@ def definition_of(
 
 
 def running_definition(
-    vm: VirtualMachine, config: Any, chains: Mapping[int, Sequence[DiskInfo]]
+    vm: Machine, config: Any, chains: Mapping[int, Sequence[DiskInfo]]
 ) -> GuestDefinition:
     """Build what a guest with this configuration runs as: connected is what is connected now."""
     shown = copy.copy(config)

@@ -17,7 +17,7 @@ from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
     from vmops.lab.storage.paths import DatastorePath
 
 
@@ -47,7 +47,7 @@ class OwnDisks:
         return path not in self.needed and len(self.children(path)) == 1
 
 
-async def own_disks(vm: VirtualMachine) -> OwnDisks:
+async def own_disks(vm: Machine) -> OwnDisks:
     """Look at the files of all disks that the machine and its snapshots have."""
     needed = held_disks(vm.snapshots) | set(map(path_of_disk, disks_of(vm.devices)))
     parents = await vm.kernel.blocking(_parents, vm.kernel.service(DiskStore), needed)

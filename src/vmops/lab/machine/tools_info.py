@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.tools import NO_TOOLS, GuestNic, InfoRefused, ToolsState
-from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.machine.devices.nics import network_of_card
 from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine, ToolsMemory
 
 _device: Any = vim.vm.device
 _ip: Any = vim.net.IpConfigInfo
@@ -27,16 +25,6 @@ _NOT_INSTALLED = "guestToolsNotInstalled"
 _MOST_GUEST_VALUES = 128
 _MOST_GUEST_CHARACTERS = 256 * 1024
 _FORBIDDEN_BY = "isolation.tools.setinfo.disable"
-
-
-@dataclass(slots=True)
-class ToolsMemory:
-    """What is remembered of a machine's tools."""
-
-    version: str | None = None
-    """Of the tools last heard of, also while the machine is off."""
-    values: dict[str, str | None] = field(default_factory=dict)
-    """Names of extra configuration the guest has set, to what they were before."""
 
 
 class GuestTools:
@@ -76,14 +64,14 @@ class GuestTools:
         _put(entries, name, value or None)
         vm.publish({"config.extraConfig": _options(entries)})
 
-    def _machine(self, key: str) -> VirtualMachine | None:
+    def _machine(self, key: str) -> Machine | None:
         if key not in self._kernel.registry:
             return None  # a guest found again, whose machine is not yet
-        vm: Any = self._kernel.registry.find(key, ManagedEntity)
-        return vm if vm.wire_type is vim.VirtualMachine else None
+        found = self._kernel.registry.get(key)
+        return found if isinstance(found, Machine) else None
 
 
-def tools_changes(vm: VirtualMachine, power_state: str) -> dict[str, Any]:
+def tools_changes(vm: Machine, power_state: str) -> dict[str, Any]:
     """Return the changes by which a machine shows its tools as they are in a power state."""
     state = NO_TOOLS
     if power_state == "poweredOn":
@@ -104,7 +92,7 @@ def tools_changes(vm: VirtualMachine, power_state: str) -> dict[str, Any]:
     return changes
 
 
-def guest_info(vm: VirtualMachine, power_state: str, state: ToolsState) -> Any:
+def guest_info(vm: Machine, power_state: str, state: ToolsState) -> Any:
     """Build the GuestInfo."""
     installed = vm.tools.version is not None
     guest_state = "running" if power_state == "poweredOn" else "notRunning"
@@ -129,7 +117,7 @@ def guest_info(vm: VirtualMachine, power_state: str, state: ToolsState) -> Any:
     )
 
 
-def without_guest_values(vm: VirtualMachine, options: Sequence[Any]) -> list[Any]:
+def without_guest_values(vm: Machine, options: Sequence[Any]) -> list[Any]:
     """Return extra configuration as it is without what the guest has set since power-on."""
     if not vm.tools.values:
         return list(options)
@@ -139,7 +127,7 @@ def without_guest_values(vm: VirtualMachine, options: Sequence[Any]) -> list[Any
     return _options(entries)
 
 
-def keep_guest_values(vm: VirtualMachine, config: Any, spec: Any) -> None:
+def keep_guest_values(vm: Machine, config: Any, spec: Any) -> None:
     """Put into a new configuration what the guest has set, but for what a ConfigSpec sets."""
     given = {option.key.lower() for option in spec.extraConfig or ()}
     for name in given & vm.tools.values.keys():
@@ -162,7 +150,7 @@ def _put(entries: Entries, name: str, value: str | None) -> None:
         entries[next((key for key in entries if key.lower() == name.lower()), name)] = value
 
 
-def _entries(vm: VirtualMachine) -> Entries:
+def _entries(vm: Machine) -> Entries:
     return Entries({option.key: str(option.value) for option in vm.config.extraConfig})
 
 
@@ -186,7 +174,7 @@ def _main_address(nics: Sequence[GuestNic]) -> str | None:
     return str(usable[0]) if usable else None
 
 
-def _nic(vm: VirtualMachine, nic: GuestNic) -> Any:
+def _nic(vm: Machine, nic: GuestNic) -> Any:
     card = next(
         (
             each

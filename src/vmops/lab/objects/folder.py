@@ -10,12 +10,10 @@ from pyVmomi import vim, vmodl
 from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
 from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_create import (
-    create_virtual_machine,
-    destroy_virtual_machine,
-)
+from vmops.lab.machine.machine import Machine
+from vmops.lab.objects.virtual_machine_create import create_virtual_machine
 from vmops.lab.objects.virtual_machine_register import Registration, register
+from vmops.lab.operations.destroy import destroy
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
@@ -137,7 +135,7 @@ def _check_all_off(folder: Folder) -> None:
     for child in folder.children():
         if isinstance(child, Folder):
             _check_all_off(child)
-        elif not isinstance(child, VirtualMachine):
+        elif not isinstance(child, Machine):
             raise vmodl.fault.NotSupported(msg=f"'{child.name}' cannot be destroyed.")
         elif child.power_state != "poweredOff":
             raise vim.fault.InvalidState(msg=f"'{child.name}' is not powered off.")
@@ -147,8 +145,8 @@ async def _destroy(folder: Folder) -> None:
     for child in folder.children():
         if isinstance(child, Folder):
             await _destroy(child)
-        elif isinstance(child, VirtualMachine):
-            await destroy_virtual_machine(folder.kernel, child)
+        elif isinstance(child, Machine):
+            await destroy(child)
     above = folder.parent
     if isinstance(above, Container):
         above.remove_child(folder)

@@ -11,16 +11,14 @@ from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.lab_address import lab_address
 from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.lab.objects.unfinished_imports import unfinished_imports
-from vmops.lab.objects.virtual_machine_create import (
-    create_virtual_machine,
-    destroy_virtual_machine,
-)
+from vmops.lab.objects.virtual_machine_create import create_virtual_machine
+from vmops.lab.operations.destroy import destroy
 from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.machine.machine import Machine
     from vmops.lab.objects.resource_pool import ResourcePool
-    from vmops.lab.objects.virtual_machine import VirtualMachine
 
 
 def import_vapp(kernel: Kernel, pool: ResourcePool, spec: Any, folder: Any, host: Any) -> Any:
@@ -58,7 +56,7 @@ class _Import:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._vm: VirtualMachine | None = None
+        self._vm: Machine | None = None
 
     async def create(
         self, lease: HttpNfcLease, folder: Container, config: Any, pool: Any, host: Any
@@ -73,7 +71,7 @@ class _Import:
     async def undo(self) -> None:
         """Destroy the virtual machine, if it is there."""
         if self._vm is not None and self._vm.moid in self._kernel.registry:
-            await destroy_virtual_machine(self._kernel, self._vm)
+            await destroy(self._vm)
         self.finish()
 
     def finish(self) -> None:

@@ -11,7 +11,7 @@ from pyVmomi import vim
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.performance_counters import COUNTERS, added
 from vmops.lab.operations.performance_samples import INTERVAL_S, PerformanceSamples, Sample
 
@@ -100,18 +100,18 @@ class PerformanceManager(ManagedObject):
             answers.append(_answer(spec, samples))
         return answers
 
-    def _provider(self, ref: Any) -> VirtualMachine | HostSystem:
+    def _provider(self, ref: Any) -> Machine | HostSystem:
         entity = self.kernel.registry.get(ref)
-        if not isinstance(entity, VirtualMachine | HostSystem):
+        if not isinstance(entity, Machine | HostSystem):
             raise invalid_argument("entity", "There are no figures of it.")
         return entity
 
-    async def _read(self, provider: VirtualMachine | HostSystem) -> list[Sample]:
-        if isinstance(provider, VirtualMachine):
+    async def _read(self, provider: Machine | HostSystem) -> list[Sample]:
+        if isinstance(provider, Machine):
             return await self._samples.samples(provider)
         last = []
         for ref in provider.properties["vm"]:
-            vm = self.kernel.registry.find(ref, VirtualMachine)
+            vm = self.kernel.registry.find(ref, Machine)
             last += (await self._samples.samples(vm))[-1:]
         if not last:
             return []

@@ -12,8 +12,8 @@ from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.managed_object import ManagedObject
 from vmops.lab.kernel.service_instance import PRODUCT_VERSION
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.storage_policies import HOME, POLICIES, StoragePolicy, policy
-from vmops.lab.objects.virtual_machine import VirtualMachine
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
@@ -94,7 +94,7 @@ class ProfileManager(ManagedObject):
         if entity.objectType not in ("virtualMachine", "virtualDiskId"):
             raise invalid_argument("entity", "It is neither a machine nor a disk.")
         try:
-            vm = self._main.registry.find(moid, VirtualMachine)
+            vm = self._main.registry.find(moid, Machine)
         except vmodl.fault.ManagedObjectNotFound as error:
             raise invalid_argument("entity", f"There is no machine '{moid}'.") from error
         given = vm.policies.get(key if entity.objectType == "virtualDiskId" else HOME)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.power import wrong_state
 from vmops.lab.operations.relocation.plan import examine
 
@@ -49,7 +49,7 @@ class ProvisioningChecker(ManagedObject):
         return self.kernel.start_task(self, "VirtualMachineProvisioningChecker.checkMigrate", run)
 
     async def _checked(self, ref: Any, spec: Any, state: str | None = None) -> Any:
-        vm = self.kernel.registry.find(ref, VirtualMachine)
+        vm = self.kernel.registry.find(ref, Machine)
         result = vim.vm.check.Result(vm=vm.ref, host=spec.host or vm.host.ref)
         try:
             if state is not None and vm.power_state != state:

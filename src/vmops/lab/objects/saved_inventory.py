@@ -24,14 +24,15 @@ from vmops.lab.inventory.references import link
 from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.allocations import unlimited
 from vmops.lab.machine.load import load
+from vmops.lab.machine.machine import Place
 from vmops.lab.machine.snapshots.files import load_tree
-from vmops.lab.machine.snapshots.managed import show_tree
+from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.objects.folder import VM_CHILDREN, Folder
 from vmops.lab.objects.resource_pool import ResourcePool
 from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.operations import properties
 from vmops.lab.operations.connection_state import show_connection
-from vmops.lab.operations.place import Place, join
+from vmops.lab.operations.place import join
 from vmops.lab.operations.power import settle_running
 from vmops.lab.operations.snapshots.merge import show_need
 from vmops.lab.storage.paths import DatastorePath

@@ -13,8 +13,8 @@ from vmops.lab.inventory.container import Container, datacenter_of
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.machine.machine import Machine
 from vmops.lab.objects.datacenter import Datacenter
-from vmops.lab.objects.virtual_machine import VirtualMachine
 
 
 class SearchIndex(ManagedObject):
@@ -37,8 +37,8 @@ class SearchIndex(ManagedObject):
         if not vmSearch:
             return self._all(HostSystem, datacenter, lambda host: host.uuid == wanted)
         if instanceUuid:
-            return self._all(VirtualMachine, datacenter, lambda vm: vm.instance_uuid == wanted)
-        return self._all(VirtualMachine, datacenter, lambda vm: vm.bios_uuid == wanted)
+            return self._all(Machine, datacenter, lambda vm: vm.instance_uuid == wanted)
+        return self._all(Machine, datacenter, lambda vm: vm.bios_uuid == wanted)
 
     def FindByUuid(
         self,
@@ -52,7 +52,7 @@ class SearchIndex(ManagedObject):
 
     def FindByDatastorePath(self, datacenter: Any, path: str) -> Any:
         """Find the virtual machine of a .vmx file."""
-        return _first(self._all(VirtualMachine, datacenter, lambda vm: vm.vmx_path == path))
+        return _first(self._all(Machine, datacenter, lambda vm: vm.vmx_path == path))
 
     def FindByInventoryPath(self, inventoryPath: str) -> Any:
         """Find the entity at a path from the root folder, ``DC0/vm/folder/name``."""
@@ -71,7 +71,7 @@ class SearchIndex(ManagedObject):
         """Find virtual machines by the address their tools report."""
         if not vmSearch:
             return []
-        return self._all(VirtualMachine, datacenter, lambda vm: vm.guest_address("ipAddress") == ip)
+        return self._all(Machine, datacenter, lambda vm: vm.guest_address("ipAddress") == ip)
 
     def FindByIp(self, ip: str, vmSearch: bool, datacenter: Any = None) -> Any:
         """Find the first of `FindAllByIp`."""
@@ -83,7 +83,7 @@ class SearchIndex(ManagedObject):
         if not vmSearch:
             return self._all(HostSystem, datacenter, lambda host: host.name.casefold() == wanted)
         return self._all(
-            VirtualMachine,
+            Machine,
             datacenter,
             lambda vm: (vm.guest_address("hostName") or "").casefold() == wanted,
         )

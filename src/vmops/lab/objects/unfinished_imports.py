@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pyVmomi import vmodl
 
-from vmops.lab.objects.virtual_machine import VirtualMachine
-from vmops.lab.objects.virtual_machine_create import destroy_virtual_machine
+from vmops.lab.machine.machine import Machine
+from vmops.lab.operations.destroy import destroy
 from vmops.lab.state import write_private
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class UnfinishedImports:
         self._file = kernel.settings.state_dir / "imports.json"
         self._paths: dict[str, str] = {}
 
-    def add(self, vm: VirtualMachine) -> None:
+    def add(self, vm: Machine) -> None:
         """Note a machine."""
         self._paths[vm.moid] = vm.vmx_path
         self._save()
 
-    def remove(self, vm: VirtualMachine) -> None:
+    def remove(self, vm: Machine) -> None:
         """Forget a machine: it is gone, or is to stay."""
         if self._paths.pop(vm.moid, None) is not None:
             self._save()
@@ -48,10 +48,10 @@ class UnfinishedImports:
         except ValueError:
             log.warning("%s is damaged and not used", self._file)
             return
-        for vm in self._kernel.registry.all(VirtualMachine):
+        for vm in self._kernel.registry.all(Machine):
             if left.get(vm.moid) == vm.vmx_path:
                 try:
-                    await destroy_virtual_machine(self._kernel, vm)
+                    await destroy(vm)
                 except vmodl.MethodFault:
                     log.exception("the unfinished import '%s' stays", vm.name)
                     self._paths[vm.moid] = vm.vmx_path

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
 from vmops.lab.hypervisor.tools import NO_TOOLS
 from vmops.lab.inventory.argument_faults import invalid_state
-from vmops.lab.inventory.host_system import HostSystem
-from vmops.lab.machine.disk_datastores import name_datastores
-from vmops.lab.machine.tools_info import ToolsMemory, guest_info
-from vmops.lab.objects.virtual_machine_snapshots import MachineWithSnapshots
+from vmops.lab.machine.machine import Machine
+from vmops.lab.machine.tools_info import guest_info
+from vmops.lab.objects.virtual_machine_snapshot import VirtualMachineSnapshot
 from vmops.lab.operations import (
     connection_state,
     console_tickets,
     destroy,
     first_class_attach,
+    place,
     power,
     properties,
     questions,
@@ -27,27 +24,21 @@ from vmops.lab.operations import (
     screenshot,
     tools,
 )
-from vmops.lab.operations import place as virtual_machine_place
 from vmops.lab.operations.clone import clone
 from vmops.lab.operations.export_vm import export_vm
 from vmops.lab.operations.relocation import relocate
-from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.operations.snapshots import create, remove, revert
+from vmops.lab.operations.snapshots.create import NewSnapshot
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
-    from vmops.lab.machine.files import VmFile
-    from vmops.lab.operations.place import Place
-    from vmops.lab.operations.questions import PendingQuestion
+    from vmops.lab.machine.machine import Place
+    from vmops.lab.storage.paths import DatastorePath
 
 
-class VirtualMachine(MachineWithSnapshots):
-    """A virtual machine; ``config`` is None when its files cannot be read.
-
-    Operations that change it wait for each other (``lock``).
-    """
-
-    wire_type = vim.VirtualMachine
+class VirtualMachine(Machine):
+    """A virtual machine of the API."""
 
     def __init__(
         self,
@@ -59,153 +50,12 @@ class VirtualMachine(MachineWithSnapshots):
         config: Any,
         place: Place,
     ) -> None:
-        super().__init__(kernel, moid, name=name, parent=place.folder)
-        self.vmx = vmx
-        self.lock = asyncio.Lock()
-        self.is_orphaned = False
-        """Whether its host has forgotten it."""
-        self.has_files = config is not None
-        """Whether its .vmx file was there when last looked."""
-        self.pending_question: PendingQuestion | None = None
-        self.questions_asked = 0
-        self.starting = False
-        """Whether a guest is being started right now, and so has its disks."""
-        self.files: tuple[VmFile, ...] = ()
-        """The machine's files as last looked at."""
-        self.files_seen_at = datetime.now(UTC)
-        self.tools = ToolsMemory()
-        self.last_uuids: tuple[str | None, str | None] = None, None
-        """The instance and BIOS UUIDs as last known, for when the configuration is not."""
-        self.policies: dict[str, str] = {}
-        """Storage policies; see `storage_policies.asked_policies`."""
-        name_datastores(kernel, {"config": config})
+        super().__init__(kernel, moid, name=name, vmx=vmx, config=config, place=place)
         self.properties.update(
-            config=config,
-            runtime=properties.runtime(place.host, is_accessible=config is not None),
-            guest=guest_info(self, "poweredOff", NO_TOOLS),
-            capability=properties.capability(),
-            resourcePool=place.pool,
-            environmentBrowser=place.browser,
-            datastore=[],
-            network=[],
-            rootSnapshot=[],
-            guestHeartbeatStatus=vim.ManagedEntity.Status.gray,
+            guest=guest_info(self, "poweredOff", NO_TOOLS), capability=properties.capability()
         )
         self.computed["summary"] = lambda: properties.summary(self)
         self.computed["resourceConfig"] = lambda: properties.resource_config(self)
-
-    @property
-    def config(self) -> Any:
-        """The ConfigInfo.
-
-        Raises:
-            vim.fault.InvalidState: the machine's files cannot be read.
-        """
-        config = self.properties["config"]
-        if config is None:
-            raise invalid_state(f"The files of '{self.name}' are not accessible.")
-        return config
-
-    @property
-    def is_accessible(self) -> bool:
-        """Whether the machine's configuration could be read."""
-        return self.properties["config"] is not None
-
-    @property
-    def power_state(self) -> str:
-        """The state as the wire says it: poweredOn, poweredOff or suspended."""
-        return str(self.properties["runtime"].powerState)
-
-    @property
-    def is_template(self) -> bool:
-        """Whether it is a template, which has no pool and cannot be powered on."""
-        config = self.properties["config"]
-        if config is None:
-            return self.properties["resourcePool"] is None
-        return bool(config.template)
-
-    @property
-    def devices(self) -> list[Any]:
-        """All devices; none if the machine is not accessible."""
-        config = self.properties["config"]
-        return [] if config is None else list(config.hardware.device)
-
-    @property
-    def vmx_path(self) -> str:
-        """The datastore path of the .vmx file."""
-        return str(self.vmx)
-
-    @property
-    def directory(self) -> DatastorePath:
-        """The folder of the .vmx file."""
-        return self.vmx.parent
-
-    @property
-    def memory_mib(self) -> int:
-        """The configured memory; 0 if the machine is not accessible."""
-        config = self.properties["config"]
-        return 0 if config is None else int(config.hardware.memoryMB)
-
-    @property
-    def instance_uuid(self) -> str | None:
-        """The instance UUID in lower case; of a machine that is not accessible the last known."""
-        config = self.properties["config"]
-        return self.last_uuids[0] if config is None else config.instanceUuid
-
-    @property
-    def bios_uuid(self) -> str | None:
-        """The BIOS UUID in lower case; of a machine that is not accessible the last known."""
-        config = self.properties["config"]
-        return self.last_uuids[1] if config is None else config.uuid
-
-    @property
-    def host(self) -> HostSystem:
-        """The host it is on."""
-        return self.kernel.registry.find(self.properties["runtime"].host, HostSystem)
-
-    def guest_address(self, name: str) -> str | None:
-        """Return a field of the guest's information, which only its tools fill."""
-        value = getattr(self.properties["guest"], name)
-        return None if value is None else str(value)
-
-    def publish(self, changes: Mapping[str, Any]) -> None:
-        """Change properties; the summary, which repeats many of them, counts as changed too."""
-        name_datastores(self.kernel, changes)
-        self.last_uuids = self.instance_uuid, self.bios_uuid
-        self.kernel.update(self, changes)
-        self.kernel.touch(self, "summary")
-
-    def renamed(self, name: str) -> dict[str, Any]:
-        """Return the changes of a new name, which the configuration repeats."""
-        changes: dict[str, Any] = {"name": name}
-        if self.is_accessible:
-            changes["config.name"] = name
-        return changes
-
-    def start_task(
-        self,
-        method: str,
-        work: Callable[[TaskRun], Awaitable[Any]],
-        *,
-        cancelable: bool = False,
-        looks: bool = True,
-    ) -> Any:
-        """Run a method's work in a task, after what this machine is doing now.
-
-        Unless ``looks`` is false it is seen first whether the machine's files are there.
-        """
-
-        async def run(task: TaskRun) -> Any:
-            questions.refuse_while_pending(self)
-            async with self.lock:
-                if self.moid not in self.kernel.registry:
-                    raise vmodl.fault.ManagedObjectNotFound(obj=self.ref)
-                connection_state.require_reachable(self)
-                if looks:
-                    await connection_state.look_at_files(self)
-                return await work(task)
-
-        return self.kernel.start_task(self, f"VirtualMachine.{method}", run, cancelable=cancelable)
 
     def Rename_Task(self, newName: str) -> Any:
         """Rename the machine in the inventory and its .vmx file; no file gets another name."""
@@ -241,17 +91,17 @@ class VirtualMachine(MachineWithSnapshots):
 
     async def ShutdownGuest(self) -> None:
         """Ask the guest's tools to shut it down; see `tools.shut_down`."""
-        connection_state.require_reachable(self)
+        self.require_reachable()
         await tools.shut_down(self)
 
     async def RebootGuest(self) -> None:
         """Ask the guest's tools to reboot it; see `tools.reboot`."""
-        connection_state.require_reachable(self)
+        self.require_reachable()
         await tools.reboot(self)
 
     async def StandbyGuest(self) -> None:
         """Ask the guest's tools to sleep, and suspend it; see `tools.stand_by`."""
-        connection_state.require_reachable(self)
+        self.require_reachable()
         await tools.stand_by(self)
 
     def Destroy_Task(self) -> Any:
@@ -273,7 +123,7 @@ class VirtualMachine(MachineWithSnapshots):
         async with self.lock:
             self.host.require_connected()
             power.refuse_if_on(self)
-            virtual_machine_place.forget(self)
+            place.forget(self)
 
     async def MarkAsTemplate(self) -> None:
         """Make the machine a template, out of its pool.
@@ -283,8 +133,8 @@ class VirtualMachine(MachineWithSnapshots):
             vmodl.fault.NotSupported: it is a template, or the lab is a single host.
         """
         async with self.lock:
-            connection_state.require_reachable(self)
-            virtual_machine_place.mark_as_template(self)
+            self.require_reachable()
+            place.mark_as_template(self)
 
     async def MarkAsVirtualMachine(self, pool: Any, host: Any = None) -> None:
         """Make the template a virtual machine again, in a pool.
@@ -294,8 +144,8 @@ class VirtualMachine(MachineWithSnapshots):
             vmodl.fault.InvalidArgument: the host is not of the pool's compute resource.
         """
         async with self.lock:
-            connection_state.require_reachable(self)
-            virtual_machine_place.mark_as_virtual_machine(self, pool, host)
+            self.require_reachable()
+            place.mark_as_virtual_machine(self, pool, host)
 
     def CloneVM_Task(self, folder: Any, name: str, spec: Any) -> Any:
         """Clone the machine or one of its snapshots; see `clone.clone`."""
@@ -342,6 +192,72 @@ class VirtualMachine(MachineWithSnapshots):
             cancelable=True,
         )
 
+    def CreateSnapshot_Task(
+        self,
+        name: str,
+        description: str | None = None,
+        memory: bool = False,
+        quiesce: bool = False,
+    ) -> Any:
+        """Take a snapshot; see `create.create`."""
+        wanted = NewSnapshot(
+            name=name, description=description or "", memory=bool(memory), quiesce=bool(quiesce)
+        )
+        return self.start_task("createSnapshot", lambda _: create.create(self, wanted))
+
+    def CreateSnapshotEx_Task(
+        self,
+        name: str,
+        description: str | None = None,
+        memory: bool = False,
+        quiesceSpec: Any = None,
+    ) -> Any:
+        """Take a snapshot; ``quiesceSpec`` asks for a guest held still, its details count not."""
+        return self.CreateSnapshot_Task(name, description, memory, quiesceSpec is not None)
+
+    def RevertToCurrentSnapshot_Task(
+        self, host: Any = None, suppressPowerOn: bool | None = None
+    ) -> Any:
+        """Put the machine back to the snapshot it stands on.
+
+        Raises:
+            vim.fault.NotFound: it stands on none.
+        """
+
+        async def work(_: TaskRun) -> None:
+            if self.snapshots.current is None:
+                raise vim.fault.NotFound(msg="The machine has no current snapshot.")
+            await revert.revert(self, self.snapshots.current, host, stay_off=bool(suppressPowerOn))
+
+        return self.start_task("revertToCurrentSnapshot", work)
+
+    def RemoveAllSnapshots_Task(self, consolidate: bool | None = None, spec: Any = None) -> Any:
+        """Remove all snapshots, and merge their disks unless ``consolidate`` is false.
+
+        Raises:
+            vmodl.fault.NotSupported: ``spec`` selects some of them.
+        """
+        if spec is not None:
+            raise vmodl.fault.NotSupported(msg="Snapshots are removed one by one, or all.")
+
+        async def work(run: TaskRun) -> None:
+            uids = frozenset(each.uid for each in self.snapshots.snapshots)
+            await remove.remove(
+                self, uids, merge_disks=consolidate is not False, progress=run.progress
+            )
+
+        return self.start_task("removeAllSnapshots", work)
+
+    def ConsolidateVMDisks_Task(self) -> Any:
+        """Merge disks that no snapshot needs any more; see `remove.consolidate`."""
+
+        async def work(run: TaskRun) -> None:
+            if not self.is_accessible:
+                raise invalid_state(f"The files of '{self.name}' are not accessible.")
+            await remove.consolidate(self, run.progress)
+
+        return self.start_task("consolidateDisks", work)
+
     async def AcquireTicket(self, ticketType: str) -> Any:
         """Return a ticket for the console; see `console_tickets.acquire`."""
         return await console_tickets.acquire(self, ticketType)
@@ -356,7 +272,7 @@ class VirtualMachine(MachineWithSnapshots):
 
     async def RefreshStorageInfo(self) -> None:
         """Look at the machine's files again."""
-        connection_state.require_reachable(self)
+        self.require_reachable()
         await self.look_again()
         await properties.refresh_files(self)
 
@@ -367,7 +283,7 @@ class VirtualMachine(MachineWithSnapshots):
             vim.fault.NotFound, vim.fault.VmConfigFault: they are gone, or cannot be used.
         """
         async with self.lock:
-            connection_state.require_reachable(self)
+            self.require_reachable()
             if self.power_state == "poweredOff":
                 await connection_state.read_again(self)
 
@@ -375,14 +291,22 @@ class VirtualMachine(MachineWithSnapshots):
         """Follow what happened to its host or its datastore; see `connection_state.look_again`."""
         await connection_state.look_again(self)
 
+    async def look_at_files(self) -> None:
+        """See `connection_state.look_at_files`."""
+        await connection_state.look_at_files(self)
+
+    def snapshot_object(self, uid: int) -> VirtualMachineSnapshot:
+        """Build the object of a snapshot."""
+        return VirtualMachineSnapshot(self, uid)
+
     def AnswerVM(self, questionId: str, answerChoice: str) -> None:
         """Answer the question in ``runtime.question``; see `questions.answer`."""
-        connection_state.require_reachable(self)
+        self.require_reachable()
         questions.answer(self, questionId, answerChoice)
 
     def ExportVm(self) -> Any:
         """Return a lease to fetch the machine's disks; see `export_vm`."""
-        connection_state.require_reachable(self)
+        self.require_reachable()
         return export_vm(self.kernel, self)
 
     def QueryConnections(self) -> list[Any]:

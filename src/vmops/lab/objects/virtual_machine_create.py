@@ -11,11 +11,11 @@ from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.placement import choose_host, environment_browser_of
 from vmops.lab.machine.config import new_config
+from vmops.lab.machine.machine import Place
 from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.operations import properties
-from vmops.lab.operations.destroy import destroy_unlocked
 from vmops.lab.operations.home import new_home, remove_home
-from vmops.lab.operations.place import Place, join
+from vmops.lab.operations.place import join
 from vmops.lab.operations.reconfigure import carry_out, give_policies, keep_connections, plan
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
@@ -104,14 +104,3 @@ async def _create(  # noqa: PLR0913, PLR0917
     finally:
         outcome.ports.release()
     return vm
-
-
-async def destroy_virtual_machine(kernel: Kernel, vm: VirtualMachine) -> None:
-    """Remove a machine from the inventory and delete its files, after what it is doing now.
-
-    Raises:
-        vim.fault.InvalidPowerState: it is on.
-    """
-    async with vm.lock:
-        if vm.moid in kernel.registry:
-            await destroy_unlocked(vm)

@@ -14,12 +14,13 @@ from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.placement import choose_host, environment_browser_of
 from vmops.lab.machine.config import instance_uuid
 from vmops.lab.machine.load import load
+from vmops.lab.machine.machine import Place
 from vmops.lab.machine.snapshots.files import load_tree
-from vmops.lab.machine.snapshots.managed import show_tree
+from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.machine.vmx_file import write_vmx
 from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.operations import properties
-from vmops.lab.operations.place import Place, join
+from vmops.lab.operations.place import join
 from vmops.lab.operations.snapshots.merge import show_need
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath

@@ -23,9 +23,9 @@ from vmops.lab.machine.first_class_disks import (
     NoSuchDisk,
     normal_id,
 )
+from vmops.lab.machine.machine import Machine
 from vmops.lab.objects.datastore import Datastore
 from vmops.lab.objects.datastore_paths import datastore_path
-from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.storage.disks import DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.paths import DatastorePath
 
@@ -265,8 +265,8 @@ class VStorageObjectManager(ManagedObject):
         for vm in self._holders(disk.path):
             raise invalid_state(f"The disk '{disk.name}' is attached to '{vm.name}'.")
 
-    def _holders(self, path: DatastorePath) -> Iterator[VirtualMachine]:
-        for vm in self.kernel.registry.all(VirtualMachine):
+    def _holders(self, path: DatastorePath) -> Iterator[Machine]:
+        for vm in self.kernel.registry.all(Machine):
             if any(_has(device, path) for device in vm.devices):
                 yield vm
 

@@ -14,17 +14,17 @@ from pyVmomi import vmodl
 from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.machine.load import load
 from vmops.lab.machine.snapshots.files import load_tree
-from vmops.lab.machine.snapshots.managed import show_tree
+from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations import power, reconfigure
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
     from vmops.lab.storage.paths import DatastorePath
 
 
-def show_connection(vm: VirtualMachine) -> None:
+def show_connection(vm: Machine) -> None:
     """Publish the machine's connection state as it follows from its host and its files."""
     if not vm.host.is_connected:
         state = "disconnected"
@@ -36,19 +36,7 @@ def show_connection(vm: VirtualMachine) -> None:
         vm.publish({"runtime.connectionState": state})
 
 
-def require_reachable(vm: VirtualMachine) -> None:
-    """Refuse what needs the machine's host.
-
-    Raises:
-        vmodl.fault.HostNotConnected: the host is disconnected.
-        vim.fault.InvalidState: the machine is orphaned.
-    """
-    vm.host.require_connected()
-    if vm.is_orphaned:
-        raise invalid_state(f"'{vm.name}' is orphaned: its host does not know it.")
-
-
-def orphan(vm: VirtualMachine) -> None:
+def orphan(vm: Machine) -> None:
     """Let the host forget the machine, as when somebody unregisters it on the host itself.
 
     All that can be done with it then is to take it out of the inventory.
@@ -62,7 +50,7 @@ def orphan(vm: VirtualMachine) -> None:
     show_connection(vm)
 
 
-async def look_again(vm: VirtualMachine) -> None:
+async def look_again(vm: Machine) -> None:
     """Bring the machine up to date after what happened to its host, or to a datastore.
 
     While the host is disconnected nothing is heard of its guests; one that ended meanwhile is off.
@@ -79,7 +67,7 @@ async def look_again(vm: VirtualMachine) -> None:
             await look_at_files(vm)
 
 
-async def look_at_files(vm: VirtualMachine) -> None:
+async def look_at_files(vm: Machine) -> None:
     """Find out whether the machine's files, whose lock the caller has, are there or there again.
 
     A machine that is on keeps its configuration, which its host has in memory; of another one
@@ -97,7 +85,7 @@ async def look_at_files(vm: VirtualMachine) -> None:
     show_connection(vm)
 
 
-async def read_again(vm: VirtualMachine) -> None:
+async def read_again(vm: Machine) -> None:
     """Read the machine's configuration and snapshots from its files; the caller has its lock.
 
     Raises:

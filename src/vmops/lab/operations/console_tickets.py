@@ -22,7 +22,7 @@ from vmops.lab.operations.power import require_on
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.managed_object import ManagedObject
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 LIFETIME_S = 45.0
 """How long a ticket waits for its connection."""
@@ -50,7 +50,7 @@ class ConsoleTickets:
         """From now on let a machine's tickets go when it is turned off or is gone."""
         self.kernel.on_change(self._changed)
 
-    def issue(self, vm: VirtualMachine) -> str:
+    def issue(self, vm: Machine) -> str:
         """Return a new ticket for a machine's console, bound to the session that asks."""
         now = self.clock()
         for name, issued in list(self._issued.items()):
@@ -92,7 +92,7 @@ def _hashed(ticket: str) -> str:
     return hashlib.sha256(ticket.encode()).hexdigest()
 
 
-async def acquire(vm: VirtualMachine, kind: str) -> Any:
+async def acquire(vm: Machine, kind: str) -> Any:
     """Return a VirtualMachineTicket for the machine's console.
 
     ``webmks`` says the URL of a WebSocket that carries RFB; ``mks`` has no URL, and is redeemed at
@@ -124,7 +124,7 @@ async def acquire(vm: VirtualMachine, kind: str) -> Any:
     )
 
 
-async def acquire_mks(vm: VirtualMachine) -> Any:
+async def acquire_mks(vm: Machine) -> Any:
     """Return a ticket as clients before vSphere 4.1 ask for it; see `acquire`."""
     ticket = await acquire(vm, "mks")
     return vim.VirtualMachine.MksTicket(

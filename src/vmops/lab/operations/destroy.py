@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.files import delete_own_files
 from vmops.lab.machine.first_class_disks import forget_deleted, kept_disks
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.own_disks import own_disks
 from vmops.lab.machine.snapshots.disks import all_disk_files
 from vmops.lab.operations.place import forget
@@ -15,13 +15,21 @@ from vmops.lab.operations.power import refuse_if_on
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
-if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
-
 log = logging.getLogger(__name__)
 
 
-async def destroy_unlocked(vm: VirtualMachine) -> None:
+async def destroy(vm: Machine) -> None:
+    """Remove a machine from the inventory and delete its files, after what it is doing now.
+
+    Raises:
+        vim.fault.InvalidPowerState: it is on.
+    """
+    async with vm.lock:
+        if vm.moid in vm.kernel.registry:
+            await destroy_unlocked(vm)
+
+
+async def destroy_unlocked(vm: Machine) -> None:
     """Remove a machine, whose lock the caller has, from the inventory, and delete its files.
 
     Disks that another machine has, or is based on, stay. So do files in the folder that are not
@@ -43,10 +51,10 @@ async def destroy_unlocked(vm: VirtualMachine) -> None:
         log.warning("%s could not be deleted with its virtual machine", path)
 
 
-def needed_by_others(vm: VirtualMachine) -> frozenset[DatastorePath]:
+def needed_by_others(vm: Machine) -> frozenset[DatastorePath]:
     """List the files that other machines have: disks with those they stand on, .vmx files."""
     needed: set[DatastorePath] = set()
-    for other in vm.kernel.registry.all(type(vm)):
+    for other in vm.kernel.registry.all(Machine):
         if other is vm:
             continue
         needed.add(other.vmx)

@@ -8,16 +8,16 @@ from pyVmomi import vim
 
 from vmops.lab.inventory.lab_address import lab_address
 from vmops.lab.machine.nfc_lease import HttpNfcLease
-from vmops.lab.machine.snapshots.managed import snapshot_ref
+from vmops.lab.machine.snapshots.shown_tree import snapshot_ref
 from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.machine.snapshots.tree import Snapshot
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
+    from vmops.lab.machine.snapshot_tree import Snapshot
 
 
-def export_vm(kernel: Kernel, vm: VirtualMachine) -> Any:
+def export_vm(kernel: Kernel, vm: Machine) -> Any:
     """Return a lease to fetch the disks of a virtual machine that is powered off.
 
     Raises:
@@ -32,7 +32,7 @@ def export_vm(kernel: Kernel, vm: VirtualMachine) -> Any:
     return _lease(kernel, vm, vm.properties["config"], None)
 
 
-def export_snapshot(kernel: Kernel, vm: VirtualMachine, snapshot: Snapshot) -> Any:
+def export_snapshot(kernel: Kernel, vm: Machine, snapshot: Snapshot) -> Any:
     """Return a lease to fetch the disks of a snapshot, whatever its machine does meanwhile.
 
     The snapshot cannot be removed as long as the lease is open.
@@ -40,7 +40,7 @@ def export_snapshot(kernel: Kernel, vm: VirtualMachine, snapshot: Snapshot) -> A
     return _lease(kernel, vm, snapshot.config, snapshot_ref(vm, snapshot.uid))
 
 
-def _lease(kernel: Kernel, vm: VirtualMachine, config: Any, snapshot: Any) -> Any:
+def _lease(kernel: Kernel, vm: Machine, config: Any, snapshot: Any) -> Any:
     async def prepare() -> None:
         address = await kernel.blocking(lab_address, kernel.settings)
         lease.make_ready(vm.ref, lease_disks(vm, config), address)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.machine.machine import Machine
 from vmops.lab.storage.errors import FileInUse
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def files_in_use(kernel: Kernel) -> FilesInUse:
     """List the files of all virtual machines that are on."""
     exclusive: set[str] = set()
     shared: set[str] = set()
-    for vm in kernel.registry.all(VirtualMachine):
+    for vm in kernel.registry.all(Machine):
         if vm.power_state != "poweredOn":
             continue
         shared.update(_files(vm.vmx_path))

@@ -16,13 +16,13 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _device: Any = vim.vm.device
 
 
 async def attach(
-    vm: VirtualMachine, disk_id: Any, datastore: Any, controller: int | None, unit: int | None
+    vm: Machine, disk_id: Any, datastore: Any, controller: int | None, unit: int | None
 ) -> None:
     """Attach a first class disk to the machine, whose lock the caller has.
 
@@ -59,7 +59,7 @@ async def attach(
     await reconfigure(vm, vim.vm.ConfigSpec(deviceChange=[change]))
 
 
-async def detach(vm: VirtualMachine, disk_id: Any) -> None:
+async def detach(vm: Machine, disk_id: Any) -> None:
     """Detach a first class disk from the machine, whose lock the caller has.
 
     Raises:
@@ -85,7 +85,7 @@ def _has(device: Any, path: DatastorePath) -> bool:
     return is_disk and str(path) in disk_files(device.backing)
 
 
-def _controller(vm: VirtualMachine) -> int:
+def _controller(vm: Machine) -> int:
     for device in vm.devices:
         kind = kind_of(device)
         if kind is not None and kind.name == "scsi":

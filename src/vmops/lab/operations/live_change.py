@@ -23,7 +23,7 @@ from vmops.lab.storage.disks import DiskStore
 
 if TYPE_CHECKING:
     from vmops.lab.hypervisor.port import Controller
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class LiveChange:
     ``changes`` is the ConfigSpec's deviceChange.
     """
 
-    vm: VirtualMachine
+    vm: Machine
     config: Any
     changes: Sequence[Any]
     extensions: list[DiskExtension]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.managed_object import ManagedObject
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 KEPT = 1000
 """Events kept; the oldest goes for one more. An ESXi host keeps as many."""
@@ -66,7 +66,7 @@ class EventLog:
     def follow(self, listener: Callable[[], None]) -> None:
         """Write down what happens from now on, and call ``listener`` after each event."""
         for vm in self._kernel.registry.of_wire_type(vim.VirtualMachine):
-            self._know(cast("VirtualMachine", vm))
+            self._know(cast("Machine", vm))
         self._listener = listener
         self._kernel.on_change(self._changed)
 
@@ -89,12 +89,12 @@ class EventLog:
         self._listener()
         return event
 
-    def post_vm(self, kind: Any, vm: VirtualMachine, text: str, **fields: Any) -> None:
+    def post_vm(self, kind: Any, vm: Machine, text: str, **fields: Any) -> None:
         """Write down an event of a machine; ``text`` has places for its name and host."""
         event = kind(template=vm.is_template, **fields)
         self.post(event, vm, text.format(vm.name, vm.host.name))
 
-    def reconfigured(self, vm: VirtualMachine, spec: Any) -> None:
+    def reconfigured(self, vm: Machine, spec: Any) -> None:
         """Write down that a machine was changed as a ConfigSpec says.
 
         Of extra configuration only the keys are kept: values may be passwords.
@@ -105,7 +105,7 @@ class EventLog:
         ]
         self.post_vm(_event.VmReconfiguredEvent, vm, "Reconfigured {} on {}", configSpec=told)
 
-    def moved(self, vm: VirtualMachine, source: HostSystem, datastores: Collection[str]) -> None:
+    def moved(self, vm: Machine, source: HostSystem, datastores: Collection[str]) -> None:
         """Write down that a machine came from another host, or from other datastores."""
         fields = {
             "sourceHost": vim.event.HostEventArgument(name=source.name, host=source.ref),
@@ -118,7 +118,7 @@ class EventLog:
         where = vm.host.name if vm.host is not source else ", ".join(sorted(datastores))
         self.post(event, vm, f"Migration of {vm.name} from {source.name} to {where} completed")
 
-    def _know(self, vm: VirtualMachine) -> None:
+    def _know(self, vm: Machine) -> None:
         self._power[vm.moid] = vm.power_state
         self._names[vm.moid] = vm.name
         argument = vim.event.VmEventArgument(name=vm.name, vm=vm.ref)
@@ -129,11 +129,11 @@ class EventLog:
             if not paths:
                 self._removed(obj.moid)
             elif not _TOLD.isdisjoint(paths):
-                self._vm_changed(cast("VirtualMachine", obj))
+                self._vm_changed(cast("Machine", obj))
         elif isinstance(obj, Task) and "info.state" in paths:
             self._task_changed(obj.properties["info"])
 
-    def _vm_changed(self, vm: VirtualMachine) -> None:
+    def _vm_changed(self, vm: Machine) -> None:
         state, name = vm.power_state, vm.name
         before, old_name = self._power.get(vm.moid), self._names.get(vm.moid)
         self._know(vm)
@@ -175,10 +175,10 @@ class EventLog:
                 said = info.error.msg or type(info.error).__name__
                 self.post(event, vm, text.format(vm.name, vm.host.name, said))
 
-    def _vm(self, ref: Any) -> VirtualMachine | None:
+    def _vm(self, ref: Any) -> Machine | None:
         if not isinstance(ref, vim.VirtualMachine) or ref._moId not in self._kernel.registry:
             return None
-        return cast("VirtualMachine", self._kernel.registry.get(ref))
+        return cast("Machine", self._kernel.registry.get(ref))
 
 
 _ARGUMENTS: dict[Any, tuple[str, Any, str]] = {
@@ -202,7 +202,7 @@ def _surround(event: Any, entity: ManagedEntity) -> None:
         around.append(above)
         above = above.parent
     if entity.wire_type is vim.VirtualMachine:
-        host = cast("VirtualMachine", entity).host
+        host = cast("Machine", entity).host
         around += [host] if host.parent is None else [host, host.parent]
     for each in around:
         for wire_type, (name, kind, field) in _ARGUMENTS.items():

@@ -16,12 +16,12 @@ from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _SPARSE_MAGIC = b"KDMV"  # a hosted sparse extent, stream-optimized among them
 
 
-def lease_disks(vm: VirtualMachine, config: Any = None) -> list[LeaseDisk]:
+def lease_disks(vm: Machine, config: Any = None) -> list[LeaseDisk]:
     """List the disks of a virtual machine, keyed ``/vm-12/VirtualLsiLogicController0:0``.
 
     They are those of its present configuration, or of another one it had.
@@ -81,7 +81,7 @@ def fill_disk(store: DiskStore, path: DatastorePath, content: Path) -> None:
     content.replace(disk.layers[0].file)
 
 
-async def show_disk(kernel: Kernel, vm: VirtualMachine, disk: LeaseDisk) -> int:
+async def show_disk(kernel: Kernel, vm: Machine, disk: LeaseDisk) -> int:
     """Read the disk's files into the virtual machine's device; return the capacity in bytes."""
     chain = await kernel.blocking(chain_of, kernel.service(DiskStore), disk.path)
     devices: list[Any] = list(vm.properties["config"].hardware.device)

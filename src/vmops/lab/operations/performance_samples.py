@@ -18,7 +18,7 @@ from vmops.lab.operations.performance_counters import BY_NAME, WHOLE, Reading, S
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
     from vmops.lab.operations.performance_counters import Values
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class PerformanceSamples:
         while True:
             for vm in list(self._kernel.registry.of_wire_type(vim.VirtualMachine)):
                 try:
-                    await self.take(cast("VirtualMachine", vm))
+                    await self.take(cast("Machine", vm))
                 except Exception:  # one machine that cannot be looked at is not all of them
                     log.exception("no sample of %s", vm.moid)
             for moid in [each for each in self._taking if each not in self._kernel.registry]:
@@ -80,7 +80,7 @@ class PerformanceSamples:
                 del self._taking[moid]
             await asyncio.sleep(INTERVAL_S)
 
-    async def take(self, vm: VirtualMachine, *, at_least_every_s: float = 0.0) -> None:
+    async def take(self, vm: Machine, *, at_least_every_s: float = 0.0) -> None:
         """Take a sample of a machine, unless there is one of the last ``at_least_every_s``.
 
         One that does not run has none, and loses those it had.
@@ -91,7 +91,7 @@ class PerformanceSamples:
         async with self._taking[vm.moid]:  # readings must follow each other in time
             await self._take(vm, at_least_every_s)
 
-    async def _take(self, vm: VirtualMachine, at_least_every_s: float) -> None:
+    async def _take(self, vm: Machine, at_least_every_s: float) -> None:
         history = self._histories.get(vm.moid)
         now = time.monotonic()
         boot_time = vm.properties["runtime"].bootTime
@@ -118,13 +118,13 @@ class PerformanceSamples:
         if _shown(before) != _shown(values):
             self._kernel.touch(vm, "summary")
 
-    async def samples(self, vm: VirtualMachine) -> list[Sample]:
+    async def samples(self, vm: Machine) -> list[Sample]:
         """Return the samples of a machine, oldest first, the last one fresh."""
         await self.take(vm, at_least_every_s=_FRESH_S)
         history = self._histories.get(vm.moid)
         return [] if history is None or vm.power_state != "poweredOn" else list(history.samples)
 
-    def latest(self, vm: VirtualMachine) -> Values:
+    def latest(self, vm: Machine) -> Values:
         """Return the values of the last sample; none if there is none."""
         history = self._histories.get(vm.moid)
         if history is None or not history.samples or vm.power_state != "poweredOn":
@@ -150,7 +150,7 @@ def _begun(reading: Reading, boot_time: datetime | None) -> Reading:
     return Reading(at=reading.at - seconds, used=nothing)
 
 
-def _shape(vm: VirtualMachine) -> Shape:
+def _shape(vm: Machine) -> Shape:
     boot_time = vm.properties["runtime"].bootTime
     uptime = (datetime.now(UTC) - boot_time).total_seconds() if boot_time is not None else 0.0
     disks = [each for each in vm.devices if isinstance(each, _device.VirtualDisk)]

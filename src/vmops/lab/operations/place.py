@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
@@ -11,27 +10,17 @@ from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.placement import choose_host, datastore_on, environment_browser_of
 from vmops.lab.inventory.references import link, unlink
 from vmops.lab.machine.devices.nics import network_refs
-from vmops.lab.machine.snapshots.managed import forget_snapshots
+from vmops.lab.machine.snapshots.shown_tree import forget_snapshots
 from vmops.lab.operations.power import move_to_host, refuse_unless_off
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _device: Any = vim.vm.device
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a virtual machine stands in the inventory: references, the pool None for templates."""
-
-    folder: Any
-    host: Any
-    pool: Any
-    browser: Any
-
-
-def join(vm: VirtualMachine) -> None:
+def join(vm: Machine) -> None:
     """Make a machine exist in its folder, on its host, in its pool, with its networks."""
     kernel = vm.kernel
     vm.properties["datastore"] = _datastores(vm)
@@ -41,7 +30,7 @@ def join(vm: VirtualMachine) -> None:
         link(kernel, holder, name, vm.ref)
 
 
-def forget(vm: VirtualMachine) -> None:
+def forget(vm: Machine) -> None:
     """Take a machine out of the inventory."""
     for holder, name in _holders(vm):
         unlink(vm.kernel, holder, name, vm.ref)
@@ -49,7 +38,7 @@ def forget(vm: VirtualMachine) -> None:
     vm.kernel.remove(vm)
 
 
-def settle(vm: VirtualMachine) -> None:
+def settle(vm: Machine) -> None:
     """Follow changed devices: the lists of datastores and networks, and those that list it."""
     for name, now in (("datastore", _datastores(vm)), ("network", _networks(vm))):
         before = vm.properties[name]
@@ -63,7 +52,7 @@ def settle(vm: VirtualMachine) -> None:
             link(vm.kernel, vm.kernel.registry.get(ref), "vm", vm.ref)
 
 
-def _holders(vm: VirtualMachine) -> list[tuple[Any, str]]:
+def _holders(vm: Machine) -> list[tuple[Any, str]]:
     find = vm.kernel.registry.get
     refs = [vm.properties["runtime"].host, vm.properties["resourcePool"]]
     refs += [*vm.properties["datastore"], *vm.properties["network"]]
@@ -73,7 +62,7 @@ def _holders(vm: VirtualMachine) -> list[tuple[Any, str]]:
     return [*held, (folder, "childEntity")] if isinstance(folder, Container) else held
 
 
-def _datastores(vm: VirtualMachine) -> list[Any]:
+def _datastores(vm: Machine) -> list[Any]:
     names = {vm.vmx.datastore: None}
     for device in vm.devices:
         text = getattr(device.backing, "fileName", None)
@@ -83,12 +72,12 @@ def _datastores(vm: VirtualMachine) -> list[Any]:
     return [datastore.ref for datastore in found if datastore is not None]
 
 
-def _networks(vm: VirtualMachine) -> list[Any]:
+def _networks(vm: Machine) -> list[Any]:
     cards = [each for each in vm.devices if isinstance(each, _device.VirtualEthernetCard)]
     return network_refs(vm.kernel, cards)
 
 
-def mark_as_template(vm: VirtualMachine) -> None:
+def mark_as_template(vm: Machine) -> None:
     """See `VirtualMachine.MarkAsTemplate`."""
     if vm.kernel.settings.esx or vm.is_template:
         raise vmodl.fault.NotSupported(msg="The machine cannot become a template.")
@@ -99,7 +88,7 @@ def mark_as_template(vm: VirtualMachine) -> None:
     vm.publish({"config.template": True, "resourcePool": None})
 
 
-def mark_as_virtual_machine(vm: VirtualMachine, pool: Any, host: Any) -> None:
+def mark_as_virtual_machine(vm: Machine, pool: Any, host: Any) -> None:
     """See `VirtualMachine.MarkAsVirtualMachine`."""
     if not vm.is_template:
         raise vmodl.fault.NotSupported(msg="The machine is no template.")

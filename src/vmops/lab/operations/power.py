@@ -27,13 +27,13 @@ from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _device: Any = vim.vm.device
 ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
 
 
-def wrong_state(vm: VirtualMachine, wanted: str) -> Any:
+def wrong_state(vm: Machine, wanted: str) -> Any:
     """Build the fault; ``wanted`` is the state asked for, or the one the operation needs."""
     return vim.fault.InvalidPowerState(
         requestedState=wanted,
@@ -42,19 +42,19 @@ def wrong_state(vm: VirtualMachine, wanted: str) -> Any:
     )
 
 
-def refuse_unless_off(vm: VirtualMachine) -> None:
+def refuse_unless_off(vm: Machine) -> None:
     """Raise vim.fault.InvalidPowerState unless the machine is off."""
     if vm.power_state != OFF:
         raise wrong_state(vm, OFF)
 
 
-def refuse_if_on(vm: VirtualMachine) -> None:
+def refuse_if_on(vm: Machine) -> None:
     """Raise vim.fault.InvalidPowerState if the machine is on."""
     if vm.power_state == ON:
         raise wrong_state(vm, OFF)
 
 
-def require_on(vm: VirtualMachine) -> None:
+def require_on(vm: Machine) -> None:
     """Raise vim.fault.InvalidPowerState unless the machine is on."""
     if vm.power_state != ON:
         raise wrong_state(vm, ON)
@@ -65,12 +65,12 @@ def config_fault(text: str) -> Any:
     return vim.fault.GenericVmConfigFault(reason=text, msg=text)
 
 
-def memory_file(vm: VirtualMachine) -> DatastorePath:
+def memory_file(vm: Machine) -> DatastorePath:
     """Return where a suspended machine's memory lies."""
     return vm.vmx.sibling(vm.vmx.name.rpartition(".")[0] + ".vmss")
 
 
-async def power_on(vm: VirtualMachine, host: Any) -> None:
+async def power_on(vm: Machine, host: Any) -> None:
     """Start the guest, or resume it from the memory it was suspended to.
 
     Raises:
@@ -114,7 +114,7 @@ async def power_on(vm: VirtualMachine, host: Any) -> None:
     await properties.refresh_files(vm)
 
 
-async def _serve_console(vm: VirtualMachine, display: Any) -> None:
+async def _serve_console(vm: Machine, display: Any) -> None:
     """Serve the console of a guest that was just started; end the guest if that cannot be."""
     try:
         await remote_display.serve(vm, display)
@@ -123,7 +123,7 @@ async def _serve_console(vm: VirtualMachine, display: Any) -> None:
         raise
 
 
-async def power_off(vm: VirtualMachine) -> None:
+async def power_off(vm: Machine) -> None:
     """End the guest, or drop the memory of a suspended one.
 
     Raises:
@@ -145,7 +145,7 @@ async def power_off(vm: VirtualMachine) -> None:
     await properties.refresh_files(vm)
 
 
-async def suspend(vm: VirtualMachine) -> None:
+async def suspend(vm: Machine) -> None:
     """Write the guest's memory beside the .vmx file and end the guest.
 
     Raises:
@@ -170,7 +170,7 @@ async def suspend(vm: VirtualMachine) -> None:
     await properties.refresh_files(vm)
 
 
-async def reset(vm: VirtualMachine) -> None:
+async def reset(vm: Machine) -> None:
     """Pull the reset line.
 
     Raises:
@@ -195,7 +195,7 @@ def guest_stopped(kernel: Kernel, key: str) -> None:
         show_power(vm, OFF)
 
 
-def show_power(vm: VirtualMachine, state: str, *, boot_time: datetime | None = None) -> None:
+def show_power(vm: Machine, state: str, *, boot_time: datetime | None = None) -> None:
     """Publish a power state and all that follows from it."""
     is_on = state == ON
     moment = datetime.now(UTC)
@@ -214,7 +214,7 @@ def show_power(vm: VirtualMachine, state: str, *, boot_time: datetime | None = N
     vm.kernel.touch(vm.host, "summary")
 
 
-def usage_limits(vm: VirtualMachine, config: Any, *, is_on: bool) -> dict[str, int]:
+def usage_limits(vm: Machine, config: Any, *, is_on: bool) -> dict[str, int]:
     """Return the changes that show how much of its host a machine can use."""
     machine_mhz = vm.host.properties["hardware"].cpuInfo.hz // 1_000_000
     hardware = config.hardware
@@ -236,7 +236,7 @@ def _shown(device: Any, *, is_on: bool) -> Any:
     return shown
 
 
-def _check_host(vm: VirtualMachine, host: Any) -> None:
+def _check_host(vm: Machine, host: Any) -> None:
     if host is not None and host != vm.host.ref:
         kernel = vm.kernel
         wanted = kernel.registry.find(host, HostSystem)
@@ -249,7 +249,7 @@ def _check_host(vm: VirtualMachine, host: Any) -> None:
         raise invalid_state("The host is in maintenance mode.")
 
 
-def move_to_host(vm: VirtualMachine, host: HostSystem) -> None:
+def move_to_host(vm: Machine, host: HostSystem) -> None:
     """Register the machine, which does not run, on another host."""
     if vm.host is host:
         return
@@ -258,7 +258,7 @@ def move_to_host(vm: VirtualMachine, host: HostSystem) -> None:
     vm.publish({"runtime.host": host.ref})
 
 
-def check_locks(vm: VirtualMachine, devices: Sequence[Any] | None = None) -> None:
+def check_locks(vm: Machine, devices: Sequence[Any] | None = None) -> None:
     """Refuse to start on a disk, or on one of these, that another running machine has.
 
     Disks below a disk are only read, so any number of machines may share those.
@@ -277,7 +277,7 @@ def check_locks(vm: VirtualMachine, devices: Sequence[Any] | None = None) -> Non
             )
 
 
-def _others_on(vm: VirtualMachine) -> list[VirtualMachine]:
+def _others_on(vm: Machine) -> list[Machine]:
     return [
         other
         for other in vm.kernel.registry.all(type(vm))
@@ -298,7 +298,7 @@ def _disk_paths(devices: Sequence[Any]) -> tuple[set[str], set[str]]:
     return written, read
 
 
-def settle_running(vm: VirtualMachine, state: str, running: frozenset[str]) -> None:
+def settle_running(vm: Machine, state: str, running: frozenset[str]) -> None:
     """Give a machine found again at a start the state that is true now.
 
     ``state`` is the one that was saved. A guest runs if the hypervisor says so, and a machine is

@@ -16,30 +16,10 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _device: Any = vim.vm.device
 _GREEN = vim.ManagedEntity.Status.green
-
-
-def runtime(host: Any, *, is_accessible: bool) -> Any:
-    """Build the RuntimeInfo of a machine that is off."""
-    return vim.vm.RuntimeInfo(
-        host=host,
-        connectionState="connected" if is_accessible else "inaccessible",
-        powerState="poweredOff",
-        faultToleranceState="notConfigured",
-        toolsInstallerMounted=False,
-        numMksConnections=0,
-        recordReplayState="inactive",
-        onlineStandby=False,
-        consolidationNeeded=False,
-        suspendInterval=0,
-        maxCpuUsage=0,
-        maxMemoryUsage=0,
-        cleanPowerOff=True,
-        suspendedToMemory=False,
-    )
 
 
 def capability() -> Any:
@@ -62,7 +42,7 @@ def capability() -> Any:
     )
 
 
-def summary(vm: VirtualMachine) -> Any:
+def summary(vm: Machine) -> Any:
     """Build the VirtualMachineSummary."""
     guest = vm.properties["guest"]
     return vim.vm.Summary(
@@ -85,7 +65,7 @@ def summary(vm: VirtualMachine) -> Any:
     )
 
 
-def _config_summary(vm: VirtualMachine) -> Any:
+def _config_summary(vm: Machine) -> Any:
     config = vm.properties["config"]
     if config is None:
         return vim.vm.Summary.ConfigSummary(name=vm.name, template=False, vmPathName=vm.vmx_path)
@@ -112,7 +92,7 @@ def _config_summary(vm: VirtualMachine) -> Any:
     )
 
 
-def _quick_stats(vm: VirtualMachine) -> Any:
+def _quick_stats(vm: Machine) -> Any:
     state = vm.properties["runtime"]
     is_on = vm.power_state == "poweredOn"
     used, active, mhz = quick_figures(vm)
@@ -143,7 +123,7 @@ def _quick_stats(vm: VirtualMachine) -> Any:
     )
 
 
-def resource_config(vm: VirtualMachine) -> Any:
+def resource_config(vm: Machine) -> Any:
     """Build the ResourceConfigSpec; None if the machine is not accessible."""
     config = vm.properties["config"]
     if config is None:
@@ -156,7 +136,7 @@ def resource_config(vm: VirtualMachine) -> Any:
     )
 
 
-def _uncommitted(vm: VirtualMachine) -> dict[str, int]:
+def _uncommitted(vm: Machine) -> dict[str, int]:
     """Bytes that disks may still grow by, by datastore."""
     grow: defaultdict[str, int] = defaultdict(int)
     allocated = {
@@ -171,7 +151,7 @@ def _uncommitted(vm: VirtualMachine) -> dict[str, int]:
     return grow
 
 
-def _committed(vm: VirtualMachine, *, only_own: bool = False) -> dict[str, int]:
+def _committed(vm: Machine, *, only_own: bool = False) -> dict[str, int]:
     """Bytes that files occupy, by datastore, those of parents of disks too unless ``only_own``."""
     used: defaultdict[str, int] = defaultdict(int)
     counted = {file.path: file for file in vm.files if not (only_own and file.level)}
@@ -180,7 +160,7 @@ def _committed(vm: VirtualMachine, *, only_own: bool = False) -> dict[str, int]:
     return used
 
 
-def _storage_summary(vm: VirtualMachine) -> Any:
+def _storage_summary(vm: Machine) -> Any:
     return vim.vm.Summary.StorageSummary(
         committed=sum(_committed(vm).values()),
         uncommitted=sum(_uncommitted(vm).values()),
@@ -189,7 +169,7 @@ def _storage_summary(vm: VirtualMachine) -> Any:
     )
 
 
-async def refresh_files(vm: VirtualMachine) -> None:
+async def refresh_files(vm: Machine) -> None:
     """Look at the machine's files, and publish ``layoutEx`` and ``storage``."""
     store = vm.kernel.service(DiskStore)
     vm.files = await vm.kernel.blocking(scan, store, vm.vmx, vm.devices, disks_beside(vm))
@@ -198,7 +178,7 @@ async def refresh_files(vm: VirtualMachine) -> None:
         vm.publish({"layoutEx": _layout(vm), "storage": _storage(vm)})
 
 
-def _layout(vm: VirtualMachine) -> Any:
+def _layout(vm: Machine) -> Any:
     by_path: dict[DatastorePath, tuple[int, VmFile]] = {}
     for file in vm.files:
         by_path.setdefault(file.path, (len(by_path), file))
@@ -230,7 +210,7 @@ def _layout(vm: VirtualMachine) -> Any:
     )
 
 
-def _storage(vm: VirtualMachine) -> Any:
+def _storage(vm: Machine) -> Any:
     committed, own, grow = _committed(vm), _committed(vm, only_own=True), _uncommitted(vm)
     names = {vm.kernel.registry.get(ref).read("name"): ref for ref in vm.properties["datastore"]}
     return vim.vm.StorageInfo(

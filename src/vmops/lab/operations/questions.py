@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.machine.question import Choice, PendingQuestion, Question
 from vmops.lab.operations.machine_events import EventLog
 from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One answer: its label is the name a program knows it by."""
-
-    label: str
-    summary: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A question; ``default`` is the index of the choice that `msg.autoAnswer` takes."""
-
-    message_id: str
-    text: str
-    choices: tuple[Choice, ...]
-    default: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingQuestion:
-    """A question that was asked; the answer is the index of a choice."""
-
-    id: str
-    question: Question
-    answer: asyncio.Future[int]
-
-
-async def ask(vm: VirtualMachine, question: Question) -> Choice:
+async def ask(vm: Machine, question: Question) -> Choice:
     """Show a question with the machine, and return what somebody answers.
 
     A machine whose extra configuration has ``msg.autoAnswer`` = TRUE takes the default.
@@ -68,7 +41,7 @@ async def ask(vm: VirtualMachine, question: Question) -> Choice:
         vm.publish({"runtime.question": None})
 
 
-def answer(vm: VirtualMachine, question_id: str, choice: str) -> None:
+def answer(vm: Machine, question_id: str, choice: str) -> None:
     """Answer the question that is pending; see VirtualMachine.AnswerVM.
 
     Raises:
@@ -85,13 +58,6 @@ def answer(vm: VirtualMachine, question_id: str, choice: str) -> None:
     if pending.answer.done():
         raise vim.fault.ConcurrentAccess(msg="The question has been answered.")
     pending.answer.set_result(int(choice))
-
-
-def refuse_while_pending(vm: VirtualMachine) -> None:
-    """Raise vim.fault.QuestionPending if the machine waits for an answer."""
-    if vm.pending_question is not None:
-        text = vm.pending_question.question.text
-        raise vim.fault.QuestionPending(text=text, msg=f"'{vm.name}' waits for an answer: {text}")
 
 
 def _info(pending: PendingQuestion) -> Any:

@@ -8,7 +8,7 @@ from vmops.lab.operations.performance_counters import BY_NAME, WHOLE
 from vmops.lab.operations.performance_samples import PerformanceSamples
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 
 class QuickFigures(NamedTuple):
@@ -19,7 +19,7 @@ class QuickFigures(NamedTuple):
     cpu_mhz: int
 
 
-def quick_figures(vm: VirtualMachine) -> QuickFigures:
+def quick_figures(vm: Machine) -> QuickFigures:
     """Return what the last sample says; until there is one, nothing is used."""
     try:
         values = vm.kernel.service(PerformanceSamples).latest(vm)

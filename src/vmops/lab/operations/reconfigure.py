@@ -33,7 +33,7 @@ from vmops.lab.storage.paths import DatastorePath
 if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _device: Any = vim.vm.device
 
@@ -121,7 +121,7 @@ async def _known_chains(
     return known
 
 
-async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
+async def reconfigure(vm: Machine, spec: Any) -> None:
     """Change the machine, whose lock the caller has, to what a ConfigSpec asks for.
 
     Raises:
@@ -158,14 +158,14 @@ async def reconfigure(vm: VirtualMachine, spec: Any) -> None:
     kernel.service(EventLog).reconfigured(vm, spec)
 
 
-def give_policies(vm: VirtualMachine, outcome: Outcome) -> None:
+def give_policies(vm: Machine, outcome: Outcome) -> None:
     """Note which storage policies the machine and its disks have; disks that are gone have none."""
     there = {HOME, *(str(device.key) for device in outcome.config.hardware.device)}
     asked = {**vm.policies, **outcome.policies}
     vm.policies = {key: given for key, given in asked.items() if given is not None and key in there}
 
 
-def _live_change(vm: VirtualMachine, spec: Any, outcome: Outcome) -> LiveChange | None:
+def _live_change(vm: Machine, spec: Any, outcome: Outcome) -> LiveChange | None:
     """Return what the guest has to go through, None if it does not run."""
     if vm.power_state != "poweredOn":
         return None
@@ -208,7 +208,7 @@ async def _to_its_end(work: Awaitable[None]) -> None:
         raise
 
 
-def show(vm: VirtualMachine, config: Any) -> None:
+def show(vm: Machine, config: Any) -> None:
     """Publish a changed configuration and what depends on it."""
     vm.publish(
         {
@@ -221,7 +221,7 @@ def show(vm: VirtualMachine, config: Any) -> None:
     settle(vm)
 
 
-async def rename(vm: VirtualMachine, name: str) -> None:
+async def rename(vm: Machine, name: str) -> None:
     """Rename the machine, whose lock the caller has.
 
     Raises:
@@ -240,7 +240,7 @@ async def rename(vm: VirtualMachine, name: str) -> None:
     vm.publish(vm.renamed(stored))
 
 
-def _checked_name(vm: VirtualMachine, name: str) -> str:
+def _checked_name(vm: Machine, name: str) -> str:
     stored = entity_name(name)
     if vm.parent is not None:
         vm.parent.check_child_name(stored, but=vm)

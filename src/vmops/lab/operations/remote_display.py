@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pyVmomi import vim
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _PREFIX = "remotedisplay.vnc."
 
@@ -48,7 +48,7 @@ def _refused(text: str) -> Any:
     return vim.fault.GenericVmConfigFault(reason=text, msg=text)
 
 
-def check(vm: VirtualMachine, config: Any) -> RemoteDisplay | None:
+def check(vm: Machine, config: Any) -> RemoteDisplay | None:
     """Return what a configuration says, if no other machine that runs has the port.
 
     Raises:
@@ -72,7 +72,7 @@ def _port_of(config: Any) -> int | None:
     return None if display is None else display.port
 
 
-async def serve(vm: VirtualMachine, display: RemoteDisplay | None) -> None:
+async def serve(vm: Machine, display: RemoteDisplay | None) -> None:
     """Serve the console of a guest that was just started.
 
     Raises:
@@ -82,7 +82,7 @@ async def serve(vm: VirtualMachine, display: RemoteDisplay | None) -> None:
         await vm.kernel.hypervisor.serve_vnc(vm.moid, display.port, display.password)
 
 
-async def change(vm: VirtualMachine, config: Any) -> Callable[[], Awaitable[Any]] | None:
+async def change(vm: Machine, config: Any) -> Callable[[], Awaitable[Any]] | None:
     """Follow a running machine's changed configuration; return what takes it back.
 
     Raises:

@@ -14,10 +14,10 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 
-async def create(vm: VirtualMachine) -> str:
+async def create(vm: Machine) -> str:
     """Write the screen to ``<name>-<n>.png`` in the machine's folder; return its datastore path.
 
     Raises:

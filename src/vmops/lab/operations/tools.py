@@ -13,10 +13,10 @@ from vmops.lab.hypervisor.tools import ToolsCommand, ToolsRefused
 from vmops.lab.operations import power
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 
-async def shut_down(vm: VirtualMachine) -> None:
+async def shut_down(vm: Machine) -> None:
     """Have the guest power itself off; returns as soon as it has begun.
 
     Raises:
@@ -26,7 +26,7 @@ async def shut_down(vm: VirtualMachine) -> None:
     await _ask(vm, "shutdown")
 
 
-async def reboot(vm: VirtualMachine) -> None:
+async def reboot(vm: Machine) -> None:
     """Have the guest restart itself; returns as soon as it has begun.
 
     Raises:
@@ -35,7 +35,7 @@ async def reboot(vm: VirtualMachine) -> None:
     await _ask(vm, "reboot")
 
 
-async def stand_by(vm: VirtualMachine) -> None:
+async def stand_by(vm: Machine) -> None:
     """Have the guest get ready to sleep, then suspend the machine.
 
     That is what a machine's ``defaultPowerOps.standbyAction`` "checkpoint", which every machine of
@@ -51,7 +51,7 @@ async def stand_by(vm: VirtualMachine) -> None:
 
 
 @asynccontextmanager
-async def quiesce(vm: VirtualMachine) -> AsyncIterator[bool]:
+async def quiesce(vm: Machine) -> AsyncIterator[bool]:
     """Hold the guest's file systems still for the length of a block.
 
     Gives whether they are: False for a machine that is not on or without running tools, for which
@@ -88,7 +88,7 @@ async def quiesce(vm: VirtualMachine) -> AsyncIterator[bool]:
         raise _quiesce_fault(error) from error
 
 
-async def _try_to_thaw(vm: VirtualMachine) -> None:
+async def _try_to_thaw(vm: Machine) -> None:
     with suppress(HypervisorError):  # the guest does it by itself, if a little later
         await vm.kernel.hypervisor.tools_command(vm.moid, "thaw")
 
@@ -101,7 +101,7 @@ def _quiesce_fault(error: HypervisorError) -> Any:
     return fault(msg=f"The guest cannot be quiesced: {error}.")
 
 
-async def _ask(vm: VirtualMachine, command: ToolsCommand) -> None:
+async def _ask(vm: Machine, command: ToolsCommand) -> None:
     power.require_on(vm)
     try:
         await vm.kernel.hypervisor.tools_command(vm.moid, command)

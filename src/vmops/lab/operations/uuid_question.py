@@ -15,14 +15,15 @@ from pyVmomi import vim, vmodl
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.config import bios_uuid
 from vmops.lab.machine.devices.nics import new_mac_address
+from vmops.lab.machine.question import Choice, Question
 from vmops.lab.machine.tools_info import without_guest_values
 from vmops.lab.machine.vmx_file import LOCATION, without_location, write_vmx
-from vmops.lab.operations.questions import Choice, Question, ask
+from vmops.lab.operations.questions import ask
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _CANCEL = Choice(label="button.uuid.cancel", summary="Cancel")
 _MOVED = Choice(label="button.uuid.movedTheVM", summary="I Moved It")
@@ -40,7 +41,7 @@ _QUESTION = Question(
 _ACTIONS = {"create": _COPIED, "keep": _MOVED}
 
 
-async def settle_location(vm: VirtualMachine) -> None:
+async def settle_location(vm: Machine) -> None:
     """Before a start: if the machine's files are elsewhere now, do what the user says of it.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import WSMsgType, web
 
 from vmops.lab.hypervisor.port import HypervisorError
-from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.console_tickets import ConsoleTickets
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def add_console(app: web.Application, kernel: Kernel) -> None:
         moid = kernel.service(ConsoleTickets).redeem(request.match_info["ticket"])
         if moid is None or moid not in kernel.registry:
             raise web.HTTPNotFound(text="There is no such ticket, or it was used.")
-        vm = kernel.registry.find(moid, VirtualMachine)
+        vm = kernel.registry.find(moid, Machine)
         limit = vm.config.maxMksConnections or 1
         if vm.properties["runtime"].numMksConnections >= limit:
             raise web.HTTPServiceUnavailable(text="The machine has as many consoles as it may.")
@@ -65,7 +65,7 @@ def add_console(app: web.Application, kernel: Kernel) -> None:
 
 
 async def _serve(
-    request: web.Request, vm: VirtualMachine, reader: StreamReader, writer: StreamWriter
+    request: web.Request, vm: Machine, reader: StreamReader, writer: StreamWriter
 ) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(
         protocols=(SUBPROTOCOL,), max_msg_size=_LARGEST_MESSAGE, timeout=_CLOSE_S, compress=False
@@ -104,7 +104,7 @@ async def _to_guest(socket: web.WebSocketResponse, writer: StreamWriter) -> None
         await socket.close()
 
 
-def _count(vm: VirtualMachine, change: int) -> None:
+def _count(vm: Machine, change: int) -> None:
     if vm.moid in vm.kernel.registry:
         number = vm.properties["runtime"].numMksConnections + change
         vm.publish({"runtime.numMksConnections": max(0, number)})

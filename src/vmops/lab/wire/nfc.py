@@ -20,9 +20,9 @@ from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import fault_of
 from vmops.lab.kernel.fault_text import message
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.nfc_lease import HttpNfcLease, LeaseDisk, Transfer, end_leases, find_lease
 from vmops.lab.objects.unfinished_imports import unfinished_imports
-from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.operations.nfc_disks import fill_disk, show_disk
 from vmops.lab.storage.disks import DiskStore
@@ -152,7 +152,7 @@ class _Nfc:
 
     async def _fill(self, lease: HttpNfcLease, disk: LeaseDisk, content: Path) -> int:
         await self._kernel.blocking(fill_disk, self._store, disk.path, content)
-        vm = self._kernel.registry.find(lease.vm, VirtualMachine)
+        vm = self._kernel.registry.find(lease.vm, Machine)
         return await show_disk(self._kernel, vm, disk)
 
     async def _send(self, request: web.Request, disk: LeaseDisk) -> web.StreamResponse:

@@ -8,7 +8,7 @@ from aiohttp import web
 from pyVmomi import vmodl
 
 from vmops.lab.hypervisor.port import HypervisorError
-from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.machine.machine import Machine
 from vmops.lab.wire.session import require_session
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def routes(kernel: Kernel) -> list[web.RouteDef]:
         """Send the screen: 404 for an unknown machine, 503 for one that has no screen now."""
         require_session(request)
         try:
-            vm = kernel.registry.find(request.query.get("id", ""), VirtualMachine)
+            vm = kernel.registry.find(request.query.get("id", ""), Machine)
         except vmodl.fault.ManagedObjectNotFound as error:
             raise web.HTTPNotFound(text="There is no such virtual machine.") from error
         if vm.power_state != "poweredOn":

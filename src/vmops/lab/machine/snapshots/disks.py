@@ -18,8 +18,8 @@ from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
-    from vmops.lab.machine.snapshots.tree import SnapshotTree
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
+    from vmops.lab.machine.snapshot_tree import SnapshotTree
 
 _Disk: Any = vim.vm.device.VirtualDisk
 _NUMBERED = re.compile(r"-\d{6}$")
@@ -55,7 +55,7 @@ def held_disks(tree: SnapshotTree) -> set[DatastorePath]:
     }
 
 
-def all_disk_files(vm: VirtualMachine) -> set[DatastorePath]:
+def all_disk_files(vm: Machine) -> set[DatastorePath]:
     """Return every disk the machine or a snapshot of it has, or stands on."""
     devices = [*vm.devices]
     for snapshot in vm.snapshots.snapshots:

@@ -16,27 +16,27 @@ from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.config import files_info
 from vmops.lab.machine.load import load
+from vmops.lab.machine.snapshot_tree import Snapshot, SnapshotTree
 from vmops.lab.machine.snapshots.list_file import list_file, read_list, write_list
-from vmops.lab.machine.snapshots.tree import Snapshot, SnapshotTree
 from vmops.lab.machine.tools_info import without_guest_values
 from vmops.lab.machine.vmx_file import without_location, write_vmx
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 log = logging.getLogger(__name__)
 
 
-def stored_config(vm: VirtualMachine, config: Any) -> Any:
+def stored_config(vm: Machine, config: Any) -> Any:
     """Return a configuration of the machine as its files are to have it."""
     stored = copy.copy(config)
     stored.extraConfig = without_guest_values(vm, config.extraConfig)
     return stored
 
 
-async def save_config(vm: VirtualMachine, config: Any) -> None:
+async def save_config(vm: Machine, config: Any) -> None:
     """Write the .vmx file.
 
     Raises:
@@ -47,7 +47,7 @@ async def save_config(vm: VirtualMachine, config: Any) -> None:
         await to_its_end(vm.kernel.blocking(write_vmx, volumes, vm.vmx, stored_config(vm, config)))
 
 
-async def save_snapshot(vm: VirtualMachine, snapshot: Snapshot) -> None:
+async def save_snapshot(vm: Machine, snapshot: Snapshot) -> None:
     """Write a snapshot's .vmsn file.
 
     Raises:
@@ -58,7 +58,7 @@ async def save_snapshot(vm: VirtualMachine, snapshot: Snapshot) -> None:
         await to_its_end(vm.kernel.blocking(write_vmx, volumes, snapshot.data, snapshot.config))
 
 
-async def save_tree(vm: VirtualMachine, tree: SnapshotTree) -> None:
+async def save_tree(vm: Machine, tree: SnapshotTree) -> None:
     """Write the .vmsd file.
 
     Raises:
@@ -69,7 +69,7 @@ async def save_tree(vm: VirtualMachine, tree: SnapshotTree) -> None:
         await to_its_end(vm.kernel.blocking(write_list, volumes, vm.vmx, tree))
 
 
-def delete_files(vm: VirtualMachine, snapshots: Iterable[Snapshot]) -> None:
+def delete_files(vm: Machine, snapshots: Iterable[Snapshot]) -> None:
     """Delete the .vmsn and memory files of snapshots. Blocking; what cannot be deleted stays."""
     volumes = vm.kernel.service(DiskStore).volumes
     for snapshot in snapshots:
@@ -78,7 +78,7 @@ def delete_files(vm: VirtualMachine, snapshots: Iterable[Snapshot]) -> None:
                 volumes.resolve(path).unlink(missing_ok=True)
 
 
-async def load_tree(vm: VirtualMachine) -> SnapshotTree:
+async def load_tree(vm: Machine) -> SnapshotTree:
     """Read the snapshots of a machine found again from its files.
 
     Those whose files cannot be used are left out, noted in the log.

@@ -9,16 +9,16 @@ from pyVmomi import vim
 
 from vmops.lab.machine.devices.disks import disk_files
 from vmops.lab.machine.snapshots.disks import disks_of, snapshotted_disks
-from vmops.lab.machine.snapshots.managed import snapshot_ref
+from vmops.lab.machine.snapshots.shown_tree import snapshot_ref
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _Layout: Any = vim.vm.FileLayoutEx
 _NO_FILE = -1
 
 
-def disks_beside(vm: VirtualMachine) -> list[Any]:
+def disks_beside(vm: Machine) -> list[Any]:
     """Return the disks of snapshots that are not below a present disk, each once."""
     seen = {name for disk in disks_of(vm.devices) for name in disk_files(disk.backing)}
     found = []
@@ -30,7 +30,7 @@ def disks_beside(vm: VirtualMachine) -> list[Any]:
     return found
 
 
-def snapshot_layouts(vm: VirtualMachine, keys: Mapping[str, int]) -> list[Any]:
+def snapshot_layouts(vm: Machine, keys: Mapping[str, int]) -> list[Any]:
     """Build the entries of all snapshots; ``keys`` gives the key of each file by its path."""
     return [
         _Layout.SnapshotLayout(

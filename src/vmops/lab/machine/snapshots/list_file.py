@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from vmops.lab.machine.snapshots.tree import Snapshot, SnapshotTree
+from vmops.lab.machine.snapshot_tree import Snapshot, SnapshotTree
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import LARGEST, Entries, read_text, render_text
 from vmops.lab.storage.volumes import Volumes

@@ -10,7 +10,7 @@ from pyVmomi import vim, vmodl
 
 from vmops.lab.machine.devices.nics import network_of_card
 from vmops.lab.machine.devices.slots import IDE, NVME, SATA, SCSI, kind_of
-from vmops.lab.machine.snapshots.managed import VirtualMachineSnapshot
+from vmops.lab.machine.machine import Machine
 from vmops.lab.objects.ovf import importing
 from vmops.lab.objects.ovf.hardware import (
     CARD,
@@ -22,7 +22,7 @@ from vmops.lab.objects.ovf.hardware import (
     SCSI_CONTROLLER,
     STORAGE,
 )
-from vmops.lab.objects.virtual_machine import VirtualMachine
+from vmops.lab.objects.virtual_machine_snapshot import VirtualMachineSnapshot
 from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def create_descriptor(kernel: Kernel, ref: Any, params: Any) -> Any:
         vmodl.fault.InvalidArgument: a file is of a disk that the machine does not have.
     """
     vm = kernel.registry.get(ref)
-    if not isinstance(vm, VirtualMachine):
+    if not isinstance(vm, Machine):
         raise vmodl.fault.NotSupported(msg="Only virtual machines have descriptors.")
     config = vm.config
     if params.snapshot is not None:
@@ -79,7 +79,7 @@ def create_descriptor(kernel: Kernel, ref: Any, params: Any) -> Any:
 class _Writer:
     """Writes one envelope."""
 
-    def __init__(self, vm: VirtualMachine, config: Any, name: str, description: str) -> None:
+    def __init__(self, vm: Machine, config: Any, name: str, description: str) -> None:
         self._vm = vm
         self._config = config
         self._name = name

@@ -17,14 +17,16 @@ from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.config import bios_uuid, change_version, files_info, instance_uuid
 from vmops.lab.machine.devices.disks import backing_of
 from vmops.lab.machine.devices.nics import PortReservations, new_mac_address
+from vmops.lab.machine.machine import Place
 from vmops.lab.machine.snapshots.disks import disks_of, path_of_disk
+from vmops.lab.machine.snapshots.shown_tree import find_snapshot
 from vmops.lab.machine.vmx_file import without_location
 from vmops.lab.operations import power, properties
 from vmops.lab.operations.clone.disks import ClonedDisks, DiskClone, disk_targets
 from vmops.lab.operations.clone.spec import ClonePlan, clone_plan
 from vmops.lab.operations.destroy import destroy_unlocked
 from vmops.lab.operations.home import new_home, remove_home
-from vmops.lab.operations.place import Place, join
+from vmops.lab.operations.place import join
 from vmops.lab.operations.power import ON
 from vmops.lab.operations.reconfigure import carry_out, keep_connections, plan
 from vmops.lab.operations.snapshots import create, remove
@@ -36,7 +38,7 @@ from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ _device: Any = vim.vm.device
 _Operation: Any = _device.VirtualDeviceSpec.Operation
 
 
-async def clone(vm: VirtualMachine, folder: Any, name: str, spec: Any, run: TaskRun) -> Any:
+async def clone(vm: Machine, folder: Any, name: str, spec: Any, run: TaskRun) -> Any:
     """Clone a machine, whose lock the caller has, or one of its snapshots; return the reference.
 
     The clone has UUIDs and, where they are not fixed by hand, MAC addresses of its own, no
@@ -84,7 +86,7 @@ async def clone(vm: VirtualMachine, folder: Any, name: str, spec: Any, run: Task
     return made.ref
 
 
-async def _rehearse(vm: VirtualMachine, wanted: ClonePlan) -> None:
+async def _rehearse(vm: Machine, wanted: ClonePlan) -> None:
     """Let changes that cannot be fail before gigabytes are copied."""
     outcome = await plan(
         vm.kernel,
@@ -97,9 +99,7 @@ async def _rehearse(vm: VirtualMachine, wanted: ClonePlan) -> None:
     outcome.ports.release()
 
 
-async def _disks(
-    vm: VirtualMachine, wanted: ClonePlan, home: DatastorePath, run: TaskRun
-) -> ClonedDisks:
+async def _disks(vm: Machine, wanted: ClonePlan, home: DatastorePath, run: TaskRun) -> ClonedDisks:
     loop = asyncio.get_running_loop()
 
     def show(percent: int) -> None:
@@ -130,13 +130,13 @@ async def _disks(
 
 
 @asynccontextmanager
-async def _at_rest(vm: VirtualMachine, wanted: ClonePlan) -> AsyncIterator[list[Any]]:
+async def _at_rest(vm: Machine, wanted: ClonePlan) -> AsyncIterator[list[Any]]:
     """Give the devices whose disks are cloned, and that nobody writes to meanwhile.
 
     A running machine gets a snapshot for that time, as vCenter does it.
     """
     if wanted.snapshot is not None:
-        yield wanted.snapshot.properties["config"].hardware.device
+        yield wanted.snapshot.config.hardware.device
         return
     if vm.power_state != ON:
         yield vm.devices
@@ -145,9 +145,9 @@ async def _at_rest(vm: VirtualMachine, wanted: ClonePlan) -> AsyncIterator[list[
         vm,
         NewSnapshot(name="clone-temp", description="", memory=False, quiesce=False),
     )
-    snapshot: Any = vm.kernel.registry.get(ref)
+    snapshot = find_snapshot(vm, ref, "spec.snapshot")
     try:
-        yield snapshot.properties["config"].hardware.device
+        yield snapshot.config.hardware.device
     finally:
         try:
             await remove.remove(
@@ -158,8 +158,8 @@ async def _at_rest(vm: VirtualMachine, wanted: ClonePlan) -> AsyncIterator[list[
 
 
 async def _machine(
-    vm: VirtualMachine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDisks
-) -> VirtualMachine:
+    vm: Machine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDisks
+) -> Machine:
     """Write the clone's .vmx file and build its object, not yet in the inventory."""
     kernel = vm.kernel
     ports = PortReservations()
@@ -183,7 +183,7 @@ async def _machine(
     )
 
 
-def _config(vm: VirtualMachine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDisks) -> Any:
+def _config(vm: Machine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDisks) -> Any:
     config = wanted.source
     config.name, config.template, config.managedBy = wanted.name, wanted.is_template, None
     config.uuid, config.instanceUuid = bios_uuid(), instance_uuid()

@@ -16,12 +16,13 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.placement import choose_host, environment_browser_of
 from vmops.lab.machine.snapshots.disks import disks_of
 from vmops.lab.machine.snapshots.files import stored_config
-from vmops.lab.machine.snapshots.managed import VirtualMachineSnapshot
+from vmops.lab.machine.snapshots.shown_tree import find_snapshot
 from vmops.lab.operations.clone.disks import MOVE_TYPES, NEW_CHILD, WHOLE
 from vmops.lab.operations.relocation.target import datastore_of_host, refuse_inaccessible
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
+    from vmops.lab.machine.snapshot_tree import Snapshot
     from vmops.lab.storage.disks import Provisioning
 
 _device: Any = vim.vm.device
@@ -41,7 +42,7 @@ class ClonePlan:
     datastore: str
     source: Any
     """The ConfigInfo that is cloned, without the disks that are left out."""
-    snapshot: VirtualMachineSnapshot | None
+    snapshot: Snapshot | None
     changes: Any
     """The ConfigSpec of what is to differ."""
     disks: Mapping[int, tuple[str, str, Provisioning | None]]
@@ -50,7 +51,7 @@ class ClonePlan:
     power_on: bool
 
 
-def clone_plan(vm: VirtualMachine, folder: Any, name: str, spec: Any) -> ClonePlan:
+def clone_plan(vm: Machine, folder: Any, name: str, spec: Any) -> ClonePlan:
     """Check what CloneVM_Task is asked for.
 
     Raises:
@@ -72,8 +73,8 @@ def clone_plan(vm: VirtualMachine, folder: Any, name: str, spec: Any) -> ClonePl
     refuse_inaccessible(vm)
     if spec.template and spec.powerOn:
         raise invalid_argument("spec.powerOn", "A template cannot be powered on.")
-    snapshot = _snapshot(vm, spec.snapshot)
-    original = vm.config if snapshot is None else snapshot.properties["config"]
+    snapshot = None if spec.snapshot is None else find_snapshot(vm, spec.snapshot, "spec.snapshot")
+    original = vm.config if snapshot is None else snapshot.config
     source = copy.deepcopy(stored_config(vm, original))
     changes = _changes(spec)
     source.hardware.device, changes.deviceChange = _without_left_out(
@@ -95,15 +96,6 @@ def clone_plan(vm: VirtualMachine, folder: Any, name: str, spec: Any) -> ClonePl
         is_template=bool(spec.template),
         power_on=bool(spec.powerOn),
     )
-
-
-def _snapshot(vm: VirtualMachine, ref: Any) -> VirtualMachineSnapshot | None:
-    if ref is None:
-        return None
-    found = vm.kernel.registry.find(ref, VirtualMachineSnapshot)
-    if found.machine is not vm:
-        raise invalid_argument("spec.snapshot", "It is another machine's.")
-    return found
 
 
 def _changes(spec: Any) -> Any:
@@ -134,14 +126,14 @@ def _without_left_out(
     return kept, changed
 
 
-def _folder(vm: VirtualMachine, ref: Any) -> Container:
+def _folder(vm: Machine, ref: Any) -> Container:
     folder = vm.kernel.registry.find(ref, ManagedEntity)
     if not isinstance(folder, Container) or not folder.holds(vim.VirtualMachine):
         raise invalid_argument("folder", "It does not hold virtual machines.")
     return folder
 
 
-def _place(vm: VirtualMachine, spec: Any) -> tuple[Any, HostSystem, str]:
+def _place(vm: Machine, spec: Any) -> tuple[Any, HostSystem, str]:
     """Return the pool, None for a template, the host, and the name of the datastore."""
     kernel = vm.kernel
     location = spec.location
@@ -162,14 +154,14 @@ def _place(vm: VirtualMachine, spec: Any) -> tuple[Any, HostSystem, str]:
     return pool, choose_host(kernel, pool, location.host, datastore), datastore
 
 
-def _datastore_ref(vm: VirtualMachine, name: str) -> Any:
+def _datastore_ref(vm: Machine, name: str) -> Any:
     for ref in vm.properties["datastore"]:
         if vm.kernel.registry.find(ref, ManagedEntity).name == name:
             return ref
     raise vim.fault.InvalidDatastore(name=name, msg=f"There is no datastore '{name}'.")
 
 
-def _browser(vm: VirtualMachine, pool: Any, host: HostSystem) -> Any:
+def _browser(vm: Machine, pool: Any, host: HostSystem) -> Any:
     if pool is not None:
         return environment_browser_of(vm.kernel, pool)
     compute = host.parent
@@ -177,7 +169,7 @@ def _browser(vm: VirtualMachine, pool: Any, host: HostSystem) -> Any:
 
 
 def _disks(
-    vm: VirtualMachine, spec: Any, devices: Sequence[Any], host: HostSystem, datastore: str
+    vm: Machine, spec: Any, devices: Sequence[Any], host: HostSystem, datastore: str
 ) -> dict[int, tuple[str, str, Provisioning | None]]:
     locators = {locator.diskId: locator for locator in spec.location.disk or ()}
     keys = {disk.key for disk in disks_of(devices)}

@@ -27,7 +27,7 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _device: Any = vim.vm.device
 
@@ -46,7 +46,7 @@ class Relocation:
     """Whether a card changes its network."""
 
 
-async def examine(vm: VirtualMachine, spec: Any) -> Relocation:
+async def examine(vm: Machine, spec: Any) -> Relocation:
     """Check a RelocateSpec and plan what it means; nothing changes.
 
     Raises:
@@ -104,7 +104,7 @@ def _at_new_place(config: Any, moved: dict[int, DatastorePath]) -> list[Any]:
 
 
 async def _replugged(
-    vm: VirtualMachine, changes: Sequence[Any], target: RelocationTarget
+    vm: Machine, changes: Sequence[Any], target: RelocationTarget
 ) -> tuple[Any, PortReservations]:
     """Return the configuration with cards plugged into the target's networks."""
     for change in changes:

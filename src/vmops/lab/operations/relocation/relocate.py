@@ -27,7 +27,7 @@ from vmops.lab.machine.devices.disks import backing_of, chain_of
 from vmops.lab.machine.first_class_disks import FirstClassDisks
 from vmops.lab.machine.guest_definition import read_chains, running_definition
 from vmops.lab.machine.snapshots.files import stored_config
-from vmops.lab.machine.snapshots.managed import show_tree
+from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.machine.vmx_file import write_vmx
 from vmops.lab.operations import properties
 from vmops.lab.operations.hypervisor_calls import cancellable, hypervisor_faults
@@ -44,15 +44,15 @@ from vmops.lab.storage.relocating import Watched
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
-    from vmops.lab.machine.snapshots.tree import SnapshotTree
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
+    from vmops.lab.machine.snapshot_tree import SnapshotTree
 
 log = logging.getLogger(__name__)
 
 _device: Any = vim.vm.device
 
 
-async def relocate(vm: VirtualMachine, spec: Any, run: TaskRun) -> None:
+async def relocate(vm: Machine, spec: Any, run: TaskRun) -> None:
     """Move the machine, whose lock the caller has, to where a RelocateSpec says.
 
     A guest that runs goes on running all the time. On failure, or if the task is cancelled, the
@@ -88,7 +88,7 @@ async def relocate(vm: VirtualMachine, spec: Any, run: TaskRun) -> None:
 
 
 async def _bring(
-    vm: VirtualMachine, move: Relocation, store: DiskStore, run: TaskRun, *, is_running: bool
+    vm: Machine, move: Relocation, store: DiskStore, run: TaskRun, *, is_running: bool
 ) -> None:
     """Make the new place ready."""
     loop = asyncio.get_running_loop()
@@ -118,7 +118,7 @@ async def _bring(
         raise
 
 
-async def _move_guest(vm: VirtualMachine, move: Relocation, store: DiskStore, run: TaskRun) -> None:
+async def _move_guest(vm: Machine, move: Relocation, store: DiskStore, run: TaskRun) -> None:
     disks = move.files.disks
     for number, disk in enumerate(disks):
         run.check_cancelled()
@@ -138,7 +138,7 @@ def _share(run: TaskRun, number: int, disks: Sequence[Any]) -> Progress:
 
 
 async def _mirror(
-    vm: VirtualMachine,
+    vm: Machine,
     store: DiskStore,
     key: int,
     to: DatastorePath,
@@ -167,7 +167,7 @@ def _with_chain(device: Any, chain: Sequence[Any]) -> Any:
     return moved
 
 
-async def _final_config(vm: VirtualMachine, move: Relocation, store: DiskStore) -> Any:
+async def _final_config(vm: Machine, move: Relocation, store: DiskStore) -> Any:
     """Return the configuration as it will be at the new place."""
     config = move.config
     config.files = files_info(move.files.home)
@@ -185,7 +185,7 @@ async def _final_config(vm: VirtualMachine, move: Relocation, store: DiskStore) 
     return config
 
 
-async def _switch(vm: VirtualMachine, move: Relocation, store: DiskStore) -> None:
+async def _switch(vm: Machine, move: Relocation, store: DiskStore) -> None:
     """Make the new place the machine's own."""
     config = await _final_config(vm, move, store)
     tree = await _final_snapshots(vm, move, store)
@@ -202,7 +202,7 @@ async def _switch(vm: VirtualMachine, move: Relocation, store: DiskStore) -> Non
     settle(vm)
 
 
-async def _final_snapshots(vm: VirtualMachine, move: Relocation, store: DiskStore) -> SnapshotTree:
+async def _final_snapshots(vm: Machine, move: Relocation, store: DiskStore) -> SnapshotTree:
     """Return the snapshots as they will be at the new place."""
     if not vm.snapshots.snapshots:
         return vm.snapshots
@@ -214,7 +214,7 @@ async def _final_snapshots(vm: VirtualMachine, move: Relocation, store: DiskStor
     return moved_tree(vm.snapshots, move.files.home, chains, renamed)
 
 
-def _settle_place(vm: VirtualMachine, target: RelocationTarget) -> None:
+def _settle_place(vm: Machine, target: RelocationTarget) -> None:
     kernel = vm.kernel
     move_to_host(vm, target.host)
     for name, holder_list, wanted in (
@@ -234,7 +234,7 @@ def _settle_place(vm: VirtualMachine, target: RelocationTarget) -> None:
             vm.publish({"environmentBrowser": browser})
 
 
-async def _back(vm: VirtualMachine, move: Relocation, store: DiskStore) -> None:
+async def _back(vm: Machine, move: Relocation, store: DiskStore) -> None:
     """Bring back disks that have moved, and delete what is at the new place."""
     kept: list[DatastorePath] = []
     for disk in move.files.disks:
@@ -254,13 +254,13 @@ async def _back(vm: VirtualMachine, move: Relocation, store: DiskStore) -> None:
     move.files.undo(store, keep=kept)
 
 
-def _tell_datastores(vm: VirtualMachine, names: set[str]) -> None:
+def _tell_datastores(vm: Machine, names: set[str]) -> None:
     for datastore in vm.kernel.registry.all(ManagedEntity):
         if datastore.wire_type is vim.Datastore and datastore.name in names:
             vm.kernel.touch(datastore, "summary", "info")
 
 
-async def migrate(vm: VirtualMachine, *, pool: Any, host: Any, state: Any, run: TaskRun) -> None:
+async def migrate(vm: Machine, *, pool: Any, host: Any, state: Any, run: TaskRun) -> None:
     """Move the machine to another host or pool; its files stay.
 
     Raises:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vmops.lab.machine.config import files_info
+from vmops.lab.machine.snapshot_tree import SnapshotTree
 from vmops.lab.machine.snapshots.disks import config_with_chains
 from vmops.lab.machine.snapshots.list_file import data_file, memory_file
-from vmops.lab.machine.snapshots.tree import SnapshotTree
 from vmops.lab.machine.vmx_file import write_vmx
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from vmops.lab.operations.relocation.target import datastore_of_host
 
 if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
     from vmops.lab.storage.disks import DiskInfo, Provisioning
 
 _FlatBacking: Any = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 
 
-def home_datastore(spec: Any, vm: VirtualMachine, host: HostSystem) -> str:
+def home_datastore(spec: Any, vm: Machine, host: HostSystem) -> str:
     """Return the name of the datastore the machine's own files are to be on.
 
     Raises:
@@ -32,7 +32,7 @@ def home_datastore(spec: Any, vm: VirtualMachine, host: HostSystem) -> str:
 
 
 def disk_wishes(
-    spec: Any, vm: VirtualMachine, host: HostSystem, chains: Mapping[int, Sequence[DiskInfo]]
+    spec: Any, vm: Machine, host: HostSystem, chains: Mapping[int, Sequence[DiskInfo]]
 ) -> list[DiskWish]:
     """Return what is wanted of each disk.
 

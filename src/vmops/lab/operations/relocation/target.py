@@ -18,7 +18,7 @@ from vmops.lab.machine.devices.nics import network_of_card
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _device: Any = vim.vm.device
 
@@ -32,7 +32,7 @@ class RelocationTarget:
     folder: Container
 
 
-def target_of(vm: VirtualMachine, *, host: Any, pool: Any, folder: Any) -> RelocationTarget:
+def target_of(vm: Machine, *, host: Any, pool: Any, folder: Any) -> RelocationTarget:
     """Work out where a machine goes; what is not given stays, or follows from what is.
 
     Raises:
@@ -53,7 +53,7 @@ def target_of(vm: VirtualMachine, *, host: Any, pool: Any, folder: Any) -> Reloc
     return RelocationTarget(host=chosen, pool=kept_pool, folder=_folder(vm, folder, chosen))
 
 
-def _host(vm: VirtualMachine, host: Any, pool: Any) -> HostSystem:
+def _host(vm: Machine, host: Any, pool: Any) -> HostSystem:
     find = vm.kernel.registry.find
     if host is not None:
         return find(host, HostSystem)
@@ -69,7 +69,7 @@ def _host(vm: VirtualMachine, host: Any, pool: Any) -> HostSystem:
     return min(fit, key=lambda each: len(each.properties["vm"]))
 
 
-def _folder(vm: VirtualMachine, folder: Any, host: HostSystem) -> Container:
+def _folder(vm: Machine, folder: Any, host: HostSystem) -> Container:
     kernel = vm.kernel
     now = vm.parent
     wanted = now if folder is None else kernel.registry.find(folder, ManagedEntity)
@@ -168,7 +168,7 @@ def _files(device: Any) -> list[DatastorePath]:
     return [DatastorePath.parse(name)]
 
 
-def refuse_inaccessible(vm: VirtualMachine) -> None:
+def refuse_inaccessible(vm: Machine) -> None:
     """Raise vim.fault.InvalidState if the machine's files cannot be read."""
     if not vm.is_accessible:
         raise invalid_state(f"The files of '{vm.name}' are not accessible.")

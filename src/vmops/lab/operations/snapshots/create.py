@@ -17,6 +17,7 @@ from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.inventory.argument_faults import entity_name, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.shielded import to_its_end
+from vmops.lab.machine.snapshot_tree import DEEPEST, Snapshot
 from vmops.lab.machine.snapshots.disks import (
     NewLayers,
     config_with_chains,
@@ -34,8 +35,7 @@ from vmops.lab.machine.snapshots.files import (
     stored_config,
 )
 from vmops.lab.machine.snapshots.list_file import data_file, memory_file
-from vmops.lab.machine.snapshots.managed import show_tree, snapshot_ref
-from vmops.lab.machine.snapshots.tree import DEEPEST, Snapshot
+from vmops.lab.machine.snapshots.shown_tree import show_tree, snapshot_ref
 from vmops.lab.operations import properties
 from vmops.lab.operations.power import OFF, ON, SUSPENDED, config_fault
 from vmops.lab.operations.power import memory_file as suspended_memory
@@ -45,7 +45,7 @@ from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
     from vmops.lab.storage.paths import DatastorePath
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class NewSnapshot:
     """
 
 
-async def create(vm: VirtualMachine, wanted: NewSnapshot) -> Any:
+async def create(vm: Machine, wanted: NewSnapshot) -> Any:
     """Take a snapshot of a machine, whose lock the caller has; return its reference.
 
     Raises:
@@ -108,7 +108,7 @@ async def create(vm: VirtualMachine, wanted: NewSnapshot) -> Any:
     return snapshot_ref(vm, snapshot.uid)
 
 
-def _planned(vm: VirtualMachine, wanted: NewSnapshot) -> Snapshot:
+def _planned(vm: Machine, wanted: NewSnapshot) -> Snapshot:
     entity_name(wanted.name)
     if vm.is_template:
         raise invalid_state("A template has no snapshots.")
@@ -139,7 +139,7 @@ def _planned(vm: VirtualMachine, wanted: NewSnapshot) -> Snapshot:
 
 @asynccontextmanager
 async def _switched(
-    vm: VirtualMachine,
+    vm: Machine,
     snapshot: Snapshot,
     made: Mapping[DatastorePath, list[DiskInfo]],
     *,
@@ -180,9 +180,7 @@ async def _switched(
         raise
 
 
-async def switch(
-    vm: VirtualMachine, made: Mapping[DatastorePath, list[DiskInfo]], memory: Any
-) -> None:
+async def switch(vm: Machine, made: Mapping[DatastorePath, list[DiskInfo]], memory: Any) -> None:
     """Let a running guest write to new layers of its disks, given by the disks below them.
 
     Raises:
@@ -199,7 +197,7 @@ async def switch(
         raise config_fault(str(error)) from error
 
 
-async def switch_back(vm: VirtualMachine, made: Mapping[DatastorePath, list[DiskInfo]]) -> None:
+async def switch_back(vm: Machine, made: Mapping[DatastorePath, list[DiskInfo]]) -> None:
     """Let a running guest write to its old layers again; what it wrote since goes there too."""
     for disk in disks_of(vm.devices):
         chain = made.get(path_of_disk(disk))

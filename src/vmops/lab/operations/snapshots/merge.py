@@ -22,6 +22,7 @@ from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.machine.devices.disks import chain_of, disk_files
 from vmops.lab.machine.own_disks import OwnDisks, own_disks
+from vmops.lab.machine.snapshot_tree import SnapshotTree
 from vmops.lab.machine.snapshots.disks import (
     all_disk_files,
     config_with_chains,
@@ -31,8 +32,7 @@ from vmops.lab.machine.snapshots.disks import (
     with_chains,
 )
 from vmops.lab.machine.snapshots.files import save_config, save_snapshot
-from vmops.lab.machine.snapshots.managed import show_tree
-from vmops.lab.machine.snapshots.tree import SnapshotTree
+from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations.destroy import needed_by_others
 from vmops.lab.operations.power import ON, config_fault
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
@@ -41,14 +41,14 @@ from vmops.lab.storage.errors import DiskHasChildren, StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
 
-async def delete_unneeded(vm: VirtualMachine, before: OwnDisks) -> None:
+async def delete_unneeded(vm: Machine, before: OwnDisks) -> None:
     """Delete layers that were the machine's and are below nothing it needs any more.
 
     What others need stays, and so does a whole disk that lies in another folder than the machine:
@@ -74,7 +74,7 @@ def _delete(store: DiskStore, path: DatastorePath) -> None:
     store.delete(path)
 
 
-async def show_need(vm: VirtualMachine) -> None:
+async def show_need(vm: Machine) -> None:
     """Publish ``runtime.consolidationNeeded``: whether a consolidation would do anything."""
     others = _left_to_others(vm)
     needed = False
@@ -85,7 +85,7 @@ async def show_need(vm: VirtualMachine) -> None:
         vm.publish({"runtime.consolidationNeeded": needed})
 
 
-async def merge(vm: VirtualMachine, progress: Progress) -> None:
+async def merge(vm: Machine, progress: Progress) -> None:
     """Merge all that can be, of a machine whose lock the caller has, also while it runs.
 
     What stands under other machines' disks stays as it is, and so does a disk that another machine
@@ -114,7 +114,7 @@ async def merge(vm: VirtualMachine, progress: Progress) -> None:
             left_alone.add(into)
 
 
-def _left_to_others(vm: VirtualMachine) -> set[DatastorePath]:
+def _left_to_others(vm: Machine) -> set[DatastorePath]:
     left: set[DatastorePath] = set()
     for other in vm.kernel.registry.all(type(vm)):
         if other is vm:
@@ -132,7 +132,7 @@ def _below(disk: Any) -> list[DatastorePath]:
     return [DatastorePath.parse(name) for name in disk_files(disk.backing)[1:]]
 
 
-async def _may_merge(vm: VirtualMachine, top: DatastorePath, into: DatastorePath) -> bool:
+async def _may_merge(vm: Machine, top: DatastorePath, into: DatastorePath) -> bool:
     volumes = vm.kernel.service(DiskStore).volumes
     with storage_faults(into):
         try:
@@ -143,9 +143,7 @@ async def _may_merge(vm: VirtualMachine, top: DatastorePath, into: DatastorePath
     return True
 
 
-async def _merge(
-    vm: VirtualMachine, top: DatastorePath, into: DatastorePath, progress: Progress
-) -> None:
+async def _merge(vm: Machine, top: DatastorePath, into: DatastorePath, progress: Progress) -> None:
     kernel = vm.kernel
     volumes = kernel.service(DiskStore).volumes
     disk = _running_on(vm, top)
@@ -169,7 +167,7 @@ async def _merge(
     await show_backings(vm)
 
 
-def _running_on(vm: VirtualMachine, path: DatastorePath) -> Any:
+def _running_on(vm: Machine, path: DatastorePath) -> Any:
     """Return the disk of a running machine that a layer is part of; None if there is none."""
     if vm.power_state == ON:
         for disk in disks_of(vm.devices):
@@ -179,7 +177,7 @@ def _running_on(vm: VirtualMachine, path: DatastorePath) -> Any:
 
 
 async def _collapse(
-    vm: VirtualMachine, disk: Any, top: DatastorePath, into: DatastorePath, progress: Progress
+    vm: Machine, disk: Any, top: DatastorePath, into: DatastorePath, progress: Progress
 ) -> None:
     inspect = vm.kernel.service(DiskStore).inspect
     upper = (await vm.kernel.blocking(inspect, top)).layers[0].file
@@ -191,7 +189,7 @@ async def _collapse(
 
 
 async def _point(
-    vm: VirtualMachine, old: DatastorePath, new: DatastorePath, *, is_so: bool = False
+    vm: Machine, old: DatastorePath, new: DatastorePath, *, is_so: bool = False
 ) -> None:
     """Let the machine and its snapshots have one disk in the place of another with its content.
 
@@ -220,7 +218,7 @@ async def _point(
     show()
 
 
-async def show_backings(vm: VirtualMachine) -> None:
+async def show_backings(vm: Machine) -> None:
     """Publish of all disks what their files now say of what they stand on."""
     store = vm.kernel.service(DiskStore)
     paths = held_disks(vm.snapshots) | set(map(path_of_disk, disks_of(vm.devices)))

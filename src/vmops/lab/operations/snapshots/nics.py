@@ -19,13 +19,13 @@ from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPo
 
 if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 _Card: Any = vim.vm.device.VirtualEthernetCard
 
 
 def plug_in(
-    vm: VirtualMachine | None, devices: Iterable[Any], host: HostSystem, ports: PortReservations
+    vm: Machine | None, devices: Iterable[Any], host: HostSystem, ports: PortReservations
 ) -> None:
     """Connect the cards among devices, which are changed, of a machine or of a new one (None).
 
@@ -47,7 +47,7 @@ def plug_in(
 
 
 def _plug_into_switch(
-    vm: VirtualMachine | None, port: Any, host: HostSystem, ports: PortReservations
+    vm: Machine | None, port: Any, host: HostSystem, ports: PortReservations
 ) -> None:
     group = portgroup(host.kernel, port.switchUuid, port.portgroupKey)
     if group is None:

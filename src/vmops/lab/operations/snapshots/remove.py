@@ -8,16 +8,16 @@ from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.lab.machine.own_disks import own_disks
 from vmops.lab.machine.snapshots.files import delete_files, save_tree
-from vmops.lab.machine.snapshots.managed import show_tree, snapshot_ref
+from vmops.lab.machine.snapshots.shown_tree import show_tree, snapshot_ref
 from vmops.lab.operations import properties
 from vmops.lab.operations.snapshots.merge import Progress, delete_unneeded, merge, show_need
 
 if TYPE_CHECKING:
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
 
 
 async def remove(
-    vm: VirtualMachine, uids: frozenset[int], *, merge_disks: bool, progress: Progress
+    vm: Machine, uids: frozenset[int], *, merge_disks: bool, progress: Progress
 ) -> None:
     """Remove snapshots of a machine whose lock the caller has; the machine's disks read the same.
 
@@ -45,7 +45,7 @@ async def remove(
     await properties.refresh_files(vm)
 
 
-async def consolidate(vm: VirtualMachine, progress: Progress) -> None:
+async def consolidate(vm: Machine, progress: Progress) -> None:
     """Merge what can be merged of a machine's disks; the caller has its lock.
 
     Raises:
@@ -58,7 +58,7 @@ async def consolidate(vm: VirtualMachine, progress: Progress) -> None:
         await properties.refresh_files(vm)
 
 
-def _refuse_exported(vm: VirtualMachine, uids: frozenset[int]) -> None:
+def _refuse_exported(vm: Machine, uids: frozenset[int]) -> None:
     exported = {snapshot_ref(vm, uid) for uid in uids}
     for lease in vm.kernel.registry.all(HttpNfcLease):
         snapshot: Any = lease.snapshot

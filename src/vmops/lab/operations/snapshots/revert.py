@@ -28,7 +28,7 @@ from vmops.lab.machine.snapshots.disks import (
     with_chains,
 )
 from vmops.lab.machine.snapshots.files import save_config, save_tree
-from vmops.lab.machine.snapshots.managed import show_tree
+from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations import power, properties
 from vmops.lab.operations.place import settle
 from vmops.lab.operations.power import OFF, ON, SUSPENDED, config_fault, show_power
@@ -39,8 +39,8 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.writing import partial_beside
 
 if TYPE_CHECKING:
-    from vmops.lab.machine.snapshots.tree import Snapshot, SnapshotTree
-    from vmops.lab.objects.virtual_machine import VirtualMachine
+    from vmops.lab.machine.machine import Machine
+    from vmops.lab.machine.snapshot_tree import Snapshot, SnapshotTree
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ _KEPT = ("name", "uuid", "instanceUuid", "files", "template", "createDate", "man
 """What a machine is called and known by is no part of its snapshots."""
 
 
-async def revert(vm: VirtualMachine, uid: int, host: Any, *, stay_off: bool) -> None:
+async def revert(vm: Machine, uid: int, host: Any, *, stay_off: bool) -> None:
     """Put a machine, whose lock the caller has, back to a snapshot.
 
     Its disks get new layers over the snapshot's, and those that are no snapshot's go. A snapshot
@@ -103,7 +103,7 @@ async def revert(vm: VirtualMachine, uid: int, host: Any, *, stay_off: bool) -> 
 class _Present:
     """What a machine is before a revert, kept until that has succeeded."""
 
-    def __init__(self, vm: VirtualMachine) -> None:
+    def __init__(self, vm: Machine) -> None:
         self._vm = vm
         self._config = vm.config
         self._tree = vm.snapshots
@@ -164,7 +164,7 @@ class _Present:
                 log.exception("%s stays suspended", vm.name)
 
 
-def _show(vm: VirtualMachine, config: Any, tree: SnapshotTree) -> None:
+def _show(vm: Machine, config: Any, tree: SnapshotTree) -> None:
     """Make a machine one that is off, of another configuration."""
     show_tree(vm, tree, {"config": config})
     if vm.power_state != OFF:
@@ -172,7 +172,7 @@ def _show(vm: VirtualMachine, config: Any, tree: SnapshotTree) -> None:
     settle(vm)
 
 
-def _restored(vm: VirtualMachine, snapshot: Snapshot, ports: PortReservations) -> Any:
+def _restored(vm: Machine, snapshot: Snapshot, ports: PortReservations) -> Any:
     config = copy.deepcopy(snapshot.config)
     for name in _KEPT:
         setattr(config, name, getattr(vm.config, name))
@@ -184,7 +184,7 @@ def _restored(vm: VirtualMachine, snapshot: Snapshot, ports: PortReservations) -
     return config
 
 
-def _destination(vm: VirtualMachine, host: Any, *, is_to_run: bool) -> HostSystem:
+def _destination(vm: Machine, host: Any, *, is_to_run: bool) -> HostSystem:
     chosen = vm.host if host is None else vm.kernel.registry.find(host, HostSystem)
     if chosen.parent is not vm.host.parent:
         raise invalid_argument("host", "The machine cannot run there.")
@@ -193,11 +193,11 @@ def _destination(vm: VirtualMachine, host: Any, *, is_to_run: bool) -> HostSyste
     return chosen
 
 
-def _suspended_memory(vm: VirtualMachine) -> Path:
+def _suspended_memory(vm: Machine) -> Path:
     return vm.kernel.service(DiskStore).volumes.resolve(power.memory_file(vm))
 
 
-async def _copy_of_memory(vm: VirtualMachine, snapshot: Snapshot) -> Path:
+async def _copy_of_memory(vm: Machine, snapshot: Snapshot) -> Path:
     """Put the memory of a snapshot beside the place of a suspended machine's memory."""
     volumes = vm.kernel.service(DiskStore).volumes
     kept: Any = snapshot.memory
