@@ -13,7 +13,7 @@ from vmops.lab.inventory.references import link, unlink
 from vmops.lab.kernel.managed_object import ManagedObject
 
 if TYPE_CHECKING:
-    from vmops.lab.inventory.host_system import HostSystem
+    from vmops.lab.inventory.managed_entity import ManagedEntity
     from vmops.lab.kernel.kernel import Kernel
 
 _SWITCH_KEY = "key-vim.host.VirtualSwitch-"
@@ -28,7 +28,7 @@ class HostNetworkSystem(ManagedObject):
 
     wire_type = vim.host.NetworkSystem
 
-    def __init__(self, kernel: Kernel, moid: str, *, host: HostSystem) -> None:
+    def __init__(self, kernel: Kernel, moid: str, *, host: ManagedEntity) -> None:
         super().__init__(kernel, moid)
         self.host = host
         self.properties.update(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.managed_object import ManagedObject
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.objects.datastore import Datastore
 
 
 class HostStorageSystem(ManagedObject):
@@ -74,7 +74,7 @@ class HostStorageSystem(ManagedObject):
     async def RescanVmfs(self) -> None:
         """Look for datastores that are gone or there again; there are no new ones."""
         for datastore in self.kernel.registry.of_wire_type(vim.Datastore):
-            await cast("Datastore", datastore).RefreshDatastore()
+            await self.kernel.registry.find(datastore.ref, ManagedEntity).look_again()
 
     async def RefreshStorageSystem(self) -> None:
         """Look at the datastores again."""

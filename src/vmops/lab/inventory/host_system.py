@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory import host_hardware
+from vmops.lab.inventory.argument_faults import invalid_state
+from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.inventory.host_network_system import HostNetworkSystem
 from vmops.lab.inventory.host_storage_system import HostStorageSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.objects import host_service
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.managed_object import ManagedObject
     from vmops.lab.kernel.task import TaskRun
+
+_POLL_S = 0.05
+_State: Any = vim.TaskInfo.State
 
 
 class HostSystem(ManagedEntity):
@@ -145,30 +150,30 @@ class HostSystem(ManagedEntity):
         evacuatePoweredOffVms: bool | None = None,
         maintenanceSpec: Any = None,
     ) -> Any:
-        """Leave service; see `host_service.enter_maintenance`."""
+        """Leave service."""
         del maintenanceSpec
 
         async def run(task: TaskRun) -> None:
-            await host_service.enter_maintenance(
+            await _enter_maintenance(
                 self, timeout, evacuates_all=bool(evacuatePoweredOffVms), run=task
             )
 
         return self.kernel.start_task(self, "HostSystem.enterMaintenanceMode", run)
 
     def ExitMaintenanceMode_Task(self, timeout: int = 0) -> Any:
-        """Come back into service; see `host_service.exit_maintenance`."""
+        """Come back into service."""
         del timeout
 
         async def run(_: TaskRun) -> None:
-            await host_service.exit_maintenance(self)
+            await _exit_maintenance(self)
 
         return self.kernel.start_task(self, "HostSystem.exitMaintenanceMode", run)
 
     def DisconnectHost_Task(self) -> Any:
-        """Lose the host from sight; see `host_service.set_connected`."""
+        """Lose the host from sight."""
 
         async def run(_: TaskRun) -> None:
-            await host_service.set_connected(self, connected=False)
+            await _set_connected(self, connected=False)
 
         return self.kernel.start_task(self, "HostSystem.disconnect", run)
 
@@ -177,7 +182,7 @@ class HostSystem(ManagedEntity):
         del cnxSpec, reconnectSpec
 
         async def run(_: TaskRun) -> None:
-            await host_service.set_connected(self, connected=True)
+            await _set_connected(self, connected=True)
 
         return self.kernel.start_task(self, "HostSystem.reconnect", run)
 
@@ -192,3 +197,106 @@ class HostSystem(ManagedEntity):
         """Return 0 bytes: the lab reserves none."""
         del memorySize, numVcpus, videoRamSize
         return 0
+
+
+async def _enter_maintenance(
+    host: HostSystem, timeout_s: int, *, evacuates_all: bool, run: TaskRun
+) -> None:
+    """Wait until no virtual machine runs on the host, then enter maintenance mode.
+
+    From the start nothing can be powered on there. In a cluster whose DRS is fully automated the
+    machines are moved to its other hosts, with ``evacuates_all`` those that are off too.
+
+    Raises:
+        vim.fault.InvalidState: it is in maintenance mode, or on its way there.
+        vim.fault.Timedout: ``timeout_s`` seconds (0: no limit) went by.
+        vim.fault.NoCompatibleHost, and what migration raises: DRS found no place for a machine.
+    """
+    host.require_connected()
+    if host.in_maintenance:
+        raise invalid_state("The host is already in maintenance mode.")
+    host.is_entering = True
+    try:
+        if _has_drs(host):
+            await _evacuate(host, evacuates_all=evacuates_all)
+        waited = 0.0
+        while host.running():
+            run.check_cancelled()
+            if timeout_s and waited >= timeout_s:
+                raise vim.fault.Timedout(msg="Virtual machines still run on the host.")
+            await asyncio.sleep(_POLL_S)
+            waited += _POLL_S
+        _show(host, {"runtime.inMaintenanceMode": True})
+    finally:
+        host.is_entering = False
+    event = vim.event.EnteredMaintenanceModeEvent()
+    host.kernel.service(EventLog).post(event, host, f"{host.name} has entered maintenance mode")
+
+
+def _has_drs(host: HostSystem) -> bool:
+    compute = host.parent
+    if compute is None or compute.wire_type is not vim.ClusterComputeResource:
+        return False
+    drs = compute.properties["configurationEx"].drsConfig
+    return bool(drs.enabled) and str(drs.defaultVmBehavior or "fullyAutomated") == "fullyAutomated"
+
+
+async def _evacuate(host: HostSystem, *, evacuates_all: bool) -> None:
+    registry = host.kernel.registry
+    for ref in list(host.properties["vm"]):
+        vm = registry.find(ref, ManagedEntity)
+        if vm.properties["runtime"].powerState != "poweredOn" and not evacuates_all:
+            continue
+        others = [each for each in registry.all(HostSystem) if each.parent is host.parent]
+        fit = [each for each in others if each is not host and each.is_in_service]
+        if not fit:
+            raise vim.fault.NoCompatibleHost(msg=f"DRS has no host for '{vm.name}'.")
+        target = min(fit, key=lambda each: len(each.properties["vm"]))
+        task = registry.get(vm.start_migration(target.ref))
+        while task.properties["info"].state not in (_State.success, _State.error):
+            await asyncio.sleep(_POLL_S)
+        if task.properties["info"].state == _State.error:
+            raise task.properties["info"].error
+
+
+async def _exit_maintenance(host: HostSystem) -> None:
+    """Leave maintenance mode.
+
+    Raises:
+        vim.fault.InvalidState: it is not in maintenance mode.
+    """
+    host.require_connected()
+    if not host.properties["runtime"].inMaintenanceMode:
+        raise invalid_state("The host is not in maintenance mode.")
+    _show(host, {"runtime.inMaintenanceMode": False})
+    event = vim.event.ExitMaintenanceModeEvent()
+    host.kernel.service(EventLog).post(event, host, f"{host.name} has exited maintenance mode")
+
+
+async def _set_connected(host: HostSystem, *, connected: bool) -> None:
+    """Let the vCenter lose the host, or find it again; its guests run on.
+
+    Raises:
+        vmodl.fault.NotSupported: there is no vCenter.
+        vim.fault.InvalidState: it is so already.
+    """
+    if host.kernel.settings.esx:
+        raise vmodl.fault.NotSupported(msg="A single host is connected to no vCenter.")
+    if host.is_connected == connected:
+        raise invalid_state("The host is already " + ("connected." if connected else "not."))
+    state = "connected" if connected else "disconnected"
+    power = "poweredOn" if connected else "unknown"
+    _show(host, {"runtime.connectionState": state, "runtime.powerState": power})
+    for ref in list(host.properties["vm"]):
+        await host.kernel.registry.find(ref, ManagedEntity).look_again()
+    kind = vim.event.HostConnectedEvent if connected else vim.event.HostDisconnectedEvent
+    event = kind() if connected else kind(reason="userRequest")
+    text = "Connected to" if connected else "Disconnected from"
+    host.kernel.service(EventLog).post(event, host, f"{text} {host.name}")
+
+
+def _show(host: HostSystem, changes: dict[str, Any]) -> None:
+    host.kernel.update(host, changes)
+    host.kernel.touch(host, "summary")
+    if host.parent is not None:
+        host.kernel.touch(host.parent, "summary", "summaryEx")

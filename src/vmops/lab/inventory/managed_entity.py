@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import entity_name
 from vmops.lab.kernel.managed_object import ManagedObject
@@ -52,6 +52,13 @@ class ManagedEntity(ManagedObject):
     def children(self) -> list[ManagedEntity]:
         """List the entities one level below in inventory paths; none unless overridden."""
         return []
+
+    async def look_again(self) -> None:
+        """Follow what happened to what the entity stands on; nothing unless overridden."""
+
+    def start_migration(self, host: Any) -> Any:
+        """Start the task of moving to another host, as DRS does it."""
+        raise vmodl.fault.NotSupported(msg=f"'{self.name}' stays on its host '{host._moId}'.")
 
     def check_child_name(self, name: str, but: ManagedEntity | None = None) -> None:
         """Raise vim.fault.DuplicateName if an entity below other than ``but`` has the name."""

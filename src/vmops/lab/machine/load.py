@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.distributed_switch import DistributedVirtualPortgroup
 from vmops.lab.machine.devices.defaults import describe
 from vmops.lab.machine.devices.disks import chain_of, fill_from_files
 from vmops.lab.machine.devices.nics import (
@@ -16,7 +17,6 @@ from vmops.lab.machine.devices.nics import (
     portgroup,
 )
 from vmops.lab.machine.vmx_file import read_vmx
-from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath

@@ -83,7 +83,7 @@ class Datastore(ManagedEntity):
         self._refreshed = datetime.now(UTC)
         self.kernel.touch(self, "summary", "info")
 
-    async def RefreshDatastore(self) -> None:
+    async def look_again(self) -> None:
         """Publish the free space, and whether the datastore and its machines' files are there."""
         mounts = [copy.deepcopy(mount) for mount in self.properties["host"]]
         for mount in mounts:
@@ -91,12 +91,15 @@ class Datastore(ManagedEntity):
         self.kernel.update(self, {"host": mounts})
         self.storage_changed()
         for ref in list(self.properties["vm"]):
-            vm: Any = self.kernel.registry.get(ref)
-            await vm.look_again()
+            await self.kernel.registry.find(ref, ManagedEntity).look_again()
+
+    async def RefreshDatastore(self) -> None:
+        """Look at the datastore again."""
+        await self.look_again()
 
     async def RefreshDatastoreStorageInfo(self) -> None:
         """Publish the space used by virtual machines as it is now."""
-        await self.RefreshDatastore()
+        await self.look_again()
 
     def Rename_Task(self, newName: str) -> Any:
         """Refuse: the name is that of a directory other things refer to."""

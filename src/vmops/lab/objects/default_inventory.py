@@ -12,7 +12,10 @@ from uuid import UUID, uuid5
 
 from pyVmomi import vim
 
-from vmops.lab.inventory.distributed_switch import DistributedVirtualSwitch
+from vmops.lab.inventory.distributed_switch import (
+    DistributedVirtualPortgroup,
+    DistributedVirtualSwitch,
+)
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.references import link
@@ -20,7 +23,6 @@ from vmops.lab.objects.compute_resource import ClusterComputeResource, ComputeRe
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
 from vmops.lab.objects.datastore_browser import HostDatastoreBrowser
-from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
 from vmops.lab.objects.environment_browser import EnvironmentBrowser
 from vmops.lab.objects.extension_manager import ExtensionManager
 from vmops.lab.objects.file_manager import FileManager

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.managed_object import ManagedObject
 from vmops.lab.kernel.session_manager import current_session
-from vmops.lab.operations.machine_events import EventLog
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

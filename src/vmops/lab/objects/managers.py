@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.objects.event_manager import EventManager
 from vmops.lab.objects.ovf.ovf_manager import OvfManager
 from vmops.lab.objects.performance_manager import PerformanceManager
@@ -13,7 +14,7 @@ from vmops.lab.objects.vstorage_object_manager import (
     VStorageObjectManager,
 )
 from vmops.lab.operations.console_tickets import ConsoleTickets
-from vmops.lab.operations.machine_events import EventLog
+from vmops.lab.operations.machine_events import MachineEvents
 from vmops.lab.operations.performance_samples import PerformanceSamples
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def add_monitoring(kernel: Kernel) -> None:
     esx = kernel.settings.esx
     log = EventLog(kernel)
     kernel.provide(log)
+    MachineEvents(kernel, log).follow()
     tickets = ConsoleTickets(kernel)
     kernel.provide(tickets)
     tickets.watch()

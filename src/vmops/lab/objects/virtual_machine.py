@@ -258,6 +258,10 @@ class VirtualMachine(Machine):
 
         return self.start_task("consolidateDisks", work)
 
+    def start_migration(self, host: Any) -> Any:
+        """Start the task of moving to another host, as DRS does it."""
+        return self.MigrateVM_Task(host=host)
+
     async def AcquireTicket(self, ticketType: str) -> Any:
         """Return a ticket for the console; see `console_tickets.acquire`."""
         return await console_tickets.acquire(self, ticketType)

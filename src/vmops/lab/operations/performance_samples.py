@@ -8,17 +8,17 @@ import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.vmx_devices import place_name
 from vmops.lab.operations.performance_counters import BY_NAME, WHOLE, Reading, Shape, values_between
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.machine.machine import Machine
     from vmops.lab.operations.performance_counters import Values
 
 log = logging.getLogger(__name__)
@@ -70,9 +70,9 @@ class PerformanceSamples:
 
     async def _run(self) -> None:
         while True:
-            for vm in list(self._kernel.registry.of_wire_type(vim.VirtualMachine)):
+            for vm in self._kernel.registry.all(Machine):
                 try:
-                    await self.take(cast("Machine", vm))
+                    await self.take(vm)
                 except Exception:  # one machine that cannot be looked at is not all of them
                     log.exception("no sample of %s", vm.moid)
             for moid in [each for each in self._taking if each not in self._kernel.registry]:

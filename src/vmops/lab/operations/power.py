@@ -14,10 +14,10 @@ from vmops.lab.hypervisor.port import HypervisorError
 from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
-from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import link, unlink
 from vmops.lab.machine.guest_definition import definition_of, read_chains
 from vmops.lab.machine.hot_add_rules import hot_add_limits
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.tools_info import tools_changes
 from vmops.lab.operations import properties, remote_display
 from vmops.lab.operations.uuid_question import settle_location
@@ -27,7 +27,6 @@ from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.machine.machine import Machine
 
 _device: Any = vim.vm.device
 ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
@@ -189,9 +188,8 @@ def guest_stopped(kernel: Kernel, key: str) -> None:
     """Show that a guest ended by itself: the hypervisor's ``on_stopped``."""
     if key not in kernel.registry:
         return
-    vm: Any = kernel.registry.find(key, ManagedEntity)
-    is_seen = vm.wire_type is vim.VirtualMachine and vm.host.is_connected
-    if is_seen and vm.power_state == ON:
+    vm = kernel.registry.get(key)
+    if isinstance(vm, Machine) and vm.host.is_connected and vm.power_state == ON:
         show_power(vm, OFF)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.machine.question import Choice, PendingQuestion, Question
-from vmops.lab.operations.machine_events import EventLog
 from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:

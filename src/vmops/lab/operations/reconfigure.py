@@ -23,7 +23,7 @@ from vmops.lab.machine.storage_policies import HOME, asked_policies, check_polic
 from vmops.lab.machine.vmx_file import without_conflicts, write_vmx
 from vmops.lab.operations import properties
 from vmops.lab.operations.live_change import LiveChange
-from vmops.lab.operations.machine_events import EventLog
+from vmops.lab.operations.machine_events import post_reconfigured
 from vmops.lab.operations.place import settle
 from vmops.lab.operations.power import ON, usage_limits
 from vmops.lab.storage.disks import DiskInfo, DiskStore
@@ -155,7 +155,7 @@ async def reconfigure(vm: Machine, spec: Any) -> None:
         outcome.ports.release()
     await kernel.blocking(outcome.files.finish, kernel.service(DiskStore))
     await properties.refresh_files(vm)
-    kernel.service(EventLog).reconfigured(vm, spec)
+    post_reconfigured(vm, spec)
 
 
 def give_policies(vm: Machine, outcome: Outcome) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.distributed_switch import DistributedVirtualPortgroup
 from vmops.lab.inventory.network import Network
 from vmops.lab.machine.devices.faults import invalid_backing, invalid_device, unsupported_device
-from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
 
 if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem

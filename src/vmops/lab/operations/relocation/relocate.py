@@ -31,7 +31,7 @@ from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.machine.vmx_file import write_vmx
 from vmops.lab.operations import properties
 from vmops.lab.operations.hypervisor_calls import cancellable, hypervisor_faults
-from vmops.lab.operations.machine_events import EventLog
+from vmops.lab.operations.machine_events import post_moved
 from vmops.lab.operations.place import settle
 from vmops.lab.operations.power import ON, move_to_host, wrong_state
 from vmops.lab.operations.relocation.plan import Relocation, examine
@@ -84,7 +84,7 @@ async def relocate(vm: Machine, spec: Any, run: TaskRun) -> None:
     await vm.kernel.blocking(move.files.finish, store)
     await properties.refresh_files(vm)
     _tell_datastores(vm, datastores)
-    vm.kernel.service(EventLog).moved(vm, source, datastores)
+    post_moved(vm, source, datastores)
 
 
 async def _bring(

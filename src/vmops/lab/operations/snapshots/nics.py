@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.inventory.distributed_switch import DistributedVirtualPortgroup
 from vmops.lab.machine.devices.nics import (
     DistributedBacking,
     PortReservations,
@@ -15,7 +16,6 @@ from vmops.lab.machine.devices.nics import (
     networks_of,
     portgroup,
 )
-from vmops.lab.objects.distributed_virtual_portgroup import DistributedVirtualPortgroup
 
 if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
