@@ -10,11 +10,12 @@ from pyVmomi import vim
 
 from vmops.lab.hypervisor.tools import NO_TOOLS, GuestNic, InfoRefused, ToolsState
 from vmops.lab.machine.devices.nics import network_of_card
+from vmops.lab.machine.machine import Machine
 from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.machine.machine import Machine, ToolsMemory
+    from vmops.lab.machine.machine import ToolsMemory
 
 _device: Any = vim.vm.device
 _ip: Any = vim.net.IpConfigInfo
