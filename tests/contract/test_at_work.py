@@ -21,7 +21,7 @@ from tests.contract.needs import needs
 from tests.contract.staging import changes, facts, held
 from vmops import Flavor, Instance, VMwareVMOps, in_flight
 from vmops.errors import Busy
-from vmops.lab.kernel.task import TaskRun
+from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.wire.failures import Failure, How
 
 pytestmark = needs(Capability.CONTROL, Capability.NO_GUESTS)
@@ -210,7 +210,7 @@ def test_a_task_of_somebody_else_is_named(bench: Bench) -> None:
             while not release.is_set():
                 await asyncio.sleep(0.01)
 
-        return kernel.start_task(kernel.registry.get(vm._GetMoId()), "VirtualMachine.clone", run)
+        return start_task(kernel.registry.get(vm._GetMoId()), "VirtualMachine.clone", run)
 
     lab = bench.backend.lab  # type: ignore[attr-defined]
     fault = vim.fault.TaskInProgress(

@@ -13,12 +13,15 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from vmops.lab import state
-from vmops.lab.hypervisors import hypervisor_for
+from vmops.lab.hypervisor.null import NullHypervisor
+from vmops.lab.hypervisor.port import Hypervisor
 from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.kernel.service import add_service
 from vmops.lab.kernel.service_instance import WIRE_VERSION
 from vmops.lab.loop_thread import LoopThread
 from vmops.lab.objects.inventory import build_inventory
+from vmops.lab.qemu import QemuHypervisor
+from vmops.lab.qemu.missing import find_program
 from vmops.lab.settings import LabSettings
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.volumes import Volumes
@@ -200,6 +203,22 @@ class Lab:
                 thread.call(self.stop())
             finally:
                 thread.close()
+
+
+def hypervisor_for(settings: LabSettings) -> Hypervisor:
+    """Return the hypervisor the settings ask for.
+
+    With "auto" QEMU may be missing: everything but starting a guest then works, and starting one
+    raises HypervisorMissing. It is looked for at every start, so installing it is enough.
+
+    Raises:
+        HypervisorMissing: "qemu" is asked for by name and is not installed.
+    """
+    if settings.hypervisor == "none":
+        return NullHypervisor()
+    if settings.hypervisor == "qemu":
+        find_program("qemu-system-x86_64")
+    return QemuHypervisor(settings.state_dir / "run")
 
 
 async def _close_connections(runner: web.AppRunner) -> None:

@@ -12,10 +12,10 @@ from aiohttp import web
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.null import NullHypervisor
-from vmops.lab.kernel.kernel import Kernel
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.kernel.service import add_service
 from vmops.lab.kernel.service_instance import WIRE_VERSION
+from vmops.lab.kernel.task import Tasks, start_task
 from vmops.lab.loop_thread import LoopThread
 from vmops.lab.settings import LabSettings
 from vmops.lab.wire import tls
@@ -31,11 +31,19 @@ if TYPE_CHECKING:
 USER, PASSWORD = "administrator@vsphere.local", "not-a-real-secret"
 
 
-class Folder(ManagedObject):
+class Entity(ManagedObject):
+    """An object that has tasks."""
+
+    def __init__(self, kernel: Kernel, moid: str) -> None:
+        super().__init__(kernel, moid)
+        self.computed["recentTask"] = lambda: kernel.service(Tasks).recent_of(self)
+
+
+class Folder(Entity):
     wire_type = vim.Folder
 
 
-class Machine(ManagedObject):
+class Machine(Entity):
     """A virtual machine that has what the tests ask for."""
 
     wire_type = vim.VirtualMachine
@@ -50,7 +58,7 @@ class Machine(ManagedObject):
             await asyncio.sleep(0.02)
             self.kernel.update(self, {"runtime.powerState": "poweredOn"})
 
-        return self.kernel.start_task(self, "VirtualMachine.powerOn", run)
+        return start_task(self, "VirtualMachine.powerOn", run)
 
     def ReconfigVM_Task(self, spec: Any) -> Any:
         async def run(task: Any) -> None:
@@ -63,7 +71,7 @@ class Machine(ManagedObject):
                 changes["config.hardware.device"] = [each.device for each in spec.deviceChange]
             self.kernel.update(self, changes)
 
-        return self.kernel.start_task(self, "VirtualMachine.reconfigure", run)
+        return start_task(self, "VirtualMachine.reconfigure", run)
 
     def ResetVM_Task(self) -> Any:
         async def run(task: Any) -> None:
@@ -71,13 +79,13 @@ class Machine(ManagedObject):
                 await asyncio.sleep(0.01)
                 task.check_cancelled()
 
-        return self.kernel.start_task(self, "VirtualMachine.reset", run)
+        return start_task(self, "VirtualMachine.reset", run)
 
     def SuspendVM_Task(self) -> Any:
         async def run(task: Any) -> None:
             raise ZeroDivisionError("the secret is 42")
 
-        return self.kernel.start_task(self, "VirtualMachine.suspend", run)
+        return start_task(self, "VirtualMachine.suspend", run)
 
     def RefreshStorageInfo(self) -> None:
         raise ZeroDivisionError("the secret is 42")

@@ -12,8 +12,7 @@ from pyVmomi import vim, vmodl
 from tests.lab.kernel.conftest import Client, of
 from tests.lab.kernel.small_lab import Folder, Machine, SmallLab, machine
 from vmops.lab.hypervisor.null import NullHypervisor
-from vmops.lab.kernel.kernel import Kernel
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.settings import LabSettings
 
 

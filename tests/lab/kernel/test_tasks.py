@@ -10,6 +10,7 @@ from pyVmomi import vim, vmodl
 
 from tests.lab.kernel.conftest import Client
 from tests.lab.kernel.small_lab import SmallLab, small_lab
+from vmops.lab.kernel.task import Tasks
 
 
 def test_a_task_from_start_to_end(client: Client) -> None:
@@ -84,7 +85,7 @@ def test_old_tasks_are_forgotten(client: Client, lab: SmallLab) -> None:
     client.wait_for(task)
 
     def age(kernel: object) -> None:
-        finished = lab.kernel.tasks._finished
+        finished = lab.kernel.service(Tasks)._finished
         for each in finished:
             finished[each] = finished[each].replace(year=2000)
 

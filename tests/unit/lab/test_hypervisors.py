@@ -8,9 +8,9 @@ import pytest
 
 from vmops.lab.hypervisor.null import NullHypervisor
 from vmops.lab.hypervisor.port import HypervisorMissing
-from vmops.lab.hypervisors import hypervisor_for
 from vmops.lab.qemu import QemuHypervisor
 from vmops.lab.qemu.missing import missing_programs
+from vmops.lab.server import hypervisor_for
 from vmops.lab.settings import LabSettings
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.session_manager import current_session
+from vmops.lab.kernel.sessions import current_session
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

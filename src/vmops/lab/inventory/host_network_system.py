@@ -10,7 +10,7 @@ from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.container import Container, datacenter_of
 from vmops.lab.inventory.network import Network, drop_network
 from vmops.lab.inventory.references import link, unlink
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 
 if TYPE_CHECKING:
     from vmops.lab.inventory.managed_entity import ManagedEntity

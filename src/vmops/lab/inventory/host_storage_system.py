@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -14,10 +14,10 @@ from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.inventory.host_network_system import HostNetworkSystem
 from vmops.lab.inventory.host_storage_system import HostStorageSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.kernel.task import start_task
 
 if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.managed_object import ManagedObject
+    from vmops.lab.kernel.kernel import Kernel, ManagedObject
     from vmops.lab.kernel.task import TaskRun
 
 _POLL_S = 0.05
@@ -158,7 +158,7 @@ class HostSystem(ManagedEntity):
                 self, timeout, evacuates_all=bool(evacuatePoweredOffVms), run=task
             )
 
-        return self.kernel.start_task(self, "HostSystem.enterMaintenanceMode", run)
+        return start_task(self, "HostSystem.enterMaintenanceMode", run)
 
     def ExitMaintenanceMode_Task(self, timeout: int = 0) -> Any:
         """Come back into service."""
@@ -167,7 +167,7 @@ class HostSystem(ManagedEntity):
         async def run(_: TaskRun) -> None:
             await _exit_maintenance(self)
 
-        return self.kernel.start_task(self, "HostSystem.exitMaintenanceMode", run)
+        return start_task(self, "HostSystem.exitMaintenanceMode", run)
 
     def DisconnectHost_Task(self) -> Any:
         """Lose the host from sight."""
@@ -175,7 +175,7 @@ class HostSystem(ManagedEntity):
         async def run(_: TaskRun) -> None:
             await _set_connected(self, connected=False)
 
-        return self.kernel.start_task(self, "HostSystem.disconnect", run)
+        return start_task(self, "HostSystem.disconnect", run)
 
     def ReconnectHost_Task(self, cnxSpec: Any = None, reconnectSpec: Any = None) -> Any:
         """Find the host again; the lab knows it without being told where it is."""
@@ -184,7 +184,7 @@ class HostSystem(ManagedEntity):
         async def run(_: TaskRun) -> None:
             await _set_connected(self, connected=True)
 
-        return self.kernel.start_task(self, "HostSystem.reconnect", run)
+        return start_task(self, "HostSystem.reconnect", run)
 
     def RetrieveHardwareUptime(self) -> int:
         """Return the seconds since the host started."""

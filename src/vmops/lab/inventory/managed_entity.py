@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import entity_name
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.task import Tasks, start_task
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
@@ -35,6 +36,7 @@ class ManagedEntity(ManagedObject):
             availableField=[],
             customValue=[],
         )
+        self.computed["recentTask"] = lambda: kernel.service(Tasks).recent_of(self)
         if parent is not None:
             self.properties["parent"] = parent
 
@@ -90,7 +92,7 @@ class ManagedEntity(ManagedObject):
         async def run(_: TaskRun) -> None:
             self.rename(newName)
 
-        return self.kernel.start_task(self, f"{self.wire_type.__name__.split('.')[-1]}.rename", run)
+        return start_task(self, f"{self.wire_type.__name__.split('.')[-1]}.rename", run)
 
     async def Reload(self) -> None:
         """Re-read the entity: there is nothing cached to re-read."""

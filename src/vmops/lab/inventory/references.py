@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.managed_object import ManagedObject
+    from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 
 def link(kernel: Kernel, holder: ManagedObject, name: str, ref: Any) -> None:

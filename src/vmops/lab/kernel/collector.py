@@ -11,11 +11,10 @@ from pyVmomi import vmodl
 
 from vmops.lab.kernel.content import built, object_content
 from vmops.lab.kernel.filters import Fingerprint, PropertyFilter
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject, not_found
 from vmops.lab.kernel.property_path import PropertyPath
-from vmops.lab.kernel.registry import not_found
 from vmops.lab.kernel.selection import Selection
-from vmops.lab.kernel.session_manager import Session, current_session, not_authenticated
+from vmops.lab.kernel.sessions import Session, current_session, not_authenticated
 from vmops.lab.kernel.updates import UpdateStream
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 from pyVmomi import vmodl
 from pyVmomi.VmomiSupport import GetVmodlType
 
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.kernel.property_path import PropertyPath, evaluate
 
 _PC = vmodl.query.PropertyCollector

@@ -9,9 +9,8 @@ from pyVmomi import vmodl
 from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.kernel.content import built, change, typed
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject, not_found
 from vmops.lab.kernel.property_path import PropertyPath, compile_path, evaluate, parent_of
-from vmops.lab.kernel.registry import not_found
 from vmops.lab.kernel.selection import Selection
 
 if TYPE_CHECKING:

@@ -1,25 +1,129 @@
-"""The one door through which a lab's managed objects appear, change and vanish."""
+"""The one door through which a lab's managed objects appear, change, are found and vanish.
+
+A managed object's SOAP methods are plain methods named exactly as on the wire, taking the wire's
+parameter names; those that the client left out are None. Faults are raised as pyVmomi faults.
+All of it happens on the lab's event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import CheckField
 
-from vmops.lab.kernel.managed_object import ManagedObject
 from vmops.lab.kernel.property_path import replaced
-from vmops.lab.kernel.registry import Registry
-from vmops.lab.kernel.task import TaskRun, Tasks
 
 if TYPE_CHECKING:
     from vmops.lab.hypervisor.port import Hypervisor
+    from vmops.lab.kernel.sessions import Session
     from vmops.lab.settings import LabSettings
 
 T = TypeVar("T")
-ChangeListener = Callable[[ManagedObject, Collection[str]], None]
+Obj = TypeVar("Obj", bound="ManagedObject")
+ChangeListener = Callable[["ManagedObject", Collection[str]], None]
+
+
+class ManagedObject:
+    """One object of the inventory, or one of the service's managers."""
+
+    wire_type: ClassVar[type]
+    """The pyVmomi class it is on the wire, such as ``vim.VirtualMachine``."""
+
+    def __init__(self, kernel: Kernel, moid: str) -> None:
+        self.kernel = kernel
+        self.moid = moid
+        self.owner: Session | None = None
+        """The session it belongs to and dies with; None: everybody's."""
+        self.properties: dict[str, Any] = {}
+        """Top-level property to pyVmomi value. Read freely; after `Kernel.add` change it only
+        through `Kernel.update`, never in place."""
+        self.computed: dict[str, Callable[[], Any]] = {}
+        """Top-level properties worked out whenever they are read."""
+        self.ref: Any = self.wire_type(moid)
+        """The reference the wire carries; equal to any other with its type and id."""
+
+    def read(self, name: str) -> Any:
+        """The value of a top-level property now; None when it is unset."""
+        compute = self.computed.get(name)
+        return self.properties.get(name) if compute is None else compute()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.moid}>"
+
+
+def not_found(ref: Any) -> Exception:
+    """The fault for a reference to nothing."""
+    fault: Exception = vmodl.fault.ManagedObjectNotFound(
+        obj=ref,
+        msg="The object has already been deleted or has not been completely created",
+    )
+    return fault
+
+
+class Registry:
+    """Finds managed objects. Ids are unique over all types."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, ManagedObject] = {}
+        self._by_class: defaultdict[type, dict[str, ManagedObject]] = defaultdict(dict)
+        self._by_wire_type: defaultdict[type, dict[str, ManagedObject]] = defaultdict(dict)
+
+    def get(self, ref_or_moid: Any) -> ManagedObject:
+        """The object with this id; a reference must also name its type or one above it.
+
+        Raises:
+            vmodl.fault.ManagedObjectNotFound: there is none.
+        """
+        if isinstance(ref_or_moid, str):
+            found = self._objects.get(ref_or_moid)
+            if found is None:
+                raise not_found(vim.ManagedEntity(ref_or_moid))
+            return found
+        found = None if ref_or_moid is None else self._objects.get(ref_or_moid._moId)
+        if found is None or not issubclass(found.wire_type, type(ref_or_moid)):
+            raise not_found(ref_or_moid)
+        return found
+
+    def find(self, ref: Any, cls: type[Obj]) -> Obj:
+        """The object with this reference or id, which must be a `cls`.
+
+        Raises:
+            vmodl.fault.ManagedObjectNotFound: there is none, or it is something else.
+        """
+        found = self.get(ref)
+        if not isinstance(found, cls):
+            raise not_found(found.ref)
+        return found
+
+    def all(self, cls: type[Obj]) -> list[Obj]:
+        """Every object that is a `cls`, in the order they were added."""
+        kinds = [each for each in self._by_class if issubclass(each, cls)]
+        if len(kinds) == 1:
+            return cast("list[Obj]", list(self._by_class[kinds[0]].values()))
+        return [each for each in self._objects.values() if isinstance(each, cls)]
+
+    def of_wire_type(self, wire_type: type) -> Iterator[ManagedObject]:
+        """Every object that is exactly this on the wire, in the order they were added."""
+        yield from self._by_wire_type[wire_type].values()
+
+    def __contains__(self, moid: object) -> bool:
+        return moid in self._objects
+
+    def _add(self, obj: ManagedObject) -> None:
+        if obj.moid in self._objects:
+            raise ValueError(f"there is already an object {obj.moid}")
+        self._objects[obj.moid] = obj
+        self._by_class[type(obj)][obj.moid] = obj
+        self._by_wire_type[obj.wire_type][obj.moid] = obj
+
+    def _remove(self, obj: ManagedObject) -> bool:
+        self._by_class[type(obj)].pop(obj.moid, None)
+        self._by_wire_type[obj.wire_type].pop(obj.moid, None)
+        return self._objects.pop(obj.moid, None) is not None
 
 
 class Kernel:
@@ -29,11 +133,11 @@ class Kernel:
         self.settings = settings
         self.hypervisor = hypervisor
         self.registry = Registry()
-        self.tasks = Tasks(self)
         self._numbers: defaultdict[str, int] = defaultdict(int)
         self._services: dict[type, Any] = {}
         self._change_listeners: list[ChangeListener] = []
         self._watchers: list[ChangeListener] = []
+        self._background: set[asyncio.Task[None]] = set()
         self._stop_hooks: list[Callable[[], Awaitable[None]]] = []
 
     def provide(self, service: object) -> None:
@@ -106,29 +210,22 @@ class Kernel:
         """Undo `watch`."""
         self._watchers.remove(watcher)
 
-    def start_task(
-        self,
-        entity: ManagedObject,
-        description_id: str,
-        run: Callable[[TaskRun], Awaitable[Any]],
-        *,
-        cancelable: bool = True,
-    ) -> Any:
-        """Run something in the background and return its Task's reference at once.
-
-        `description_id` is the wire type and method, "VirtualMachine.powerOn". What `run` returns
-        (None, a reference or a data object) is the result; a fault it raises is the task's error,
-        and any other exception becomes vmodl.fault.SystemError.
-        """
-        return self.tasks.start(entity, description_id, run, cancelable=cancelable)
+    def run_in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something until it ends or the lab stops."""
+        task = asyncio.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def on_stop(self, hook: Callable[[], Awaitable[None]]) -> None:
         """Call this when the lab stops in order: no request and no task runs any more."""
         self._stop_hooks.append(hook)
 
     async def stop(self) -> None:
-        """End all tasks and call the stop hooks, the last one first."""
-        await self.tasks.stop()
+        """End all that runs in the background, then call the stop hooks, the last one first."""
+        running = list(self._background)
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         for hook in reversed(self._stop_hooks):
             await hook()
 

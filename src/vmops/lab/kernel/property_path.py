@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from pyVmomi import vmodl
 from pyVmomi.VmomiSupport import DataObject
-
-from vmops.lab.kernel.managed_object import ManagedObject
 
 _STEP = re.compile(r'([A-Za-z_]\w*)(?:\[(?:"([^"]*)"|([^\]"]*))\])?(?:\.(?=.)|$)')
 
 Step = tuple[str, str | None]
 """A field's name and, for one element of a list, that element's key."""
+
+
+class Readable(Protocol):
+    """What has top-level properties: a managed object."""
+
+    def read(self, name: str) -> Any:
+        """Return the value of one now; None when it is unset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def compile_path(wire_type: Any, text: str) -> PropertyPath:
     return PropertyPath(text, first, key, following, declared)
 
 
-def evaluate(obj: ManagedObject, path: PropertyPath) -> tuple[Any, Any]:
+def evaluate(obj: Readable, path: PropertyPath) -> tuple[Any, Any]:
     """What a path leads to and its declared type; (None, None) when it is unset.
 
     Raises:

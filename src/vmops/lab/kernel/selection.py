@@ -9,9 +9,8 @@ from typing import Any
 from pyVmomi import vmodl
 from pyVmomi.VmomiSupport import ManagedObject as Reference
 
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject, Registry
 from vmops.lab.kernel.property_path import PropertyPath, compile_path, evaluate
-from vmops.lab.kernel.registry import Registry
 
 TraversalSpec = vmodl.query.PropertyCollector.TraversalSpec
 

@@ -8,6 +8,7 @@ from vmops.lab.kernel.collector import PropertyCollector
 from vmops.lab.kernel.option_manager import OptionManager
 from vmops.lab.kernel.service_instance import ServiceInstance
 from vmops.lab.kernel.session_manager import SessionManager
+from vmops.lab.kernel.task import Tasks
 from vmops.lab.kernel.task_manager import TaskManager
 from vmops.lab.kernel.views import ViewManager
 
@@ -21,6 +22,7 @@ def add_service(
 ) -> SessionManager:
     """Add them to an empty kernel; the session manager is also the HTTP side's."""
     esx = kernel.settings.esx
+    kernel.provide(Tasks(kernel))
     sessions = SessionManager(kernel, "ha-sessionmgr" if esx else "SessionManager", password)
     options = (
         {"Config.HostAgent.plugins.solo.enableMob": False}

@@ -9,7 +9,7 @@ from pyVmomi import vim
 from pyVmomi.VmomiSupport import IsChildVersion
 from pyVmomi.VmomiSupport import ManagedObject as Reference
 
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

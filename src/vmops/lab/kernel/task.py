@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.kernel.session_manager import current_session
+from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.sessions import current_session
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
@@ -77,7 +77,7 @@ class Tasks:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._number = 0
-        self._running: dict[Task, asyncio.Task[None]] = {}
+        self._running: dict[Task, None] = {}
         self._finished: dict[Task, datetime] = {}
         self._entity_of: dict[Task, ManagedObject] = {}
         self._of_entity: dict[str, dict[Task, None]] = {}
@@ -85,13 +85,14 @@ class Tasks:
     def start(
         self, entity: ManagedObject, description_id: str, run: Run, *, cancelable: bool
     ) -> Any:
-        """See `Kernel.start_task`."""
+        """See `start_task`."""
         self._forget_old()
         task = self._new_task(entity, description_id, cancelable)
         self._of_entity.setdefault(entity.moid, {})[task] = None
         self._entity_of[task] = entity
         self._kernel.add(task)
-        self._running[task] = asyncio.create_task(self._run(task, run), name=task.moid)
+        self._running[task] = None
+        self._kernel.run_in_background(self._run(task, run), task.moid)
         self._touch(entity)
         return task.ref
 
@@ -102,13 +103,6 @@ class Tasks:
     def recent_of(self, entity: ManagedObject) -> list[Any]:
         """The same for one entity."""
         return [task.ref for task in self._of_entity.get(entity.moid, ())]
-
-    async def stop(self) -> None:
-        """End all running tasks and wait until they are gone."""
-        running = list(self._running.values())
-        for each in running:
-            each.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
     def _new_task(self, entity: ManagedObject, description_id: str, cancelable: bool) -> Task:
         self._number += 1
@@ -178,6 +172,19 @@ class Tasks:
             if not self._of_entity[entity.moid]:
                 del self._of_entity[entity.moid]
             self._kernel.remove(task)
+
+
+def start_task(
+    entity: ManagedObject, description_id: str, run: Run, *, cancelable: bool = True
+) -> Any:
+    """Run something in the background and return its Task's reference at once.
+
+    `description_id` is the wire type and method, "VirtualMachine.powerOn". What `run` returns
+    (None, a reference or a data object) is the result; a fault it raises is the task's error,
+    and any other exception becomes vmodl.fault.SystemError.
+    """
+    tasks = entity.kernel.service(Tasks)
+    return tasks.start(entity, description_id, run, cancelable=cancelable)
 
 
 def _method(entity: ManagedObject, description_id: str) -> Any:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.task import Tasks
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
@@ -20,4 +21,4 @@ class TaskManager(ManagedObject):
     def __init__(self, kernel: Kernel, moid: str) -> None:
         super().__init__(kernel, moid)
         self.properties["maxCollector"] = 1
-        self.computed["recentTask"] = kernel.tasks.recent
+        self.computed["recentTask"] = kernel.service(Tasks).recent

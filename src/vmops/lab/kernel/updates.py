@@ -13,7 +13,7 @@ from vmops.lab.kernel.content import built
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.filters import PropertyFilter
-    from vmops.lab.kernel.managed_object import ManagedObject
+    from vmops.lab.kernel.kernel import ManagedObject
 
 _PC = vmodl.query.PropertyCollector
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.kernel.session_manager import Session, current_session
+from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.sessions import Session, current_session
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -13,12 +13,12 @@ from pyVmomi import vim, vmodl
 from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.kernel.task import start_task
 from vmops.lab.machine.disk_datastores import name_datastores
 from vmops.lab.machine.snapshot_tree import SnapshotTree
 
 if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.managed_object import ManagedObject
+    from vmops.lab.kernel.kernel import Kernel, ManagedObject
     from vmops.lab.kernel.task import TaskRun
     from vmops.lab.machine.files import VmFile
     from vmops.lab.machine.question import PendingQuestion
@@ -219,7 +219,7 @@ class Machine(ManagedEntity):
                     await self.look_at_files()
                 return await work(task)
 
-        return self.kernel.start_task(self, f"VirtualMachine.{method}", run, cancelable=cancelable)
+        return start_task(self, f"VirtualMachine.{method}", run, cancelable=cancelable)
 
     def _refuse_while_asking(self) -> None:
         """Raise vim.fault.QuestionPending if the machine waits for an answer."""

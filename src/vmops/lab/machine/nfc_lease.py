@@ -18,7 +18,7 @@ from uuid import uuid4
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 
 if TYPE_CHECKING:
     from vmops.lab.inventory.lab_address import LabAddress

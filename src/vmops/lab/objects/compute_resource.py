@@ -8,6 +8,7 @@ from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.kernel.task import start_task
 from vmops.lab.objects.resource_pool import ResourcePool
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ClusterComputeResource(ComputeResource):
                 self, {"configurationEx.drsConfig": config, "configuration.drsConfig": config}
             )
 
-        return self.kernel.start_task(self, "ComputeResource.reconfigureEx", run)
+        return start_task(self, "ComputeResource.reconfigureEx", run)
 
     def _configuration(self) -> Any:
         return vim.cluster.ConfigInfoEx(

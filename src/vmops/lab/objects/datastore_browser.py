@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.task import start_task
 from vmops.lab.objects.datastore_search import Search, search_folder, search_tree
 from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.storage import datastore_files
@@ -119,7 +120,7 @@ class HostDatastoreBrowser(ManagedObject):
                 return vim.host.DatastoreBrowser.SearchResults.Array(results)
             return results[0]
 
-        return self.kernel.start_task(datastore, f"HostDatastoreBrowser.{description}", run)
+        return start_task(datastore, f"HostDatastoreBrowser.{description}", run)
 
 
 def _folder_text(folder: DatastorePath, *, is_below: bool) -> str:

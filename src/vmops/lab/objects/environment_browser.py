@@ -12,7 +12,7 @@ from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.wire_defaults import filled
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.machine.config import DEFAULT_VERSION, HARDWARE_VERSIONS
 from vmops.lab.machine.devices.nics import CARD_MODELS
 from vmops.lab.machine.devices.slots import KINDS, SCSI, SCSI_MODELS

@@ -9,12 +9,12 @@ from pyVmomi import vim, vmodl
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.managed_object import ManagedObject
-from vmops.lab.kernel.session_manager import current_session
+from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.sessions import current_session
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.session_manager import Session
+    from vmops.lab.kernel.sessions import Session
 
 _MOST_COLLECTORS = 32
 _PAGE = 10

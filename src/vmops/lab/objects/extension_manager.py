@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.task import start_task
 from vmops.lab.objects.datastore_paths import datastore_path, datastores_of
 from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.storage import datastore_files
@@ -61,7 +62,7 @@ class FileManager(ManagedObject):
                 await self.kernel.blocking(datastore_files.delete, self._volumes, path)
             self._changed(path)
 
-        return self.kernel.start_task(self, "FileManager.deleteFile", run, cancelable=False)
+        return start_task(self, "FileManager.deleteFile", run, cancelable=False)
 
     def MoveDatastoreFile_Task(
         self,
@@ -95,7 +96,7 @@ class FileManager(ManagedObject):
                 await self.kernel.blocking(move, self._volumes, source, target)
             self._changed(source, target)
 
-        return self.kernel.start_task(self, "FileManager.move", run, cancelable=False)
+        return start_task(self, "FileManager.move", run, cancelable=False)
 
     def CopyDatastoreFile_Task(
         self,
@@ -125,7 +126,7 @@ class FileManager(ManagedObject):
                 await self.kernel.blocking(copy, self._volumes, source, target)
             self._changed(target)
 
-        return self.kernel.start_task(self, "FileManager.copy", run)
+        return start_task(self, "FileManager.copy", run)
 
     @property
     def _volumes(self) -> Volumes:

@@ -10,6 +10,7 @@ from pyVmomi import vim, vmodl
 from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
 from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.kernel.task import start_task
 from vmops.lab.machine.machine import Machine
 from vmops.lab.objects.virtual_machine_create import create_virtual_machine
 from vmops.lab.objects.virtual_machine_register import Registration, register
@@ -54,7 +55,7 @@ class Folder(Container):
             vm = await create_virtual_machine(self.kernel, self, config, pool, host, run=run)
             return vm.ref
 
-        return self.kernel.start_task(self, "Folder.createVm", run, cancelable=False)
+        return start_task(self, "Folder.createVm", run, cancelable=False)
 
     def RegisterVM_Task(
         self,
@@ -73,7 +74,7 @@ class Folder(Container):
             vm = await register(self.kernel, self, wanted)
             return vm.ref
 
-        return self.kernel.start_task(self, "Folder.registerVm", run, cancelable=False)
+        return start_task(self, "Folder.registerVm", run, cancelable=False)
 
     def MoveIntoFolder_Task(self, list: Sequence[Any]) -> Any:  # noqa: A002 - the wire's name
         """Move entities of this folder's kind into it, all or none.
@@ -94,7 +95,7 @@ class Folder(Container):
                 self.kernel.update(entity, {"parent": self.ref})
                 self.add_child(entity)
 
-        return self.kernel.start_task(self, "Folder.moveInto", run, cancelable=False)
+        return start_task(self, "Folder.moveInto", run, cancelable=False)
 
     def _check_move(self, entity: ManagedEntity) -> None:
         if not self.holds(entity.wire_type) or not isinstance(entity.parent, Container):
@@ -128,7 +129,7 @@ class Folder(Container):
             _check_all_off(self)
             await _destroy(self)
 
-        return self.kernel.start_task(self, "Folder.destroy", run, cancelable=False)
+        return start_task(self, "Folder.destroy", run, cancelable=False)
 
 
 def _check_all_off(folder: Folder) -> None:

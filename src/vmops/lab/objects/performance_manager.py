@@ -10,7 +10,7 @@ from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.host_system import HostSystem
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.performance_counters import COUNTERS, added
 from vmops.lab.operations.performance_samples import INTERVAL_S, PerformanceSamples, Sample

@@ -10,7 +10,7 @@ from pyVmomi import pbm, vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.kernel.service_instance import PRODUCT_VERSION
 from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.storage_policies import HOME, POLICIES, StoragePolicy, policy

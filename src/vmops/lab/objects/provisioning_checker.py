@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.task import start_task
 from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.power import wrong_state
 from vmops.lab.operations.relocation.plan import examine
@@ -29,7 +30,7 @@ class ProvisioningChecker(ManagedObject):
         async def run(_: TaskRun) -> Any:
             return await self._checked(vm, spec)
 
-        return self.kernel.start_task(self, "VirtualMachineProvisioningChecker.checkRelocate", run)
+        return start_task(self, "VirtualMachineProvisioningChecker.checkRelocate", run)
 
     def CheckMigrate_Task(
         self,
@@ -46,7 +47,7 @@ class ProvisioningChecker(ManagedObject):
             spec = vim.vm.RelocateSpec(host=host, pool=pool)
             return await self._checked(vm, spec, None if state is None else str(state))
 
-        return self.kernel.start_task(self, "VirtualMachineProvisioningChecker.checkMigrate", run)
+        return start_task(self, "VirtualMachineProvisioningChecker.checkMigrate", run)
 
     async def _checked(self, ref: Any, spec: Any, state: str | None = None) -> Any:
         vm = self.kernel.registry.find(ref, Machine)

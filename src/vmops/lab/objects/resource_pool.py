@@ -12,6 +12,7 @@ from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import link, unlink
 from vmops.lab.inventory.wire_defaults import filled
+from vmops.lab.kernel.task import start_task
 from vmops.lab.machine.allocations import unlimited
 from vmops.lab.objects.import_vapp import import_vapp
 
@@ -143,7 +144,7 @@ class ResourcePool(ManagedEntity):
         async def run(_: TaskRun) -> None:
             self.destroy()
 
-        return self.kernel.start_task(self, "ResourcePool.destroy", run)
+        return start_task(self, "ResourcePool.destroy", run)
 
     def destroy(self) -> None:
         """See `Destroy_Task`."""

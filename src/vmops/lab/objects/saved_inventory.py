@@ -38,8 +38,7 @@ from vmops.lab.operations.snapshots.merge import show_need
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.managed_object import ManagedObject
+    from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.container import Container, datacenter_of
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.machine.machine import Machine
 from vmops.lab.objects.datacenter import Datacenter
 

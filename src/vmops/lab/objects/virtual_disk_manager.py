@@ -14,7 +14,8 @@ from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.task import start_task
 from vmops.lab.objects.datastore_paths import datastore_path, datastores_of
 from vmops.lab.objects.file_manager import thread_progress
 from vmops.lab.operations.files_in_use import files_in_use
@@ -298,9 +299,7 @@ class VirtualDiskManager(ManagedObject):
                 datastore.storage_changed()
             return result
 
-        return self.kernel.start_task(
-            self, f"VirtualDiskManager.{description}", run, cancelable=cancelable
-        )
+        return start_task(self, f"VirtualDiskManager.{description}", run, cancelable=cancelable)
 
 
 def _disk_kind(spec: Any, parameter: str) -> tuple[Provisioning, Adapter]:

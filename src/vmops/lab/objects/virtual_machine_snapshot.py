@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import entity_name
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.machine.snapshots.files import save_tree
 from vmops.lab.machine.snapshots.shown_tree import show_tree, snapshot_moid
 from vmops.lab.operations.export_vm import export_snapshot

@@ -14,7 +14,8 @@ from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.task import start_task
 from vmops.lab.machine.devices.disks import disk_files
 from vmops.lab.machine.first_class_disks import (
     FOLDER,
@@ -293,7 +294,7 @@ class VStorageObjectManager(ManagedObject):
         )
 
     def _task(self, method: str, run: Callable[[TaskRun], Any]) -> Any:
-        return self.kernel.start_task(self, f"VStorageObjectManager.{method}", run)
+        return start_task(self, f"VStorageObjectManager.{method}", run)
 
 
 class HostVStorageObjectManager(VStorageObjectManager):

@@ -16,12 +16,11 @@ from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.lab_address import lab_address
-from vmops.lab.kernel.session_manager import Session, current_session
+from vmops.lab.kernel.sessions import Session, current_session
 from vmops.lab.operations.power import require_on
 
 if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.managed_object import ManagedObject
+    from vmops.lab.kernel.kernel import Kernel, ManagedObject
     from vmops.lab.machine.machine import Machine
 
 LIFETIME_S = 45.0

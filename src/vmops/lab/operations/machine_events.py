@@ -14,8 +14,7 @@ from vmops.lab.machine.machine import Machine
 
 if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.managed_object import ManagedObject
+    from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 _event: Any = vim.event
 _POWER: dict[str, tuple[Any, str]] = {

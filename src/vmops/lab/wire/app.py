@@ -9,7 +9,7 @@ from aiohttp import web
 from pyVmomi import vmodl
 
 from vmops.lab.kernel.service_instance import WIRE_VERSION
-from vmops.lab.kernel.session_manager import Exchange
+from vmops.lab.kernel.sessions import Exchange
 from vmops.lab.wire.dispatch import Dispatcher
 from vmops.lab.wire.session import SESSION_COOKIE, SESSIONS, cookie_session, require_session
 from vmops.lab.wire.soap import fault_response

@@ -14,12 +14,10 @@ from typing import Any
 from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import IsChildVersion, versionMap
 
-from vmops.lab.kernel.kernel import Kernel
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject, not_found
 from vmops.lab.kernel.property_path import compile_path, evaluate
-from vmops.lab.kernel.registry import not_found
 from vmops.lab.kernel.service_instance import WIRE_VERSION
-from vmops.lab.kernel.session_manager import (
+from vmops.lab.kernel.sessions import (
     Exchange,
     Session,
     current_exchange,

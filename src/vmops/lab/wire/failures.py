@@ -18,6 +18,7 @@ from aiohttp import web
 from pyVmomi import vim, vmodl
 
 from vmops.lab.kernel.service_instance import WIRE_VERSION
+from vmops.lab.kernel.task import start_task
 from vmops.lab.wire.soap import fault_response
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _failing_task(kernel: Kernel, method: str, fault: Any) -> web.Response:
         raise fault
 
     service = kernel.registry.get(vim.ServiceInstance("ServiceInstance"))
-    task = kernel.start_task(service, f"failing.{method}", run)
+    task = start_task(service, f"failing.{method}", run)
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>'
         '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'

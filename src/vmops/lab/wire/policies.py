@@ -16,7 +16,8 @@ from vmops.lab.wire.app import Soap
 from vmops.lab.wire.dispatch import Dispatcher, Service
 
 if TYPE_CHECKING:
-    from vmops.lab.kernel.session_manager import Exchange, Session, SessionManager
+    from vmops.lab.kernel.session_manager import SessionManager
+    from vmops.lab.kernel.sessions import Exchange, Session
     from vmops.lab.wire.soap import Call
     from vmops.lab.wire.wire_log import WireLog
 

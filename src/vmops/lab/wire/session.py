@@ -8,7 +8,8 @@ from http.cookies import CookieError, SimpleCookie
 
 from aiohttp import web
 
-from vmops.lab.kernel.session_manager import Session, SessionManager
+from vmops.lab.kernel.session_manager import SessionManager
+from vmops.lab.kernel.sessions import Session
 
 SESSION_COOKIE = "vmware_soap_session"
 TICKET_COOKIE = "vmware_cgi_ticket"

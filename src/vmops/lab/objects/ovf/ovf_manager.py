@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.kernel.managed_object import ManagedObject
+from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.objects.ovf.descriptor import create_descriptor
 from vmops.lab.objects.ovf.envelope import OvfProperty, read_envelope
 from vmops.lab.objects.ovf.importing import (
