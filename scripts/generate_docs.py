@@ -38,7 +38,8 @@ Besides the errors named here every method may raise those of `Unavailable` and 
 """
 
 _NUMBERED = re.compile(r"^(\d+(?:\.\d+)*)\.\s+(.*)$")
-_SEE = re.compile(r"[Ss]ee\s+`(vmops\.[\w.]+)`")
+# A function of the engine by its room, its file and its name.
+_SEE = re.compile(r"[Ss]ee\s+`(?:vmops\.ops\.)?(\w+\.\w+\.[a-z]\w+)`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +96,12 @@ def section(name: str, method: Any, steps: list[StepDoc]) -> str:
     lines = [f"## {name}", "", "```python", signature(name, method), "```", ""]
     for text in texts:
         lines += [text, ""]
-    home = seen[1].rpartition(".")[0] if seen else ""
-    # Two operations may have a step of one name: the operation's own file comes last and wins.
-    known = {one.title: one for one in sorted(steps, key=lambda one: one.module == home)}
+    home = f"vmops.ops.{seen[1].rpartition('.')[0]}" if seen else ""
+    # Two operations may have a step of one name: the operation's own room and file come last and
+    # win.
+    room = home.rpartition(".")[0]
+    ranked = sorted(steps, key=lambda one: (one.module.startswith(f"{room}."), one.module == home))
+    known = {one.title: one for one in ranked}
     for title, count in Counter((one.module, one.title) for one in steps).items():
         if count > 1 and known[title[1]].module == title[0]:
             known[title[1]] = dataclasses.replace(known[title[1]], does="")
@@ -123,7 +127,7 @@ def signature(name: str, method: Any) -> str:
 
 def _look_up(path: str) -> Any:
     module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(f"vmops.ops.{module}"), name)
 
 
 def _paragraphs(doc: str) -> list[str]:
@@ -172,7 +176,7 @@ def all_steps() -> Iterator[StepDoc]:
     """Every step of the engine."""
     for package in PACKAGES:
         root = importlib.import_module(package)
-        for found in pkgutil.iter_modules(root.__path__, f"{package}."):
+        for found in pkgutil.walk_packages(root.__path__, f"{package}."):
             module = importlib.import_module(found.name)
             for value in vars(module).values():
                 title = getattr(value, "step_title", None)

@@ -17,17 +17,17 @@ NEW = ("spawn", "new", "--image", "small", "--memory", "16M")
 WRONG = {
     ("lsit",): (USAGE, "Did you mean 'list'?"),
     ("spawn", "new"): (USAGE, "--image or --boot-volume"),
-    ("spawn", "new", "--image", "nope"): (NOT_FOUND, "There is no image 'nope'. There is: small."),
+    ("spawn", "new", "--image", "nope"): (NOT_FOUND, "There is no image 'nope'. Available: small."),
     ("spawn", "new", "--image", "../../etc/passwd"): (NOT_FOUND, "There is no image"),
-    (*NEW, "--network", "nope"): (NOT_FOUND, "There is no network 'nope'. There is: VM Network"),
+    (*NEW, "--network", "nope"): (NOT_FOUND, "There is no network 'nope'. Available: VM Network"),
     (*NEW, "--network", "dv-net,mac=xx"): (USAGE, "'xx' is not a MAC address."),
     (*NEW, "--network", "dv-net,model=rtl"): (USAGE, "There is no NIC model 'rtl'."),
     (*NEW, "--network", "dv-net,colour=red"): (USAGE, "colour is unknown"),
     (*NEW, "--datastore", "nope"): (
         NOT_FOUND,
-        "There is no datastore 'nope'. There is: datastore1",
+        "There is no datastore 'nope'. Available: datastore1",
     ),
-    (*NEW, "--cluster", "nope"): (NOT_FOUND, "There is no cluster 'nope'. There is: cluster1."),
+    (*NEW, "--cluster", "nope"): (NOT_FOUND, "There is no cluster 'nope'. Available: cluster1."),
     (*NEW, "--cpus", "1000"): (USAGE, "numCPUs"),
     (*NEW, "--uuid", "nope"): (USAGE, "'nope' is not an instance UUID."),
     (*NEW, "--extra-config", "nope"): (USAGE, "'nope' is not KEY=VALUE."),
@@ -41,7 +41,7 @@ WRONG = {
     ("show", "nope"): (NOT_FOUND, "There is no instance 'nope'."),
     ("stop", "5f7d4be8-0000-4000-8000-000000000000"): (NOT_FOUND, "There is no instance 5f7d4be8-"),
     ("destroy", "nope", "--yes"): (NOT_FOUND, "There is no instance 'nope'."),
-    ("destroy", "there"): (USAGE, "Nobody is there to ask: say --yes"),
+    ("destroy", "there"): (USAGE, "No terminal to confirm on: add --yes"),
     ("destroy", "there", "nope", "--yes"): (NOT_FOUND, "There is no instance 'nope'."),
     ("resume", "there"): (CONFLICT, "is powered off. Start it first"),
     ("suspend", "there"): (CONFLICT, "is powered off. Start it first"),
@@ -171,7 +171,7 @@ def test_no_password_and_nobody_to_ask(vmops):
     for missing in ("VMOPS_USERNAME", "VMOPS_PASSWORD"):
         asked = vmops.with_env(**{missing: None})("list")
         assert asked.code == REFUSED
-        assert "to log in with, and nobody to ask" in asked.err
+        assert "to log in with, and no terminal to ask on" in asked.err
 
 
 def test_a_certificate_that_nobody_vouches_for(vmops, lab):

@@ -63,7 +63,7 @@ def test_nobody_comes(vmops, lab, web1):
     told = vmops("console", "url", "web1", "--keep", "0.5")
     assert told.code == 0
     assert time.monotonic() - begin >= 0.5
-    assert told.err.splitlines()[-1].endswith("good for nothing any more.")
+    assert told.err.splitlines()[-1].endswith("has expired.")
     with pytest.raises(Refused):
         WebSocket(told.out.strip(), lab.certificate_file)
 

@@ -112,7 +112,7 @@ class TestList:
         for options in (["--columns", "name,nothing"], ["--sort-by", "nothing"]):
             wrong = vmops("list", *options)
             assert wrong.code == 2
-            assert "There is no column 'nothing'; there is name," in wrong.err
+            assert "There is no column 'nothing'. Columns: name," in wrong.err
 
 
 def test_a_uuid_is_as_good_as_a_name(vmops):

@@ -80,9 +80,9 @@ def test_a_resize_to_another_host(vmops, web):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "Say what is to change"),
-        (("--confirm", "--cpus", "2"), "--confirm goes without --cpus"),
-        (("--host", "a", "--datastore", "b"), "either --host or --datastore"),
+        ((), "Nothing to do: add what is to change"),
+        (("--confirm", "--cpus", "2"), "--confirm cannot be combined with --cpus"),
+        (("--host", "a", "--datastore", "b"), "--host or --datastore, not both"),
         (("--memory", "much"), "is not a size"),
         (("--cpus", "2", "--wait", "--wait-for", "("), "--wait-for"),
     ],

@@ -74,7 +74,7 @@ def test_user_data_that_cloud_init_passes_over_is_told_of(vmops: Command, tmp_pa
         (("--file", "no-equals"), "GUEST=LOCAL"),
         (("--file", "/etc/motd=/nowhere/motd"), "/nowhere/motd: No such file"),
         (("--user-data", "/nowhere/user"), "/nowhere/user: No such file"),
-        (("--key", "/etc/hostname"), "no public SSH key"),
+        (("--key", "/etc/hostname"), "not a public SSH key"),
         (("--ephemeral", "0"), "too little"),
         (("--swap", "many"), "not a size"),
     ],
@@ -97,7 +97,7 @@ def test_user_data_may_come_through_a_pipe(vmops: Command, lab: Lab, tmp_path: P
     iso.close()
     empty = vmops.process(*words)
     assert empty.code == 2
-    assert "nothing in it" in empty.err
+    assert "it is empty" in empty.err
 
 
 def test_a_private_key_is_refused_and_not_shown(vmops: Command, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_disk_may_have_another_adapter(bench: Bench) -> None:
 def test_more_than_there_are_places_for_is_refused_and_nothing_is_left(bench: Bench) -> None:
     devices = BlockDevices(ephemerals=(EphemeralDisk(size_gib=1, adapter=AdapterType.IDE),) * 5)
     before = bench.vms()
-    with pytest.raises(UnsupportedDevice, match="no place left"):
+    with pytest.raises(UnsupportedDevice, match="no free place"):
         bench.spawn(block_device_info=devices)
     assert bench.vms() == before
 

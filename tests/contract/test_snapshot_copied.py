@@ -89,7 +89,7 @@ def test_without_a_store_nothing_is_begun(bench: Bench) -> None:
     instance = bench.spawn()
     told: list[dict[str, str]] = []
     engine = bench.engine(images=None)
-    with pytest.raises(NotSupported, match="no image store"):
+    with pytest.raises(NotSupported, match="No image store"):
         engine.snapshot(None, instance, "made", lambda **words: told.append(words))
     assert told == []
     assert left(bench, instance) == ([], set())

@@ -13,9 +13,9 @@ def ask(question: str, purpose: str) -> None:
     """Ask, and end the command unless the answer is yes.
 
     Raises:
-        click.UsageError: nobody is there to ask; ``purpose`` is what --yes is to be said for.
+        click.UsageError: there is no terminal; ``purpose`` is what --yes allows.
         click.Abort: the answer is no.
     """
     if not sys.stdin.isatty():
-        raise click.UsageError(f"Nobody is there to ask: say --yes to {purpose}.")
+        raise click.UsageError(f"No terminal to confirm on: add --yes to {purpose}.")
     click.confirm(question, abort=True, err=True)

@@ -174,10 +174,10 @@ def _ask(what: str, *, hide_input: bool = False) -> str:
     """Ask a person.
 
     Raises:
-        InvalidLogin: nobody is there.
+        InvalidLogin: there is no terminal.
     """
     if not sys.stdin.isatty():
-        raise InvalidLogin(f"There is no {what} to log in with, and nobody to ask.")
+        raise InvalidLogin(f"No {what} to log in with, and no terminal to ask on.")
     return str(click.prompt(what.capitalize(), hide_input=hide_input, err=True))
 
 

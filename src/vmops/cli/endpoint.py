@@ -98,7 +98,7 @@ def _split_url(found: dict[str, Setting]) -> None:
         port = f":{parts.port}" if parts.port else ""
         host = parts.hostname or ""
     except ValueError:
-        raise InvalidArgument(f"{origin} is not a URL; it looks like https://host/sdk.") from None
+        raise InvalidArgument(f"{origin} is not a URL such as https://host/sdk.") from None
     if parts.scheme != "https" or not host:
         raise InvalidArgument(f"{origin} must look like https://host/sdk.")
     if parts.password and origin == "--url":

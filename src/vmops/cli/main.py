@@ -131,13 +131,17 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     " These options may also stand behind the command.",
 )
 @click.option("--url", metavar="URL", help="The vCenter or ESXi, such as https://vcenter/sdk.")
-@click.option("--username", metavar="NAME", help="Who logs in. The password is never an option.")
-@click.option("--ca-file", metavar="FILE", help="Certificates that the server's is checked by.")
+@click.option(
+    "--username", metavar="NAME", help="The user who logs in. The password is never an option."
+)
+@click.option(
+    "--ca-file", metavar="FILE", help="A file of certificates that the server's is checked by."
+)
 @click.option("--thumbprint", metavar="SHA256", help="The server's certificate, pinned.")
 @click.option("--insecure", is_flag=True, default=None, help="Do not check the certificate.")
 @click.option("--cluster", metavar="NAME", help="The cluster to work in, if there are several.")
 @click.option(
-    "-v", "--verbose", count=True, help="Say more on stderr; twice: every call to the server."
+    "-v", "--verbose", count=True, help="More on stderr; twice: every call to the server."
 )
 @click.option(
     "--progress",

@@ -65,7 +65,7 @@ def print_rows(
     """
     for name in (*how.columns, *([how.sort_by] if how.sort_by else [])):
         if name not in keys:
-            raise click.UsageError(f"There is no column {name!r}; there is {', '.join(keys)}.")
+            raise click.UsageError(f"There is no column {name!r}. Columns: {', '.join(keys)}.")
     if how.sort_by:
         by = how.sort_by
         rows = sorted(rows, key=lambda row: (row[by] is None, row[by]))
@@ -93,7 +93,7 @@ def print_rows(
 def print_record(record: Row, how: OutputOptions) -> None:
     """Print one thing in full."""
     if unknown := [name for name in how.columns if name not in record]:
-        raise click.UsageError(f"There is no column {unknown[0]!r}; there is {', '.join(record)}.")
+        raise click.UsageError(f"There is no column {unknown[0]!r}. Columns: {', '.join(record)}.")
     shown = {key: record[key] for key in (how.columns or record)}
     match how.style:
         case "json" | "jsonl":

@@ -28,7 +28,7 @@ _KEPT = 64 * 1024
 class Until(Enum):
     """What ``--wait`` waits for."""
 
-    DONE = "Accepted for openstack's sake: it always waits."
+    DONE = "Without effect, as in openstack: it always waits."
     BOOTED = "Wait until the guest is up: its serial port shows so, or its Tools answer."
     GOES_ON = "Wait until the guest goes on: it runs, and its Tools answer if it has any."
     OFF = "Wait until it is powered off."

@@ -25,14 +25,15 @@ class InstanceNotFound(NotFound):
 class OriginalNotFound(InstanceNotFound):
     """What an instance was before its resize is not there any more; ``disk`` is missing."""
 
-    def __init__(self, instance_uuid: str, disk: str) -> None:
+    def __init__(self, instance_uuid: str, disk: str, called: str = "") -> None:
         super().__init__(instance_uuid)
         self.disk = disk
+        self._called = called or f"Instance {instance_uuid}"
 
     def __str__(self) -> str:
         return (
-            f"Instance {self.instance_uuid} cannot be what it was before its resize: its disk"
-            f" {self.disk} is not there any more. Confirm the resize to keep it as it is."
+            f"{self._called} cannot be what it was before its resize: its disk {self.disk} is not"
+            " there any more. Confirm the resize to keep it as it is."
         )
 
 
@@ -45,7 +46,7 @@ class _NamedNotFound(NotFound):
         self.available = tuple(available)
 
     def __str__(self) -> str:
-        there = f" There is: {', '.join(sorted(self.available))}." if self.available else ""
+        there = f" Available: {', '.join(sorted(self.available))}." if self.available else ""
         return f"There is no {self.kind} {self.name!r}.{there}"
 
 

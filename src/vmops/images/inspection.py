@@ -109,14 +109,14 @@ def _flat(file: Path, size: int, claimed: DiskType | None, disk_format: str | No
     is_raw = disk_format == "raw"
     if not is_raw and (claimed is None or not claimed.is_flat):
         raise ImageNotAcceptable(
-            f"{file.name} is not a VMDK, nor an ISO, OVA or qcow2 image. If it holds the bytes of a"
-            " disk as they are, say so: --disk-format raw has it converted, --disk-type"
-            " preallocated takes it as it is."
+            f"{file.name} is not a VMDK, nor an ISO, OVA or qcow2 image. For a disk's bytes as they"
+            " are, add --disk-format raw to have it converted, or --disk-type preallocated to take"
+            " it as it is."
         )
     if size % _SECTOR:
         raise ImageNotAcceptable(
             f"{file.name} has {size} bytes, which is not a whole number of sectors:"
-            " it is cut off, or no disk."
+            " it is cut off, or not a disk."
         )
     if is_raw:
         return ImageFacts(

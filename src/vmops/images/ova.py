@@ -71,7 +71,7 @@ def open_disk(archive: BinaryIO) -> OvaDisk:
         elif wanted is None and member.name.lower().endswith(".vmdk"):
             raise ImageNotAcceptable("The archive's .ovf must come before its disks.")
     if wanted is None:
-        raise ImageNotAcceptable("It is no OVA: the archive has no .ovf.")
+        raise ImageNotAcceptable("Not an OVA: the archive has no .ovf.")
     raise ImageNotAcceptable(f"The archive has no {wanted!r}, which its .ovf names as its disk.")
 
 

@@ -146,7 +146,7 @@ def _check(header: bytes) -> None:
     told = header[148:156].split(b"\0")[0].strip()
     counted = sum(header[:148]) + sum(header[156:]) + 8 * ord(" ")
     if not told or any(c not in b"01234567" for c in told) or int(told, 8) != counted:
-        raise ImageNotAcceptable("It is no tar archive, or a broken one.")
+        raise ImageNotAcceptable("Not a tar archive, or a damaged one.")
 
 
 def _size(text: bytes) -> int:
@@ -155,7 +155,7 @@ def _size(text: bytes) -> int:
         return int.from_bytes(text[1:], "big")
     digits = text.strip(b" \0")
     if any(c not in b"01234567" for c in digits):
-        raise ImageNotAcceptable("It is no tar archive, or a broken one.")
+        raise ImageNotAcceptable("Not a tar archive, or a damaged one.")
     return int(digits or b"0", 8)
 
 

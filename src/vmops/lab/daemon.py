@@ -121,7 +121,7 @@ def reset(settings: LabSettings) -> None:
     if not settings.state_dir.exists():
         return
     if not settings.identity_file.exists() and any(settings.state_dir.iterdir()):
-        raise StateError(f"{settings.state_dir} is no lab's state folder")
+        raise StateError(f"{settings.state_dir} is not a lab's state folder")
     if not stop(settings) and settings.inventory_file.exists():
         # A lab that comes up finds the guests it once left running, and ends them as it stops.
         start(settings)

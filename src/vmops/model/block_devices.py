@@ -48,7 +48,7 @@ class Volume:
         if not self.id:
             raise Invalid("A volume has no id.")
         if not _ID.match(self.id):
-            raise Invalid(f"{self.id!r} is no id of a volume.")
+            raise Invalid(f"{self.id!r} is not a volume's id.")
 
     @property
     def label(self) -> str:
@@ -76,7 +76,7 @@ class EphemeralDisk:
 
     def __post_init__(self) -> None:
         if self.size_gib < 1:
-            raise Invalid(f"An ephemeral disk of {self.size_gib} GiB makes no sense.")
+            raise Invalid(f"An ephemeral disk of {self.size_gib} GiB: it needs at least 1.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class BlockDevices:
 
     def __post_init__(self) -> None:
         if self.swap_mib < 0:
-            raise Invalid(f"A swap disk of {self.swap_mib} MiB makes no sense.")
+            raise Invalid(f"A swap disk of {self.swap_mib} MiB: it cannot be negative.")
         if sum(v.boot_index == 0 for v in self.volumes) > 1:
             raise Invalid("An instance boots from one volume only.")
         seen: set[str] = set()

@@ -74,9 +74,11 @@ class Flavor:
                 f"{self.memory_mib} MiB of memory: vSphere takes a multiple of 4."
             )
         if self.root_gib < 0:
-            raise InstanceUnacceptable(f"A root disk of {self.root_gib} GiB makes no sense.")
+            raise InstanceUnacceptable(
+                f"A root disk of {self.root_gib} GiB: it cannot be negative."
+            )
         if self.ephemeral_gib < 0 or self.swap_mib < 0:
-            raise InstanceUnacceptable("An ephemeral or swap disk of less than nothing.")
+            raise InstanceUnacceptable("The size of an ephemeral or swap disk cannot be negative.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ class Allocation:
         level = specs.get(f"quota:{resource}_shares_level", SharesLevel.NORMAL)
         if level not in set(SharesLevel):
             raise InstanceUnacceptable(
-                f"quota:{resource}_shares_level {level!r} is none of {', '.join(SharesLevel)}."
+                f"quota:{resource}_shares_level {level!r} is not one of {', '.join(SharesLevel)}."
             )
         return cls(
             reservation=_number(specs, f"quota:{resource}_reservation", 0),
@@ -106,7 +106,8 @@ class Size:
     def __post_init__(self) -> None:
         if self.cores_per_socket and self.vcpus % self.cores_per_socket:
             raise InstanceUnacceptable(
-                f"{self.vcpus} vCPUs cannot be had in sockets of {self.cores_per_socket} cores."
+                f"{self.vcpus} vCPUs cannot be divided into sockets of {self.cores_per_socket}"
+                " cores."
             )
         if self.memory is not None and self.memory.reservation > self.memory_mib:
             raise InstanceUnacceptable(

@@ -77,9 +77,11 @@ def _limit(what: str, flavor: int, image: int) -> int:
 
 def _wished(vcpus: int, wish: CpuTopology) -> int:
     if wish.sockets and vcpus % wish.sockets:
-        raise InstanceUnacceptable(f"{vcpus} vCPUs cannot be had in {wish.sockets} sockets.")
+        raise InstanceUnacceptable(f"{vcpus} vCPUs cannot be divided into {wish.sockets} sockets.")
     if wish.cores and vcpus % wish.cores:
-        raise InstanceUnacceptable(f"{vcpus} vCPUs cannot be had in sockets of {wish.cores} cores.")
+        raise InstanceUnacceptable(
+            f"{vcpus} vCPUs cannot be divided into sockets of {wish.cores} cores."
+        )
     if wish.sockets and wish.cores and wish.sockets * wish.cores != vcpus:
         raise InstanceUnacceptable(
             f"{wish.sockets} sockets of {wish.cores} cores are not {vcpus} vCPUs."
@@ -93,7 +95,7 @@ def _fewest(vcpus: int, most_sockets: int, most_cores: int) -> int:
         if not (rest or _beyond(sockets, most_sockets) or _beyond(cores, most_cores)):
             return cores
     raise InstanceUnacceptable(
-        f"{vcpus} vCPUs cannot be had in at most {most_sockets or 'any'} sockets of at most"
+        f"{vcpus} vCPUs cannot be divided into at most {most_sockets or 'any'} sockets of at most"
         f" {most_cores or 'any'} cores."
     )
 

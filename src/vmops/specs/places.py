@@ -119,7 +119,7 @@ class Places:
     def _add(self, adapter: AdapterType) -> Controller:
         scsi = {c.bus for c in self._controllers if c.adapter is not AdapterType.IDE}
         if adapter is AdapterType.IDE or len(scsi) >= MAX_SCSI_CONTROLLERS:
-            raise UnsupportedDevice(f"There is no place left for a disk on {adapter} controllers.")
+            raise UnsupportedDevice(f"There is no free place for a disk on {adapter} controllers.")
         added = _Controller(
             key=CONTROLLER_KEY - len(self._added),
             bus=next(bus for bus in range(MAX_SCSI_CONTROLLERS) if bus not in scsi),

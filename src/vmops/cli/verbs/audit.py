@@ -56,4 +56,4 @@ def sweep(context: CommandContext) -> None:
             remove_leftover(context.session, one)
             click.echo(f"Removed what was left of an {one.kind}: {one.name}", err=True)
     except VMOpsError as failure:
-        click.echo(f"Leftovers stay, since {failure} See: vmops audit", err=True)
+        click.echo(f"Leftovers could not be removed: {failure} See: vmops audit", err=True)

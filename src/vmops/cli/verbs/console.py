@@ -29,9 +29,11 @@ def screenshot(context: CommandContext, name: str, output_file: Path | None) -> 
     from vmops.ops.instances.console import screenshot as take  # noqa: PLC0415
 
     if str(output_file) == "-" and sys.stdout.isatty():
-        raise click.UsageError("A picture is nothing for a terminal: redirect it, or name a file.")
+        raise click.UsageError(
+            "Refusing to write a PNG to a terminal: redirect it, or name a file."
+        )
     if output_file is not None and not output_file.parent.is_dir():
-        raise InvalidArgument(f"There is no folder {output_file.parent} to put the picture in.")
+        raise InvalidArgument(f"There is no folder {output_file.parent}.")
     found = resolve(context, name)
     png = take(context.session, found.uuid)
     if str(output_file) == "-":

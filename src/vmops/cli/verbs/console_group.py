@@ -38,7 +38,7 @@ console.add_command(screenshot)
 )  # fmt: skip
 @click.option(
     "--keep", "keep_s", type=click.FloatRange(0), default=60, show_default=True, metavar="SECONDS",
-    help="How long to stay logged in for a ticket that is not used; 0 lets it die at once.",
+    help="How long an unused ticket is kept valid; 0: it expires at once.",
 )  # fmt: skip
 @output_options
 @pass_context
@@ -71,7 +71,8 @@ def _keep_ticket(context: CommandContext, found: Found, before: int, keep_s: flo
     end = time.monotonic() + keep_s
     try:
         click.echo(
-            f"The ticket is kept for {keep_s:g} s, until a viewer has come, or Ctrl-C.", err=True
+            f"The ticket is valid for {keep_s:g} s, until a viewer connects, or until Ctrl-C.",
+            err=True,
         )
         while time.monotonic() < end:
             if _viewers(context, found) > before:
@@ -81,7 +82,7 @@ def _keep_ticket(context: CommandContext, found: Found, before: int, keep_s: flo
         if type(interrupt) is not KeyboardInterrupt:  # asked to terminate
             raise
         return
-    click.echo("The time is over: the ticket is good for nothing any more.", err=True)
+    click.echo("The ticket has expired.", err=True)
 
 
 def _viewers(context: CommandContext, found: Found) -> int:

@@ -105,7 +105,7 @@ def _acceleration() -> Check:
     usable = can and os.access("/dev/kvm", os.R_OK | os.W_OK)
     return Check(
         name="KVM", passed=True, needed_for="faster guests",
-        found="usable" if usable else "not here: guests are emulated",
+        found="usable" if usable else "not available: guests are emulated",
     )  # fmt: skip
 
 
@@ -124,6 +124,6 @@ def _state_folder(context: CommandContext) -> Iterator[Check]:
     yield Check(
         name="disk space", passed=free >= _NEEDED_BYTES,
         found=f"{units.human_bytes(free)} free at {context.state_dir}",
-        remedy="Free some, or set VMOPS_STATE_DIR to a place with room",
+        remedy="Free some, or set VMOPS_STATE_DIR to a place with space",
         needed_for="the lab and the image store",
     )  # fmt: skip

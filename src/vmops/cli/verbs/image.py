@@ -38,11 +38,11 @@ def image() -> None:
 @click.option("--firmware", type=click.Choice(["bios", "uefi"]))
 @click.option(
     "--disk-type", type=click.Choice([d.value for d in DiskType]),
-    help="Only for a file that is the bytes of a disk: what it shall become.",
+    help="The disk type of a raw file, whose bytes are taken as they are.",
 )  # fmt: skip
 @click.option(
     "--disk-format", type=click.Choice(DISK_FORMATS),
-    help="What the file is, if that cannot be seen; 'raw' for the bytes of a disk to be converted.",
+    help="The file's format, if it cannot be detected; 'raw' has a disk's bytes converted.",
 )  # fmt: skip
 @click.option("--linked-clone/--full-clone", "linked", default=None, help="For its root disks.")
 @click.option("--property", "properties", multiple=True, metavar="KEY=VALUE", help="As in Glance.")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def migrate(change: Change, name: str, live: bool, host: str | None, block_migration: bool) -> None:
     """Move a running instance to another host without stopping it."""
     if not live:
-        raise click.UsageError("Say --live: only running instances are moved by this command.")
+        raise click.UsageError("Add --live: this command moves running instances only.")
     context = change.context
     found = resolve(context, name)
     dest = host or _roomiest_host(context, found).name

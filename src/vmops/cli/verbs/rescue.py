@@ -27,7 +27,7 @@ def rescue(change: Change, name: str, image: str | None) -> None:
     found = resolve(context, name)
     wanted = image or get_record(context.session, found.uuid).image_id
     if not wanted:
-        raise click.UsageError(f"It is not known what image {name} came from: say --image.")
+        raise click.UsageError(f"Unknown rescue image for {name}: add --image.")
     with change.on(found, "rescued"):
         change.engine().rescue(None, found.uuid, None, context.images.get(wanted))
     change.tell(f"Its own disk is the second one. Then: vmops unrescue {found.name}")

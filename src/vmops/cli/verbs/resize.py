@@ -45,11 +45,13 @@ def resize(change: Change, /, name: str, **options: Any) -> None:
     """
     changes = [f"--{option}" for option in _CHANGES if options[option] is not None]
     if options["decision"] and changes:
-        raise click.UsageError(f"--{options['decision']} goes without {', '.join(changes)}.")
+        raise click.UsageError(
+            f"--{options['decision']} cannot be combined with {', '.join(changes)}."
+        )
     if not options["decision"] and not changes:
-        raise click.UsageError("Say what is to change, --confirm or --revert.")
+        raise click.UsageError("Nothing to do: add what is to change, --confirm or --revert.")
     if options["host"] and options["datastore"]:
-        raise click.UsageError("Say either --host or --datastore.")
+        raise click.UsageError("Give --host or --datastore, not both.")
     found = resolve(change.context, name)
     engine = change.engine()
     begin = time.monotonic()

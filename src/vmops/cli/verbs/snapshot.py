@@ -34,7 +34,7 @@ def create(change: Change, name: str, image_name: str) -> None:
     change.tell(f"{found.name}: image {made.image.name} made, {size}")
     if not made.quiesced:
         change.tell(
-            f"{found.name}: its guest did not hold its writes; the image is as after a power"
-            " failure"
+            f"{found.name}: the guest was not quiesced; the image is crash-consistent, as after a"
+            " power failure"
         )
     change.show(lambda: image_record(made.image), plain=made.image.id)

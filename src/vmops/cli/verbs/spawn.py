@@ -126,5 +126,5 @@ def _vifs(context: CommandContext, networks: tuple[str, ...]) -> list[Vif]:
 
 def _vlan(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise click.BadParameter(f"--network: {text!r} is no VLAN id.")
+        raise click.BadParameter(f"--network: {text!r} is not a VLAN id.")
     return int(text)

@@ -77,7 +77,7 @@ def block_devices(engine: VMwareVMOps, image: str | None, options: dict[str, Any
 
     boot = options["boot_volume"]
     if not (image or boot):
-        raise click.UsageError("Say what it boots from: --image or --boot-volume.")
+        raise click.UsageError("Nothing to boot from: add --image or --boot-volume.")
     wanted: list[tuple[str, int | None]] = [(boot, 0)] if boot else []
     wanted += [(name, None) for name in options["volumes"]]
     return BlockDevices(
@@ -103,10 +103,10 @@ def guest_data(options: dict[str, Any]) -> dict[str, Any]:
 def _user_data(name: str) -> bytes:
     content = sys.stdin.buffer.read() if name == "-" else _read("--user-data", name)
     if not content:
-        raise click.BadParameter("there is nothing in it.", param_hint="--user-data")
+        raise click.BadParameter("it is empty.", param_hint="--user-data")
     if not content.startswith(_USER_DATA):
         click.echo(
-            "Note: cloud-init passes over user data whose first line is not one such as"
+            "Note: cloud-init ignores user data unless its first line is one such as"
             " '#cloud-config' or '#!/bin/sh'.",
             err=True,
         )
@@ -125,7 +125,7 @@ def _key(name: str) -> tuple[str, str]:
     found = _KEY.match(content)
     if found is None:
         why = "is a private key: give the one in .pub" if b"PRIVATE KEY" in content else (
-            "is no public SSH key"
+            "is not a public SSH key"
         )  # fmt: skip
         raise click.BadParameter(f"{name} {why}.", param_hint="--key")
     return (found["comment"] or b"").decode("utf-8", "replace") or Path(name).stem, (

@@ -27,7 +27,7 @@ _OPTIONS = (
     click.option("--folder", metavar="PATH", help="The inventory folder, made if it is missing."),
     click.option(
         "--flavor-property", "flavor_properties", multiple=True, metavar="KEY=VALUE",
-        help="What a flavor of OpenStack's can say, such as quota:cpu_limit=1000.",
+        help="An extra spec, as of a flavor of OpenStack's, such as quota:cpu_limit=1000.",
     ),
     click.option(
         "--image-property", "image_properties", multiple=True, metavar="KEY=VALUE",

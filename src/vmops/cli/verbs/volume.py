@@ -42,7 +42,9 @@ def volume() -> None:
     "--type", "kind", type=click.Choice(list(_KINDS)),
     help="A first class disk, or a VMDK that a VM holds; without it the endpoint decides.",
 )  # fmt: skip
-@click.option("--datastore", default="", help="Where it goes; the roomiest one without it.")
+@click.option(
+    "--datastore", default="", help="The datastore; otherwise the one with most free space."
+)
 @click.option("--policy", default="", help="The storage policy of its disk.")
 @changes()
 def create(change: Change, /, name: str, size_mib: int, **options: Any) -> None:

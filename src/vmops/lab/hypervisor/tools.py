@@ -91,4 +91,4 @@ class NobodyListens:
 
     def info_set(self, key: str, name: str, value: str) -> None:
         """Refuse the value."""
-        raise InfoRefused("nobody keeps it")
+        raise InfoRefused("it is not kept")

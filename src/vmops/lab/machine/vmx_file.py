@@ -86,7 +86,7 @@ def read_vmx(volumes: Volumes, vmx: DatastorePath) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        InvalidDisk: it is no .vmx file.
+        InvalidDisk: it is not a .vmx file.
         InvalidDatastorePath: it names a file outside of the datastores.
     """
     file: Path = volumes.resolve(vmx)
@@ -96,7 +96,7 @@ def read_vmx(volumes: Volumes, vmx: DatastorePath) -> Any:
         raise InvalidDisk(vmx, "it is too large for a .vmx file")
     entries = read_text(content.decode("utf-8", errors="replace"))
     if "config.version" not in entries:
-        raise InvalidDisk(vmx, "it is no .vmx file")
+        raise InvalidDisk(vmx, "it is not a .vmx file")
     return config_of(entries, vmx)
 
 

@@ -91,7 +91,7 @@ def mark_as_template(vm: Machine) -> None:
 def mark_as_virtual_machine(vm: Machine, pool: Any, host: Any) -> None:
     """See `VirtualMachine.MarkAsVirtualMachine`."""
     if not vm.is_template:
-        raise vmodl.fault.NotSupported(msg="The machine is no template.")
+        raise vmodl.fault.NotSupported(msg="The machine is not a template.")
     chosen = choose_host(vm.kernel, pool, host or vm.host.ref, vm.vmx.datastore)
     move_to_host(vm, chosen)
     link(vm.kernel, vm.kernel.registry.get(pool), "vm", vm.ref)

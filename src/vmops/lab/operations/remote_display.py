@@ -39,7 +39,7 @@ def wanted(config: Any) -> RemoteDisplay | None:
         return None
     port = options.get("port", "5900")
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise _refused(f"RemoteDisplay.vnc.port is no TCP port: '{port[:10]}'.")
+        raise _refused(f"RemoteDisplay.vnc.port is not a TCP port: '{port[:10]}'.")
     password = options.get("password", "")
     return RemoteDisplay(int(port), password) if password else None
 

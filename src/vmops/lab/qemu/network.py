@@ -142,7 +142,7 @@ class Segments:
                 if await loop.sock_recv(connection, 4) == bytes(4):
                     return connection
         except (OSError, TimeoutError) as error:
-            log.info("segment %s lets nobody in: %s", name, error or "no answer")
+            log.info("segment %s accepts no connection: %s", name, error or "no answer")
         except BaseException:
             connection.close()
             raise

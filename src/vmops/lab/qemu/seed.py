@@ -87,7 +87,7 @@ def _lower(options: Mapping[str, str]) -> dict[str, str]:
 def _metadata(text: bytes) -> dict[str, Any]:
     content = _yaml("guestinfo.metadata", text) if text.strip() else {}
     if not isinstance(content, dict):
-        raise HypervisorError("guestinfo.metadata is no mapping")
+        raise HypervisorError("guestinfo.metadata is not a mapping")
     return content
 
 

@@ -118,7 +118,7 @@ class DatastorePath:
             InvalidDatastorePath: ``name`` is empty, absolute, or leads elsewhere.
         """
         if not name or name.startswith("/"):
-            raise InvalidDatastorePath(name, "it is no name below a folder")
+            raise InvalidDatastorePath(name, "it is not a name below a folder")
         return type(self)(self.datastore, f"{self.path}/{name}" if self.path else name)
 
     def sibling(self, name: str) -> Self:

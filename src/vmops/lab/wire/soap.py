@@ -181,7 +181,7 @@ class _Reader:
         name = tag.rpartition(NS_SEP)[2]
         if self._depth == 1:
             if tag != _ENVELOPE:
-                raise invalid_request("The request is no SOAP 1.1 envelope")
+                raise invalid_request("The request is not a SOAP 1.1 envelope")
         elif self._depth == 2:
             self._section = tag
         elif self._section == _HEADER:

@@ -13,11 +13,12 @@ from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 from vmops.vsphere.objects.vm_hardware import VmHardware
 
 
-def root_disk(hardware: VmHardware, instance_uuid: str) -> VmDisk:
+def root_disk(hardware: VmHardware, called: str) -> VmDisk:
     """The disk that an instance boots from.
 
     It is the volume that is noted as such, if there is a note. Else it is the one with the lowest
-    place: of its own disks, or of its volumes if it has only those.
+    place: of its own disks, or of its volumes if it has only those. ``called`` names the instance
+    in a message.
 
     Raises:
         NoRootDisk: it has none, or the volume that it boots from is not attached.
@@ -26,14 +27,12 @@ def root_disk(hardware: VmHardware, instance_uuid: str) -> VmDisk:
     if volume := files.extra_config.get(extra_config.ROOT_VOLUME, ""):
         found = volume_disk(files, volume)
         if found is None:
-            raise NoRootDisk(
-                f"Instance {instance_uuid} boots from the volume {volume}, which is not attached."
-            )
+            raise NoRootDisk(f"{called} boots from the volume {volume}, which is not attached.")
         return found
     disks = sorted(files.disks, key=lambda d: (d.controller_key, d.unit_number))
     own = [disk for disk in disks if not is_volume(files, disk)]
     if not disks:
-        raise NoRootDisk(f"Instance {instance_uuid} has no disk.")
+        raise NoRootDisk(f"{called} has no disk.")
     return (own or disks)[0]
 
 
@@ -70,7 +69,7 @@ def is_foreign(files: VmFiles, disk: VmDisk) -> bool:
     return is_volume(files, disk) or not is_below(disk.file_name, vm_folder(files))
 
 
-def own_folder(hardware: VmHardware, instance_uuid: str) -> DatastorePath:
+def own_folder(hardware: VmHardware, called: str) -> DatastorePath:
     """The VM's own folder, which is never a volume's.
 
     Raises:
@@ -78,7 +77,7 @@ def own_folder(hardware: VmHardware, instance_uuid: str) -> DatastorePath:
     """
     folder = vm_folder(hardware.files)
     if folder is None:
-        raise NoRootDisk(f"Instance {instance_uuid} has no folder of its own on a datastore.")
+        raise NoRootDisk(f"{called} has no folder of its own on a datastore.")
     return folder
 
 

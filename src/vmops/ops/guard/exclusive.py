@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from vmops.ops.guard.locks import InstanceLocks
 from vmops.ops.guard.refusals import explained, refuse_early
+from vmops.ops.guard.states import called_by_uuid
 from vmops.vsphere.objects.questions import answers
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.operation_id import operation
+
+
+def instance_locks(session: Session) -> InstanceLocks:
+    """The locks on a session's endpoint."""
+    return InstanceLocks(session.endpoint.identity, partial(called_by_uuid, session))
 
 
 @contextlib.contextmanager

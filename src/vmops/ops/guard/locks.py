@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,9 +28,9 @@ _held: dict[tuple[str, str], _Hold] = {}
 class InstanceLocks:
     """Who works on which instance of an endpoint in this process."""
 
-    def __init__(self, endpoint: str) -> None:
-        """``endpoint`` tells one vCenter or ESXi from another."""
-        self._endpoint = endpoint
+    def __init__(self, endpoint: str, called: Callable[[str], str] = "Instance {}".format) -> None:
+        """``endpoint`` tells one vCenter or ESXi from another; ``called`` is for messages."""
+        self._endpoint, self._called = endpoint, called
 
     @contextlib.contextmanager
     def exclusive(
@@ -48,7 +48,7 @@ class InstanceLocks:
         while (other := self._take(key, hold)) is not None:
             if not after_same or other.purpose != purpose:
                 raise Busy(
-                    f"Instance {instance_uuid} is busy: {other.purpose} has been running"
+                    f"{self._called(instance_uuid)} is busy: {other.purpose} has been running"
                     f" since {other.since:%H:%M:%S}."
                 )
             other.ended.wait()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from vmops.model import extra_config
 from vmops.model.power import PowerState
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.session import Session
 
 _WORDS: dict[PowerState | None, str] = {
     PowerState.POWERED_ON: "running",
@@ -80,10 +81,23 @@ def known_to_be_plain(vm: VirtualMachine) -> bool:
     )
 
 
-def called(vm: VirtualMachine, instance_uuid: str) -> str:
-    """The instance as a message names it: by its VM's name where that is known at no cost."""
+def called(vm: VirtualMachine, instance_uuid: str = "") -> str:
+    """The instance as a message names it: by its VM's name where that is known at no cost.
+
+    Without its UUID it is the VM that is named.
+    """
+    kind, key = ("Instance", instance_uuid) if instance_uuid else ("VM", vm.moid)
     name = vm.known_name()
-    return f"Instance {name} ({instance_uuid})" if name else f"Instance {instance_uuid}"
+    return f"{kind} {name} ({key})" if name else f"{kind} {key}"
+
+
+def called_by_uuid(session: Session, instance_uuid: str) -> str:
+    """The same of an instance that may not be there, without a call."""
+    inventory = session.inventory
+    known = inventory.vm_by_uuid(instance_uuid) if inventory.is_loaded else None
+    if known is None:
+        return f"Instance {instance_uuid}"
+    return called(VirtualMachine(session, known.moref), instance_uuid)
 
 
 def must_run(called: str, state: VmState) -> str:

@@ -11,6 +11,7 @@ from uuid import UUID
 from vmops import units
 from vmops.errors import FileNotFound, NotSupported, TransferFailed
 from vmops.model.datastore_path import DatastorePath
+from vmops.ops.guard.states import called_by_uuid
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.session import Session
 
@@ -58,7 +59,9 @@ def serial_log(
         return b""
     except TransferFailed as refused:
         # As Nova's class has it: who looks at a log is not helped by an error instead.
-        _messages.warning("no console output of %s: %s", instance_uuid, refused)
+        _messages.warning(
+            "%s: no console output: %s", called_by_uuid(session, instance_uuid), refused
+        )
         return b""
 
 
@@ -110,5 +113,7 @@ def serial_log_path(session: Session, instance_uuid: str) -> DatastorePath:
     """
     files = with_vm(session, instance_uuid, lambda vm: vm.files())
     if not files.serial_files:
-        raise NotSupported(f"Instance {instance_uuid} has no serial port that writes to a file.")
+        raise NotSupported(
+            f"{called_by_uuid(session, instance_uuid)} has no serial port that writes to a file."
+        )
     return DatastorePath.parse(files.serial_files[0])

@@ -131,8 +131,8 @@ def remove(
             raise
         except VMOpsError as failure:
             raise LeftBehind(
-                f"Instance {uuid or vm.moid} could not be destroyed: {failure}",
-                [f"VM {vm.moid}", *([str(own.folder)] if own.folder else [])],
+                f"{called(vm, uuid)} could not be destroyed: {failure}",
+                [called(vm), *([str(own.folder)] if own.folder else [])],
             ) from failure
 
 
@@ -191,7 +191,7 @@ def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
     try:
         vm.power_off(observe=observe)
     except InvalidPowerState:
-        log.debug("%s is off already", vm.moid)
+        log.debug("%s is off already", called(vm))
     yield
 
 

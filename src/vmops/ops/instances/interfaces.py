@@ -140,7 +140,8 @@ def attach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
             there = run(look_at_nics(vm))
             if there.find(vif.id, vif.mac_address) is not None:
                 raise AlreadyExists(
-                    f"{called(vm, instance_uuid)} has the interface {vif.mac_address or vif.id}."
+                    f"{called(vm, instance_uuid)} has the interface {vif.mac_address or vif.id}"
+                    " already."
                 )
             _refuse_suspended(vm, instance_uuid, there)
             if with_vlan((vif,)):

@@ -142,7 +142,7 @@ def _plan_move(
         raise MigrationPreCheckFailed(f"The host {dest} has no network {', '.join(missing)}.")
     cluster = next((c for c in inventory.clusters() if c.moid == host.cluster), None)
     if cluster is None:
-        raise MigrationPreCheckFailed(f"The server does not tell which cluster has {dest}.")
+        raise MigrationPreCheckFailed(f"The cluster of the host {dest} is unknown.")
     present = {_moid(one) for one in found.get(_DATASTORES) or ()}
     datastores = {d.name: d for d in inventory.datastores() if d.moid in present}
     if not block_migration:
@@ -159,7 +159,9 @@ def _plan_move(
     _require_mounted(volumes.values(), host, "Volumes stay where they are: detach them first.")
     for staying, what in ((files.serial_files, "serial log"), (files.iso_files, "config drive")):
         where = {_datastore_of(each) for each in staying} & datastores.keys()
-        _require_mounted([datastores[each] for each in where], host, f"The {what} stays there.")
+        _require_mounted(
+            [datastores[each] for each in where], host, f"The {what} cannot be moved off it."
+        )
     own = {_datastore_of(disk.file_name) for disk in files.disks if disk.key not in volumes}
     own.add(_datastore_of(files.vmx))
     return Move(
@@ -248,10 +250,10 @@ def check_arrival(vm: VirtualMachine, move: Move) -> Reversible[None]:
     try:
         found = vm.read(_HOST, _DATASTORES)
     except VMOpsError as failure:
-        log.warning("%s was moved, but cannot be asked where it is: %s", vm.moid, failure)
+        log.warning("%s was moved, but cannot be asked where it is: %s", called(vm), failure)
     else:
         if not _is_there(found, move):
-            raise NoSuitableHost(f"The VM {vm.moid} did not arrive on {move.host.name}.")
+            raise NoSuitableHost(f"{called(vm)} did not arrive on {move.host.name}.")
     yield
 
 
@@ -268,9 +270,11 @@ def delete_left_behind(session: Session, vm: VirtualMachine, move: Move) -> Reve
             break
         except VMOpsError as failure:
             if wait_s is None:
-                log.warning("%s was moved, but disks may have stayed behind: %s", vm.moid, failure)
+                log.warning(
+                    "%s was moved, but disks may have stayed behind: %s", called(vm), failure
+                )
                 break
-            log.info("%s: trying again to delete what stayed behind: %s", vm.moid, failure)
+            log.info("%s: trying again to delete what stayed behind: %s", called(vm), failure)
             time.sleep(wait_s)
     yield
 

@@ -114,7 +114,7 @@ def shut_down_guest(vm: VirtualMachine, patience: Patience) -> bool:
     try:
         vm.shutdown_guest()
     except ToolsUnavailable:
-        log.info("%s runs no Tools: it cannot shut down by itself", vm.moid)
+        log.info("%s runs no Tools: it cannot shut down by itself", called(vm))
         return False
     end = time.monotonic() + patience.timeout_s
     while (left := end - time.monotonic()) > 0:
@@ -248,7 +248,7 @@ def _forget_pause(vm: VirtualMachine, observe: Observer) -> None:
     try:
         vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
     except VMOpsError as failure:
-        log.info("%s runs, but is still marked as paused: %s", vm.moid, failure)
+        log.info("%s runs, but is still marked as paused: %s", called(vm), failure)
 
 
 def _accept(vm: VirtualMachine, wanted: PowerState) -> None:
@@ -256,5 +256,5 @@ def _accept(vm: VirtualMachine, wanted: PowerState) -> None:
     state = vm.power_state()
     if state is not wanted:
         raise InvalidPowerState(
-            f"{vm.moid} is {describe_state(state)} and did not become {wanted}."
+            f"{called(vm)} is {describe_state(state)} and did not become {wanted}."
         )

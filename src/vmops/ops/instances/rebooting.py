@@ -7,6 +7,7 @@ import logging
 from vmops.errors import VMOpsError
 from vmops.model.power import PowerState
 from vmops.ops.guard.locks import InstanceLocks
+from vmops.ops.guard.states import called_by_uuid
 from vmops.ops.instances import power
 from vmops.progress import Observer
 from vmops.vsphere.objects.lookup import with_vm
@@ -27,15 +28,16 @@ def reset_if_gone(
     A guest has come back when it runs and its Tools do; one without Tools cannot say so, and is
     reset. Nothing is raised: of many instances, one failure must not stop the others. It is logged.
     """
+    name = called_by_uuid(session, instance_uuid)
     try:
         with locks.exclusive(instance_uuid, "reboot"):
             if with_vm(session, instance_uuid, came_back):
-                log.info("instance %s has come back: left alone", instance_uuid)
+                log.info("%s has come back: left alone", name)
                 return False
-            log.info("instance %s takes too long to reboot: it is reset", instance_uuid)
+            log.info("%s takes too long to reboot: it is reset", name)
             power.reboot(session, instance_uuid, hard=True, observe=observe)
     except VMOpsError as failure:
-        log.warning("instance %s could not be reset: %s", instance_uuid, failure)
+        log.warning("%s could not be reset: %s", name, failure)
         return False
     return True
 

@@ -52,15 +52,15 @@ def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) 
             changed, nor in what follows.
         InvalidPowerState: it is suspended.
         NoRootDisk: it has no disk that it boots from.
-        UnsupportedDevice: there is no place left for a disk.
+        UnsupportedDevice: there is no free place for a disk.
         ImageNotAcceptable, NoDiskSpace, TransferFailed: the image cannot be put there.
     """
 
     def do(vm: VirtualMachine) -> None:
         with Operation("rescue", observe) as run:
             hardware = run(look_at(vm, instance_uuid))
-            root = root_disk(hardware, instance_uuid)
-            folder = own_folder(hardware, instance_uuid)
+            root = root_disk(hardware, called(vm, instance_uuid))
+            folder = own_folder(hardware, called(vm, instance_uuid))
             is_iso = image.disk_format == "iso"
             if is_iso:
                 places = Places(hardware.controllers, hardware.used)

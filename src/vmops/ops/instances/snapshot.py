@@ -165,11 +165,12 @@ def snapshot(  # noqa: PLR0913 - what, whither, and who is told
 def look_at(vm: VirtualMachine, instance_uuid: str, project_id: str) -> Reversible[_Subject]:
     """Find the disk that the VM writes to now, at the end of its chain, in one read."""
     hardware, more = vm.hardware_and("config.guestId", "guest.toolsRunningStatus")
-    root = root_disk(hardware, instance_uuid)
+    name = called(vm, instance_uuid)
+    root = root_disk(hardware, name)
     if not root.is_in_snapshots and hardware.files.power_state is not PowerState.POWERED_OFF:
         raise InvalidState(
-            f"{called(vm, instance_uuid)} boots from a disk that snapshots leave out, as they do"
-            " first class disks. Stop it first, or make a snapshot of its volume."
+            f"{name} boots from a disk that snapshots leave out, as they do first class disks."
+            " Stop it first, or make a snapshot of its volume."
         )
     yield _Subject(
         vm=vm,
@@ -225,7 +226,7 @@ def upload_disk(
         log.info("snapshots cannot be exported here, the disk is copied first: %s", refusal)
         image = _upload_copy(engine, images, subject, name, observe)
     except ConnectionLost as lost:
-        with noting(lost, "remove the snapshot, which a lease that nobody knows may hold"):
+        with noting(lost, "remove the snapshot, which an unknown lease may hold"):
             _outlive_lease(made, observe)
         raise
     else:
@@ -344,5 +345,5 @@ def _remove(session: Session, vm: VirtualMachine, made: Snapshot, observe: Obser
         except (ConnectionLost, Busy) as failure:
             if attempt == _ATTEMPTS:
                 raise
-            log.warning("asking again to remove the snapshot of %s: %s", vm.moid, failure)
+            log.warning("asking again to remove the snapshot of %s: %s", called(vm), failure)
             wait_for_recent_tasks(session, vm.moref)

@@ -227,8 +227,8 @@ def _growing_root(summary: VmSummary, request: ResizeRequest, name: str) -> VmDi
     wanted = units.gib_to_bytes(request.flavor.root_gib)
     if not wanted or not files.disks:
         return None
-    root = root_disk(summary.hardware, request.instance_uuid)
-    folder = own_folder(summary.hardware, request.instance_uuid)
+    root = root_disk(summary.hardware, name)
+    folder = own_folder(summary.hardware, name)
     own = DatastorePath.parse(root.file_name).is_below(folder)
     if not own or root.uuid in files.volume_disk_uuids or root.capacity_bytes == wanted:
         return None
@@ -294,7 +294,7 @@ def move_vm(
     assert plan.where is not None  # noqa: S101 - tells the type checker
     vm.relocate(plan.where.spec(engine.session, plan.summary), observe=observe)
     summary = read_summary(vm) if plan.where.datastore else plan.summary
-    root = plan.root and root_disk(summary.hardware, request.instance_uuid)
+    root = plan.root and root_disk(summary.hardware, called(vm, request.instance_uuid))
     yield replace(plan, summary=summary, root=root)
 
 

@@ -52,7 +52,7 @@ def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -
                 # Known without a call; the change version makes sure that it still holds.
                 run(forget_resize(vm, note, version, observe))
             except Busy:
-                log.debug("%s has changed meanwhile: looking again", vm.moid)
+                log.debug("%s has changed meanwhile: looking again", called(vm, instance_uuid))
                 return _confirm_as_found(session, vm, instance_uuid, observe, run)
             run(delete_old_disks(session, note.kept_disks))
             return True

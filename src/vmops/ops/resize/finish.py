@@ -124,7 +124,7 @@ def exchange_disks(
             raise InvalidPowerState(
                 f"{name} is on: its ephemeral and swap disks cannot be exchanged. Power it off."
             )
-        change, new = _plan(summary, note, wanted, devices, instance_uuid)
+        change, new = _plan(summary, note, wanted, devices, name)
         try:
             try:
                 vm.reconfigure(change.spec(), observe=observe)
@@ -144,16 +144,16 @@ def _plan(
     note: ResizeNote,
     wanted: ExtraSizes,
     devices: BlockDevices,
-    instance_uuid: str,
+    name: str,
 ) -> tuple[specs.Change, list[DatastorePath]]:
     """The change, and the disks that it creates."""
     hardware = summary.hardware
-    root = root_disk(hardware, instance_uuid)
+    root = root_disk(hardware, name)
     pairs = list(
         _pairs(
             summary,
             extra_disks(
-                own_folder(hardware, instance_uuid),
+                own_folder(hardware, name),
                 _blank(wanted, devices),
                 hardware.controller(root.controller_key).adapter,
             ),

@@ -88,7 +88,7 @@ def _revert(
         if note.phase is Phase.RESIZED:
             run(take_old_size(vm, summary, note, observe))
         if note.phase is Phase.PREPARING:
-            run(delete_grown_disk(session, summary, instance_uuid))
+            run(delete_grown_disk(session, summary, called(vm, instance_uuid)))
         spec = way_back(session, summary, note)
         if spec is not None:
             run(move_back(vm, spec, observe))
@@ -118,7 +118,7 @@ def look_at_resized(
             if disk not in attached and not session.datastore_files.exists(
                 DatastorePath.parse(disk)
             ):
-                raise OriginalNotFound(instance_uuid, disk)
+                raise OriginalNotFound(instance_uuid, disk, name)
     yield summary
 
 
@@ -172,13 +172,11 @@ def _disk_at(summary: VmSummary, note: ResizeNote) -> VmDisk | None:
 
 
 @step("Delete what is left of the grown disk")
-def delete_grown_disk(session: Session, summary: VmSummary, instance_uuid: str) -> Reversible[None]:
+def delete_grown_disk(session: Session, summary: VmSummary, name: str) -> Reversible[None]:
     """A resize that did not come to exchange the disks may have left the copy, or a part of it."""
     disks = summary.hardware.files.disks
     if disks:
-        grown = counterpart(
-            DatastorePath.parse(root_disk(summary.hardware, instance_uuid).file_name)
-        )
+        grown = counterpart(DatastorePath.parse(root_disk(summary.hardware, name).file_name))
         attached = {disk.file_name for disk in disks}
         if str(grown) not in attached and session.datastore_files.exists(grown):
             session.virtual_disk_manager.delete(grown, missing_ok=True)

@@ -17,8 +17,7 @@ from vmops.ops.engine.port_groups import PortGroups
 from vmops.ops.engine.project_folders import ProjectFolders
 from vmops.ops.engine.settings import EngineSettings
 from vmops.ops.engine.vnc import VncPorts
-from vmops.ops.guard.exclusive import alone
-from vmops.ops.guard.locks import InstanceLocks
+from vmops.ops.guard.exclusive import alone, instance_locks
 from vmops.ops.vmops import shapes
 from vmops.ops.vmops.shapes import Shape
 from vmops.progress import Observer, log_event
@@ -40,10 +39,10 @@ class _NoImages:
         raise ImageNotFound(image.name)
 
     def refuse_taken(self, name: str) -> None:
-        raise NotSupported(f"The engine was given no image store, so {name!r} has no place to go.")
+        raise NotSupported(f"No image store to save {name!r} to: give the engine one (images=).")
 
     def receive(self, name: str, *_blocks: Any, **_facts: Any) -> Image:
-        raise NotSupported(f"There is no image store for {name!r}.")
+        raise NotSupported(f"No image store to save {name!r} to: give the engine one (images=).")
 
     def remove(self, name_or_id: str) -> None:
         raise ImageNotFound(name_or_id)
@@ -81,7 +80,7 @@ class EngineBase:
         self._settings = config or EngineSettings()
         self._observe = observe
         self._images: ImageStore = images or _NoImages()
-        self._locks = InstanceLocks(session.endpoint.identity)
+        self._locks = instance_locks(session)
         self._engine = Engine(
             session=session,
             cache=ImageCache(

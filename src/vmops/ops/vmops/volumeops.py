@@ -9,7 +9,7 @@ from typing import Any
 from vmops.errors import InstanceNotFound, NotSupported
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
-from vmops.ops.guard.exclusive import alone
+from vmops.ops.guard.exclusive import alone, instance_locks
 from vmops.ops.guard.locks import InstanceLocks
 from vmops.ops.vmops import shapes
 from vmops.ops.vmops.block_devices import parse_adapter, parse_attachment, parse_volume
@@ -44,7 +44,7 @@ class VMwareVolumeOps:
     ) -> None:
         """Keep what is given; ``locks`` are shared with whoever else works on the instances."""
         self._session = session
-        self._locks = locks or InstanceLocks(session.endpoint.identity)
+        self._locks = locks or instance_locks(session)
         self._observe = observe
 
     def attach_volume(
@@ -113,12 +113,14 @@ class VMwareVolumeOps:
 
         Raises:
             NotSupported: it is to be created: ``vmdk_path`` is not given, or ``linked_clone`` is.
-            UnsupportedDevice: there is no place left.
+            UnsupportedDevice: there is no free place.
             FileNotFound, FileLocked: the disk is not there, or in use.
         """
         del disk_type
         if not vmdk_path or linked_clone:
-            raise NotSupported("Only a disk that is there is attached to a VM by its path.")
+            raise NotSupported(
+                "Only an existing disk can be attached: give its vmdk_path, without linked_clone."
+            )
         path = DatastorePath.parse(vmdk_path)
         adapter = parse_adapter(adapter_type) or AdapterType.LSI_LOGIC
         with self._alone(instance, "attach disk"):

@@ -65,7 +65,7 @@ def attach_volume(
         VolumeInUse: another virtual machine has it; the message names it where it is known.
         InvalidPowerState: it is running and the disk would be on IDE, or it is suspended.
         InvalidState: it is rescued or paused.
-        UnsupportedDevice: there is no place left for the disk.
+        UnsupportedDevice: there is no free place for the disk.
         NotSupported: it is an iSCSI volume.
     """
     with_vm(

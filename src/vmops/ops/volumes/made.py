@@ -78,7 +78,9 @@ class WantedVolume:
                 f"A volume of {self.size_bytes} bytes is too small: it has 1 MiB or more."
             )
         if self.kind is VolumeKind.ISCSI:
-            raise NotSupported("Volumes on iSCSI targets are made on the target.")
+            raise NotSupported(
+                "A volume on an iSCSI target cannot be created here: create it on the target."
+            )
 
 
 def create_volume(engine: Engine, wanted: WantedVolume, observe: Observer) -> MadeVolume:

@@ -120,7 +120,7 @@ class Inventory:
             raise DatastoreNotFound(name, sorted({each.name for each in found}))
         if len(matching) > 1:
             raise InvalidArgument(
-                f"There is a datastore {name!r} in several datacenters; say which is meant."
+                f"There is a datastore {name!r} in several datacenters: name the datacenter, too."
             )
         return matching[0]
 

@@ -192,7 +192,7 @@ class Stream:
                 subscriber.lost()
             if self._has_joined.is_set():
                 continue
-            log.debug("The stream of changes ended: %s; building it anew", failure)
+            log.debug("The stream of changes ended: %s; building it again", failure)
             if self._failure is None:
                 self._down_since = time.monotonic()
             self._failure = failure

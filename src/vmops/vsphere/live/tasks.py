@@ -135,8 +135,8 @@ def _outcome(watched: Watched) -> Any:
         return watched.values.get("info.result")
     if watched.is_gone:
         raise ConnectionLost(
-            f"The server knows nothing of {describe(watched.moref)} any more; its effect may or may"
-            " not be there."
+            f"The server does not know {describe(watched.moref)} any more: it may or may not have"
+            " had its effect."
         )
     fault = watched.values.get("info.error")
     raise faults.translate_task(

@@ -161,5 +161,5 @@ class DatastoreFiles:
 def _transfer_error(error: VMOpsError, status: int) -> VMOpsError:
     """A file that cannot be written because it is not there: its folder or datastore is not."""
     if isinstance(error, FileNotFound):
-        return TransferFailed(f"The place to upload to is not there: {error.name}.", status)
+        return TransferFailed(f"The folder to upload to does not exist: {error.name}.", status)
     return error

@@ -313,7 +313,7 @@ class VirtualMachine:
             return InvalidPowerState(f"The virtual machine is {word}: it has no screen.")
         if status in {200, 404}:
             return NotSupported("The endpoint gives no pictures of screens.")
-        return refusal(status, f"the screen of {self.moid}", "reading")
+        return refusal(status, f"the screen of {self.known_name() or self.moid}", "reading")
 
     def _run(
         self,

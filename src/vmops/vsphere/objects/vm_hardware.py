@@ -89,7 +89,7 @@ class VmHardware:
                 if not own and (controller.key, unit) not in self.used:
                     return Slot(controller_key=controller.key, unit_number=unit)
         raise UnsupportedDevice(
-            f"There is no place left for a disk on {wanted.adapter} controllers."
+            f"There is no free place for a disk on {wanted.adapter} controllers."
         )
 
 

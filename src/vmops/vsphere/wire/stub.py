@@ -162,12 +162,12 @@ class Stub(SoapAdapter.SoapStubAdapterBase):
     def _decode(self, info: Any, answer: bytes, *, is_fault: bool) -> Any:
         try:
             if b"<!DOCTYPE" in answer[:4096]:
-                raise ValueError("it has a document type")  # noqa: TRY301 - told like the others
+                raise ValueError("a document type is not allowed")  # noqa: TRY301 - told like the others
             reader = _ResponseDeserializer(self)
             # A stream: of bytes pyVmomi does not find out that their end is missing.
             result = reader.Deserialize(io.BytesIO(answer), info.result)
             if not reader.is_answer or isinstance(result, Exception) is not is_fault:
-                raise ValueError("it answers something else")  # noqa: TRY301
+                raise ValueError("not the response of this method")  # noqa: TRY301
         except (ExpatError, KeyError, AttributeError, TypeError, ValueError) as error:
             raise VsphereFault(
                 "UnreadableAnswer", f"{type(error).__name__}: {error}", method=info.wsdlName

@@ -96,7 +96,7 @@ class NicPlanner:
             raise invalid_device(index, "addressType", "It is manual, generated or assigned.")
         if kind == "manual":
             if not _MAC.fullmatch(given) or int(given[:2], 16) & 1 or not given.strip("0:"):
-                raise invalid_device(index, "macAddress", "It is no unicast MAC address.")
+                raise invalid_device(index, "macAddress", "It is not a unicast MAC address.")
         elif not self._is_own(given):
             kind, given = self._automatic, new_mac_address(self.kernel)
         card.addressType, card.macAddress = kind, given

@@ -192,7 +192,7 @@ def unit_bytes(text: str, what: str) -> int:
 def invalid_value(name: str, value: str) -> Any:
     """Build the fault for an element's value that cannot be."""
     return vim.fault.OvfElementInvalidValue(
-        lineNumber=0, name=name, value=value, msg=f"'{value}' is no value of {name}."
+        lineNumber=0, name=name, value=value, msg=f"'{value}' is not a value of {name}."
     )
 
 
