@@ -23,6 +23,8 @@ URI = str
 PropertyPath = str
 NoneType = type(None)
 
+class LazyType(type): ...
+
 class FieldInfo:
     """One property of a type, or one parameter of a method."""
 
@@ -39,6 +41,8 @@ class MethodInfo:
     params: tuple[FieldInfo, ...]
     result: _Type
     resultFlags: int
+    isTask: bool
+    methodResult: _Type
 
 class Enum(str):
     _wsdlName: ClassVar[str]
@@ -59,7 +63,7 @@ class DataObject:
     @classmethod
     def _GetPropertyList(cls, includeBaseClassProps: bool = True) -> list[FieldInfo]: ...
 
-class ManagedObject:
+class ManagedObject(metaclass=LazyType):
     _wsdlName: ClassVar[str]
     _version: ClassVar[str]
     _methodInfo: ClassVar[dict[str, MethodInfo]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Observer
@@ -30,6 +30,9 @@ from vmops.vsphere.wire.own_writes import OwnWrites
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.secret import Secret
 from vmops.vsphere.wire.trust import Trust
+
+if TYPE_CHECKING:
+    pass
 
 
 class Session:
@@ -128,7 +131,7 @@ class Session:
         """How many calls of each method were sent so far."""
         return Counter(self.client.counts)
 
-    def call(self, moref: Moref, method: str, /, **arguments: Any) -> Any:
+    def call(self, moref: Moref, method: str, /, **arguments: object) -> Any:
         """Call a method by its name on the wire; see `Client.call`."""
         return self.client.call(moref, method, **arguments)
 
@@ -140,7 +143,7 @@ class Session:
         *,
         observe: Observer | None = None,
         deadline_s: float | None = None,
-        **arguments: Any,
+        **arguments: object,
     ) -> Any:
         """Call a method that starts a task, and return the task's result; see `Tasks.run`."""
         return self.tasks.run(moref, method, observe=observe, deadline_s=deadline_s, **arguments)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmops.errors import (
     ClusterNotFound,
@@ -29,6 +29,9 @@ from vmops.vsphere.live.records import (
 )
 from vmops.vsphere.live.stream import Builder, Stream
 from vmops.vsphere.wire.moref import Moref, moid, wire_type
+
+if TYPE_CHECKING:
+    from pyVmomi import vmodl
 
 
 class _Table:
@@ -218,7 +221,9 @@ class Inventory:
         except InvalidArgument:
             return build.filter(selected, [property_spec(kind.wire_type, kind.paths)])
 
-    def apply(self, filter_id: str, updates: Sequence[Any]) -> None:
+    def apply(
+        self, filter_id: str, updates: Sequence[vmodl.query.PropertyCollector.ObjectUpdate]
+    ) -> None:
         """Take over changes."""
         kind = self._filters[filter_id]
         with self._lock:
@@ -242,7 +247,7 @@ class Inventory:
         self._by_uuid: dict[str, list[str]] = {}
         self._filters: dict[str, Kind] = {}
 
-    def _change(self, kind: Kind, update: Any) -> None:
+    def _change(self, kind: Kind, update: vmodl.query.PropertyCollector.ObjectUpdate) -> None:
         name = moid(update.obj)
         values = self._values.setdefault(name, {})
         before = values.get("config.instanceUuid")

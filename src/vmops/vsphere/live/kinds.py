@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vmops.model import extra_config
 from vmops.model.power import PowerState
@@ -19,6 +19,9 @@ from vmops.vsphere.live.records import (
     VmInfo,
 )
 from vmops.vsphere.wire.moref import Moref, moid
+
+if TYPE_CHECKING:
+    from pyVmomi import vim
 
 Values = dict[str, Any]
 
@@ -116,7 +119,7 @@ def build_datacenter(moref: Moref, values: Values, tree: Tree) -> DatacenterInfo
         moid=moid(moref),
         name=text(values, "name"),
         inventory_path="/".join(reversed(names)),
-        vm_folder=values.get("vmFolder"),
+        vm_folder=_reference(values, "vmFolder"),
     )
 
 
@@ -137,7 +140,7 @@ def build_cluster(moref: Moref, values: Values, tree: Tree) -> ClusterInfo:
         moref=moref,
         moid=moid(moref),
         name=text(values, "name"),
-        resource_pool=values.get("resourcePool"),
+        resource_pool=_reference(values, "resourcePool"),
         hosts=moids(values, "host"),
         datastores=moids(values, "datastore"),
         networks=moids(values, "network"),
@@ -163,7 +166,7 @@ def build_datastore(moref: Moref, values: Values, tree: Tree) -> DatastoreInfo:
     """A datastore's record."""
     return DatastoreInfo(
         moref=moref,
-        browser=values.get("browser"),
+        browser=_reference(values, "browser"),
         moid=moid(moref),
         name=text(values, "name"),
         type=text(values, "summary.type"),
@@ -233,7 +236,7 @@ BUILDERS: dict[str, Callable[[Moref, Values, Tree], Any]] = {
 }
 
 
-def power_state(value: Any) -> PowerState | None:
+def power_state(value: object) -> PowerState | None:
     """The power state a server sent, None for one that is unknown or empty."""
     try:
         return PowerState(str(value))
@@ -247,12 +250,17 @@ def text(values: Values, path: str) -> str:
     return "" if value is None else str(value)
 
 
+def _reference(values: Values, path: str) -> Any:
+    """A reference that every object of the kind has."""
+    return values.get(path)
+
+
 def moids(values: Values, path: str) -> tuple[str, ...]:
     """The moids in a list of references."""
     return tuple(moid(moref) for moref in values.get(path) or ())
 
 
-def _is_writable(mount: Any) -> bool:
+def _is_writable(mount: vim.host.MountInfo) -> bool:
     # accessible and mounted are unset on servers older than they are: then they hold.
     return (
         mount is not None

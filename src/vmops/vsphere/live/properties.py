@@ -25,7 +25,7 @@ Values = dict[str, Any]
 _collector = vmodl.query.PropertyCollector
 
 
-def through_view(view: Moref) -> Any:
+def through_view(view: Moref) -> _collector.ObjectSpec:
     """The selection of everything that a view holds."""
     return _collector.ObjectSpec(
         obj=view,
@@ -34,7 +34,7 @@ def through_view(view: Moref) -> Any:
     )
 
 
-def property_spec(kind: str, paths: Iterable[str]) -> Any:
+def property_spec(kind: str, paths: Iterable[str]) -> _collector.PropertySpec:
     """The properties wanted of objects of this wire type."""
     return _collector.PropertySpec(type=wire_type(kind), all=False, pathSet=list(paths))
 
@@ -43,11 +43,11 @@ def property_spec(kind: str, paths: Iterable[str]) -> Any:
 class Selection:
     """Some objects, as ``ObjectSpec``, and the properties wanted of those of one type."""
 
-    objects: Sequence[Any]
+    objects: Sequence[_collector.ObjectSpec]
     kind: str
     paths: Sequence[str]
 
-    def spec(self) -> Any:
+    def spec(self) -> _collector.FilterSpec:
         """The ``FilterSpec``."""
         return _collector.FilterSpec(
             objectSet=list(self.objects),
@@ -154,26 +154,27 @@ class Properties:
         with self._views_lock:
             logins = self._client.logins
             made_at, view = self._views.get(kind, (0, None))
-            if made_at != logins:
+            if view is None or made_at != logins:
                 view = self._make_view(kind, self._client.content.rootFolder)
                 self._views[kind] = (logins, view)
             return view
 
     def _make_view(self, kind: str, root: Moref) -> Moref:
-        return self._client.call(
+        view: Moref = self._client.call(
             self._client.content.viewManager,
             "CreateContainerView",
             container=root,
             type=[wire_type(kind)],
             recursive=True,
         )
+        return view
 
     def _all(
-        self, selected: list[Any], kind: str, paths: Sequence[str]
+        self, selected: list[_collector.ObjectSpec], kind: str, paths: Sequence[str]
     ) -> list[tuple[Moref, Values]]:
         return self._restarting([Selection(selected, kind, paths).spec()])
 
-    def _restarting(self, specs: list[Any]) -> list[tuple[Moref, Values]]:
+    def _restarting(self, specs: list[_collector.FilterSpec]) -> list[tuple[Moref, Values]]:
         for _ in range(_RESTARTS):
             try:
                 return list(self._pages(specs))
@@ -181,7 +182,7 @@ class Properties:
                 continue
         return list(self._pages(specs))
 
-    def _pages(self, specs: list[Any]) -> Iterator[tuple[Moref, Values]]:
+    def _pages(self, specs: list[_collector.FilterSpec]) -> Iterator[tuple[Moref, Values]]:
         collector = self._client.content.propertyCollector
         page = self._client.call(
             collector,
@@ -203,7 +204,7 @@ class Properties:
                 # The token is used up, or ended with the session it belonged to.
                 raise _PageLost from error
 
-    def _learn(self, found: Any) -> None:
+    def _learn(self, found: _collector.ObjectContent) -> None:
         for missing in found.missingSet or ():
             if isinstance(missing.fault, vmodl.query.InvalidProperty):
                 self._unserved.add((type(found.obj)._wsdlName, missing.path))

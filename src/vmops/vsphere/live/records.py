@@ -90,7 +90,7 @@ class NetworkInfo:
     switch's own uplink group, which no VM can use.
     """
 
-    moref: Moref = field(compare=False)
+    moref: Moref | None = field(compare=False)
     moid: str
     name: str
     kind: NetworkKind

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from pyVmomi import vmodl
 
@@ -61,7 +61,11 @@ class Builder:
         self._collector = collector
         self.filters: list[str] = []
 
-    def filter(self, object_set: Sequence[Any], prop_set: Sequence[Any]) -> str:
+    def filter(
+        self,
+        object_set: Sequence[_collector.ObjectSpec],
+        prop_set: Sequence[_collector.PropertySpec],
+    ) -> str:
         """Create a filter; its moid comes with each of its updates."""
         spec = _collector.FilterSpec(
             objectSet=list(object_set),
@@ -79,7 +83,9 @@ class Subscriber(Protocol):
     def subscribe(self, build: Builder) -> None:
         """Create views and filters; everything known from before is about to come again."""
 
-    def apply(self, filter_id: str, updates: Sequence[Any]) -> None:
+    def apply(
+        self, filter_id: str, updates: Sequence[vmodl.query.PropertyCollector.ObjectUpdate]
+    ) -> None:
         """Take the ObjectUpdates of one filter."""
 
     def loaded(self) -> None:

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from vmops.errors import ConnectionLost, TimedOut, VMOpsError
 from vmops.progress import Observer, TaskProgress, log_event
@@ -37,7 +37,7 @@ class Tasks:
         *,
         observe: Observer | None = None,
         deadline_s: float | None = None,
-        **arguments: Any,
+        **arguments: object,
     ) -> Any:
         """Call a method that starts a task, wait for its end, and return the task's result.
 
@@ -138,7 +138,7 @@ def _outcome(watched: Watched) -> Any:
             f"The server does not know {describe(watched.moref)} any more: it may or may not have"
             " had its effect."
         )
-    fault = watched.values.get("info.error")
+    fault: vmodl.MethodFault = watched.values["info.error"]
     raise faults.translate_task(
         fault,
         faults.fault_message(fault),

@@ -15,13 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median_low
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops.errors import ManagedObjectNotFound, VMOpsError
 from vmops.vsphere.live.properties import Properties, Values, property_spec, through_view
 from vmops.vsphere.live.stream import Builder, Stream
 from vmops.vsphere.wire.client import Client
 from vmops.vsphere.wire.moref import Moref, describe, moid
+
+if TYPE_CHECKING:
+    from pyVmomi import vmodl
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +239,9 @@ class WatchList:
         self._ready.set()
         self._commit()
 
-    def apply(self, filter_id: str, updates: Sequence[Any]) -> None:
+    def apply(
+        self, filter_id: str, updates: Sequence[vmodl.query.PropertyCollector.ObjectUpdate]
+    ) -> None:
         """Take what the server tells, and wake who waits for it."""
         polls = self._client.own_writes.polls
         for update in updates:

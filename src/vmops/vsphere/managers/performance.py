@@ -73,7 +73,7 @@ class Performance:
         """The server's numbers of its counters; they are the same as long as it runs."""
         with self._guard:
             if self._known is None:
-                manager: Any = getattr(self._client.content, "perfManager", None)
+                manager = getattr(self._client.content, "perfManager", None)
                 found = {} if manager is None else self._read(manager)
                 self._known = {
                     f"{each.groupInfo.key}.{each.nameInfo.key}.{each.rollupType}": int(each.key)

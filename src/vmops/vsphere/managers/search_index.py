@@ -34,21 +34,20 @@ class SearchIndex:
 
     def by_datastore_path(self, datacenter: Moref, path: DatastorePath) -> Moref | None:
         """The virtual machine whose .vmx this is."""
-        return self._client.call(
-            self._client.content.searchIndex,
-            "FindByDatastorePath",
-            datacenter=datacenter,
-            path=str(path),
+        index = self._client.content.searchIndex
+        found: Moref | None = self._client.call(
+            index, "FindByDatastorePath", datacenter=datacenter, path=str(path)
         )
+        return found
 
     def by_inventory_path(self, path: str) -> Moref | None:
         """The object at a path like "DC0/vm/folder/web1"."""
-        return self._client.call(
-            self._client.content.searchIndex, "FindByInventoryPath", inventoryPath=path
-        )
+        index = self._client.content.searchIndex
+        found: Moref | None = self._client.call(index, "FindByInventoryPath", inventoryPath=path)
+        return found
 
     def child(self, parent: Moref, name: str) -> Moref | None:
         """The child of this name of a folder or another entity; one call."""
-        return self._client.call(
-            self._client.content.searchIndex, "FindChild", entity=parent, name=name
-        )
+        index = self._client.content.searchIndex
+        found: Moref | None = self._client.call(index, "FindChild", entity=parent, name=name)
+        return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pyVmomi import pbm
 
@@ -33,7 +32,7 @@ class StoragePolicies:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._managers: Any = None
+        self._managers: pbm.ServiceInstanceContent | None = None
 
     def all(self) -> tuple[StoragePolicy, ...]:
         """All policies that a machine's files can be given; two calls.
@@ -91,7 +90,7 @@ class StoragePolicies:
         # vcsim tells of all datastores, whichever it is asked for.
         return frozenset(complying & {each.moid for each in datastores})
 
-    def _content(self) -> Any:
+    def _content(self) -> pbm.ServiceInstanceContent:
         if self._client.content.about.apiType != "VirtualCenter":
             raise NotSupported("A single ESXi has no storage policies; they are a vCenter's.")
         if self._managers is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from pyVmomi import vim
 
@@ -19,7 +18,7 @@ from vmops.vsphere.live.records import DatastoreInfo
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref
 
-_vslm: Any = vim.vslm
+_vslm = vim.vslm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,21 +113,23 @@ class FirstClassDisks:
             Conflict: a virtual machine has it.
         """
         method = self._method("DeleteVStorageObject_Task")
-        named = {"id": _vslm.ID(id=disk_id), "datastore": datastore}
-        self._session.run_task(self._there, method, observe=observe, **named)
+        self._session.run_task(
+            self._there, method, observe=observe, id=_vslm.ID(id=disk_id), datastore=datastore
+        )
 
     @property
     def _there(self) -> Moref:
         if self._manager is None:
             raise NotSupported("The endpoint has no first class disks: vSphere has them since 6.5.")
-        return self._manager
+        manager: Moref = self._manager
+        return manager
 
     def _method(self, name: str) -> str:
         is_host = isinstance(self._there, _vslm.host.VStorageObjectManager)
         return f"Host{name}" if is_host else name
 
 
-def _disk(found: Any) -> FirstClassDisk:
+def _disk(found: vim.vslm.VStorageObject) -> FirstClassDisk:
     config = found.config
     return FirstClassDisk(
         id=str(config.id.id),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyVmomi import vim
 
 from vmops.errors import DuplicateName, ManagedObjectNotFound
@@ -23,7 +21,7 @@ class Folder:
 
     def create_vm(
         self,
-        spec: Any,
+        spec: vim.vm.ConfigSpec,
         pool: Moref,
         host: Moref | None = None,
         *,
@@ -105,5 +103,6 @@ class Folder:
             return None
         for child in folders:
             if names.get(child._GetMoId(), {}).get("name") == name:
-                return child
+                found: Moref = child
+                return found
         return None

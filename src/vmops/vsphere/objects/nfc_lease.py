@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from vmops.errors import (
@@ -20,7 +20,7 @@ from vmops.errors import (
     TransferFailed,
     VMOpsError,
 )
-from vmops.progress import Observer, log_event
+from vmops.progress import Event, Observer, TransferProgress, log_event
 from vmops.vsphere.live.watch_list import LEASE
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
@@ -29,6 +29,9 @@ from vmops.vsphere.wire.http_access import refusal
 from vmops.vsphere.wire.moref import Moref, describe
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.transfer import BLOCK_BYTES, Progress, Upload
+
+if TYPE_CHECKING:
+    from pyVmomi import vim
 
 log = logging.getLogger(__name__)
 
@@ -218,13 +221,14 @@ class NfcLease:
             log.warning("Could not abort %s: %s", describe(self.moref), error)
 
     def _watch(self, observe: Observer, size_bytes: int) -> Observer:
-        def watch(event: Any) -> None:
-            self._percent = min(event.done_bytes * 100 // max(size_bytes, 1), 99)
+        def watch(event: Event) -> None:
+            if isinstance(event, TransferProgress):
+                self._percent = min(event.done_bytes * 100 // max(size_bytes, 1), 99)
             observe(event)
 
         return watch
 
-    def _device_url(self, url: Any) -> DeviceUrl:
+    def _device_url(self, url: vim.HttpNfcLease.DeviceUrl) -> DeviceUrl:
         parts = urlsplit(str(url.url))
         address = self._session.client.pool.address
         host, port = parts.hostname or "*", parts.port

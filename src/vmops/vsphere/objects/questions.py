@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vmops.errors import Conflict, QuestionPending, VMOpsError
 from vmops.model.power import PowerState
@@ -20,6 +20,8 @@ from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.wire.moref import moid
 
 if TYPE_CHECKING:
+    from pyVmomi import vim
+
     from vmops.vsphere.session import Session
     from vmops.vsphere.wire.moref import Moref
 
@@ -78,7 +80,7 @@ class Question:
     choices: tuple[Choice, ...]
 
     @classmethod
-    def of(cls, info: Any) -> Question:
+    def of(cls, info: vim.vm.QuestionInfo) -> Question:
         """From a ``QuestionInfo``."""
         messages = tuple(str(each.id) for each in info.message or ())
         head, _, rest = str(info.text).partition(":")

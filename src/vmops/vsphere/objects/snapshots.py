@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops.errors import ManagedObjectNotFound
 from vmops.progress import Observer
@@ -12,6 +12,9 @@ from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk, disks_from
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref, moid
+
+if TYPE_CHECKING:
+    from pyVmomi import vim
 
 
 class Snapshot:
@@ -69,7 +72,7 @@ def create_snapshot(
         QuiesceFailed: the guest could not be quiesced; there is no snapshot.
         NoDiskSpace: the datastore is full.
     """
-    made: Any = session.run_task(
+    made = session.run_task(
         vm.moref,
         "CreateSnapshot_Task",
         observe=observe,
@@ -102,7 +105,7 @@ def remove_all_snapshots(
     session.run_task(vm.moref, "RemoveAllSnapshots_Task", observe=observe, consolidate=True)
 
 
-def _trees(vm: VirtualMachine) -> Iterator[Any]:
+def _trees(vm: VirtualMachine) -> Iterator[vim.vm.SnapshotTree]:
     info = vm.read("snapshot").get("snapshot")
     trees = list(info.rootSnapshotList) if info is not None else []
     while trees:

@@ -178,7 +178,11 @@ class VirtualMachine:
     # Changing
 
     def reconfigure(
-        self, spec: Any, *, observe: Observer | None = None, deadline_s: float | None = None
+        self,
+        spec: vim.vm.ConfigSpec,
+        *,
+        observe: Observer | None = None,
+        deadline_s: float | None = None,
     ) -> None:
         """Change what a ``ConfigSpec`` names.
 
@@ -193,7 +197,7 @@ class VirtualMachine:
         self,
         keys: Collection[int],
         *,
-        settings: Sequence[Any] = (),
+        settings: Sequence[vim.option.OptionValue] = (),
         observe: Observer | None = None,
         deadline_s: float | None = None,
     ) -> None:
@@ -254,7 +258,11 @@ class VirtualMachine:
         self._run("Rename_Task", observe, newName=name)
 
     def relocate(
-        self, spec: Any, *, observe: Observer | None = None, deadline_s: float | None = None
+        self,
+        spec: vim.vm.ConfigSpec,
+        *,
+        observe: Observer | None = None,
+        deadline_s: float | None = None,
     ) -> None:
         """Move it to another host, pool or datastore, as a ``RelocateSpec`` says."""
         self._run("RelocateVM_Task", observe, deadline_s, spec=spec)
@@ -320,7 +328,7 @@ class VirtualMachine:
         method: str,
         observe: Observer | None = None,
         deadline_s: float | None = None,
-        **arguments: Any,
+        **arguments: object,
     ) -> Any:
         return self._session.run_task(
             self.moref, method, observe=observe, deadline_s=deadline_s, **arguments

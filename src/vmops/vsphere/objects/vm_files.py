@@ -106,23 +106,29 @@ def files_from(values: dict[str, Any]) -> VmFiles:
     )
 
 
-def disks_from(devices: Iterable[Any]) -> tuple[VmDisk, ...]:
+def disks_from(devices: Iterable[vim.vm.device.VirtualDevice]) -> tuple[VmDisk, ...]:
     """The virtual disks with files among devices."""
-    return tuple(_disk(d) for d in devices if _has_file(d, vim.vm.device.VirtualDisk))
+    return tuple(
+        _disk(each)
+        for each in devices
+        if isinstance(each, vim.vm.device.VirtualDisk) and _file_of(each)
+    )
 
 
-def _files_of(devices: Iterable[Any], kind: Any) -> tuple[str, ...]:
-    return tuple(str(d.backing.fileName) for d in devices if _has_file(d, kind))
+def _files_of(
+    devices: Iterable[vim.vm.device.VirtualDevice], kind: type[vim.vm.device.VirtualDevice]
+) -> tuple[str, ...]:
+    return tuple(_file_of(d) for d in devices if isinstance(d, kind) and _file_of(d))
 
 
-def _has_file(device: Any, kind: Any) -> bool:
-    return isinstance(device, kind) and bool(getattr(device.backing, "fileName", None))
+def _file_of(device: vim.vm.device.VirtualDevice) -> str:
+    return str(getattr(device.backing, "fileName", None) or "")
 
 
-def _disk(device: Any) -> VmDisk:
+def _disk(device: vim.vm.device.VirtualDisk) -> VmDisk:
     return VmDisk(
         key=int(device.key),
-        file_name=str(device.backing.fileName),
+        file_name=_file_of(device),
         uuid=str(getattr(device.backing, "uuid", None) or ""),
         capacity_bytes=int(device.capacityInBytes or kib_to_bytes(device.capacityInKB or 0)),
         controller_key=int(device.controllerKey or 0),
@@ -134,19 +140,19 @@ def _disk(device: Any) -> VmDisk:
     )
 
 
-def _first_class_id(device: Any) -> str:
+def _first_class_id(device: vim.vm.device.VirtualDevice) -> str:
     identity = getattr(device, "vDiskId", None)  # absent before API 6.5
     return str(identity.id) if identity is not None else ""
 
 
-def _parents(backing: Any) -> Iterator[str]:
+def _parents(backing: vim.vm.device.VirtualDevice.BackingInfo | None) -> Iterator[str]:
     parent = getattr(backing, "parent", None)
     while parent is not None:
         yield str(parent.fileName)
         parent = getattr(parent, "parent", None)
 
 
-def _provisioning(backing: Any) -> str:
+def _provisioning(backing: vim.vm.device.VirtualDevice.BackingInfo | None) -> str:
     if getattr(backing, "parent", None) is not None or getattr(backing, "thinProvisioned", None):
         return "thin"
     return "eagerZeroedThick" if getattr(backing, "eagerlyScrub", None) else "preallocated"

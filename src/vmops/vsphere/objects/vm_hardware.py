@@ -14,7 +14,7 @@ from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 
 PATHS = (*vm_files.PATHS, "config.bootOptions", "config.firmware")
 
-_KINDS: tuple[tuple[Any, AdapterType], ...] = (
+_KINDS: tuple[tuple[type[vim.vm.device.VirtualDevice], AdapterType], ...] = (
     (vim.vm.device.ParaVirtualSCSIController, AdapterType.PARA_VIRTUAL),
     (vim.vm.device.VirtualLsiLogicSASController, AdapterType.LSI_LOGIC_SAS),
     (vim.vm.device.VirtualLsiLogicController, AdapterType.LSI_LOGIC),
@@ -59,7 +59,7 @@ class VmHardware:
     controllers: tuple[VmController, ...]
     used: frozenset[tuple[int, int]]
     firmware: Firmware
-    boot_order: tuple[Any, ...] = field(compare=False)
+    boot_order: tuple[vim.vm.BootOptions.BootableDevice, ...] = field(compare=False)
     drives: tuple[VmDrive, ...] = ()
     secure_boot: bool = False
 
@@ -121,5 +121,5 @@ def hardware_from(values: dict[str, Any]) -> VmHardware:
     )
 
 
-def _adapter(device: Any) -> AdapterType | None:
+def _adapter(device: vim.vm.device.VirtualDevice) -> AdapterType | None:
     return next((adapter for kind, adapter in _KINDS if isinstance(device, kind)), None)

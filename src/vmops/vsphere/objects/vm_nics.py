@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ class VmNic:
     kind: NetworkKind
     network: str
     connected: bool
-    device: Any = field(repr=False, compare=False)
+    device: vim.vm.device.VirtualEthernetCard = field(repr=False, compare=False)
 
     @property
     def number(self) -> int:
@@ -104,7 +104,7 @@ def nics_from(values: dict[str, Any]) -> VmNics:
     )
 
 
-def _nic(device: Any, *, is_on: bool) -> VmNic:
+def _nic(device: vim.vm.device.VirtualEthernetCard, *, is_on: bool) -> VmNic:
     backing = device.backing
     card = vim.vm.device.VirtualEthernetCard
     kind: NetworkKind = "standard"
@@ -125,7 +125,7 @@ def _nic(device: Any, *, is_on: bool) -> VmNic:
     )
 
 
-def guest_addresses(cards: Any) -> dict[str, tuple[str, ...]]:
+def guest_addresses(cards: Iterable[vim.vm.GuestInfo.NicInfo] | None) -> dict[str, tuple[str, ...]]:
     """The addresses of ``guest.net``, by MAC address."""
     return {
         str(card.macAddress).lower(): tuple(str(address) for address in card.ipAddress or ())

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops.model.size import Allocation, SharesLevel, Size
 from vmops.vsphere.live.kinds import text
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_hardware import VmHardware
 from vmops.vsphere.wire.moref import moid
+
+if TYPE_CHECKING:
+    from pyVmomi import vim
+
+    from vmops.vsphere.wire.moref import Moref
 
 _PATHS = (
     "config.hardware.numCPU",
@@ -61,18 +66,19 @@ def read_summary(vm: VirtualMachine) -> VmSummary:
     )
 
 
-def _allocation(info: Any) -> Allocation:
+def _allocation(info: vim.ResourceAllocationInfo | None) -> Allocation:
     if info is None:
         return Allocation()
-    level = SharesLevel(str(info.shares.level)) if info.shares else SharesLevel.NORMAL
+    shares = info.shares
+    level = SharesLevel(str(shares.level)) if shares else SharesLevel.NORMAL
     return Allocation(
         reservation=int(info.reservation or 0),
         limit=-1 if info.limit is None else int(info.limit),
         level=level,
         # vSphere tells the number of every level; only that of this one was asked for.
-        shares=int(info.shares.shares) if level is SharesLevel.CUSTOM else 0,
+        shares=int(shares.shares) if shares and level is SharesLevel.CUSTOM else 0,
     )
 
 
-def _moid(moref: Any) -> str:
+def _moid(moref: Moref | None) -> str:
     return "" if moref is None else moid(moref)

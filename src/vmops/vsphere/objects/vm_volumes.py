@@ -6,9 +6,8 @@ A volume of kind vmdk is the disk of a virtual machine that is never powered on,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from pyVmomi import vmodl
+from pyVmomi import vim, vmodl
 
 from vmops.errors import InvalidArgument, ManagedObjectNotFound
 from vmops.vsphere.live.properties import Selection, Values
@@ -133,11 +132,11 @@ def _view(
     )
 
 
-def _one(vm: VirtualMachine) -> Any:
+def _one(vm: VirtualMachine) -> vmodl.query.PropertyCollector.ObjectSpec:
     return _collector.ObjectSpec(obj=vm.moref, skip=False)
 
 
-def _neighbours(shadow: VirtualMachine) -> Any:
+def _neighbours(shadow: VirtualMachine) -> vmodl.query.PropertyCollector.ObjectSpec:
     """The virtual machines on the datastores of this one."""
     datastore_vms = _collector.TraversalSpec(type=wire_type("Datastore"), path="vm", skip=False)
     datastores = _collector.TraversalSpec(
@@ -146,5 +145,5 @@ def _neighbours(shadow: VirtualMachine) -> Any:
     return _collector.ObjectSpec(obj=shadow.moref, skip=True, selectSet=[datastores])
 
 
-def _is_set(option: Any) -> bool:
+def _is_set(option: vim.option.OptionValue | None) -> bool:
     return bool(getattr(option, "value", None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pyVmomi import VmomiSupport, vim
 
@@ -24,6 +24,9 @@ from vmops.vsphere.wire.client import Client, ordered_arguments
 from vmops.vsphere.wire.moref import Moref, describe, moid
 from vmops.vsphere.wire.stub import wire_method
 
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import MethodInfo
+
 SEARCH = "SearchDatastore_Task"
 # Nothing else than these, the reads of the retry table and what a session makes for its own stream
 # is ever sent. The search leaves no trace but its line in the list of recent tasks.
@@ -41,7 +44,7 @@ def is_sent(method: str) -> bool:
 class Planner(Protocol):
     """What becomes of the calls that are not sent."""
 
-    def plan(self, moref: Moref, info: Any, arguments: dict[str, Any]) -> Any:
+    def plan(self, moref: Moref, info: MethodInfo, arguments: dict[str, object]) -> Any:
         """Record a call and give what the server would: a placeholder where that is an object."""
 
     def is_empty(self, folder: DatastorePath) -> bool:
@@ -57,12 +60,11 @@ class PlanningClient(Client):
         self.planner: Planner | None = None
 
     def call_within(
-        self, moref: Moref, method: str, timeout_s: float | None, /, **arguments: Any
+        self, moref: Moref, method: str, timeout_s: float | None, /, **arguments: object
     ) -> Any:
         """See `Client.call_within`."""
         world = self.world
-        kind: Any = type(moref)
-        info = wire_method(kind, method)
+        info = wire_method(type(moref), method)
         if not is_sent(method):
             ordered_arguments(info, arguments)
             return planner_of(self).plan(moref, info, arguments)
@@ -91,7 +93,7 @@ def planner_of(client: Client) -> Planner:
     return client.planner
 
 
-def _seen(world: World, method: str, arguments: dict[str, Any], found: Any) -> Any:
+def _seen(world: World, method: str, arguments: dict[str, object], found: Any) -> Any:
     """What a search gives without what is gone, and with what is planned."""
     if method == "FindAllByUuid":
         wanted = str(arguments.get("uuid")).lower()
@@ -247,7 +249,7 @@ class PlanningTasks(Tasks):
         there = files.look(folder)
         if there is False:
             raise FileNotFound(str(folder))
-        found: list[Any] = []
+        found: list[vim.host.DatastoreBrowser.FileInfo] = []
         if there is not True:
             result = super().run(moref, method, **{**arguments, "datastorePath": str(there)})
             found = [e for e in result.file or () if files.look(folder.joined(e.path)) is not False]

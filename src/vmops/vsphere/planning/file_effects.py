@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyVmomi import vim
 
 from vmops.model.datastore_path import DatastorePath
@@ -101,5 +99,5 @@ def _refuse_taken(site: Site, path: DatastorePath) -> None:
         site.refuse(_fault(vim.fault.FileAlreadyExists, path))
 
 
-def _fault(kind: Any, path: DatastorePath) -> Any:
+def _fault(kind: type[vim.fault.FileFault], path: DatastorePath) -> vim.fault.FileFault:
     return kind(file=str(path))

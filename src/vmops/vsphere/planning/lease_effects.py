@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyVmomi import vim
 
 from vmops.vsphere.planning import machine
@@ -67,7 +65,9 @@ def _lease(site: Site, vm: Moref) -> Moref:
     return lease
 
 
-def _key(vm: Moref, disk: Any, controller: Any) -> str:
+def _key(
+    vm: Moref, disk: vim.vm.device.VirtualDisk, controller: vim.vm.device.VirtualDevice | None
+) -> str:
     """As vSphere names a disk in a lease: "/vm-12/VirtualIDEController0:0"."""
     kind = type(controller)._wsdlName if controller is not None else ""
     bus = getattr(controller, "busNumber", 0)

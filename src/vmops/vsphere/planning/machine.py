@@ -37,7 +37,7 @@ _MERGED = {"bootOptions": "config.bootOptions"}
 READ = (DEVICES, EXTRA_CONFIG, VMX, VERSION, "config.bootOptions")
 
 
-def created(spec: Any) -> Values:
+def created(spec: vim.vm.ConfigSpec) -> Values:
     """The values of a VM that is made from a ``ConfigSpec``, with the devices every VM has."""
     basis: Values = {
         DEVICES: [
@@ -56,7 +56,7 @@ def created(spec: Any) -> Values:
     }
 
 
-def changed(now: Values, spec: Any) -> Values:
+def changed(now: Values, spec: vim.vm.ConfigSpec) -> Values:
     """The values that a ``ConfigSpec`` changes, from those of `READ` as they are."""
     found: Values = {}
     for field, path in _PLAIN.items():
@@ -72,25 +72,25 @@ def changed(now: Values, spec: Any) -> Values:
     return found
 
 
-def disks_of(devices: Iterable[Any]) -> list[Any]:
+def disks_of(devices: Iterable[vim.vm.device.VirtualDevice]) -> list[vim.vm.device.VirtualDisk]:
     """The virtual disks among devices."""
     return [each for each in devices if isinstance(each, _device.VirtualDisk)]
 
 
-def file_of(device: Any) -> str:
+def file_of(device: vim.vm.device.VirtualDevice | None) -> str:
     """The file behind a device, "" if it has none."""
     return str(getattr(getattr(device, "backing", None), "fileName", None) or "")
 
 
-def chain_of(disk: Any, levels: int) -> list[Any]:
+def chain_of(disk: vim.vm.device.VirtualDisk, levels: int) -> list[Any]:
     """The backings of a disk and of those that so many snapshots have put below it."""
-    chain = [disk.backing]
+    chain: list[Any] = [disk.backing]
     while len(chain) <= levels and getattr(chain[-1], "parent", None) is not None:
         chain.append(chain[-1].parent)
     return chain
 
 
-def levels_of(snapshot: Any) -> int:
+def levels_of(snapshot: vim.vm.SnapshotInfo | None) -> int:
     """How many snapshots the VM's present state stands on; ``snapshot`` is its property."""
     if snapshot is None or snapshot.currentSnapshot is None:
         return 0
@@ -104,9 +104,11 @@ def levels_of(snapshot: Any) -> int:
     return 0
 
 
-def consolidated(devices: Iterable[Any], levels: int) -> list[Any]:
+def consolidated(
+    devices: Iterable[vim.vm.device.VirtualDevice], levels: int
+) -> list[vim.vm.device.VirtualDevice]:
     """The devices after that many snapshots were removed: each disk writes to its lowest file."""
-    found = []
+    found: list[vim.vm.device.VirtualDevice] = []
     for device in devices:
         if levels and isinstance(device, _device.VirtualDisk):
             made = copy.copy(device)
@@ -117,7 +119,9 @@ def consolidated(devices: Iterable[Any], levels: int) -> list[Any]:
     return found
 
 
-def _options(now: Iterable[Any], changes: Iterable[Any]) -> list[Any]:
+def _options(
+    now: Iterable[vim.option.OptionValue], changes: Iterable[vim.option.OptionValue]
+) -> list[vim.option.OptionValue]:
     values = {each.key: each for each in now}
     for change in changes:
         if change.value in {"", None}:
@@ -127,7 +131,9 @@ def _options(now: Iterable[Any], changes: Iterable[Any]) -> list[Any]:
     return list(values.values())
 
 
-def _devices(now: Iterable[Any], changes: Iterable[Any]) -> list[Any]:
+def _devices(
+    now: Iterable[vim.vm.device.VirtualDevice], changes: Iterable[vim.vm.device.VirtualDeviceSpec]
+) -> list[vim.vm.device.VirtualDevice]:
     devices = {int(each.key): each for each in now}
     new_keys: dict[int, int] = {}
     for change in changes:
@@ -143,7 +149,9 @@ def _devices(now: Iterable[Any], changes: Iterable[Any]) -> list[Any]:
     return list(devices.values())
 
 
-def _added(device: Any, new_keys: dict[int, int]) -> Any:
+def _added(
+    device: vim.vm.device.VirtualDevice, new_keys: dict[int, int]
+) -> vim.vm.device.VirtualDevice:
     """The device as the server would have it: with a key of its own, and its controller's."""
     made = copy.copy(device)
     made.key = new_keys[int(device.key)]

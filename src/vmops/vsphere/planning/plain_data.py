@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from pyVmomi import VmomiSupport, vim
 
 from vmops.vsphere.wire.moref import describe
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import MethodInfo
+
+Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
 
 MASK = "***"
 FIRST_PLANNED_KEY = 100_000
@@ -19,7 +25,7 @@ _SECRET = re.compile(
 )
 
 
-def plain_arguments(info: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+def plain_arguments(info: MethodInfo, arguments: dict[str, object]) -> dict[str, Plain]:
     """A call's arguments in the order of the wire; ``info`` is pyVmomi's description of it."""
     found = {}
     for param in info.params:
@@ -29,14 +35,14 @@ def plain_arguments(info: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def plain(value: Any, declared: Any = None) -> Any:
+def plain(value: object, declared: object = None) -> Plain:
     """One value: references as "VirtualMachine:vm-12", data objects as the fields that are set.
 
     A data object of another type than the ``declared`` one says which under "type".
     """
     match value:
         case VmomiSupport.DataObject():
-            shown: Any = _data_object(value, declared)
+            shown: Plain = _data_object(value, declared)
         case list() | tuple():
             shown = _list(value, declared)
         case VmomiSupport.ManagedObject():
@@ -56,8 +62,8 @@ def plain(value: Any, declared: Any = None) -> Any:
     return shown
 
 
-def _data_object(value: Any, declared: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _data_object(value: VmomiSupport.DataObject, declared: object) -> dict[str, Plain]:
+    found: dict[str, Plain] = {}
     if declared is not None and type(value) is not declared:
         found["type"] = type(value)._wsdlName
     for each in value._GetPropertyList():
@@ -67,14 +73,15 @@ def _data_object(value: Any, declared: Any) -> dict[str, Any]:
     return found
 
 
-def _list(value: Any, declared: Any) -> Any:
-    if value and all(isinstance(item, vim.option.OptionValue) for item in value):
-        return {str(item.key): _named(str(item.key), item.value, None) for item in value}
+def _list(value: Sequence[object], declared: object) -> Plain:
+    options = [item for item in value if isinstance(item, vim.option.OptionValue)]
+    if options and len(options) == len(value):
+        return {str(item.key): _named(str(item.key), item.value, None) for item in options}
     element = getattr(declared, "Item", None)
     return [plain(item, element) for item in value]
 
 
-def _named(name: str, value: Any, declared: Any) -> Any:
+def _named(name: str, value: object, declared: object) -> Plain:
     """A value under its name, which may tell that it is nothing to be shown."""
     if _SECRET.search(name) and isinstance(value, str | bytes) and value:
         return MASK
@@ -83,5 +90,5 @@ def _named(name: str, value: Any, declared: Any) -> Any:
     return plain(value, declared)
 
 
-def _is_unset(value: Any) -> bool:
+def _is_unset(value: object) -> bool:
     return value is None or (isinstance(value, list | tuple) and not value)

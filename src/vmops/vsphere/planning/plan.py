@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from vmops.progress import Event, StepFailed, StepFinished, StepStarted
 from vmops.vsphere.wire.operation_id import operation_id
@@ -31,7 +30,7 @@ class PlannedCall:
 
     method: str
     target: str
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, object] = field(default_factory=dict)
     note: str = ""
 
 

@@ -10,7 +10,7 @@ Where the operation needs an answer that only the server can give, the plan ends
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyVmomi import VmomiSupport, vim
 
@@ -44,6 +44,9 @@ from vmops.vsphere.wire.address import ServerAddress
 from vmops.vsphere.wire.client import Client
 from vmops.vsphere.wire.http_access import HttpAccess
 from vmops.vsphere.wire.moref import Moref, describe
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import MethodInfo
 
 EFFECTS: Mapping[str, Effect] = {
     **file_effects.EFFECTS,
@@ -84,7 +87,7 @@ class _Planner:
     def __init__(self, session: Session, world: World) -> None:
         self._site = Site(session, world)
 
-    def plan(self, moref: Moref, info: Any, arguments: dict[str, Any]) -> Any:
+    def plan(self, moref: Moref, info: MethodInfo, arguments: dict[str, object]) -> Any:
         """Record a call, and give what the server would.
 
         Raises:
@@ -114,7 +117,7 @@ class _Planner:
         except FileNotFound:
             return True
 
-    def _effect(self, moref: Moref, info: Any, arguments: dict[str, Any]) -> Any:
+    def _effect(self, moref: Moref, info: MethodInfo, arguments: dict[str, object]) -> Any:
         world = self._site.world
         if world.is_gone(moref):
             raise ManagedObjectNotFound(describe(moref))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vmops.errors import FileLocked, InvalidName, VMOpsError
 from vmops.model.datastore_path import DatastorePath
@@ -12,6 +12,9 @@ from vmops.vsphere.planning.world import Values, World
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire import faults
 from vmops.vsphere.wire.moref import Moref
+
+if TYPE_CHECKING:
+    from pyVmomi import vmodl
 
 Arguments = dict[str, Any]
 
@@ -34,7 +37,7 @@ class Site:
         except FileLocked:
             return True
 
-    def refuse(self, fault: Any) -> NoReturn:
+    def refuse(self, fault: vmodl.MethodFault) -> NoReturn:
         """Raise what the server would."""
         raise faults.translate(fault)
 

@@ -143,7 +143,7 @@ def _take_configuration(site: Site, vm: Moref, vmx: object) -> None:
             site.world.files.gone(path)
 
 
-def _take_chain(site: Site, disk: Any, levels: int) -> None:
+def _take_chain(site: Site, disk: vim.vm.device.VirtualDisk, levels: int) -> None:
     _take_backings(site, machine.chain_of(disk, levels))
 
 
@@ -174,7 +174,7 @@ def _reconfigure(site: Site, vm: Moref, arguments: Arguments) -> None:
     site.world.change(vm, {**values, VERSION: f"planned-{number}"})
 
 
-def _make_disks(site: Site, values: Values, before: Iterable[Any]) -> None:
+def _make_disks(site: Site, values: Values, before: Iterable[vim.vm.device.VirtualDevice]) -> None:
     """Let the files be there of disks that the VM did not have before."""
     known = {machine.file_of(disk) for disk in machine.disks_of(before)}
     for disk in machine.disks_of(values.get(DEVICES) or ()):
@@ -183,7 +183,7 @@ def _make_disks(site: Site, values: Values, before: Iterable[Any]) -> None:
             site.world.files.made(path)
 
 
-def _take_disk(site: Site, disk: Any) -> None:
+def _take_disk(site: Site, disk: vim.vm.device.VirtualDevice | None) -> None:
     if (path := datastore_path(machine.file_of(disk))) is not None:
         site.world.files.disk_gone(path)
 
@@ -198,8 +198,9 @@ def _with_files(vm: Moref, values: Values, vmx: str | None = None) -> Values:
         values[VMX] = str(place.joined(f"{moid(vm)}.vmx"))
     for number, disk in enumerate(machine.disks_of(values[DEVICES])):
         if machine.file_of(disk) in {"", f"[{folder.datastore}]"}:
-            disk.backing = copy.copy(disk.backing)
-            disk.backing.fileName = str(place.joined(f"{moid(vm)}-{number}.vmdk"))
+            backing: Any = copy.copy(disk.backing)
+            backing.fileName = str(place.joined(f"{moid(vm)}-{number}.vmdk"))
+            disk.backing = backing
     return values
 
 
@@ -214,15 +215,15 @@ def _relocate(site: Site, vm: Moref, arguments: Arguments) -> None:
     if spec.pool is not None:
         values["resourcePool"] = spec.pool
     if spec.datastore is not None:
-        values.update(_at_datastore(site, vm, spec))
+        values.update(_at_datastore(site, vm, spec, spec.datastore))
     site.world.change(vm, values)
 
 
-def _at_datastore(site: Site, vm: Moref, spec: Any) -> Values:
+def _at_datastore(site: Site, vm: Moref, spec: vim.vm.RelocateSpec, datastore: Moref) -> Values:
     now = site.read(vm, VMX, DEVICES, _SNAPSHOT)
-    target = site.session.inventory.datastore_of(moid(spec.datastore))
+    target = site.session.inventory.datastore_of(moid(datastore))
     stays = {int(one.diskId): one.datastore for one in spec.disk or ()}
-    devices, datastores = [], {target.moid: spec.datastore}
+    devices, datastores = [], {target.moid: datastore}
     for device in now.get(DEVICES) or ():
         if isinstance(device, vim.vm.device.VirtualDisk) and int(device.key) not in stays:
             _take_chain(site, device, machine.levels_of(now.get(_SNAPSHOT)))
@@ -244,10 +245,13 @@ def _at_datastore(site: Site, vm: Moref, spec: Any) -> Values:
     }
 
 
-def _moved(site: Site, disk: Any, datastore: str) -> Any:
+def _moved(
+    site: Site, disk: vim.vm.device.VirtualDisk, datastore: str
+) -> vim.vm.device.VirtualDisk:
     """A disk whose file, and those that it is based on, lie on another datastore."""
     made = copy.copy(disk)
-    made.backing = backing = copy.copy(disk.backing)
+    backing: Any = copy.copy(disk.backing)
+    made.backing = backing
     while backing is not None:
         path = datastore_path(backing.fileName)
         if path is not None:

@@ -76,13 +76,13 @@ def _detach(site: Site, vm: Moref, arguments: Arguments) -> None:
     site.refuse(vim.fault.NotFound(msg=f"The disk {wanted} is not attached."))
 
 
-def _change(site: Site, vm: Moref, change: Any) -> None:
+def _change(site: Site, vm: Moref, change: vim.vm.device.VirtualDeviceSpec) -> None:
     now = site.read(vm, *machine.READ)
     spec = vim.vm.ConfigSpec(deviceChange=[change])
     site.world.change(vm, machine.changed(now, spec))
 
 
-def _look(site: Site, identity: Any, datastore: Moref) -> Any:
+def _look(site: Site, identity: vim.vslm.ID, datastore: Moref) -> Any:
     """The first class disk, from the plan or from the server.
 
     Raises:

@@ -40,7 +40,7 @@ class World:
         """First class disks that are to be made, by id; None: to be deleted."""
         self._numbers: Counter[str] = Counter()
 
-    def new(self, kind: Any, values: Values | None = None) -> Moref:
+    def new(self, kind: type[Moref], values: Values | None = None) -> Moref:
         """An object that only the plan has, such as "planned-vm-1"."""
         word = _WORDS.get(kind._wsdlName, kind._wsdlName.lower())
         self._numbers[word] += 1
@@ -126,6 +126,6 @@ class World:
         raise PlanEnds(what)
 
 
-def _option(options: Iterable[Any], key: str) -> Any:
+def _option(options: Iterable[vim.option.OptionValue], key: str) -> object:
     found = next((each for each in options if each.key == key), None)
     return None if found is None else vim.option.OptionValue(key=key, value=found.value)

@@ -11,9 +11,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pyVmomi import VmomiSupport, vim
+from pyVmomi import VmomiSupport, vim, vmodl
 
 from vmops import errors
 from vmops.errors import VMOpsError
@@ -25,6 +25,9 @@ from vmops.vsphere.wire.policy_stub import PolicyStub
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.secret import Secret
 from vmops.vsphere.wire.stub import SoapFault, Stub, wire_method
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import MethodInfo
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ class Client:
         self.counts: Counter[str] = Counter()
         self.own_writes = OwnWrites(lambda: self.counts["WaitForUpdatesEx"])
         self.content: Any = None
-        self.user_session: Any = None
+        self.user_session: vim.UserSession | None = None
 
     def __repr__(self) -> str:
         return f"<Client of {self.pool.address.url} as {self.username}>"
@@ -88,7 +91,7 @@ class Client:
         with self._login_lock:
             self._login()
 
-    def call(self, moref: Moref, method: str, /, **arguments: Any) -> Any:
+    def call(self, moref: Moref, method: str, /, **arguments: object) -> Any:
         """Call a method by its name on the wire ("PowerOnVM_Task") and return its result.
 
         Raises:
@@ -100,7 +103,7 @@ class Client:
         return self.call_within(moref, method, None, **arguments)
 
     def call_within(
-        self, moref: Moref, method: str, timeout_s: float | None, /, **arguments: Any
+        self, moref: Moref, method: str, timeout_s: float | None, /, **arguments: object
     ) -> Any:
         """`call` with a time limit of its own for the answer, in seconds."""
         if not isinstance(moref, vim.VirtualMachine) or retry.is_read(method):
@@ -112,10 +115,9 @@ class Client:
             self.own_writes.note(moid(moref))
 
     def _call(
-        self, moref: Moref, method: str, timeout_s: float | None, arguments: dict[str, Any]
+        self, moref: Moref, method: str, timeout_s: float | None, arguments: dict[str, object]
     ) -> Any:
-        kind: Any = type(moref)
-        info = wire_method(kind, method)
+        info = wire_method(type(moref), method)
         ordered = ordered_arguments(info, arguments)
         delays = retry.delays()
         logged_in_again = False
@@ -213,8 +215,8 @@ class Client:
     def _invoke(
         self,
         moref: Moref,
-        info: Any,
-        arguments: list[Any],
+        info: MethodInfo,
+        arguments: list[object],
         timeout_s: float | None,
         *,
         takes_cookie: bool = False,
@@ -256,16 +258,19 @@ class Client:
         return result
 
 
-def _refusal_inside(result: Any) -> Any:
+def _refusal_inside(
+    result: vmodl.query.PropertyCollector.RetrieveResult | None,
+) -> vmodl.MethodFault | None:
     """NotAuthenticated as some servers tell it: not as a fault, but for each property."""
     for found in (result.objects if result else [])[:1]:
         for missing in found.missingSet or []:
-            if faults.fault_name(missing.fault) == "NotAuthenticated":
-                return missing.fault
+            fault: vmodl.MethodFault = missing.fault
+            if faults.fault_name(fault) == "NotAuthenticated":
+                return fault
     return None
 
 
-def ordered_arguments(info: Any, arguments: dict[str, Any]) -> list[Any]:
+def ordered_arguments(info: MethodInfo, arguments: dict[str, object]) -> list[object]:
     """The arguments in the order of the wire.
 
     Raises:

@@ -8,11 +8,14 @@ message as `VsphereFault`, or `TaskFailed` where a task ended with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops import errors
 from vmops.errors import VMOpsError
 from vmops.vsphere.wire.moref import describe
+
+if TYPE_CHECKING:
+    from pyVmomi import vmodl
 
 FAULTS: dict[str, type[VMOpsError]] = {
     # Sessions and rights
@@ -99,34 +102,35 @@ UNTRANSLATED: frozenset[str] = frozenset(
 )
 
 
-def fault_name(fault: Any) -> str:
+def fault_name(fault: vmodl.MethodFault) -> str:
     """The name on the wire of a fault: "InvalidPowerState"."""
     return str(getattr(type(fault), "_wsdlName", type(fault).__name__))
 
 
-def fault_chain(fault: Any) -> Iterator[Any]:
+def fault_chain(fault: vmodl.MethodFault) -> Iterator[vmodl.MethodFault]:
     """The fault, then what caused it, then what caused that."""
     seen: list[int] = []
-    while fault is not None and id(fault) not in seen:
-        seen.append(id(fault))
-        yield fault
-        fault = getattr(fault, "faultCause", None)
+    link: vmodl.MethodFault | None = fault
+    while link is not None and id(link) not in seen:
+        seen.append(id(link))
+        yield link
+        link = link.faultCause
 
 
-def translate(fault: Any, *, method: str = "") -> VMOpsError:
+def translate(fault: vmodl.MethodFault, *, method: str = "") -> VMOpsError:
     """The error for a fault that a call ended with."""
     return _known(fault, method) or errors.VsphereFault(
         fault_name(fault), fault_message(fault), method=method, causes=_causes(fault)
     )
 
 
-def translate_task(fault: Any, message: str, *, task: str, entity: str) -> VMOpsError:
+def translate_task(fault: vmodl.MethodFault, message: str, *, task: str, entity: str) -> VMOpsError:
     """The error for a fault that a task ended with.
 
     ``task`` is its description id ("VirtualMachine.powerOn"), ``entity`` the object it worked on.
     """
     if message and not getattr(fault, "msg", None):
-        fault.msg = message
+        vars(fault)["msg"] = message
     known = _known(fault, task)
     if known is not None:
         if entity:
@@ -141,18 +145,18 @@ def translate_task(fault: Any, message: str, *, task: str, entity: str) -> VMOps
     )
 
 
-def fault_message(fault: Any) -> str:
+def fault_message(fault: vmodl.MethodFault) -> str:
     """What the server says about it, "" if nothing."""
     texts = [str(getattr(fault, "msg", None) or "").strip()]
     texts += [str(m.message or "").strip() for m in getattr(fault, "faultMessage", None) or []]
     return " ".join(dict.fromkeys(text for text in texts if text))
 
 
-def _causes(fault: Any) -> tuple[str, ...]:
+def _causes(fault: vmodl.MethodFault) -> tuple[str, ...]:
     return tuple(fault_name(cause) for cause in fault_chain(fault))[1:]
 
 
-def _known(fault: Any, method: str) -> VMOpsError | None:
+def _known(fault: vmodl.MethodFault, method: str) -> VMOpsError | None:
     for link in fault_chain(fault):
         for kind in type(link).__mro__:
             error = FAULTS.get(vars(kind).get("_wsdlName", ""))
@@ -162,7 +166,9 @@ def _known(fault: Any, method: str) -> VMOpsError | None:
     return None
 
 
-def _build(error: type[VMOpsError], fault: Any, message: str, method: str) -> VMOpsError:
+def _build(
+    error: type[VMOpsError], fault: vmodl.MethodFault, message: str, method: str
+) -> VMOpsError:
     special = _MESSAGES.get(fault_name(fault)) or _MESSAGES.get(error.__name__)
     if special is not None:
         return special(error, fault, message)
@@ -174,16 +180,16 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _missing_object(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
+def _missing_object(error: type[VMOpsError], fault: vmodl.MethodFault, message: str) -> VMOpsError:
     moref = getattr(fault, "obj", None)
     return error(describe(moref) if moref is not None else message)
 
 
-def _missing_file(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
+def _missing_file(error: type[VMOpsError], fault: vmodl.MethodFault, message: str) -> VMOpsError:
     return error(str(getattr(fault, "file", "") or message))
 
 
-def _file(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
+def _file(error: type[VMOpsError], fault: vmodl.MethodFault, message: str) -> VMOpsError:
     words: dict[type[VMOpsError], str] = {
         errors.FileAlreadyExists: "There is a file {0} already.",
         errors.FileLocked: "The file {0} is in use.",
@@ -192,14 +198,14 @@ def _file(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
     return error(words[error].format(file) if file else _sentence(message or fault_name(fault)))
 
 
-def _no_space(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
+def _no_space(error: type[VMOpsError], fault: vmodl.MethodFault, message: str) -> VMOpsError:
     datastore = str(getattr(fault, "datastore", "") or "")
     name = f" {datastore}" if datastore else ""
     detail = f" {_sentence(message)}" if message else ""
     return error(f"The datastore{name} is full.{detail}")
 
 
-def _power_state(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
+def _power_state(error: type[VMOpsError], fault: vmodl.MethodFault, message: str) -> VMOpsError:
     existing = str(getattr(fault, "existingState", "") or "in another state")
     requested = str(getattr(fault, "requestedState", "") or "")
     if requested == existing:
@@ -208,7 +214,7 @@ def _power_state(error: type[VMOpsError], fault: Any, message: str) -> VMOpsErro
     return error(f"The virtual machine is {existing}{needs}.")
 
 
-def _no_permission(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
+def _no_permission(error: type[VMOpsError], fault: vmodl.MethodFault, message: str) -> VMOpsError:
     moref = getattr(fault, "object", None)
     privilege = str(getattr(fault, "privilegeId", "") or "")
     on = f" on {describe(moref)}" if moref is not None else ""
@@ -216,7 +222,7 @@ def _no_permission(error: type[VMOpsError], fault: Any, message: str) -> VMOpsEr
     return error(f"The user lacks {what}{on}.")
 
 
-def _duplicate(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
+def _duplicate(error: type[VMOpsError], fault: vmodl.MethodFault, message: str) -> VMOpsError:
     name = str(getattr(fault, "name", "") or "")
     taken = errors.DuplicateName(
         f"The name {name!r} is taken." if name else _sentence(message or "The name is taken")
@@ -225,18 +231,18 @@ def _duplicate(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
     return taken
 
 
-def _argument(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
+def _argument(error: type[VMOpsError], fault: vmodl.MethodFault, message: str) -> VMOpsError:
     name = str(getattr(fault, "invalidProperty", "") or getattr(fault, "name", "") or "")
     which = f" {name!r}" if name else ""
     detail = f": {message}" if message else ""
     return error(_sentence(f"The server refuses the argument{which}{detail}"))
 
 
-def _login(error: type[VMOpsError], fault: Any, message: str) -> VMOpsError:
+def _login(error: type[VMOpsError], fault: vmodl.MethodFault, message: str) -> VMOpsError:
     return error("The server refuses the login: user name or password is wrong.")
 
 
-_MESSAGES: dict[str, Callable[[type[VMOpsError], Any, str], VMOpsError]] = {
+_MESSAGES: dict[str, Callable[[type[VMOpsError], vmodl.MethodFault, str], VMOpsError]] = {
     "ManagedObjectNotFound": _missing_object,
     "FileNotFound": _missing_file,
     "FileAlreadyExists": _file,

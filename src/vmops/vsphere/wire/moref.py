@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pyVmomi import VmomiSupport
 
-Moref: TypeAlias = Any
+Moref: TypeAlias = VmomiSupport.ManagedObject
 
 
 def moid(moref: Moref) -> str:
@@ -19,7 +19,7 @@ def describe(moref: Moref) -> str:
     return f"{type(moref)._wsdlName}:{moid(moref)}"
 
 
-def wire_type(name: str) -> Any:
+def wire_type(name: str) -> type[Moref]:
     """The type of this name on the wire: "VirtualMachine"."""
     return VmomiSupport.GetWsdlType("urn:vim25", name)
 

@@ -7,7 +7,7 @@ take the cookie.
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import VmomiSupport, pbm
 
@@ -15,6 +15,9 @@ from vmops.errors import NotSupported, Unavailable
 from vmops.vsphere.wire.moref import Moref
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.stub import Stub
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import MethodInfo
 
 PATH = "/pbm"
 _VERSION = "pbm/6.5"  # the oldest with all that is asked here; later services answer it too
@@ -36,7 +39,9 @@ class PolicyStub(Stub):
             raise NotSupported(f"{self.pool.address.netloc} has no storage policy service.")
         return super()._no_soap(status, reason)
 
-    def _request(self, moref: Moref, info: Any, arguments: list[Any], operation_id: str) -> bytes:
+    def _request(
+        self, moref: Moref, info: MethodInfo, arguments: list[object], operation_id: str
+    ) -> bytes:
         self.cookie = self._main.cookie
         context = VmomiSupport.GetRequestContext()  # of this thread
         context[_HEADER] = self.cookie.partition("=")[2].strip('"')

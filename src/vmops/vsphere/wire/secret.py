@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 
 class Secret:
@@ -28,7 +28,7 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         raise TypeError("A secret cannot be pickled or copied.")
 
-    def __eq__(self, other: Any) -> bool:
+    def __eq__(self, other: object) -> bool:
         return self is other
 
     __hash__ = object.__hash__

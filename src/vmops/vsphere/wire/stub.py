@@ -10,14 +10,17 @@ from __future__ import annotations
 import functools
 import http.cookies
 import io
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from xml.parsers.expat import ExpatError
 
-from pyVmomi import SoapAdapter, VmomiSupport
+from pyVmomi import SoapAdapter, VmomiSupport, vmodl
 
 from vmops.errors import SessionOverload, Unavailable, VsphereFault
 from vmops.vsphere.wire.moref import Moref
 from vmops.vsphere.wire.pool import ConnectionPool
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import MethodInfo
 
 SESSION_COOKIE = "vmware_soap_session"
 # The oldest API that vmops speaks, and what it speaks until the server has told its own.
@@ -27,7 +30,7 @@ OLDEST_VERSION = "6.5"
 class SoapFault(Exception):
     """A fault as it came over the wire; `faults.translate` makes one of our errors of it."""
 
-    def __init__(self, fault: Any) -> None:
+    def __init__(self, fault: vmodl.MethodFault) -> None:
         super().__init__(type(fault).__name__)
         self.fault = fault
 
@@ -35,7 +38,7 @@ class SoapFault(Exception):
 class _Deserializer(SoapAdapter.SoapDeserializer):
     """Takes words of an enumeration that pyVmomi does not know, the empty one included."""
 
-    def EndElementHandler(self, tag: str) -> Any:  # noqa: N802 - pyVmomi's name
+    def EndElementHandler(self, tag: str) -> object:  # noqa: N802 - pyVmomi's name
         kind = self.stack[-1] if self.stack else None
         if (
             isinstance(kind, type)
@@ -47,7 +50,7 @@ class _Deserializer(SoapAdapter.SoapDeserializer):
 
 
 @functools.cache
-def _any_word(kind: Any) -> Any:
+def _any_word(kind: type[VmomiSupport.Enum]) -> type[str]:
     """What pyVmomi takes for a plain type, but makes words of the enumeration ``kind``."""
     return type(kind.__name__, (str,), {"__new__": lambda _, word: kind(word)})
 
@@ -58,14 +61,14 @@ class _ResponseDeserializer(SoapAdapter.SoapResponseDeserializer):
         self.deser = _Deserializer(stub)
         self.is_answer = False
 
-    def StartElementHandler(self, tag: str, attr: Any) -> Any:  # noqa: N802 - pyVmomi's name
+    def StartElementHandler(self, tag: str, attr: dict[str, str]) -> object:  # noqa: N802 - pyVmomi's name
         if tag.endswith("Response") or tag == self.soapFaultTag:
             self.is_answer = True
         return super().StartElementHandler(tag, attr)
 
 
 @functools.cache
-def wire_method(kind: Any, name: str) -> Any:
+def wire_method(kind: type[Moref], name: str) -> MethodInfo:
     """Find pyVmomi's description of a method, by its name on the wire ("PowerOnVM_Task").
 
     Raises:
@@ -112,8 +115,8 @@ class Stub(SoapAdapter.SoapStubAdapterBase):
     def invoke(
         self,
         moref: Moref,
-        info: Any,
-        arguments: list[Any],
+        info: MethodInfo,
+        arguments: list[object],
         *,
         operation_id: str = "",
         timeout_s: float | None = None,
@@ -143,14 +146,16 @@ class Stub(SoapAdapter.SoapStubAdapterBase):
             self._take_cookie(response.headers.get_all("Set-Cookie") or [])
         return result
 
-    def InvokeMethod(self, mo: Any, info: Any, args: Any) -> NoReturn:  # noqa: N802
+    def InvokeMethod(self, mo: Moref, info: MethodInfo, args: object) -> NoReturn:  # noqa: N802
         """Refuse calls and lazy reads on pyVmomi's objects: each would bypass the session."""
         raise TypeError(
             f"{type(mo).__name__}.{info.name}: call through Session.call, read through"
             " Session.properties"
         )
 
-    def _request(self, moref: Moref, info: Any, arguments: list[Any], operation_id: str) -> bytes:
+    def _request(
+        self, moref: Moref, info: MethodInfo, arguments: list[object], operation_id: str
+    ) -> bytes:
         context = VmomiSupport.GetRequestContext()  # of this thread
         if operation_id:
             context["operationID"] = operation_id
@@ -159,7 +164,7 @@ class Stub(SoapAdapter.SoapStubAdapterBase):
         finally:
             context.pop("operationID", None)
 
-    def _decode(self, info: Any, answer: bytes, *, is_fault: bool) -> Any:
+    def _decode(self, info: MethodInfo, answer: bytes, *, is_fault: bool) -> Any:
         try:
             if b"<!DOCTYPE" in answer[:4096]:
                 raise ValueError("a document type is not allowed")  # noqa: TRY301 - told like the others

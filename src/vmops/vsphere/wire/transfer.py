@@ -70,7 +70,7 @@ def send(
         TransferFailed: the source has fewer or more bytes than that.
         OSError: the connection broke and no answer came.
     """
-    sock: Any = connection.sock
+    sock: socket.socket = connection.sock
     size_bytes = upload.size_bytes
     lines = [
         f"{upload.method} {upload.target} HTTP/1.1",
@@ -99,7 +99,7 @@ def send(
     return response
 
 
-def _send_body(sock: Any, source: BinaryIO, size_bytes: int, progress: Progress) -> bytes:
+def _send_body(sock: socket.socket, source: BinaryIO, size_bytes: int, progress: Progress) -> bytes:
     """Send the body; return what the server said meanwhile, b"" if nothing."""
     poll = select.poll()
     poll.register(sock, select.POLLIN)
@@ -128,7 +128,7 @@ def _fill(source: BinaryIO, block: memoryview) -> int:
     return len(data)
 
 
-def _answer_so_far(sock: Any) -> bytes:
+def _answer_so_far(sock: socket.socket) -> bytes:
     """What can be read without waiting. Of TLS's own messages nothing is left to read."""
     timeout = sock.gettimeout()
     try:
