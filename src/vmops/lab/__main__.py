@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from vmops.lab.daemon import EXIT_RUNS_ALREADY, KEEP_GUESTS_SIGNAL
-from vmops.lab.hypervisor.port import HypervisorMissing
+from vmops.lab.hypervisor.errors import HypervisorMissing
 from vmops.lab.server import Lab
 from vmops.lab.settings import LabSettings
 from vmops.lab.state import LabRunsAlready, StateError

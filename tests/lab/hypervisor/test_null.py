@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.lab.qemu.machines import PVSCSI, a_disk, a_machine, a_nic
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.null import NullHypervisor
-from vmops.lab.hypervisor.port import DiskLayer, HypervisorError, Segment
+from vmops.lab.hypervisor.port import DiskLayer, Segment
 
 
 def with_null(scenario: Callable[[NullHypervisor], Coroutine[Any, Any, None]]) -> list[str]:

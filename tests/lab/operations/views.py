@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 
 
 def machine(client, vm):

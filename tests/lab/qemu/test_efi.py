@@ -10,7 +10,8 @@ import pytest
 
 from tests.lab.qemu.efi_guest import efi_bootable
 from tests.lab.qemu.machines import PVSCSI, Log, a_disk, a_hypervisor, bootable, counting
-from vmops.lab.hypervisor.port import Controller, HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Controller
 from vmops.lab.qemu import launch
 
 pytestmark = pytest.mark.guest

@@ -17,15 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.qemu.machines import PVSCSI, Log, a_disk, a_hypervisor, a_nic, bootable, counting
-from vmops.lab.hypervisor.port import (
-    Cdrom,
-    Controller,
-    GuestDefinition,
-    HypervisorError,
-    HypervisorMissing,
-    Segment,
-    SerialPort,
-)
+from vmops.lab.hypervisor.errors import HypervisorError, HypervisorMissing
+from vmops.lab.hypervisor.port import Cdrom, Controller, GuestDefinition, Segment, SerialPort
 from vmops.lab.qemu import QemuHypervisor
 from vmops.lab.qemu.process import ProcessIdentity
 

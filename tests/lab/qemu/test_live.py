@@ -10,7 +10,8 @@ import pytest
 
 from tests.lab.qemu.machines import PVSCSI, Log, a_disk, a_hypervisor, a_nic, counting
 from tests.lab.qemu.test_guest import pid_of
-from vmops.lab.hypervisor.port import Controller, DiskLayer, HypervisorError, Segment
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Controller, DiskLayer, Segment
 
 pytestmark = pytest.mark.guest
 

@@ -18,7 +18,8 @@ import pytest
 from tests.lab.qemu.machines import PVSCSI, Log, a_disk, a_hypervisor, a_nic, counting
 from tests.lab.qemu.test_guest import end_all, pid_of, until
 from tests.lab.qemu.test_live import NET, blank, delta, open_files
-from vmops.lab.hypervisor.port import Controller, DiskLayer, HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Controller, DiskLayer
 from vmops.lab.qemu.process import ProcessIdentity
 
 pytestmark = pytest.mark.guest

@@ -14,7 +14,8 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
 from tests.lab.qemu.machines import Log, a_hypervisor, bootable, counting
-from vmops.lab.hypervisor.port import HypervisorError, NetworkSerialPort, SerialPort
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import NetworkSerialPort, SerialPort
 from vmops.lab.qemu.telnet import Telnet
 
 pytestmark = pytest.mark.guest

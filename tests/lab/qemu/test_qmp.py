@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.qemu import sockets
 from vmops.lab.qemu.qmp import Qmp, QmpClosed, QmpRefused
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from vmops.lab.hypervisor.errors import HypervisorMissing
 from vmops.lab.hypervisor.null import NullHypervisor
-from vmops.lab.hypervisor.port import HypervisorMissing
 from vmops.lab.qemu import QemuHypervisor
 from vmops.lab.qemu.missing import missing_programs
 from vmops.lab.server import hypervisor_for

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.plain_screen import plain_screen
 from vmops.lab.hypervisor.port import (
     Cdrom,
@@ -18,7 +19,6 @@ from vmops.lab.hypervisor.port import (
     DiskStatistics,
     GuestDefinition,
     GuestStatistics,
-    HypervisorError,
     Migration,
     Nic,
     NicStatistics,

@@ -203,14 +203,6 @@ Progress = Callable[[int], None]
 """Is called on the loop with percents, 0 to 100, never falling."""
 
 
-class HypervisorError(Exception):
-    """The guest could not be started, stopped or asked; the text is fit for a user."""
-
-
-class HypervisorMissing(HypervisorError):
-    """There is no hypervisor on this machine; the text says what to install."""
-
-
 class Hypervisor(Protocol):
     """What runs guests.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal, Protocol
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 
 ToolsCommand = Literal["shutdown", "reboot", "standby", "freeze", "thaw"]
 Heartbeat = Literal["gray", "green", "yellow", "red"]

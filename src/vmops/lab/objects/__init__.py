@@ -1,1 +1,5 @@
-"""The managed objects of the lab, one file for each, and what they are made of."""
+"""The API's managed objects and nothing else, one file each, found by the API's name.
+
+Here belongs what a client can call: a method checks its arguments and hands on, for machines to
+`operations`.
+"""

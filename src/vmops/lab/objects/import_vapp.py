@@ -16,12 +16,12 @@ from vmops.lab.operations.destroy import destroy
 from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
+    from vmops.lab.inventory.managed_entity import ManagedEntity
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.machine.machine import Machine
-    from vmops.lab.objects.resource_pool import ResourcePool
 
 
-def import_vapp(kernel: Kernel, pool: ResourcePool, spec: Any, folder: Any, host: Any) -> Any:
+def import_vapp(kernel: Kernel, pool: ManagedEntity, spec: Any, folder: Any, host: Any) -> Any:
     """Start creating the virtual machine of a VirtualMachineImportSpec; return the lease.
 
     What goes wrong on the way is the lease's error, as on vCenter. The machine is destroyed unless

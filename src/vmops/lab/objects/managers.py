@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.objects.event_manager import EventManager
-from vmops.lab.objects.ovf.ovf_manager import OvfManager
+from vmops.lab.objects.ovf.manager import OvfManager
 from vmops.lab.objects.performance_manager import PerformanceManager
 from vmops.lab.objects.provisioning_checker import ProvisioningChecker
 from vmops.lab.objects.vstorage_object_manager import (

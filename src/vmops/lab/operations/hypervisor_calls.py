@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.operations.power import config_fault
 
 if TYPE_CHECKING:

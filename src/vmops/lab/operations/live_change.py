@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor.port import Cdrom, Disk, GuestDefinition, HypervisorError, Nic
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Cdrom, Disk, GuestDefinition, Nic
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.devices.disks import DiskExtension, fill_from_files
 from vmops.lab.machine.guest_definition import read_chains, running_definition

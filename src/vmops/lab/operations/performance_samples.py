@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.vmx_devices import place_name
 from vmops.lab.operations.performance_counters import BY_NAME, WHOLE, Reading, Shape, values_between

@@ -6,7 +6,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.operations import properties
 from vmops.lab.operations.power import config_fault, require_on

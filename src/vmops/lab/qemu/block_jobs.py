@@ -8,7 +8,8 @@ import logging
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from vmops.lab.hypervisor.port import HypervisorError, Progress
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Progress
 from vmops.lab.qemu.guest import Guest
 from vmops.lab.qemu.qmp import Qmp, QmpRefused
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vmops.lab.hypervisor.port import DiskLayer, HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import DiskLayer
 from vmops.lab.qemu.argv.disks import FILE_NODE_SUFFIX, chain_nodes, node_prefix
 from vmops.lab.qemu.layer_check import check_layer
 from vmops.lab.qemu.qmp import Qmp, QmpRefused

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.qemu.missing import find_program
 
 OLDEST_SUPPORTED = (7, 2)  # the first with the netdev "stream"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.qemu.guest import Guest
 
 

@@ -4,33 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.qemu.accelerator import accelerator
-from vmops.lab.qemu.argv.growth import Growth, cpu_device, memory_backend, memory_module
-from vmops.lab.qemu.qmp import Qmp
+from vmops.lab.qemu.argv.growth import cpu_device, memory_backend, memory_module
 
 if TYPE_CHECKING:
     from vmops.lab.qemu.guest import Guest
 
-_MIB = 1024 * 1024
 _REMOVAL_S = 10.0
-
-
-async def growth_of(qmp: Qmp) -> Growth:
-    """Return what the guest has now."""
-    places = await qmp.execute("query-hotpluggable-cpus")
-    paths = [str(place.get("qom-path", "")) for place in places]
-    memory = await qmp.execute("qom-get", {"path": "/machine", "property": "memory"})
-    listed = [each["data"] for each in await qmp.execute("query-memory-devices")]
-    sizes = {str(each["id"]): int(each["size"]) // _MIB for each in listed}
-    return Growth(
-        cpus_at_start=sum(path.startswith("/machine/unattached/") for path in paths),
-        max_cpus=len(places),
-        memory_at_start_kib=int(memory["size"]) // 1024,
-        max_memory_mib=int(memory["max-size"]) // _MIB if memory.get("slots") else 0,
-        cpus=sum(path.startswith("/machine/peripheral/") for path in paths),
-        modules=tuple(sizes[f"module-{number}"] for number in range(len(sizes))),
-    )
 
 
 async def set_cpus(guest: Guest, cpus: int, cores_per_socket: int) -> None:
@@ -41,7 +22,7 @@ async def set_cpus(guest: Guest, cpus: int, cores_per_socket: int) -> None:
     """
     with guest.doing("being reconfigured"):
         qmp = await guest.qmp()
-        growth = await growth_of(qmp)
+        growth = await guest.growth()
         now = growth.cpus_at_start + growth.cpus
         if not growth.cpus_at_start <= cpus <= growth.max_cpus:
             raise HypervisorError(
@@ -65,7 +46,7 @@ async def add_memory(guest: Guest, size_mib: int) -> None:
     """
     with guest.doing("being reconfigured"):
         qmp = await guest.qmp()
-        number = len((await growth_of(qmp)).modules)
+        number = len((await guest.growth()).modules)
         await qmp.execute("object-add", memory_backend(number, size_mib))
         try:
             await qmp.execute("device_add", memory_module(number))

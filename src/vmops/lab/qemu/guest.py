@@ -11,9 +11,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
-from vmops.lab.hypervisor.port import HypervisorError, Progress
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Progress
 from vmops.lab.qemu import memory_file, sockets
-from vmops.lab.qemu.growth import growth_of
+from vmops.lab.qemu.argv.growth_state import Growth
 from vmops.lab.qemu.process import HeldProcess
 from vmops.lab.qemu.qmp import Qmp, QmpClosed
 from vmops.lab.qemu.seed import FILE as SEED
@@ -28,6 +29,7 @@ _SCREEN_TIMEOUT_S = 20.0
 # A migration that has moved nothing for so long is stuck: the disk hangs, or QEMU does.
 _STALLED_S = 60.0
 _POLL_S = 0.02
+_MIB = 1024 * 1024
 _AT_REST = ("none", "completed", "failed", "cancelled")
 UNLIMITED_BANDWIDTH = 1 << 60  # bytes per second; QEMU's default is 128 MiB/s
 
@@ -268,11 +270,28 @@ class Guest:
         finally:
             os.close(descriptor)
 
+    async def growth(self) -> Growth:
+        """Return which processors and how much memory the guest has now."""
+        qmp = await self.qmp()
+        places = await qmp.execute("query-hotpluggable-cpus")
+        paths = [str(place.get("qom-path", "")) for place in places]
+        memory = await qmp.execute("qom-get", {"path": "/machine", "property": "memory"})
+        listed = [each["data"] for each in await qmp.execute("query-memory-devices")]
+        sizes = {str(each["id"]): int(each["size"]) // _MIB for each in listed}
+        return Growth(
+            cpus_at_start=sum(path.startswith("/machine/unattached/") for path in paths),
+            max_cpus=len(places),
+            memory_at_start_kib=int(memory["size"]) // 1024,
+            max_memory_mib=int(memory["max-size"]) // _MIB if memory.get("slots") else 0,
+            cpus=sum(path.startswith("/machine/peripheral/") for path in paths),
+            modules=tuple(sizes[f"module-{number}"] for number in range(len(sizes))),
+        )
+
     async def _header(self, qmp: Qmp) -> memory_file.MemoryHeader:
         return memory_file.MemoryHeader(
             machine_type=await self.machine_type(),
             has_seed=(self.directory / SEED).is_file(),
-            growth=await growth_of(qmp),
+            growth=await self.growth(),
             qemu_version=".".join(map(str, qmp.qemu_version)),
         )
 

@@ -6,7 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import Literal
 
-from vmops.lab.hypervisor.port import Cdrom, Controller, Disk, HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Cdrom, Controller, Disk
 from vmops.lab.qemu.argv.disks import disk_device, medium_node
 from vmops.lab.qemu.argv.ports import controller_device
 from vmops.lab.qemu.argv.slots import slot_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-from vmops.lab.hypervisor.port import HypervisorError, Nic, Segment
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Nic, Segment
 from vmops.lab.qemu.argv.ports import hot_nic_backend, nic_device
 from vmops.lab.qemu.argv.slots import slot_of
 from vmops.lab.qemu.capabilities import capabilities

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import (
     Cdrom,
     Controller,
@@ -18,7 +19,6 @@ from vmops.lab.hypervisor.port import (
     DiskLayer,
     GuestDefinition,
     GuestStatistics,
-    HypervisorError,
     Migration,
     Nic,
     Progress,

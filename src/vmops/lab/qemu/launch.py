@@ -12,17 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmops.lab.hypervisor.port import (
-    GuestDefinition,
-    HypervisorError,
-    NetworkSerialPort,
-    Segment,
-    SerialPort,
-)
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import GuestDefinition, NetworkSerialPort, Segment, SerialPort
 from vmops.lab.qemu import sockets
 from vmops.lab.qemu.accelerator import accelerator
 from vmops.lab.qemu.argv import command_line
-from vmops.lab.qemu.argv.growth import Growth, at_start
+from vmops.lab.qemu.argv.growth import at_start
+from vmops.lab.qemu.argv.growth_state import Growth
 from vmops.lab.qemu.argv.host import Firmware, Host
 from vmops.lab.qemu.argv.ports import guestinfo_keys
 from vmops.lab.qemu.capabilities import SANDBOX, Capabilities, capabilities

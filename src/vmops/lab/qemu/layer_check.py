@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from vmops.lab.hypervisor.port import DiskLayer, HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import DiskLayer
 
 _QCOW2_MAGIC = b"QFI\xfb"
 _EXTERNAL_DATA = 1 << 2  # incompatible feature: the clusters lie in another file the header names

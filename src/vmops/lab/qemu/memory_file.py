@@ -12,8 +12,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmops.lab.hypervisor.port import HypervisorError
-from vmops.lab.qemu.argv.growth import Growth
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.qemu.argv.growth_state import Growth
 
 _HEADER_BYTES = 4096
 _KIND = "vmops lab memory of a QEMU guest"

@@ -15,9 +15,9 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vmops.lab.hypervisor.port import GuestDefinition, HypervisorError, Migration, Progress
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import GuestDefinition, Migration, Progress
 from vmops.lab.qemu.accelerator import accelerator
-from vmops.lab.qemu.growth import growth_of
 from vmops.lab.qemu.guest import UNLIMITED_BANDWIDTH, Guest, wait_for_migration
 from vmops.lab.qemu.launch import NVRAM, Incoming, clean, launch
 from vmops.lab.qemu.network import Segments
@@ -63,7 +63,7 @@ class Move:
         """
         source = self._source
         began = time.monotonic()
-        growth = await growth_of(await source.qmp())
+        growth = await source.growth()
         # See `accelerator`: memory of a round size, as modules are, is not safe to move under a
         # translated guest that writes to it.
         self._is_halted = bool(growth.modules and accelerator().memory_short_kib)

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmops.lab.hypervisor.port import HypervisorMissing
+from vmops.lab.hypervisor.errors import HypervisorMissing
 
 _DEBIAN_PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",

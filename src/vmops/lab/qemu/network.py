@@ -17,7 +17,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from vmops.lab.hypervisor.port import HypervisorError, NicStatistics, Segment
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import NicStatistics, Segment
 from vmops.lab.qemu import segment as segment_program
 from vmops.lab.qemu import sockets
 from vmops.lab.qemu.capabilities import SANDBOX, Capabilities

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import yaml
 
-from vmops.lab.hypervisor.port import GuestDefinition, HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import GuestDefinition
 
 FILE = "seed.iso"
 LABEL = "CIDATA"

@@ -16,7 +16,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vmops.lab.hypervisor.port import Concentrator, HypervisorError, NetworkSerialPort
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Concentrator, NetworkSerialPort
 from vmops.lab.qemu import sockets
 from vmops.lab.qemu.concentrator import Extension
 from vmops.lab.qemu.telnet import Telnet

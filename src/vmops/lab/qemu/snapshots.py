@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vmops.lab.hypervisor.port import DiskLayer, HypervisorError, Progress
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import DiskLayer, Progress
 from vmops.lab.qemu.argv.disks import layer_node
 from vmops.lab.qemu.block_jobs import run_block_job
 from vmops.lab.qemu.block_nodes import add_nodes, free_names, nodes_by_file, sweep, top_node

@@ -7,12 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from vmops.lab.hypervisor.port import (
-    DiskStatistics,
-    GuestStatistics,
-    HypervisorError,
-    NicStatistics,
-)
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import DiskStatistics, GuestStatistics, NicStatistics
 from vmops.lab.qemu.guest import Guest
 from vmops.lab.qemu.hot_disks import peripherals
 from vmops.lab.qemu.network import Segments

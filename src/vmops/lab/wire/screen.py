@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from pyVmomi import vmodl
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.machine.machine import Machine
 from vmops.lab.wire.session import require_session
 

@@ -7,7 +7,7 @@ from pyVmomi import vim, vmodl
 
 from tests.lab.machines import CLUSTER, Machine, frozen_disk
 from tests.lab.specs import change, device, distributed_nic, extra, new_disk, of_type, standard_nic
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 
 LINKED = "createNewChildDiskBacking"
 

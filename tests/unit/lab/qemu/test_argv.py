@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from tests.lab.qemu.machines import PVSCSI, a_disk, a_machine, a_nic
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import (
     Cdrom,
     Controller,
     Disk,
     GuestDefinition,
-    HypervisorError,
     NetworkSerialPort,
     SerialPort,
 )
 from vmops.lab.qemu.accelerator import Accelerator, accelerator
 from vmops.lab.qemu.argv import command_line
-from vmops.lab.qemu.argv.growth import Growth
+from vmops.lab.qemu.argv.growth_state import Growth
 from vmops.lab.qemu.argv.host import Firmware, Host
 from vmops.lab.qemu.argv.ports import guestinfo_keys
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.qemu.machines import a_machine
-from vmops.lab.hypervisor.port import HypervisorError
-from vmops.lab.qemu.argv.growth import Growth
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.qemu.argv.growth_state import Growth
 from vmops.lab.qemu.memory_file import MemoryHeader, create, finish, open_stream
 
 GROWN = Growth(

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from tests.lab.qemu.machines import a_machine
-from vmops.lab.hypervisor.port import Cdrom, HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Cdrom
 from vmops.lab.qemu.seed import seed_files, wants_seed, write_seed
 
 NETWORK = {"version": 2, "ethernets": {"nic0": {"dhcp4": True}}}

@@ -1,1 +1,4 @@
-"""A machine's snapshots: their tree, their files, and the managed object of each."""
+"""A machine's snapshots: their files, their disks, and how the machine shows them.
+
+Here belongs what a snapshot is; taking, removing and reverting are operations.
+"""

@@ -1,1 +1,4 @@
-"""OVF packages: read, imported and described."""
+"""OVF packages: read, imported and described.
+
+Here belongs what an OVF descriptor says and how a machine is written as one.
+"""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vmodl
 
-from vmops.lab.hypervisor.port import HypervisorError
+from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.machine.devices.disks import chain_of, disk_files

@@ -7,14 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vmops.lab.hypervisor.port import (
-    Cdrom,
-    Controller,
-    Disk,
-    DiskLayer,
-    GuestDefinition,
-    HypervisorError,
-)
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Cdrom, Controller, Disk, DiskLayer, GuestDefinition
 from vmops.lab.qemu.argv.boot_order import boot_indexes
 from vmops.lab.qemu.argv.host import Host, structured
 

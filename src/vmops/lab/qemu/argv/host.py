@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vmops.lab.qemu.accelerator import Accelerator
 
 if TYPE_CHECKING:
-    from vmops.lab.qemu.argv.growth import Growth
+    from vmops.lab.qemu.argv.growth_state import Growth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

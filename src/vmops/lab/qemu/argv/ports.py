@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from vmops.lab.hypervisor.port import Controller, GuestDefinition, HypervisorError, Nic, SerialPort
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Controller, GuestDefinition, Nic, SerialPort
 from vmops.lab.qemu.argv.boot_order import boot_indexes
 from vmops.lab.qemu.argv.host import Host, option, structured
 from vmops.lab.qemu.argv.slots import pci_slots

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmops.lab.hypervisor.port import Controller, GuestDefinition, HypervisorError, Nic
+from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.port import Controller, GuestDefinition, Nic
 
 DISPLAY_SLOT = 0x02  # 0 and 1 are the board's own
 TOOLS_SLOT = 0x0F
