@@ -12,7 +12,7 @@ GIB = 1024 * MIB
 
 
 def gib_to_bytes(gib: int) -> int:
-    """GiB to bytes."""
+    """The bytes of so many GiB."""
     return gib * GIB
 
 
@@ -22,7 +22,7 @@ def gib_to_kib(gib: int) -> int:
 
 
 def mib_to_kib(mib: int) -> int:
-    """MiB to KiB."""
+    """The KiB of so many MiB."""
     return mib * KIB
 
 
@@ -37,7 +37,7 @@ def bytes_to_gib(size_bytes: int) -> int:
 
 
 def kib_to_bytes(kib: int) -> int:
-    """KiB to bytes."""
+    """The bytes of so many KiB."""
     return kib * KIB
 
 

@@ -102,6 +102,18 @@ def test_messages_name_an_instance_and_not_its_id_alone() -> None:
     assert found == []
 
 
+def test_a_docstring_says_more_than_a_name_does() -> None:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = [
+        f"{path}:{node.lineno}: {said}"
+        for path, tree in source.modules()
+        for node in ast.walk(tree)
+        if isinstance(node, kinds) and (said := ast.get_docstring(node))
+        if len(said.split()) < 3 and not said.startswith("See `")
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("text", "is_plain"),
     [

@@ -84,7 +84,7 @@ class Change:
         return self._until is not None and not self.is_plan
 
     def engine(self, **settings: Any) -> VMwareVMOps:
-        """See `CommandContext.engine`."""
+        """The engine that the verb works with, see `CommandContext.engine`."""
         return self.context.engine(**settings)
 
     @contextmanager

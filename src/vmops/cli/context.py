@@ -47,7 +47,7 @@ class CommandContext:
         return endpoint.find_settings(self.options)
 
     def setting(self, name: str) -> str | None:
-        """One setting's value."""
+        """What a setting has by option, environment or default."""
         found = self.settings.get(name)
         return found.value if found else None
 

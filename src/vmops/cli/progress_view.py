@@ -43,10 +43,10 @@ def make_observer(style: str) -> View:
 
 
 class SilentView:
-    """Shows nothing."""
+    """The view where progress is not wanted."""
 
     def __call__(self, event: Event) -> None:
-        """Pass over the event."""
+        """Leave the event out."""
 
     def close(self) -> None:
         """Nothing to stop."""

@@ -72,7 +72,7 @@ class ConfigDrive:
 
 
 def build(drive: ConfigDrive) -> bytes:
-    """The ISO image."""
+    """The ISO image's bytes, ready to be uploaded."""
     told = {
         "meta_data.json": _json(_meta_data(drive)),
         "vendor_data.json": _json(drive.vendor_data),

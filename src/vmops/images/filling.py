@@ -133,7 +133,7 @@ def copy_to_thin(source: Source, disk: DatastorePath, observe: Observer) -> Reve
 
 @step("Delete the sparse file")
 def delete_sparse(source: Source, disk: DatastorePath) -> Reversible[None]:
-    """Delete what was uploaded."""
+    """Delete the uploaded file, which the thin copy has replaced."""
     source.session.file_manager.delete(disk.sparse)
     yield
 

@@ -57,7 +57,7 @@ class MemberReader(io.RawIOBase):
         self._left = size_bytes
 
     def readable(self) -> bool:
-        """It is."""
+        """Always, as `io.RawIOBase` asks before it reads."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]

@@ -122,12 +122,12 @@ class Lab:
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """The URL that clients connect to."""
         return f"https://{HOST}:{state.load_identity(self.settings).port}/sdk"
 
     @property
     def username(self) -> str:
-        """The one account."""
+        """The user name of the only account."""
         return self.settings.user_name
 
     @property

@@ -82,7 +82,7 @@ class DatastorePath:
 
     @property
     def name(self) -> str:
-        """The last part."""
+        """The file's or folder's own name: what follows the last slash."""
         return PurePosixPath(self.path).name
 
     @property

@@ -27,7 +27,7 @@ _TPM_VERSION = "2.0"
 
 
 class Firmware(StrEnum):
-    """What starts the guest."""
+    """The firmware that starts the guest."""
 
     BIOS = "bios"
     EFI = "efi"

@@ -46,7 +46,7 @@ class Flavor:
 
     @property
     def size(self) -> Size:
-        """Processors and memory."""
+        """What the VM has of processors and memory."""
         return Size(
             vcpus=self.vcpus,
             memory_mib=self.memory_mib,
@@ -108,7 +108,7 @@ class Subnet:
 
     @property
     def version(self) -> int:
-        """4 or 6."""
+        """The IP version: 4 or 6."""
         return ipaddress.ip_network(self.cidr, strict=False).version
 
 

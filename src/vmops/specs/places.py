@@ -38,7 +38,7 @@ class Controller(Protocol):
 
     @property
     def key(self) -> int:
-        """Its device key."""
+        """The key of the controller's device; temporary for a new one."""
 
     @property
     def bus(self) -> int:
@@ -46,7 +46,7 @@ class Controller(Protocol):
 
     @property
     def adapter(self) -> AdapterType:
-        """Its kind."""
+        """The kind of adapter that it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ class Change:
     annotation: str | None = None
 
     def spec(self) -> Any:
-        """The `vim.vm.ConfigSpec`."""
+        """The `vim.vm.ConfigSpec` that makes the change in one call."""
         spec = vim.vm.ConfigSpec(extraConfig=option_values(self.settings))
         if self.size is not None:
             set_size(spec, self.size)

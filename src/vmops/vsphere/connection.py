@@ -1,4 +1,4 @@
-"""`connect`: the way in."""
+"""`connect` logs in at a vCenter or ESXi and gives a session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server is."""
+"""What the server says of itself: its product, version and kind."""
 
 from __future__ import annotations
 

@@ -25,22 +25,22 @@ class Entry:
 
 
 def directory(name: str, permissions: int = 0o755) -> Entry:
-    """A folder."""
+    """An entry for a folder."""
     return Entry(name=name, mode=stat.S_IFDIR | permissions)
 
 
 def regular(name: str, content: bytes, permissions: int = 0o644) -> Entry:
-    """A file."""
+    """An entry for a regular file."""
     return Entry(name=name, mode=stat.S_IFREG | permissions, content=content)
 
 
 def symlink(name: str, target: str) -> Entry:
-    """A symbolic link."""
+    """An entry for a symbolic link."""
     return Entry(name=name, mode=stat.S_IFLNK | 0o777, content=target.encode())
 
 
 def character_device(name: str, major: int, minor: int, permissions: int = 0o600) -> Entry:
-    """A character device node."""
+    """An entry for a character device."""
     return Entry(name=name, mode=stat.S_IFCHR | permissions, device=(major, minor))
 
 

@@ -83,7 +83,7 @@ class NobodyListens:
     """`ToolsListener` of a hypervisor without a lab around it."""
 
     def tools_changed(self, key: str) -> None:
-        """Do nothing."""
+        """Nobody is told of a change."""
 
     def info_get(self, key: str, name: str) -> str | None:
         """Return that there is no value."""

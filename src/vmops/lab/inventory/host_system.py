@@ -150,7 +150,7 @@ class HostSystem(ManagedEntity):
         evacuatePoweredOffVms: bool | None = None,
         maintenanceSpec: Any = None,
     ) -> Any:
-        """Leave service."""
+        """Take the host out of service in a task."""
         del maintenanceSpec
 
         async def run(task: TaskRun) -> None:

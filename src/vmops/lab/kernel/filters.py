@@ -55,7 +55,7 @@ class PropertyFilter(ManagedObject):
             raise not_found(missing[0])
 
     def DestroyPropertyFilter(self) -> None:
-        """Stop filtering."""
+        """Tell no more changes of what it selects."""
         self._on_destroy(self)
 
     def restart(self) -> None:

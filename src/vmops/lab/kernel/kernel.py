@@ -207,7 +207,7 @@ class Kernel:
         self._watchers.append(watcher)
 
     def unwatch(self, watcher: ChangeListener) -> None:
-        """Undo `watch`."""
+        """Stop calling a listener that `watch` has added."""
         self._watchers.remove(watcher)
 
     def run_in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -36,7 +36,7 @@ class OptionManager(ManagedObject):
         return _values(found)
 
     def UpdateOptions(self, changedValue: list[Any]) -> None:
-        """Set settings."""
+        """Set these settings, and leave others as they are."""
         self._options |= {each.key: each.value for each in changedValue}
         self.kernel.touch(self, "setting")
 

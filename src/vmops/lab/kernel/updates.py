@@ -39,7 +39,7 @@ class UpdateStream:
         self._wake()
 
     def remove(self, old: PropertyFilter) -> None:
-        """Stop to, at once."""
+        """Stop telling changes of a filter, at once."""
         if old in self.filters:
             self.filters.remove(old)
             self._pending = deque(each for each in self._pending if each[0] is not old)

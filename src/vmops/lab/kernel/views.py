@@ -130,7 +130,7 @@ class ListView(View):
 
 
 class ViewManager(ManagedObject):
-    """Makes views."""
+    """Makes views of what is in the inventory."""
 
     wire_type = vim.view.ViewManager
 

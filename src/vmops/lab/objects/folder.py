@@ -27,7 +27,7 @@ ROOT_CHILDREN = (vim.Folder, vim.Datacenter)
 
 
 class Folder(Container):
-    """A folder."""
+    """A folder of the inventory."""
 
     wire_type = vim.Folder
 

@@ -224,7 +224,7 @@ class VStorageObjectManager(ManagedObject):
         datastore: Any,
         controlFlags: Sequence[str] | None = None,
     ) -> None:
-        """Undo `SetVStorageObjectControlFlags`."""
+        """Take off flags that `SetVStorageObjectControlFlags` has set."""
         await self._set_flags(id, datastore, controlFlags, value=False)
 
     async def _set_flags(

@@ -185,7 +185,7 @@ class QemuHypervisor:
         await growth.set_cpus(self._guest(key), cpus, cores_per_socket)
 
     async def add_memory(self, key: str, size_mib: int) -> None:
-        """Add memory."""
+        """Add memory to a running guest."""
         await growth.add_memory(self._guest(key), size_mib)
 
     async def snapshot_disks(

@@ -182,7 +182,7 @@ class Port:
 
 
 class Switch:
-    """The segment's loop."""
+    """Passes frames between the segment's ports."""
 
     def __init__(self, listener: socket.socket, *, idle_s: float, leases: Leases | None) -> None:
         self._listener = listener

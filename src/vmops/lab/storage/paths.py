@@ -133,7 +133,7 @@ class DatastorePath:
 
     @property
     def vmfs_form(self) -> str:
-        """``/vmfs/volumes/datastore/folder/file``."""
+        """As a host mounts it: ``/vmfs/volumes/datastore/folder/file``."""
         return f"{_VMFS_PREFIX}{self.datastore}" + (f"/{self.path}" if self.path else "")
 
     def __str__(self) -> str:

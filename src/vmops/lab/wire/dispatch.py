@@ -56,7 +56,7 @@ class Service:
     namespace: str
     version: str
     session_of: Callable[[Call, Exchange], Session | None]
-    """Who calls."""
+    """Gives the session of who calls."""
 
 
 MAIN = Service(

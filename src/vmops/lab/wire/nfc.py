@@ -62,7 +62,7 @@ def routes(kernel: Kernel) -> list[web.RouteDef]:
 
 
 class _Nfc:
-    """The handlers."""
+    """The HTTP handlers of lease disks."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel

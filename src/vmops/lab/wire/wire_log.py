@@ -37,6 +37,6 @@ class WireLog:
         return counted
 
     def clear(self) -> None:
-        """Begin at nothing again."""
+        """Forget all calls."""
         with self._lock:
             self._calls.clear()

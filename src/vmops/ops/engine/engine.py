@@ -1,4 +1,4 @@
-"""What operations work with."""
+"""The session, settings and shared state that every operation gets."""
 
 from __future__ import annotations
 

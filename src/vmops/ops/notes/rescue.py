@@ -24,12 +24,12 @@ class RescueNote:
     was_on: bool = True
 
     def dump(self) -> str:
-        """As JSON."""
+        """The text that stands in ``extraConfig``."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
     def load(cls, text: str) -> Self:
-        """From JSON."""
+        """The note that such a text holds."""
         values = json.loads(text)
         lists = {name: tuple(values.get(name, ())) for name in ("boot_order", "drives")}
         return cls(**{**values, **lists})

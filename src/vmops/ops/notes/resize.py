@@ -107,7 +107,7 @@ class ResizeNote:
         )
 
     def dump(self) -> str:
-        """As JSON."""
+        """The text that stands in ``extraConfig``."""
         values = {name: getattr(self, name) for name in self.__slots__}
         values.update(
             old=self.old.dump(),
@@ -120,7 +120,7 @@ class ResizeNote:
 
     @classmethod
     def load(cls, text: str) -> Self:
-        """From JSON."""
+        """The note that such a text holds."""
         values = json.loads(text)
         return cls(
             **{

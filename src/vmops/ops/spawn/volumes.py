@@ -40,7 +40,7 @@ class VolumeAttacher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OwnAttacher:
-    """The engine's own way."""
+    """Attaches volumes with the engine itself."""
 
     session: Session
     instance_uuid: str

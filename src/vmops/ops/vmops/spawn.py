@@ -56,7 +56,7 @@ class GivenAttacher:
 
 
 class SpawnMethods(EngineBase):
-    """Spawn."""
+    """`VMwareVMOps.spawn` and what it passes on."""
 
     def spawn(  # noqa: PLR0913 - the signature is Nova's
         self,

@@ -61,12 +61,12 @@ class Subject:
 
     @property
     def hardware(self) -> VmHardware:
-        """The VM's."""
+        """The VM's disks and controllers, as they were read."""
         return self.view.hardware
 
     @property
     def files(self) -> VmFiles:
-        """The VM's."""
+        """The VM's files, as they were read."""
         return self.view.hardware.files
 
     @property

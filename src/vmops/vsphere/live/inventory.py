@@ -77,11 +77,11 @@ class Inventory:
         return self._all("ComputeResource")
 
     def hosts(self) -> tuple[HostInfo, ...]:
-        """All hosts."""
+        """All hosts that the session may see."""
         return self._all("HostSystem")
 
     def datastores(self) -> tuple[DatastoreInfo, ...]:
-        """All datastores."""
+        """All datastores that the session may see."""
         return self._all("Datastore")
 
     def networks(self) -> tuple[NetworkInfo, ...]:
@@ -224,7 +224,7 @@ class Inventory:
     def apply(
         self, filter_id: str, updates: Sequence[vmodl.query.PropertyCollector.ObjectUpdate]
     ) -> None:
-        """Take over changes."""
+        """Update the records with what the stream tells."""
         kind = self._filters[filter_id]
         with self._lock:
             for update in updates:
@@ -234,11 +234,11 @@ class Inventory:
                     self._change(kind, update)
 
     def loaded(self) -> None:
-        """Let the questions through."""
+        """Let those who ask through: all is known."""
         self._loaded.set()
 
     def lost(self) -> None:
-        """Let the questions wait."""
+        """Let those who ask wait until all is known again."""
         self._loaded.clear()
 
     def _reset(self) -> None:

@@ -48,7 +48,7 @@ class Selection:
     paths: Sequence[str]
 
     def spec(self) -> _collector.FilterSpec:
-        """The ``FilterSpec``."""
+        """The ``FilterSpec`` that selects them."""
         return _collector.FilterSpec(
             objectSet=list(self.objects),
             propSet=[property_spec(self.kind, dict.fromkeys(self.paths))],

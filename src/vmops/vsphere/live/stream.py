@@ -96,7 +96,7 @@ class Subscriber(Protocol):
 
 
 class Stream:
-    """Feeds the subscribers."""
+    """Waits for changes on the server and feeds them to subscribers."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

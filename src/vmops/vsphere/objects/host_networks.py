@@ -39,7 +39,7 @@ class HostNetwork:
 
     @property
     def host(self) -> str:
-        """The host's name."""
+        """The name of the host it belongs to."""
         return self.info.name
 
 

@@ -81,7 +81,7 @@ class Question:
 
     @classmethod
     def of(cls, info: vim.vm.QuestionInfo) -> Question:
-        """From a ``QuestionInfo``."""
+        """What a ``QuestionInfo`` asks."""
         messages = tuple(str(each.id) for each in info.message or ())
         head, _, rest = str(info.text).partition(":")
         is_id = head.startswith("msg.")  # as servers before 5.1 tell it, and later ones too

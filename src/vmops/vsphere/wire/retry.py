@@ -95,7 +95,7 @@ TABLE: tuple[Row, ...] = (
 
 
 def action_for(error: VMOpsError, method: str) -> RetryAction:
-    """The table's answer."""
+    """What the table says to do after this error of this method."""
     for row in TABLE:
         if isinstance(error, row.error) and row.applies_to(method):
             return row.action
