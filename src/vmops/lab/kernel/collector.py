@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from pyVmomi import vmodl
@@ -18,6 +18,8 @@ from vmops.lab.kernel.sessions import Session, current_session, not_authenticate
 from vmops.lab.kernel.updates import UpdateStream
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 _PC = vmodl.query.PropertyCollector
@@ -59,18 +61,20 @@ class PropertyCollector(ManagedObject):
         self._fingerprint = fingerprint
         self._states: WeakKeyDictionary[Session, _State] = WeakKeyDictionary()
 
-    def RetrieveProperties(self, specSet: list[Any] | None) -> list[Any]:
+    def RetrieveProperties(self, specSet: list[_PC.FilterSpec] | None) -> list[_PC.ObjectContent]:
         """Read properties in one go."""
         return [object_content(obj, paths) for obj, paths in self._wanted(specSet)]
 
-    def RetrievePropertiesEx(self, specSet: list[Any] | None, options: Any) -> Any:
+    def RetrievePropertiesEx(
+        self, specSet: list[_PC.FilterSpec] | None, options: _PC.RetrieveOptions
+    ) -> _PC.RetrieveResult | None:
         """Read properties, a page at a time if the client says so; None if nothing is there."""
         page_size = options.maxObjects
         if page_size is not None and page_size <= 0:
             raise vmodl.fault.InvalidArgument(invalidProperty="options.maxObjects")
         return self._page(self._wanted(specSet), page_size)
 
-    def ContinueRetrievePropertiesEx(self, token: str) -> Any:
+    def ContinueRetrievePropertiesEx(self, token: str) -> _PC.RetrieveResult | None:
         """The next page, as things are now; objects that have vanished are left out."""
         wanted, page_size = self._unread(token)
         return self._page(
@@ -81,7 +85,7 @@ class PropertyCollector(ManagedObject):
         """Give up a paged read."""
         self._unread(token)
 
-    def CreateFilter(self, spec: Any, partialUpdates: bool) -> Any:
+    def CreateFilter(self, spec: _PC.FilterSpec, partialUpdates: bool) -> Reference:
         """Start to watch. Changes are always reported as the whole property asked for."""
         session, state = current_session.get(), self._state()
         created = PropertyFilter(
@@ -97,7 +101,9 @@ class PropertyCollector(ManagedObject):
         state.stream.add(created)
         return created.ref
 
-    async def WaitForUpdatesEx(self, version: str | None = None, options: Any = None) -> Any:
+    async def WaitForUpdatesEx(
+        self, version: str | None = None, options: _PC.WaitOptions | None = None
+    ) -> _PC.UpdateSet | None:
         """The next update set after a version; see `UpdateStream.wait`."""
         max_wait = None if options is None else options.maxWaitSeconds
         max_objects = None if options is None else options.maxObjectUpdates
@@ -107,11 +113,11 @@ class PropertyCollector(ManagedObject):
             raise vmodl.fault.InvalidArgument(invalidProperty="options.maxObjectUpdates")
         return await self._state().stream.wait(version or "", max_objects, max_wait)
 
-    async def WaitForUpdates(self, version: str | None = None) -> Any:
+    async def WaitForUpdates(self, version: str | None = None) -> _PC.UpdateSet | None:
         """The older form, without options."""
         return await self._state().stream.wait(version or "", None, None)
 
-    async def CheckForUpdates(self, version: str | None = None) -> Any:
+    async def CheckForUpdates(self, version: str | None = None) -> _PC.UpdateSet | None:
         """The older form that does not wait."""
         return await self._state().stream.wait(version or "", None, 0)
 
@@ -119,7 +125,7 @@ class PropertyCollector(ManagedObject):
         """Make the session's waiting call on this collector end with RequestCanceled."""
         self._state().stream.cancel(vmodl.fault.RequestCanceled())
 
-    def CreatePropertyCollector(self) -> Any:
+    def CreatePropertyCollector(self) -> Reference:
         """A collector of the session's own, with filters and versions apart from this one's."""
         session = current_session.get()
         created = OwnPropertyCollector(self.kernel, _moid(session), self._fingerprint, session)
@@ -134,12 +140,12 @@ class PropertyCollector(ManagedObject):
             session.holdings[state] = lambda: state.close(not_authenticated(self.ref))
         return state
 
-    def _filters(self) -> list[Any]:
+    def _filters(self) -> list[Reference]:
         if current_session.get(None) is None:
             return []
         return [each.ref for each in self._state().stream.filters]
 
-    def _wanted(self, specs: list[Any] | None) -> Wanted:
+    def _wanted(self, specs: list[_PC.FilterSpec] | None) -> Wanted:
         wanted: Wanted = []
         for spec in specs or []:
             selection = Selection(spec)
@@ -149,7 +155,7 @@ class PropertyCollector(ManagedObject):
             wanted += [(obj, selection.paths(obj)) for obj in selected.objects.values()]
         return wanted
 
-    def _page(self, wanted: Wanted, size: int | None) -> Any:
+    def _page(self, wanted: Wanted, size: int | None) -> _PC.RetrieveResult | None:
         page = wanted[:size]
         if not page:
             return None

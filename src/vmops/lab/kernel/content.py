@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from pyVmomi import vmodl
-from pyVmomi.VmomiSupport import GetVmodlType
+from pyVmomi.VmomiSupport import DataObject, GetVmodlType
 
 from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.kernel.property_path import PropertyPath, evaluate
+
+T = TypeVar("T", bound=DataObject)
 
 _PC = vmodl.query.PropertyCollector
 _ObjectContent = _PC.ObjectContent
@@ -17,7 +19,7 @@ _Change = _PC.Change
 _MethodFault = GetVmodlType("vmodl.MethodFault")
 
 
-def built(cls: Any, **fields: Any) -> Any:
+def built(cls: type[T], **fields: object) -> T:
     """A data object of known-good fields, without pyVmomi's check of each.
 
     The checks cost ten times the rest of a bulk read. Fields not given are absent, so this is
@@ -28,13 +30,13 @@ def built(cls: Any, **fields: Any) -> Any:
     return made
 
 
-def object_content(obj: ManagedObject, paths: tuple[PropertyPath, ...]) -> Any:
+def object_content(obj: ManagedObject, paths: tuple[PropertyPath, ...]) -> _PC.ObjectContent:
     """An ObjectContent with those of the paths that are set.
 
     A property that cannot be worked out goes to its ``missingSet`` with the fault.
     """
-    found: list[Any] = []
-    missing: list[Any] = []
+    found: list[vmodl.DynamicProperty] = []
+    missing: list[_PC.MissingProperty] = []
     for path in paths:
         try:
             value, declared = evaluate(obj, path)
@@ -48,7 +50,9 @@ def object_content(obj: ManagedObject, paths: tuple[PropertyPath, ...]) -> Any:
     return built(_ObjectContent, obj=obj.ref, propSet=found, missingSet=missing)
 
 
-def change(path: PropertyPath, value: Any, declared: Any, *, parent_gone: bool = False) -> Any:
+def change(
+    path: PropertyPath, value: object, declared: type | None, *, parent_gone: bool = False
+) -> _PC.Change:
     """A PropertyChange; a None value says that the property is now unset."""
     if value is None:
         op = _Change.Op.indirectRemove if parent_gone else _Change.Op.assign
@@ -57,16 +61,16 @@ def change(path: PropertyPath, value: Any, declared: Any, *, parent_gone: bool =
     return built(_Change, name=path.text, op=op, val=typed(value, declared))
 
 
-def typed(value: Any, declared: Any) -> Any:
+def typed(value: object, declared: type | None) -> object:
     """The value with the class its property declares, as places without a declaration need it.
 
     A plain list, a plain int where xsd:long is meant or a plain string where an enumeration is
     meant would otherwise lose their type inside an xsd:anyType.
     """
     cls = value.__class__
-    if cls is declared or cls is bool or declared is object:
+    if declared is None or cls is declared or cls is bool or declared is object:
         return value
-    if cls is list:
+    if isinstance(value, list) and cls is list:
         return declared(value) if issubclass(declared, list) else value
     if isinstance(value, int | float | str) and issubclass(declared, int | float | str):
         return value if isinstance(value, declared) else declared(value)

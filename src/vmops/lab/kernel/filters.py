@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PC = vmodl.query.PropertyCollector
 _Kind = _PC.ObjectUpdate.Kind
 
-Fingerprint = Callable[[Any], Any]
+Fingerprint = Callable[[object], object]
 """Makes of a value something that is equal for equal values and holds on to nothing."""
 
 
@@ -32,7 +32,7 @@ class PropertyFilter(ManagedObject):
         self,
         kernel: Kernel,
         moid: str,
-        spec: Any,
+        spec: _PC.FilterSpec,
         *,
         partial_updates: bool,
         fingerprint: Fingerprint,
@@ -44,7 +44,7 @@ class PropertyFilter(ManagedObject):
         self._selection = Selection(spec)
         self._fingerprint = fingerprint
         self._on_destroy = on_destroy
-        self._seen: dict[str, dict[str, Any]] = {}
+        self._seen: dict[str, dict[str, object]] = {}
         """Object id to property path to the fingerprint of the value last reported."""
         self._objects: dict[str, ManagedObject] = {}
         self._reasons: dict[str, set[str]] = {}
@@ -80,9 +80,9 @@ class PropertyFilter(ManagedObject):
                 self._moved = True
         return matters
 
-    def updates(self) -> list[Any]:
+    def updates(self) -> list[_PC.ObjectUpdate]:
         """ObjectUpdates for all that changed since they were last asked for."""
-        found: list[Any] = []
+        found: list[_PC.ObjectUpdate] = []
         if self._moved:
             found += self._move()
         dirty, self._dirty = self._dirty, {}
@@ -91,7 +91,7 @@ class PropertyFilter(ManagedObject):
                 found += self._modified(self._objects[moid], paths)
         return found
 
-    def _move(self) -> list[Any]:
+    def _move(self) -> list[_PC.ObjectUpdate]:
         """Run the selection again: who left, who came."""
         self._moved = False
         selected = self._selection.run(self.kernel.registry)
@@ -108,11 +108,11 @@ class PropertyFilter(ManagedObject):
                 found.append(self._entered(obj))
         return found
 
-    def _entered(self, obj: ManagedObject) -> Any:
+    def _entered(self, obj: ManagedObject) -> _PC.ObjectUpdate:
         self._dirty.pop(obj.moid, None)
         seen = self._seen[obj.moid] = {}
-        changes: list[Any] = []
-        missing: list[Any] = []
+        changes: list[_PC.Change] = []
+        missing: list[_PC.MissingProperty] = []
         for path in self._selection.paths(obj):
             value, declared = _value(obj, path, missing)
             if value is not None:
@@ -122,9 +122,9 @@ class PropertyFilter(ManagedObject):
             _PC.ObjectUpdate, kind=_Kind.enter, obj=obj.ref, changeSet=changes, missingSet=missing
         )
 
-    def _modified(self, obj: ManagedObject, changed: set[str]) -> list[Any]:
+    def _modified(self, obj: ManagedObject, changed: set[str]) -> list[_PC.ObjectUpdate]:
         seen = self._seen[obj.moid]
-        changes: list[Any] = []
+        changes: list[_PC.Change] = []
         for path in self._selection.paths(obj):
             if not any(path.overlaps(each) for each in changed):
                 continue
@@ -142,7 +142,7 @@ class PropertyFilter(ManagedObject):
             return []
         return [built(_PC.ObjectUpdate, kind=_Kind.modify, obj=obj.ref, changeSet=changes)]
 
-    def _mark(self, value: Any, declared: Any) -> Any:
+    def _mark(self, value: object, declared: type | None) -> object:
         if isinstance(value, str | int | float):
             return value
         if isinstance(value, Reference):
@@ -150,7 +150,9 @@ class PropertyFilter(ManagedObject):
         return self._fingerprint(typed(value, declared))
 
 
-def _value(obj: ManagedObject, path: PropertyPath, missing: list[Any]) -> tuple[Any, Any]:
+def _value(
+    obj: ManagedObject, path: PropertyPath, missing: list[_PC.MissingProperty]
+) -> tuple[Any, type | None]:
     try:
         return evaluate(obj, path)
     except vmodl.MethodFault as fault:

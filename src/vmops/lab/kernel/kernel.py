@@ -18,6 +18,8 @@ from pyVmomi.VmomiSupport import CheckField
 from vmops.lab.kernel.property_path import replaced
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.hypervisor.port import Hypervisor
     from vmops.lab.kernel.sessions import Session
     from vmops.lab.settings import LabSettings
@@ -30,7 +32,7 @@ ChangeListener = Callable[["ManagedObject", Collection[str]], None]
 class ManagedObject:
     """One object of the inventory, or one of the service's managers."""
 
-    wire_type: ClassVar[type]
+    wire_type: ClassVar[type[Reference]]
     """The pyVmomi class it is on the wire, such as ``vim.VirtualMachine``."""
 
     def __init__(self, kernel: Kernel, moid: str) -> None:
@@ -41,9 +43,9 @@ class ManagedObject:
         self.properties: dict[str, Any] = {}
         """Top-level property to pyVmomi value. Read freely; after `Kernel.add` change it only
         through `Kernel.update`, never in place."""
-        self.computed: dict[str, Callable[[], Any]] = {}
+        self.computed: dict[str, Callable[[], object]] = {}
         """Top-level properties worked out whenever they are read."""
-        self.ref: Any = self.wire_type(moid)
+        self.ref: Reference = self.wire_type(moid)
         """The reference the wire carries; equal to any other with its type and id."""
 
     def read(self, name: str) -> Any:
@@ -55,13 +57,12 @@ class ManagedObject:
         return f"<{type(self).__name__} {self.moid}>"
 
 
-def not_found(ref: Any) -> Exception:
+def not_found(ref: Reference | None) -> vmodl.MethodFault:
     """The fault for a reference to nothing."""
-    fault: Exception = vmodl.fault.ManagedObjectNotFound(
+    return vmodl.fault.ManagedObjectNotFound(
         obj=ref,
         msg="The object has already been deleted or has not been completely created",
     )
-    return fault
 
 
 class Registry:
@@ -72,7 +73,7 @@ class Registry:
         self._by_class: defaultdict[type, dict[str, ManagedObject]] = defaultdict(dict)
         self._by_wire_type: defaultdict[type, dict[str, ManagedObject]] = defaultdict(dict)
 
-    def get(self, ref_or_moid: Any) -> ManagedObject:
+    def get(self, ref_or_moid: Reference | str | None) -> ManagedObject:
         """The object with this id; a reference must also name its type or one above it.
 
         Raises:
@@ -88,7 +89,7 @@ class Registry:
             raise not_found(ref_or_moid)
         return found
 
-    def find(self, ref: Any, cls: type[Obj]) -> Obj:
+    def find(self, ref: Reference | str | None, cls: type[Obj]) -> Obj:
         """The object with this reference or id, which must be a `cls`.
 
         Raises:
@@ -134,7 +135,7 @@ class Kernel:
         self.hypervisor = hypervisor
         self.registry = Registry()
         self._numbers: defaultdict[str, int] = defaultdict(int)
-        self._services: dict[type, Any] = {}
+        self._services: dict[type, object] = {}
         self._change_listeners: list[ChangeListener] = []
         self._watchers: list[ChangeListener] = []
         self._background: set[asyncio.Task[None]] = set()
@@ -170,7 +171,7 @@ class Kernel:
         if self.registry._remove(obj):
             self._changed(obj, ())
 
-    def update(self, obj: ManagedObject, changes: Mapping[str, Any]) -> None:
+    def update(self, obj: ManagedObject, changes: Mapping[str, object]) -> None:
         """Change properties: dotted paths to new values, None unsets.
 
         Data objects on the way are copied, not changed: references to the old ones stay as they
@@ -184,7 +185,7 @@ class Kernel:
             first, *rest = path.split(".")
             new = replaced(obj.properties.get(first), rest, value) if rest else value
             if new is not None:
-                CheckField(obj.wire_type._GetPropertyInfo(first), new)  # type: ignore[attr-defined]
+                CheckField(obj.wire_type._GetPropertyInfo(first), new)
             obj.properties[first] = new
         if obj.moid in self.registry:
             self._changed(obj, tuple(changes))
@@ -210,7 +211,7 @@ class Kernel:
         """Stop calling a listener that `watch` has added."""
         self._watchers.remove(watcher)
 
-    def run_in_background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def run_in_background(self, work: Coroutine[None, None, None], name: str) -> None:
         """Run something until it ends or the lab stops."""
         task = asyncio.create_task(work, name=name)
         self._background.add(task)
@@ -229,7 +230,7 @@ class Kernel:
         for hook in reversed(self._stop_hooks):
             await hook()
 
-    async def blocking(self, function: Callable[..., T], *args: Any) -> T:
+    async def blocking(self, function: Callable[..., T], *args: object) -> T:
         """Run a blocking function on a thread; the current session is known there too."""
         return await asyncio.to_thread(function, *args)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -17,12 +17,12 @@ class OptionManager(ManagedObject):
 
     wire_type = vim.option.OptionManager
 
-    def __init__(self, kernel: Kernel, moid: str, options: dict[str, Any]) -> None:
+    def __init__(self, kernel: Kernel, moid: str, options: dict[str, object]) -> None:
         super().__init__(kernel, moid)
         self._options = dict(options)
         self.computed["setting"] = lambda: _values(self._options)
 
-    def QueryOptions(self, name: str | None = None) -> list[Any]:
+    def QueryOptions(self, name: str | None = None) -> list[vim.option.OptionValue]:
         """All settings, one by its name, or those below a name ending in a dot."""
         if not name:
             return _values(self._options)
@@ -35,11 +35,11 @@ class OptionManager(ManagedObject):
             raise vim.fault.InvalidName(name=name)
         return _values(found)
 
-    def UpdateOptions(self, changedValue: list[Any]) -> None:
+    def UpdateOptions(self, changedValue: list[vim.option.OptionValue]) -> None:
         """Set these settings, and leave others as they are."""
         self._options |= {each.key: each.value for each in changedValue}
         self.kernel.touch(self, "setting")
 
 
-def _values(options: dict[str, Any]) -> list[Any]:
+def _values(options: dict[str, object]) -> list[vim.option.OptionValue]:
     return [vim.option.OptionValue(key=key, value=value) for key, value in options.items()]

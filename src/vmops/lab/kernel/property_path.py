@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pyVmomi import vmodl
-from pyVmomi.VmomiSupport import DataObject
+from pyVmomi.VmomiSupport import Array, DataObject
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 _STEP = re.compile(r'([A-Za-z_]\w*)(?:\[(?:"([^"]*)"|([^\]"]*))\])?(?:\.(?=.)|$)')
 
@@ -34,7 +37,7 @@ class PropertyPath:
     """The key of the element asked for in the top-level property, if it is a list."""
     steps: tuple[Step, ...]
     """What follows the top-level property."""
-    declared: Any
+    declared: type | None
     """The declared type of what it leads to; None where only the values on the way know it."""
 
     def overlaps(self, other: str) -> bool:
@@ -52,7 +55,7 @@ def invalid_property(name: str) -> Exception:
 
 
 @lru_cache(maxsize=4096)
-def compile_path(wire_type: Any, text: str) -> PropertyPath:
+def compile_path(wire_type: type[Reference], text: str) -> PropertyPath:
     """Read a path for objects of a wire type.
 
     Raises:
@@ -74,7 +77,7 @@ def compile_path(wire_type: Any, text: str) -> PropertyPath:
     return PropertyPath(text, first, key, following, declared)
 
 
-def evaluate(obj: Readable, path: PropertyPath) -> tuple[Any, Any]:
+def evaluate(obj: Readable, path: PropertyPath) -> tuple[Any, type | None]:
     """What a path leads to and its declared type; (None, None) when it is unset.
 
     Raises:
@@ -112,7 +115,7 @@ def parent_of(path: PropertyPath) -> str | None:
     return path.text[: -len(f".{name}[{key}]")]
 
 
-def replaced(value: Any, path: list[str], new: Any) -> Any:
+def replaced(value: object, path: list[str], new: object) -> DataObject:
     """A copy of a data object in which the field at `path` is `new`.
 
     Only the objects on the way are copied; the original stays as it was, so answers and update
@@ -146,7 +149,9 @@ def _split(text: str) -> list[Step]:
     return steps
 
 
-def _declared(owner: Any, name: str, key: str | None, text: str) -> Any:
+def _declared(
+    owner: type[Reference] | type[DataObject], name: str, key: str | None, text: str
+) -> type | None:
     """The type of a field, or of its elements if one is asked for; None if there is no field."""
     try:
         declared = owner._GetPropertyInfo(name).type
@@ -154,18 +159,19 @@ def _declared(owner: Any, name: str, key: str | None, text: str) -> Any:
         return None
     if key is None:
         return declared
-    if not issubclass(declared, list):
+    if not issubclass(declared, Array):
         raise invalid_property(text)
     return declared.Item
 
 
-def _element(values: Any, key: str, path: PropertyPath) -> Any:
+def _element(values: object, key: str, path: PropertyPath) -> DataObject | None:
     if values is None:
         return None
     if not isinstance(values, list):
         raise invalid_property(path.text)
-    for each in values:
-        own = getattr(each, "key", None) if isinstance(each, DataObject) else None
+    objects = (each for each in values if isinstance(each, DataObject))
+    for each in objects:
+        own = getattr(each, "key", None)
         if own is not None and str(own) == key:
             return each
     return None

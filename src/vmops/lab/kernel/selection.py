@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from pyVmomi import vmodl
 from pyVmomi.VmomiSupport import ManagedObject as Reference
@@ -12,7 +11,8 @@ from pyVmomi.VmomiSupport import ManagedObject as Reference
 from vmops.lab.kernel.kernel import ManagedObject, Registry
 from vmops.lab.kernel.property_path import PropertyPath, compile_path, evaluate
 
-TraversalSpec = vmodl.query.PropertyCollector.TraversalSpec
+_PC = vmodl.query.PropertyCollector
+TraversalSpec = _PC.TraversalSpec
 
 
 class Selected:
@@ -24,7 +24,7 @@ class Selected:
         self.reasons: dict[str, set[str]] = {}
         """Ids of the objects looked at on the way, with the properties that led on: a change of
         one of those can change the selection."""
-        self.missing: list[Any] = []
+        self.missing: list[Reference] = []
         """References to start from that lead to nothing."""
 
 
@@ -37,7 +37,7 @@ class Selection:
             there is not.
     """
 
-    def __init__(self, spec: Any) -> None:
+    def __init__(self, spec: _PC.FilterSpec) -> None:
         for each in spec.objectSet:
             _must_have(each.obj, "objectSet.obj")
         for each in spec.propSet:
@@ -88,11 +88,13 @@ class Selection:
         self,
         registry: Registry,
         start: ManagedObject,
-        spec: Any,
-        named: dict[str, Any],
+        spec: _PC.ObjectSpec,
+        named: dict[str, _PC.TraversalSpec],
         selected: Selected,
     ) -> None:
-        waiting: deque[tuple[ManagedObject, Any]] = deque([(start, spec)])
+        waiting: deque[tuple[ManagedObject, _PC.ObjectSpec | _PC.TraversalSpec]] = deque(
+            [(start, spec)]
+        )
         reached: set[tuple[str, int]] = {(start.moid, id(spec))}
         while waiting:
             obj, by = waiting.popleft()
@@ -113,12 +115,12 @@ class Selection:
                         waiting.append((registry.get(ref._moId), onward))
 
 
-def _must_have(value: Any, name: str) -> None:
+def _must_have(value: object, name: str) -> None:
     if value is None:
         raise vmodl.fault.InvalidArgument(invalidProperty=name)
 
 
-def _named_traversals(start: Any) -> dict[str, Any]:
+def _named_traversals(start: _PC.ObjectSpec) -> dict[str, _PC.TraversalSpec]:
     return {
         each.name: each
         for each in _traversals(start.selectSet)
@@ -126,7 +128,7 @@ def _named_traversals(start: Any) -> dict[str, Any]:
     }
 
 
-def _traversals(select_set: list[Any]) -> Iterator[Any]:
+def _traversals(select_set: list[_PC.SelectionSpec]) -> Iterator[_PC.SelectionSpec]:
     waiting = deque(select_set)
     while waiting:
         each = waiting.popleft()
@@ -135,7 +137,7 @@ def _traversals(select_set: list[Any]) -> Iterator[Any]:
             waiting.extend(each.selectSet)
 
 
-def _paths(spec: Any) -> list[str] | None:
+def _paths(spec: _PC.PropertySpec) -> list[str] | None:
     """The paths of a PropertySpec; None for all of whatever type it meets."""
     if spec.all:
         return None
@@ -144,5 +146,5 @@ def _paths(spec: Any) -> list[str] | None:
     return list(spec.pathSet)
 
 
-def _all(wire_type: Any) -> list[str]:
+def _all(wire_type: type[Reference]) -> list[str]:
     return [info.name for info in wire_type._GetPropertyList()]

@@ -24,7 +24,7 @@ def add_service(
     esx = kernel.settings.esx
     kernel.provide(Tasks(kernel))
     sessions = SessionManager(kernel, "ha-sessionmgr" if esx else "SessionManager", password)
-    options = (
+    options: dict[str, object] = (
         {"Config.HostAgent.plugins.solo.enableMob": False}
         if esx
         else {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 from pyVmomi.VmomiSupport import IsChildVersion
@@ -49,7 +49,7 @@ class ServiceInstance(ManagedObject):
         """The server's clock."""
         return datetime.now(UTC)
 
-    def RetrieveServiceContent(self) -> Any:
+    def RetrieveServiceContent(self) -> vim.ServiceInstanceContent:
         """References of all managers that there are; others stay unset."""
         content = vim.ServiceInstanceContent(about=self._about)
         for info in content._GetPropertyList():
@@ -59,7 +59,7 @@ class ServiceInstance(ManagedObject):
                     setattr(content, info.name, found)
         return content
 
-    def _one(self, wire_type: type) -> Any:
+    def _one(self, wire_type: type) -> Reference | None:
         for each in _FORMS.get(wire_type, (wire_type,)):
             found = self.kernel.registry.of_wire_type(each)
             for obj in found:
@@ -67,12 +67,12 @@ class ServiceInstance(ManagedObject):
                     return obj.ref
         return None
 
-    def _root_folder(self) -> Any:
+    def _root_folder(self) -> Reference | None:
         folders = self.kernel.registry.of_wire_type(vim.Folder)
         return next((obj.ref for obj in folders if obj.read("parent") is None), None)
 
 
-def _about_vcenter(instance_uuid: str) -> Any:
+def _about_vcenter(instance_uuid: str) -> vim.AboutInfo:
     return vim.AboutInfo(
         name="VMware vCenter Server",
         fullName=f"VMware vCenter Server {PRODUCT_VERSION} build-0 (vmops lab)",
@@ -91,7 +91,7 @@ def _about_vcenter(instance_uuid: str) -> Any:
     )
 
 
-def _about_esx() -> Any:
+def _about_esx() -> vim.AboutInfo:
     return vim.AboutInfo(
         name="VMware ESXi",
         fullName=f"VMware ESXi {PRODUCT_VERSION} build-0 (vmops lab)",

@@ -7,7 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pyVmomi import vim, vmodl
@@ -93,7 +93,7 @@ class SessionManager(ManagedObject):
             let_go()
         session.holdings.clear()
 
-    def Login(self, userName: str, password: str, locale: str | None = None) -> Any:
+    def Login(self, userName: str, password: str, locale: str | None = None) -> vim.UserSession:
         """Open a session for the exchange that asks."""
         exchange = current_exchange.get()
         if exchange.session is not None or not self._is_account(userName, password):
@@ -134,7 +134,9 @@ class SessionManager(ManagedObject):
         """Take note of the client's language; the lab speaks English."""
         current_session.get().locale = locale
 
-    def AcquireGenericServiceTicket(self, spec: Any) -> Any:
+    def AcquireGenericServiceTicket(
+        self, spec: vim.SessionManager.ServiceRequestSpec
+    ) -> vim.SessionManager.GenericServiceTicket:
         """A ticket for one HTTP request that needs no other authentication."""
         if not isinstance(spec, vim.SessionManager.HttpServiceRequestSpec):
             raise vmodl.fault.InvalidArgument(invalidProperty="spec")
@@ -162,10 +164,10 @@ class SessionManager(ManagedObject):
                 return self.by_token(session.token)
         return None
 
-    def _list(self) -> list[Any]:
+    def _list(self) -> list[vim.UserSession]:
         return [_user_session(session) for session in self._sessions.values()]
 
-    def _current(self) -> Any:
+    def _current(self) -> vim.UserSession | None:
         session = current_session.get(None)
         return None if session is None else _user_session(session)
 
@@ -174,7 +176,7 @@ def _pairs(query: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(parse_qsl(query, keep_blank_values=True)))
 
 
-def _user_session(session: Session) -> Any:
+def _user_session(session: Session) -> vim.UserSession:
     return vim.UserSession(
         key=session.key,
         userName=session.user,

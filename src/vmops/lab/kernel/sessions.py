@@ -8,9 +8,12 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 
 @dataclass(eq=False)
@@ -51,7 +54,6 @@ current_session: ContextVar[Session] = ContextVar("current_session")
 current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 
 
-def not_authenticated(ref: Any) -> Exception:
+def not_authenticated(ref: Reference) -> vmodl.MethodFault:
     """The fault for asking `ref` anything without a session."""
-    fault: Exception = vim.fault.NotAuthenticated(object=ref, privilegeId="System.View")
-    return fault
+    return vim.fault.NotAuthenticated(object=ref, privilegeId="System.View")

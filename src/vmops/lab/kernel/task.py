@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -14,6 +14,8 @@ from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.kernel.sessions import current_session
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 log = logging.getLogger(__name__)
@@ -24,15 +26,16 @@ KEPT_AT_MOST = 1000
 """Finished tasks kept however young they are."""
 
 State = vim.TaskInfo.State
-Run = Callable[["TaskRun"], Awaitable[Any]]
+Run = Callable[["TaskRun"], Awaitable[object]]
 
 
 class Task(ManagedObject):
     """One task, its TaskInfo changing as it runs."""
 
     wire_type = vim.Task
+    ref: vim.Task
 
-    def __init__(self, kernel: Kernel, moid: str, info: Any) -> None:
+    def __init__(self, kernel: Kernel, moid: str, info: vim.TaskInfo) -> None:
         super().__init__(kernel, moid)
         self.properties["info"] = info
         self.cancelled = False
@@ -84,7 +87,7 @@ class Tasks:
 
     def start(
         self, entity: ManagedObject, description_id: str, run: Run, *, cancelable: bool
-    ) -> Any:
+    ) -> vim.Task:
         """See `start_task`."""
         self._forget_old()
         task = self._new_task(entity, description_id, cancelable)
@@ -96,11 +99,11 @@ class Tasks:
         self._touch(entity)
         return task.ref
 
-    def recent(self) -> list[Any]:
+    def recent(self) -> list[Reference]:
         """References of the tasks that run or have lately ended, oldest first."""
         return [task.ref for task in (*self._finished, *self._running)]
 
-    def recent_of(self, entity: ManagedObject) -> list[Any]:
+    def recent_of(self, entity: ManagedObject) -> list[Reference]:
         """The same for one entity."""
         return [task.ref for task in self._of_entity.get(entity.moid, ())]
 
@@ -130,7 +133,7 @@ class Tasks:
         # The method's answer goes out before the task's first change of state.
         await asyncio.sleep(0)
         update(task, {"info.state": State.running, "info.startTime": datetime.now(UTC)})
-        end: dict[str, Any] = {"info.state": State.success}
+        end: dict[str, object] = {"info.state": State.success}
         try:
             if self._kernel.settings.task_delay_s:
                 await asyncio.sleep(self._kernel.settings.task_delay_s)
@@ -149,7 +152,7 @@ class Tasks:
             end |= {"info.completeTime": datetime.now(UTC), "info.progress": None}
             self._end(task, end)
 
-    def _end(self, task: Task, end: dict[str, Any]) -> None:
+    def _end(self, task: Task, end: dict[str, object]) -> None:
         self._running.pop(task, None)
         self._finished[task] = datetime.now(UTC)
         self._kernel.update(task, end)
@@ -176,7 +179,7 @@ class Tasks:
 
 def start_task(
     entity: ManagedObject, description_id: str, run: Run, *, cancelable: bool = True
-) -> Any:
+) -> vim.Task:
     """Run something in the background and return its Task's reference at once.
 
     `description_id` is the wire type and method, "VirtualMachine.powerOn". What `run` returns
@@ -187,7 +190,7 @@ def start_task(
     return tasks.start(entity, description_id, run, cancelable=cancelable)
 
 
-def _method(entity: ManagedObject, description_id: str) -> Any:
+def _method(entity: ManagedObject, description_id: str) -> object:
     """The method object ``TaskInfo.name`` carries; None where the type has no such method."""
     name = description_id.rpartition(".")[2]
     return getattr(entity.wire_type, name[:1].upper() + name[1:], None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vmodl
 
@@ -28,8 +28,8 @@ class UpdateStream:
     def __init__(self) -> None:
         self.filters: list[PropertyFilter] = []
         self._version = 0
-        self._last: Any = None
-        self._pending: deque[tuple[PropertyFilter, Any]] = deque()
+        self._last: _PC.UpdateSet | None = None
+        self._pending: deque[tuple[PropertyFilter, _PC.ObjectUpdate]] = deque()
         self._waiting: set[asyncio.Future[None]] = set()
         self._ended: Exception | None = None
 
@@ -66,7 +66,9 @@ class UpdateStream:
         self._ended = fault
         self.cancel(fault)
 
-    async def wait(self, version: str, max_objects: int | None, max_wait_s: float | None) -> Any:
+    async def wait(
+        self, version: str, max_objects: int | None, max_wait_s: float | None
+    ) -> _PC.UpdateSet | None:
         """The next update set; None when nothing changed for so many seconds (None: no limit).
 
         An empty version starts again: everything enters.
@@ -99,7 +101,7 @@ class UpdateStream:
         for each in self.filters:
             each.restart()
 
-    def _next(self, version: str, max_objects: int | None) -> Any:
+    def _next(self, version: str, max_objects: int | None) -> _PC.UpdateSet | None:
         if version == str(self._version - 1) and self._last is not None:
             return self._last
         if version != str(self._version):
@@ -115,8 +117,8 @@ class UpdateStream:
         self._last = self._update_set(taken)
         return self._last
 
-    def _update_set(self, taken: list[tuple[PropertyFilter, Any]]) -> Any:
-        by_filter: dict[PropertyFilter, list[Any]] = {}
+    def _update_set(self, taken: list[tuple[PropertyFilter, _PC.ObjectUpdate]]) -> _PC.UpdateSet:
+        by_filter: dict[PropertyFilter, list[_PC.ObjectUpdate]] = {}
         for each, update in taken:
             by_filter.setdefault(each, []).append(update)
         return built(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -12,6 +12,8 @@ from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.kernel.sessions import Session, current_session
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 CHILDREN: tuple[tuple[type, tuple[str, ...]], ...] = (
@@ -50,7 +52,7 @@ class ContainerView(View):
         super().__init__(kernel, session)
         self._container = container
         self._types = tuple(types) or (vim.ManagedEntity, vim.Datastore, vim.Network)
-        self._view: list[Any] | None = None
+        self._view: list[Reference] | None = None
         self.recursive = False
         self.computed["view"] = self._now
         self.properties |= {"container": container.ref, "type": types or None}
@@ -68,7 +70,7 @@ class ContainerView(View):
             self._view = None
             self.kernel.touch(self, "view")
 
-    def _now(self) -> list[Any]:
+    def _now(self) -> list[Reference]:
         if self._view is None:
             self._view = [
                 obj.ref for obj in self._below() if issubclass(obj.wire_type, self._types)
@@ -97,10 +99,12 @@ class ListView(View):
 
     def __init__(self, kernel: Kernel, session: Session) -> None:
         super().__init__(kernel, session)
-        self._members: dict[str, Any] = {}
+        self._members: dict[str, Reference] = {}
         self.computed["view"] = lambda: list(self._members.values())
 
-    def ModifyListView(self, add: list[Any] | None = None, remove: list[Any] | None = None) -> Any:
+    def ModifyListView(
+        self, add: list[Reference] | None = None, remove: list[Reference] | None = None
+    ) -> list[Reference]:
         """Add and remove objects; those that do not exist come back."""
         for ref in remove or []:
             self._members.pop(ref._moId, None)
@@ -108,18 +112,18 @@ class ListView(View):
         self.kernel.touch(self, "view")
         return unresolved
 
-    def ResetListView(self, obj: list[Any] | None = None) -> Any:
+    def ResetListView(self, obj: list[Reference] | None = None) -> list[Reference]:
         """Hold these objects and no others; those that do not exist come back."""
         self._members.clear()
         unresolved = self._add(obj or [])
         self.kernel.touch(self, "view")
         return unresolved
 
-    def ResetListViewFromView(self, view: Any) -> None:
+    def ResetListViewFromView(self, view: Reference) -> None:
         """Hold what another view holds now."""
         self.ResetListView(self.kernel.registry.find(view, View).read("view"))
 
-    def _add(self, refs: list[Any]) -> list[Any]:
+    def _add(self, refs: list[Reference]) -> list[Reference]:
         unresolved = []
         for ref in refs:
             try:
@@ -138,7 +142,12 @@ class ViewManager(ManagedObject):
         super().__init__(kernel, moid)
         self.computed["viewList"] = self._list
 
-    def CreateContainerView(self, container: Any, type: list[Any] | None, recursive: bool) -> Any:  # noqa: A002
+    def CreateContainerView(
+        self,
+        container: Reference,
+        type: list[type[Reference]] | None,  # noqa: A002
+        recursive: bool,
+    ) -> Reference:
         """A view of what lies in a container, or everywhere below it."""
         found = self.kernel.registry.get(container)
         if not _child_properties(found.wire_type):
@@ -149,18 +158,18 @@ class ViewManager(ManagedObject):
         self.kernel.add(view)
         return view.ref
 
-    def CreateListView(self, obj: list[Any] | None = None) -> Any:
+    def CreateListView(self, obj: list[Reference] | None = None) -> Reference:
         """A view of these objects; those that do not exist are left out."""
         view = ListView(self.kernel, current_session.get())
         self.kernel.add(view)
         view.ResetListView(obj)
         return view.ref
 
-    def CreateListViewFromView(self, view: Any) -> Any:
+    def CreateListViewFromView(self, view: Reference) -> Reference:
         """A list view of what another view holds now."""
         return self.CreateListView(self.kernel.registry.find(view, View).read("view"))
 
-    def _list(self) -> list[Any]:
+    def _list(self) -> list[Reference]:
         session = current_session.get(None)
         return [view.ref for view in self.kernel.registry.all(View) if view.owner is session]
 

@@ -24,7 +24,7 @@ def name_datastores(kernel: Kernel, properties: Mapping[str, Any]) -> None:
     devices = properties.get(_DEVICES) if config is None else config.hardware.device
     if not devices:
         return
-    datastores = {
+    datastores: dict[str, Any] = {
         each.properties["name"]: each.ref for each in kernel.registry.of_wire_type(vim.Datastore)
     }
     for device in devices:

@@ -18,6 +18,7 @@ from pyVmomi.VmomiSupport import (
     F_LINK,
     F_OPTIONAL,
     XMLNS_XSD,
+    Array,
     DataObject,
     Enum,
     GetCompatibleType,
@@ -58,7 +59,7 @@ class Encoder:
         self._names: dict[type, str] = {}
         self._compatible: dict[type, type] = {}
 
-    def text(self, tag: str, declared: type, value: Any) -> str:
+    def text(self, tag: str, declared: type, value: object) -> str:
         """The element, or elements for a list; nothing for None.
 
         Raises:
@@ -69,7 +70,7 @@ class Encoder:
             self._element(parts.append, tag, declared, value)
         return "".join(parts)
 
-    def fault_detail(self, fault: Any) -> str:
+    def fault_detail(self, fault: vmodl.MethodFault) -> str:
         """The one element inside ``soapenv:detail``."""
         parts: list[str] = []
         name = self._type_name(self._as_known(type(fault)))
@@ -78,7 +79,7 @@ class Encoder:
         parts.append(f"</{name}Fault>")
         return "".join(parts)
 
-    def _element(self, write: Write, tag: str, declared: type, value: Any) -> None:
+    def _element(self, write: Write, tag: str, declared: type, value: object) -> None:
         if isinstance(value, str):
             self._string(write, tag, declared, value)
         elif isinstance(value, bool | int | float | datetime | bytes | bytearray):
@@ -113,7 +114,7 @@ class Encoder:
             raise TypeError(f"{tag}: {declared.__name__} has no value {value!r}")
         write(f"<{tag}>{escape(value)}</{tag}>")
 
-    def _data_object(self, write: Write, tag: str, declared: type, value: Any) -> None:
+    def _data_object(self, write: Write, tag: str, declared: type, value: DataObject) -> None:
         if isinstance(value, vmodl.MethodFault) and declared is not vmodl.LocalizedMethodFault:
             kind = _xsi("LocalizedMethodFault") if declared is ANY else ""
             name = self._type_name(self._as_known(value.__class__))
@@ -127,13 +128,13 @@ class Encoder:
         self._fields(write, value)
         write(f"</{tag}>")
 
-    def _fields(self, write: Write, value: Any) -> None:
+    def _fields(self, write: Write, value: DataObject) -> None:
         plan = self._plans.get(value.__class__)
         if plan is None:
             plan = self._plans[value.__class__] = self._plan(value.__class__)
         state = value.__dict__
         for name, declared, optional in plan:
-            field = state.get(name)
+            field: Any = state.get(name)
             cls = field.__class__
             if cls is str and declared is str:
                 write(f"<{name}>{escape(field)}</{name}>")
@@ -147,13 +148,14 @@ class Encoder:
             else:
                 self._element(write, name, declared, field)
 
-    def _list(self, write: Write, tag: str, declared: type, value: list[Any]) -> None:
+    def _list(self, write: Write, tag: str, declared: type, value: list[object]) -> None:
         if declared is not ANY:
-            item: Any = declared.Item  # type: ignore[attr-defined]
+            if not issubclass(declared, Array):
+                raise TypeError(f"{tag}: {declared.__name__} is no list")
             for each in value:
-                self._element(write, tag, item, each)
+                self._element(write, tag, declared.Item, each)
             return
-        item = getattr(value, "Item", None)
+        item: type | None = getattr(value, "Item", None)
         if item is None:
             raise TypeError(f"{tag}: a list inside xsd:anyType must know its type")
         child = _item_name(item)
@@ -162,9 +164,9 @@ class Encoder:
             self._element(write, child, item, each)
         write(f"</{tag}>")
 
-    def _plan(self, cls: Any) -> tuple[tuple[str, type, bool], ...]:
+    def _plan(self, cls: type[Any]) -> tuple[tuple[str, type, bool], ...]:
         # `msg` is pyVmomi's own; on the wire the text stands beside the fault, not in it.
-        is_fault = issubclass(cls, vmodl.MethodFault) and cls is not vmodl.LocalizedMethodFault
+        is_fault = cls is not vmodl.LocalizedMethodFault and issubclass(cls, vmodl.MethodFault)
         return tuple(
             (
                 info.name,
@@ -206,14 +208,13 @@ def _scalar_name(cls: type) -> str:
     return f"xsd:{name}"
 
 
-def _scalar(value: Any) -> str:
+def _scalar(value: float | datetime | bytes | bytearray) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, datetime):
-        formatted: str = Iso8601.ISO8601Format(value)
-        return formatted
+        return Iso8601.ISO8601Format(value)
     return base64.b64encode(value).decode("ascii")
 
 

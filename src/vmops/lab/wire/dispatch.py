@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import IsChildVersion, versionMap
@@ -26,6 +26,9 @@ from vmops.lab.kernel.sessions import (
 )
 from vmops.lab.wire.soap import Call, fault_response, invalid_request, parse, response
 from vmops.lab.wire.wire_log import WireLog
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import MethodInfo
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +91,7 @@ class Dispatcher:
             log.exception("a request failed")
             return 500, _fault(system_error(error), version)
 
-    async def _called(self, call: Call, exchange: Exchange) -> tuple[Any, Any]:
+    async def _called(self, call: Call, exchange: Exchange) -> tuple[type, object]:
         self._wire_log.count(call.method, call.headers.get("operationID", ""))
         session = self._service.session_of(call, exchange)
         opens = (type(call.this), call.method) in WITHOUT_SESSION
@@ -106,7 +109,7 @@ class Dispatcher:
         try:
             if call.info is None:
                 return self._fetched(obj, call)
-            return call.info.result, await self._invoked(obj, call)
+            return call.info.result, await self._invoked(obj, call, call.info)
         finally:
             current_exchange.reset(exchange_token)
             if session is not None and session_token is not None:
@@ -126,24 +129,24 @@ class Dispatcher:
             raise invalid_request(f'Unsupported version URI "urn:{uri}"')
         return version
 
-    def _fetched(self, obj: ManagedObject, call: Call) -> tuple[Any, Any]:
+    def _fetched(self, obj: ManagedObject, call: Call) -> tuple[type, object]:
         """Read one property, as pyVmomi does by a method that no type declares."""
         name = call.arguments.get("prop")
         if not name:
             raise invalid_request("Fetch needs the name of a property")
-        value, declared = evaluate(obj, compile_path(obj.wire_type, name))
-        return declared, value
+        value, declared = evaluate(obj, compile_path(obj.wire_type, str(name)))
+        return declared or object, value
 
-    async def _invoked(self, obj: ManagedObject, call: Call) -> Any:
+    async def _invoked(self, obj: ManagedObject, call: Call, info: MethodInfo) -> object:
         method = getattr(obj, call.method, None)
         if method is None:
             raise vmodl.fault.NotSupported()
-        cls: Any = type(obj)
+        cls: type = type(obj)
         accepted = _accepted(cls, call.method)
         beyond = [name for name in call.arguments if name not in accepted]
         if beyond:
             raise vmodl.fault.NotSupported(msg=f"{call.method} takes no {', '.join(beyond)} here")
-        given = {each.name: call.arguments.get(each.name) for each in call.info.params}
+        given = {each.name: call.arguments.get(each.name) for each in info.params}
         result = method(**{name: given[name] for name in given if name in accepted})
         if not inspect.isawaitable(result):
             return result
@@ -152,12 +155,12 @@ class Dispatcher:
         return await result
 
 
-def system_error(error: BaseException) -> Any:
+def system_error(error: BaseException) -> vmodl.MethodFault:
     """The fault for a failure nobody foresaw; its details stay in the log."""
     return vmodl.fault.SystemError(reason=f"{type(error).__name__} in the lab, see its log")
 
 
-async def _while_connected(result: Awaitable[Any], exchange: Exchange) -> Any:
+async def _while_connected(result: Awaitable[object], exchange: Exchange) -> object:
     """Wait for what may never come, but not longer than the client does."""
     waiting = asyncio.ensure_future(result)
     try:
@@ -170,11 +173,11 @@ async def _while_connected(result: Awaitable[Any], exchange: Exchange) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _accepted(cls: Any, method: str) -> frozenset[str]:
+def _accepted(cls: type[Any], method: str) -> frozenset[str]:
     return frozenset(inspect.signature(getattr(cls, method)).parameters) - {"self"}
 
 
-def _fault(fault: Any, version: str) -> bytes:
+def _fault(fault: vmodl.MethodFault, version: str) -> bytes:
     try:
         return fault_response(fault, version)
     except TypeError as error:  # a field that the fault must have is not set

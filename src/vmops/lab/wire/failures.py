@@ -57,7 +57,7 @@ class Failure:
     how: How
     nth: int = 1
     status: int = 500
-    fault: Any = None
+    fault: vmodl.MethodFault | None = None
 
 
 class Failures:
@@ -151,11 +151,11 @@ def _refused(failure: Failure, *, is_soap: bool) -> web.Response:
     return web.Response(status=500, body=body, content_type="text/xml")
 
 
-def _fault_of(failure: Failure) -> Any:
+def _fault_of(failure: Failure) -> vmodl.MethodFault:
     return failure.fault or vmodl.fault.SystemError(reason=_REASON, msg=_REASON)
 
 
-def _failing_task(kernel: Kernel, method: str, fault: Any) -> web.Response:
+def _failing_task(kernel: Kernel, method: str, fault: vmodl.MethodFault) -> web.Response:
     async def run(_: TaskRun) -> None:
         raise fault
 

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from aiohttp import web
 from pyVmomi import vim
@@ -204,12 +204,14 @@ class _Nfc:
         return response
 
 
-def _digests(disk: LeaseDisk) -> dict[str, Any]:
+def _digests(disk: LeaseDisk) -> dict[str, hashlib._Hash]:
     # Both names are those of the API; SHA-1 is in every manifest.
     return {kind: hashlib.new(kind, usedforsecurity=False) for kind in ("sha1", disk.checksum_type)}
 
 
-def _transfer(disk: LeaseDisk, digests: dict[str, Any], size: int, capacity: int) -> Transfer:
+def _transfer(
+    disk: LeaseDisk, digests: dict[str, hashlib._Hash], size: int, capacity: int
+) -> Transfer:
     return Transfer(
         size_bytes=size,
         sha1=digests["sha1"].hexdigest(),
@@ -219,7 +221,7 @@ def _transfer(disk: LeaseDisk, digests: dict[str, Any], size: int, capacity: int
     )
 
 
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+async def _to_its_end(work: Coroutine[None, None, T]) -> T:
     """Await something that must not be left half done, even by a task that is cancelled."""
     running = asyncio.ensure_future(work)
     try:

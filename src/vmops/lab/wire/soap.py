@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from pyVmomi import vmodl
 from pyVmomi.SoapAdapter import NS_SEP, XMLNS_SOAPENV, SoapDeserializer
-from pyVmomi.VmomiSupport import F_OPTIONAL, XMLNS_VMODL_BASE, GetWsdlMethod, GuessWsdlType
+from pyVmomi.VmomiSupport import F_OPTIONAL, XMLNS_VMODL_BASE, Array, GetWsdlMethod, GuessWsdlType
 
 from vmops.lab.wire.codec import encoder, escape
 from vmops.lab.wire.fault_messages import message_of
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+    from pyVmomi.VmomiSupport import MethodInfo
 
 MAX_DEPTH = 100
 """Elements inside elements; the deepest real request has about 20."""
@@ -35,11 +39,11 @@ class Call:
     """One method call off the wire."""
 
     method: str
-    this: Any
+    this: Reference
     """Reference of the object called."""
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
     """Those that were sent, by wire name."""
-    info: Any
+    info: MethodInfo | None
     """pyVmomi's description of the method; None for the pseudo method Fetch."""
     headers: dict[str, str] = field(default_factory=dict)
     """Plain text SOAP headers, such as operationID."""
@@ -75,7 +79,7 @@ def parse(body: bytes, version: str) -> Call:
 
 
 def response(
-    call: Call, result_type: type, result: Any, version: str, namespace: str = "urn:vim25"
+    call: Call, result_type: type, result: object, version: str, namespace: str = "urn:vim25"
 ) -> bytes:
     """The answer of a method that returned; ``namespace`` is that of the service's types.
 
@@ -87,7 +91,7 @@ def response(
     return f'{_START}<{name}Response xmlns="{namespace}">{value}</{name}Response>{_END}'.encode()
 
 
-def fault_response(fault: Any, version: str) -> bytes:
+def fault_response(fault: vmodl.MethodFault, version: str) -> bytes:
     """The answer of a method that raised; goes out with HTTP status 500."""
     detail = encoder(version).fault_detail(fault)
     return (
@@ -104,7 +108,7 @@ def invalid_request(message: str) -> Exception:
 
 
 @lru_cache(maxsize=1024)
-def method_info(wire_type: Any, name: str) -> Any:
+def method_info(wire_type: type[Reference], name: str) -> MethodInfo:
     """PyVmomi's description of a method by its wire name.
 
     Raises:
@@ -123,7 +127,9 @@ def method_info(wire_type: Any, name: str) -> Any:
 class _StrictDeserializer(SoapDeserializer):
     """pyVmomi's deserialiser, naming the type that is not there."""
 
-    def LookupWsdlType(self, ns: str, name: str, allowManagedObjectReference: bool = False) -> Any:
+    def LookupWsdlType(
+        self, ns: str, name: str, allowManagedObjectReference: bool = False
+    ) -> object:
         try:
             return super().LookupWsdlType(ns, name, allowManagedObjectReference)
         except KeyError:
@@ -145,11 +151,12 @@ class _Reader:
         self._headers: dict[str, str] = {}
         self._text: list[str] = []
         self._method = ""
-        self._this: Any = None
-        self._reading_this: Any = None
-        self._info: Any = None
-        self._parameters: dict[str, Any] = {}
-        self._arguments: dict[str, Any] = {}
+        self._this: Reference | None = None
+        self._reading_this: type[Reference] | None = None
+        self._info: MethodInfo | None = None
+        self._parameters: dict[str, type] = {}
+        self._arguments: dict[str, object] = {}
+        self._lists: dict[str, list[object]] = {}
         self._pending: tuple[str, bool, _StrictDeserializer] | None = None
 
     def read(self, body: bytes) -> Call:
@@ -205,13 +212,12 @@ class _Reader:
         declared = self._parameters.get(name)
         if declared is None:
             raise invalid_request(f"Unexpected element {name} in a call of {self._method}")
-        is_list = issubclass(declared, list)
+        is_list = issubclass(declared, Array)
         if name in self._arguments and not is_list:
             raise invalid_request(f"Parameter {name} is given twice")
         reader = _StrictDeserializer(version=self._version)
-        reader.Deserialize(
-            self._parser, declared.Item if is_list else declared, False, self._namespaces
-        )
+        item = declared.Item if issubclass(declared, Array) else declared
+        reader.Deserialize(self._parser, item, False, self._namespaces)
         self._pending = (name, is_list, reader)
         self._depth -= 1  # its end tag goes to the deserialiser
         reader.StartElementHandler(tag, attributes)
@@ -223,7 +229,8 @@ class _Reader:
         self._pending = None
         value = reader.GetResult()
         if is_list:
-            self._arguments.setdefault(name, []).append(value)
+            self._lists.setdefault(name, []).append(value)
+            self._arguments[name] = self._lists[name]
         else:
             self._arguments[name] = value
 
@@ -232,12 +239,12 @@ class _Reader:
         if self._section == _HEADER and self._depth == 3:
             self._headers[self._header] = "".join(self._text).strip()
         elif self._reading_this is not None:
-            self._end_this("".join(self._text).strip())
+            self._end_this(self._reading_this, "".join(self._text).strip())
         self._text.clear()
         self._depth -= 1
 
-    def _end_this(self, moid: str) -> None:
-        cls, self._reading_this = self._reading_this, None
+    def _end_this(self, cls: type[Reference], moid: str) -> None:
+        self._reading_this = None
         self._this = cls(moid)
         if self._method == "Fetch":
             self._parameters = {"prop": str}
@@ -249,5 +256,5 @@ class _Reader:
         self._parameters = {each.name: each.type for each in self._info.params}
 
 
-def _refuse_doctype(*_: Any) -> None:
+def _refuse_doctype(*_: object) -> None:
     raise invalid_request("A document type declaration is not allowed")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
 from pyVmomi import vmodl
@@ -17,6 +17,7 @@ from pyVmomi.VmomiSupport import (
     F_OPTIONAL,
     XMLNS_VMODL_BASE,
     XMLNS_XSD,
+    Array,
     DataObject,
     GetQualifiedWsdlName,
     GetServiceVersions,
@@ -33,6 +34,9 @@ from pyVmomi.VmomiSupport import (
 from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.kernel.service_instance import API_VERSION, WIRE_VERSION
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import MethodInfo
 
 _ADDRESS = "@ADDRESS@"
 _STRINGS: tuple[type, ...] = (type, PropertyPath, ManagedMethod)
@@ -105,7 +109,7 @@ def _document() -> str:
     return "".join(parts)
 
 
-def _types(names: list[str]) -> Iterator[Any]:
+def _types(names: list[str]) -> Iterator[type[Any]]:
     for name in sorted(names):
         if name.startswith(("vim.", "vmodl.")):
             cls = GetVmodlType(name)
@@ -113,19 +117,19 @@ def _types(names: list[str]) -> Iterator[Any]:
                 yield cls
 
 
-def _is_known(cls: Any) -> bool:
+def _is_known(cls: type[Any]) -> bool:
     namespace = GetQualifiedWsdlName(cls)[0]
     return namespace == XMLNS_VMODL_BASE and bool(IsChildVersion(WIRE_VERSION, cls._version))
 
 
-def _methods() -> Iterator[Any]:
+def _methods() -> Iterator[MethodInfo]:
     for cls in _types(ListManagedTypes()):
         for info in cls._methodInfo.values():
             if IsChildVersion(WIRE_VERSION, info.version):
                 yield info
 
 
-def _type_name(declared: Any) -> str:
+def _type_name(declared: type) -> str:
     if declared in _STRINGS:
         return "xsd:string"
     if declared is object:
@@ -140,16 +144,16 @@ def _type_name(declared: Any) -> str:
     return f"xsd:{name}" if namespace == XMLNS_XSD else f"vim25:{name}"
 
 
-def _element(name: str, declared: Any, flags: int) -> str:
+def _element(name: str, declared: type, flags: int) -> str:
     many = ""
-    if isinstance(declared, type) and issubclass(declared, list):
-        declared, many = declared.Item, ' maxOccurs="unbounded"'  # type: ignore[attr-defined]
+    if issubclass(declared, Array):
+        declared, many = declared.Item, ' maxOccurs="unbounded"'
     few = ' minOccurs="0"' if flags & F_OPTIONAL else ""
     type_name = "xsd:string" if flags & F_LINK else _type_name(declared)
     return f'<element name="{name}" type="{type_name}"{few}{many}/>'
 
 
-def _complex_type(cls: Any) -> str:
+def _complex_type(cls: type[Any]) -> str:
     name = cls._wsdlName
     base = None if cls in (vmodl.DynamicData, vmodl.LocalizedMethodFault) else cls.__bases__[0]
     if cls is vmodl.LocalizedMethodFault:
@@ -169,12 +173,12 @@ def _complex_type(cls: Any) -> str:
         extended = _type_of_base(base)
         body = f'<complexContent><extension base="{extended}">{body}</extension></complexContent>'
     text = f'<complexType name="{name}">{body}</complexType>\n{_array(name, f"vim25:{name}")}'
-    if issubclass(cls, vmodl.MethodFault) and cls is not vmodl.LocalizedMethodFault:
+    if cls is not vmodl.LocalizedMethodFault and issubclass(cls, vmodl.MethodFault):
         text += f'<element name="{name}Fault" type="vim25:{name}"/>\n'
     return text
 
 
-def _type_of_base(base: Any) -> str:
+def _type_of_base(base: type) -> str:
     return f"vim25:{GetQualifiedWsdlName(base)[1]}"
 
 
@@ -186,7 +190,7 @@ def _array(item: str, type_name: str) -> str:
     )
 
 
-def _enumeration(cls: Any) -> str:
+def _enumeration(cls: type[Any]) -> str:
     values = "".join(f"<enumeration value={quoteattr(str(each))}/>" for each in cls.values)
     name = cls._wsdlName
     return (
@@ -195,7 +199,7 @@ def _enumeration(cls: Any) -> str:
     )
 
 
-def _call_elements(info: Any) -> str:
+def _call_elements(info: MethodInfo) -> str:
     name = info.wsdlName
     parameters = "".join(
         _element(each.name, each.type, each.flags)
