@@ -12,11 +12,11 @@ import threading
 import warnings
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
-_abandoned: list[tuple[asyncio.AbstractEventLoop, set[asyncio.Task[Any]]]] = []
+_abandoned: list[tuple[asyncio.AbstractEventLoop, set[asyncio.Task[object]]]] = []
 """Loops that were stopped dead. Were their tasks collected, their clean-up would run after all."""
 
 
@@ -29,7 +29,7 @@ class LoopThread:
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
-    def call(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+    def call(self, work: Coroutine[None, None, T], timeout_s: float | None = None) -> T:
         """Run to the end and hand on what it returns or raises."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -250,5 +250,5 @@ def _listening(asked: int, last: int) -> socket.socket:
     return socket.create_server((HOST, 0), backlog=512)
 
 
-def _fingerprint(value: Any) -> int:
+def _fingerprint(value: object) -> int:
     return hash(encoder(WIRE_VERSION).text("v", object, value))

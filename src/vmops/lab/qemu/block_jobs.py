@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine, Mapping
-from typing import Any
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import Progress
 from vmops.lab.qemu.guest import Guest
-from vmops.lab.qemu.qmp import Qmp, QmpRefused
+from vmops.lab.qemu.qmp import Message, Qmp, QmpRefused
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +18,7 @@ _SHORTEST_POLL_S, _LONGEST_POLL_S = 0.01, 0.2
 
 
 async def run_block_job(
-    guest: Guest, command: str, arguments: Mapping[str, Any], progress: Progress | None
+    guest: Guest, command: str, arguments: Mapping[str, object], progress: Progress | None
 ) -> None:
     """Start a job and return when it is done; its ``job-id`` is among the arguments.
 
@@ -32,7 +31,7 @@ async def run_block_job(
     """
     qmp = await guest.qmp()
     job = str(arguments["job-id"])
-    end: Mapping[str, Any] | None
+    end: Message | None
     try:
         await qmp.execute(command, {**arguments, "auto-dismiss": False})
         state = await _until(qmp, job, ("ready", "concluded"), progress)
@@ -48,9 +47,7 @@ async def run_block_job(
         progress(100)
 
 
-async def _conclude(
-    guest: Guest, qmp: Qmp, job: str, state: Mapping[str, Any]
-) -> Mapping[str, Any]:
+async def _conclude(guest: Guest, qmp: Qmp, job: str, state: Message) -> Message:
     """Switch nodes if the job is ready to, and return how it ended.
 
     QEMU (seen with 7.2) holds back what a guest writes during the switch, and may then let it
@@ -71,7 +68,7 @@ async def _conclude(
     return state
 
 
-async def _to_its_end(work: Coroutine[Any, Any, Mapping[str, Any]]) -> Mapping[str, Any]:
+async def _to_its_end(work: Coroutine[None, None, Message]) -> Message:
     """Return what ``work`` returns; a cancellation meanwhile is not heeded."""
     task = asyncio.ensure_future(work)
     try:
@@ -81,9 +78,7 @@ async def _to_its_end(work: Coroutine[Any, Any, Mapping[str, Any]]) -> Mapping[s
         return task.result()
 
 
-async def _until(
-    qmp: Qmp, job: str, wanted: tuple[str, ...], progress: Progress | None
-) -> Mapping[str, Any]:
+async def _until(qmp: Qmp, job: str, wanted: tuple[str, ...], progress: Progress | None) -> Message:
     pause_s = _SHORTEST_POLL_S
     shown = 0
     while (state := await _state(qmp, job))["status"] not in wanted:
@@ -97,7 +92,7 @@ async def _until(
     return state
 
 
-async def _abandon(guest: Guest, qmp: Qmp, job: str) -> Mapping[str, Any] | None:
+async def _abandon(guest: Guest, qmp: Qmp, job: str) -> Message | None:
     """End the job and return how it ended; None if there is none, or it cannot be told."""
     try:
         if await _find(qmp, job) is None:
@@ -113,14 +108,14 @@ async def _abandon(guest: Guest, qmp: Qmp, job: str) -> Mapping[str, Any] | None
     return state
 
 
-async def _state(qmp: Qmp, job: str) -> Mapping[str, Any]:
+async def _state(qmp: Qmp, job: str) -> Message:
     state = await _find(qmp, job)
     if state is None:
         raise HypervisorError(f"QEMU has forgotten the job {job}")
     return state
 
 
-async def _find(qmp: Qmp, job: str) -> Mapping[str, Any] | None:
+async def _find(qmp: Qmp, job: str) -> Message | None:
     for state in await qmp.execute("query-jobs"):
         if state["id"] == job:
             return dict(state)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import DiskLayer
@@ -63,7 +62,7 @@ async def add_chain(
     return names[0]
 
 
-async def add_nodes(qmp: Qmp, nodes: Sequence[Mapping[str, Any]]) -> None:
+async def add_nodes(qmp: Qmp, nodes: Sequence[Mapping[str, object]]) -> None:
     """Add nodes, each after those under it; none on failure.
 
     Raises:

@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import (
@@ -57,7 +56,7 @@ class QemuHypervisor:
             asyncio.Lock
         )
         self._start_slots = asyncio.Semaphore(_STARTING_AT_ONCE)
-        self._moving: set[asyncio.Task[Any] | None] = set()
+        self._moving: set[asyncio.Task[object] | None] = set()
         self._is_stopping = False
         self._on_stopped: Callable[[str], None] = lambda _key: None
         self._tools = ToolsLinks()

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import GuestDefinition, Migration, Progress
@@ -259,7 +259,7 @@ def _remove(directory: Path) -> None:
         directory.rmdir()
 
 
-async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
+async def uncancelled(work: Coroutine[None, None, T]) -> T:
     """Return what ``work`` does; a cancellation waits for its end."""
     task = asyncio.ensure_future(work)
     try:

@@ -17,11 +17,14 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from vmops.lab.hypervisor.errors import HypervisorError
 
 log = logging.getLogger(__name__)
+
+Message: TypeAlias = Mapping[str, Any]
+"""A JSON object that QEMU sent; its documentation says what is in it."""
 
 # One answer is one line; query-qmp-schema, the longest, has 200 KB.
 _LONGEST_LINE_BYTES = 16 * 1024 * 1024
@@ -44,7 +47,7 @@ class QmpEvent:
     """What QEMU reports unasked. ``at_s`` is this machine's clock, in seconds."""
 
     name: str
-    data: Mapping[str, Any]
+    data: Message
     at_s: float
 
 
@@ -84,7 +87,7 @@ class Qmp:
         connection: socket.socket,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        on_event: Callable[[str, Mapping[str, Any]], None],
+        on_event: Callable[[str, Message], None],
     ) -> None:
         self._connection = connection
         self._reader = reader
@@ -104,7 +107,7 @@ class Qmp:
         connection: socket.socket,
         *,
         timeout_s: float,
-        on_event: Callable[[str, Mapping[str, Any]], None] = lambda _name, _data: None,
+        on_event: Callable[[str, Message], None] = lambda _name, _data: None,
     ) -> Qmp:
         """Take over a connected socket and do the handshake; the socket is closed on failure.
 
@@ -143,7 +146,7 @@ class Qmp:
     async def execute(
         self,
         command: str,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, object] | None = None,
         *,
         timeout_s: float = 15.0,
         descriptor: int | None = None,
@@ -160,7 +163,7 @@ class Qmp:
         if self._closed:
             raise QmpClosed(f"QEMU is not connected ({command})")
         ident = next(self._ids)
-        request: dict[str, Any] = {"execute": command, "id": ident}
+        request: dict[str, object] = {"execute": command, "id": ident}
         if arguments is not None:
             request["arguments"] = dict(arguments)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -220,7 +223,7 @@ class Qmp:
                 # this short fits the socket's buffer, so sending past the stream keeps the order.
                 socket.send_fds(self._connection, [line], [descriptor])
 
-    async def _receive(self) -> dict[str, Any]:
+    async def _receive(self) -> Message:
         try:
             line = await self._reader.readline()
             message = json.loads(line) if line else None
@@ -246,7 +249,7 @@ class Qmp:
             self._closed = True
             self._fail_all()
 
-    def _report(self, message: Mapping[str, Any]) -> None:
+    def _report(self, message: Message) -> None:
         clock = message.get("timestamp", {})
         event = QmpEvent(
             str(message["event"]),
@@ -265,7 +268,7 @@ class Qmp:
                 waiting.set_exception(QmpClosed("QEMU ended before it answered"))
 
 
-def _version_in(greeting: Mapping[str, Any]) -> tuple[int, int, int]:
+def _version_in(greeting: Message) -> tuple[int, int, int]:
     try:
         version = greeting["QMP"]["version"]["qemu"]
         return int(version["major"]), int(version["minor"]), int(version["micro"])

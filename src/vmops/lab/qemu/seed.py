@@ -15,7 +15,6 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -85,14 +84,14 @@ def _lower(options: Mapping[str, str]) -> dict[str, str]:
     return {key.lower(): value for key, value in options.items()}
 
 
-def _metadata(text: bytes) -> dict[str, Any]:
+def _metadata(text: bytes) -> dict[str, object]:
     content = _yaml("guestinfo.metadata", text) if text.strip() else {}
     if not isinstance(content, dict):
         raise HypervisorError("guestinfo.metadata is not a mapping")
     return content
 
 
-def _yaml(name: str, text: bytes) -> Any:
+def _yaml(name: str, text: bytes) -> object:
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import DiskLayer, Progress
@@ -69,7 +68,7 @@ async def _commit(
 ) -> None:
     qmp = await guest.qmp()
     active = await top_node(qmp, disk_key)
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         "job-id": f"commit-{disk_key}",
         "device": active,
         "top-node": top,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import Cdrom, Controller, Disk, DiskLayer, GuestDefinition
@@ -56,7 +55,7 @@ def cdroms(machine: GuestDefinition, _host: Host) -> Sequence[str]:
         controller = _controller(machine, cdrom)
         if controller.model == "VirtualNVMEController":
             raise HypervisorError("a CD-ROM drive cannot be on an NVMe controller")
-        medium: dict[str, Any] = {}
+        medium: dict[str, object] = {}
         if cdrom.image is not None:
             node = medium_node(cdrom, cdrom.image)
             medium = {"drive": node["node-name"]}
@@ -73,7 +72,7 @@ def cdroms(machine: GuestDefinition, _host: Host) -> Sequence[str]:
 
 def chain_nodes(
     layers: Sequence[DiskLayer], names: Sequence[str], *, read_only: bool
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return the nodes of a chain, base first, each naming its backing node itself.
 
     ``layers`` and ``names`` are top first. What a file's own header says of a backing file is never
@@ -97,9 +96,9 @@ def chain_nodes(
 
 def layer_node(
     layer: DiskLayer, name: str, backing: str | None, *, read_only: bool
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the node of one layer. Its file is read-only when it is, and follows it later."""
-    node: dict[str, Any] = {
+    node: dict[str, object] = {
         "node-name": name,
         "driver": layer.file_format,
         "read-only": read_only,
@@ -121,7 +120,7 @@ def node_prefix(disk_key: int) -> str:
     return f"disk-{disk_key}-"
 
 
-def medium_node(cdrom: Cdrom, image: Path) -> dict[str, Any]:
+def medium_node(cdrom: Cdrom, image: Path) -> dict[str, object]:
     """Return the node of what is in a CD-ROM drive."""
     return {
         "node-name": f"cdrom-{cdrom.key}-medium",
@@ -131,7 +130,7 @@ def medium_node(cdrom: Cdrom, image: Path) -> dict[str, Any]:
     }
 
 
-def disk_device(disk: Disk, controller: Controller, top_node: str) -> dict[str, Any]:
+def disk_device(disk: Disk, controller: Controller, top_node: str) -> dict[str, object]:
     """Return the device of a disk.
 
     Raises:
@@ -164,7 +163,7 @@ def _check_unit(device: Disk | Cdrom, controller: Controller) -> None:
         )
 
 
-def _place(controller: Controller, device: Disk | Cdrom) -> Mapping[str, Any]:
+def _place(controller: Controller, device: Disk | Cdrom) -> Mapping[str, object]:
     unit = device.unit_number
     match controller.model:
         case "VirtualIDEController":
@@ -177,7 +176,7 @@ def _place(controller: Controller, device: Disk | Cdrom) -> Mapping[str, Any]:
             return {"bus": f"controller-{controller.key}.0", "scsi-id": unit}
 
 
-def _drive(controller: Controller, disk: Disk, top_node: str) -> Mapping[str, Any]:
+def _drive(controller: Controller, disk: Disk, top_node: str) -> Mapping[str, object]:
     common = {"id": f"disk-{disk.key}", "drive": top_node}
     if controller.model == "VirtualNVMEController":
         return {"driver": "nvme-ns", **common}
@@ -185,7 +184,7 @@ def _drive(controller: Controller, disk: Disk, top_node: str) -> Mapping[str, An
         serial = disk.serial[-_LONGEST_ATA_SERIAL:]
         model = "VMware Virtual IDE Hard Drive"
         return {"driver": "ide-hd", **common, "serial": serial, "model": model, **_ERRORS}
-    drive: dict[str, Any] = {
+    drive: dict[str, object] = {
         "driver": "scsi-hd",
         **common,
         "serial": disk.serial[-_LONGEST_SCSI_SERIAL:],

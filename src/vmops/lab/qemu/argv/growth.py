@@ -7,7 +7,6 @@ guest was started with, and have the rest plugged in the same places.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.hot_add import MEMORY_MODULES, most_cpus, most_memory_mib
@@ -66,7 +65,7 @@ def processor_and_memory(machine: GuestDefinition, host: Host) -> Sequence[str]:
     return arguments
 
 
-def cpu_device(number: int, cores_per_socket: int, accelerator: Accelerator) -> dict[str, Any]:
+def cpu_device(number: int, cores_per_socket: int, accelerator: Accelerator) -> dict[str, object]:
     """Return the device of a processor that was not there at the start."""
     return {
         "driver": f"{accelerator.cpu_model.partition(',')[0]}-x86_64-cpu",
@@ -77,11 +76,11 @@ def cpu_device(number: int, cores_per_socket: int, accelerator: Accelerator) -> 
     }
 
 
-def memory_backend(number: int, size_mib: int) -> dict[str, Any]:
+def memory_backend(number: int, size_mib: int) -> dict[str, object]:
     """Return the memory of a module."""
     return {"qom-type": "memory-backend-ram", "id": f"memory-{number}", "size": size_mib * _MIB}
 
 
-def memory_module(number: int) -> dict[str, Any]:
+def memory_module(number: int) -> dict[str, object]:
     """Return the device of a module."""
     return {"driver": "pc-dimm", "id": f"module-{number}", "memdev": f"memory-{number}"}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vmops.lab.qemu.accelerator import Accelerator
 
@@ -54,7 +54,7 @@ def option(value: str | Path) -> str:
     return str(value).replace(",", ",,")
 
 
-def structured(flag: str, **members: Any) -> tuple[str, str]:
+def structured(flag: str, **members: object) -> tuple[str, str]:
     """Return an option in its JSON form, where no value can end the option early.
 
     Underscores of the names become the dashes QEMU writes.

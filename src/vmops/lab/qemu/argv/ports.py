@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import Controller, GuestDefinition, Nic, SerialPort
@@ -61,10 +61,10 @@ def controllers(machine: GuestDefinition, _host: Host) -> Sequence[str]:
 
 def controller_device(
     controller: Controller, slot: int, firmware: Literal["bios", "efi"]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the device of a disk controller that is not IDE, one that the firmware starts from."""
     is_replaced = firmware == "efi" and controller.model in _SCSI
-    device: dict[str, Any] = {
+    device: dict[str, object] = {
         "driver": _SCSI_WITH_EFI if is_replaced else _CONTROLLERS[controller.model],
         "id": f"controller-{controller.key}",
         "addr": hex(slot),
@@ -86,7 +86,7 @@ def nics(machine: GuestDefinition, host: Host) -> Sequence[str]:
     return arguments
 
 
-def nic_backend(nic: Nic, descriptor: int) -> dict[str, Any]:
+def nic_backend(nic: Nic, descriptor: int) -> dict[str, object]:
     """Return what leads from a card to its segment, for a guest that is started."""
     return {
         "type": "stream",
@@ -96,7 +96,7 @@ def nic_backend(nic: Nic, descriptor: int) -> dict[str, Any]:
     }
 
 
-def hot_nic_backend(nic: Nic, descriptor_name: str) -> dict[str, Any]:
+def hot_nic_backend(nic: Nic, descriptor_name: str) -> dict[str, object]:
     """Return the same for a guest that runs, whose monitor was given the descriptor by this name.
 
     QEMU 7.2 looks up a stream's descriptor in a thread that knows no monitor, and so no names; its
@@ -105,7 +105,7 @@ def hot_nic_backend(nic: Nic, descriptor_name: str) -> dict[str, Any]:
     return {"type": "socket", "id": f"segment-{nic.key}", "fd": descriptor_name}
 
 
-def nic_device(nic: Nic, slot: int) -> dict[str, Any]:
+def nic_device(nic: Nic, slot: int) -> dict[str, object]:
     """Return the device of a network card."""
     return {
         "driver": _NICS[nic.model],
