@@ -1,14 +1,16 @@
 # A fresh clone needs Python 3.11, pip and apt: every target sets up what it uses.
 PYTHON ?= python3
 JOBS ?= 2
+T ?=
 BENCH ?=
+SUITE ?= bookworm
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo setup test check static bench clean
+.PHONY: help demo setup test check static bench fresh lock audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -20,8 +22,8 @@ demo: ## boot a real guest through the vSphere API and show it
 setup: ## install what the tests and checks need, into .venv and through apt
 	@$(PYTHON) scripts/prepare.py test
 
-test: setup static ## everything: the checks, and all tests with guests and simulators
-	$(PYTEST) --durations 10
+test: setup static ## the checks, and all tests with guests and simulators; or T="contract faults"
+	$(PYTEST) --durations 20 $(T:%=tests/%)
 
 check: setup static ## what to run before each commit: no guests, no simulators, no contract
 	$(PYTEST) -m "not guest and not vcsim" tests/unit tests/lab tests/guards tests/architecture
@@ -35,6 +37,16 @@ static: setup
 bench: ## measure, and write docs/benchmarks.md
 	@$(PYTHON) scripts/prepare.py bench
 	.venv-bench/bin/python -m benchmarks $(BENCH)
+
+fresh: ## make demo and make test on a machine that has nothing; SUITE=trixie, PYTHON=/path
+	@python3 scripts/prepare.py fresh
+	@python3 scripts/fresh.py --suite $(SUITE) $(if $(filter command%,$(origin PYTHON)),--python $(PYTHON))
+
+lock: ## lock what demo and tests install, anew: requirements/*.lock
+	@$(PYTHON) scripts/lock.py write
+
+audit: ## ask whether anything locked is known to be unsafe
+	@$(PYTHON) scripts/lock.py audit
 
 clean: ## remove what the targets made, the virtual environments left out
 	rm -rf .build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist

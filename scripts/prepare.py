@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prepares this folder and this machine for one of `make demo`, `make test`, `make bench`.
+"""Prepares this folder and this machine for a make target.
 
 System packages come from apt when this runs as root; otherwise it says which ones to install and
 goes on with what works without them.
@@ -58,11 +58,13 @@ class SystemPackage:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What one make target needs."""
+    """What one make target needs: without a ``venv`` no Python packages."""
 
     extras: str
     venv: str
     packages: tuple[SystemPackage, ...]
+    lock: str = ""
+    """The file that has every Python package with its hashes; without one, what fits is taken."""
 
 
 GUESTS = (
@@ -95,13 +97,18 @@ SIMULATOR = (
     ),
 )
 PURPOSES = {
-    "demo": Purpose("lab", ".venv", GUESTS),
-    "test": Purpose("dev", ".venv", GUESTS + SECOND_VIEWS + SIMULATOR),
+    "demo": Purpose("lab", ".venv", GUESTS, "requirements/demo.lock"),
+    "test": Purpose("dev", ".venv", GUESTS + SECOND_VIEWS + SIMULATOR, "requirements/test.lock"),
     # Nova pins much that the project does not, so it gets an environment of its own.
     "bench": Purpose(
         "bench,dev",
         ".venv-bench",
         (*GUESTS, SystemPackage("curl", ("curl",), "there is nothing to compare uploads with")),
+    ),
+    "fresh": Purpose(
+        "",
+        "",
+        (SystemPackage("debootstrap", ("debootstrap",), "no machine can be made in a folder"),),
     ),
 }
 
@@ -114,7 +121,8 @@ def main() -> None:
     with locked():
         install_system_packages([p for p in purpose.packages if not p.is_present()])
         fetch_package_lists()
-        install_python_packages(purpose)
+        if purpose.venv:
+            install_python_packages(purpose)
 
 
 @contextmanager
@@ -166,9 +174,14 @@ def install_python_packages(purpose: Purpose) -> None:
         if holder.is_file() and holder.read_text() == wanted:
             return
     python = venv / "bin/python"
+    package = f"{PROJECT}[{purpose.extras}]"
+    installs = [["--editable", package]]
+    if purpose.lock:
+        locked = ["--require-hashes", "--requirement", str(PROJECT / purpose.lock)]
+        installs = [locked, ["--no-deps", "--no-build-isolation", "--editable", package]]
     with timed(f"installing Python packages into {purpose.venv}"):
         pip = [*make_venv(venv, python), "install", "--no-input", "--disable-pip-version-check"]
-        if not run([*pip, "--editable", f"{PROJECT}[{purpose.extras}]"]):
+        if not all(run([*pip, *each]) for each in installs):
             sys.exit(f"pip failed:\n{tail(LOG)}")
     stamp.write_text(wanted)
 
@@ -194,7 +207,8 @@ def make_venv(venv: Path, python: Path) -> list[str]:
 def fingerprint() -> str:
     """Return what the content of an environment depends on."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-    parts = [project["build-system"], project["project"], sys.version, str(PROJECT)]
+    locks = [file.read_text() for file in sorted((PROJECT / "requirements").glob("*.lock"))]
+    parts = [project["build-system"], project["project"], locks, sys.version, str(PROJECT)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

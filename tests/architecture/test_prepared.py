@@ -13,8 +13,10 @@ from vmops.cli.verbs.doctor import PROGRAMS
 FOLDERS = ("src", "tests", "benchmarks", "scripts")
 EVERY_DEBIAN = {
     "apt-cache": "apt is what everything else comes by",
+    "apt-config": "apt is what everything else comes by",
     "apt-get": "apt is what everything else comes by",
     "bash": "essential",
+    "cp": "essential",
     "dpkg-deb": "essential",
     "dpkg-query": "essential",
     "make": "who runs the benchmarks runs make",
@@ -22,6 +24,7 @@ EVERY_DEBIAN = {
     "sh": "essential",
     "sleep": "essential",
     "true": "essential",
+    "unshare": "essential",
 }
 WITH_THE_GUEST = {
     "debugfs": "fetched where it is missing",
@@ -33,6 +36,9 @@ WITH_THE_GUEST = {
 NOT_READABLE = {
     "benchmarks/figures/start.py: command": "a command of vmops",
     "benchmarks/workers.py: python or sys.executable": "Python",
+    "scripts/fresh.py: command": "an interpreter that is named",
+    "scripts/lock.py: *pip": "Python",
+    "scripts/lock.py: command": "uv and pip-audit, of an environment of their own",
     "scripts/prepare.py: command": "apt-get and pip",
     "scripts/prepare.py: each": "what it prepares",
     "src/vmops/cli/verbs/doctor.py: program": "those of its table",
