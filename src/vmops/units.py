@@ -16,11 +16,6 @@ def gib_to_bytes(gib: int) -> int:
     return gib * GIB
 
 
-def gib_to_kib(gib: int) -> int:
-    """GiB to KiB."""
-    return gib * MIB
-
-
 def mib_to_kib(mib: int) -> int:
     """The KiB of so many MiB."""
     return mib * KIB

@@ -115,7 +115,8 @@ def test_it_logs_out_at_its_end_also_after_an_error(backend: Backend) -> None:
 
 def end_sessions(bench: Bench, session: Any) -> None:
     """End the engine's session at the server, as an expiry does."""
-    bench.content.sessionManager.TerminateSession([session.client.user_session.key])
+    own = session.properties.read_one(session.client.content.sessionManager, "currentSession")
+    bench.content.sessionManager.TerminateSession([own["currentSession"].key])
 
 
 @needs(Capability.COUNTED_CALLS)

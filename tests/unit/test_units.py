@@ -17,7 +17,7 @@ def test_kib_are_rounded_up_so_that_all_bytes_fit(size_bytes, kib):
 def test_gib_and_back():
     assert units.bytes_to_gib(units.gib_to_bytes(3)) == 3
     assert units.bytes_to_gib(units.gib_to_bytes(3) + 1) == 4
-    assert units.kib_to_bytes(units.gib_to_kib(2)) == units.gib_to_bytes(2)
+    assert units.kib_to_bytes(2 * units.MIB) == units.gib_to_bytes(2)
     assert units.mib_to_kib(8192) == 8388608
 
 

@@ -86,6 +86,13 @@ def disturbed(lab, between):
         yield connected
 
 
+def end_session(session, admin):
+    """End a session at the server, as an expiry does."""
+    manager = session.client.content.sessionManager
+    key = session.properties.read_one(manager, "currentSession")["currentSession"].key
+    admin.call(admin.content.sessionManager, "TerminateSession", sessionId=[key])
+
+
 @pytest.fixture
 def make_vm():
     """Creates virtual machines without disks; they are gone after the test."""

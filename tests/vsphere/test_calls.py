@@ -10,6 +10,7 @@ import pytest
 from pyVmomi import vim
 
 import vmops
+from tests.vsphere import conftest
 from vmops.errors import (
     ConnectionLost,
     InvalidArgument,
@@ -33,11 +34,7 @@ def name_of_root(session):
 def end_session(place, session):
     """End the session at the server, as an administrator would."""
     with place.connect() as admin:
-        admin.call(
-            admin.content.sessionManager,
-            "TerminateSession",
-            sessionId=[session.client.user_session.key],
-        )
+        conftest.end_session(session, admin)
 
 
 def test_a_fault_is_raised_at_once_and_names_the_method(disturbed, between):

@@ -5,7 +5,7 @@ import threading
 import pytest
 from pyVmomi import vim
 
-from tests.vsphere.conftest import eventually
+from tests.vsphere.conftest import end_session, eventually
 from vmops.errors import ClusterNotFound, DatastoreNotFound, InvalidArgument, ManagedObjectNotFound
 from vmops.vsphere.live.inventory import Inventory
 from vmops.vsphere.live.kinds import KINDS
@@ -123,11 +123,7 @@ def test_is_loaded_anew_after_a_lost_connection(disturbed, between, lab, make_vm
 def test_is_loaded_anew_after_the_session_expired(lab, make_vm):
     with lab.connect() as session, lab.connect() as admin:
         session.inventory.wait_fresh()
-        admin.call(
-            admin.content.sessionManager,
-            "TerminateSession",
-            sessionId=[session.client.user_session.key],
-        )
+        end_session(session, admin)
         _, instance_uuid = make_vm(admin)
         eventually(lambda: session.inventory.vm_by_uuid(instance_uuid))
         assert session.client.logins == 2

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from pyVmomi import vim
 
-from tests.vsphere.conftest import Place, eventually
+from tests.vsphere.conftest import Place, end_session, eventually
 from vmops.lab import Lab, LabSettings
 from vmops.lab.objects.virtual_machine_create import create_virtual_machine
 from vmops.model.extra_config import INSTANCE_UUID
@@ -127,7 +127,6 @@ def test_those_that_go_during_a_listing_spoil_nothing(place, make_vm):
 def test_a_kept_view_that_ended_with_its_session_is_made_anew(crowd):
     with crowd.place.connect() as session, crowd.place.connect() as admin:
         assert len(list_instances(session)) == len(crowd.uuids)
-        key = session.client.user_session.key
-        admin.call(admin.content.sessionManager, "TerminateSession", sessionId=[key])
+        end_session(session, admin)
         assert len(list_instances(session)) == len(crowd.uuids)
         assert session.client.logins == 2

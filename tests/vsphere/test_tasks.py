@@ -10,6 +10,7 @@ import pytest
 from pyVmomi import vim
 
 import vmops
+from tests.vsphere.conftest import end_session
 from tests.vsphere.interposer import Interposer
 from vmops.errors import ConnectionLost, FileNotFound, InvalidPowerState, TimedOut
 from vmops.model.datastore_path import DatastorePath
@@ -197,14 +198,7 @@ def test_an_expired_session_does_not_lose_a_task(slow_lab, make_vm):
     with slow_lab.connect() as session, slow_lab.connect() as admin:
         vm, _ = make_vm(session)
         task = session.call(vm.moref, "PowerOnVM_Task")
-        ended = threading.Timer(
-            0.1,
-            lambda: admin.call(
-                admin.content.sessionManager,
-                "TerminateSession",
-                sessionId=[session.client.user_session.key],
-            ),
-        )
+        ended = threading.Timer(0.1, end_session, (session, admin))
         ended.start()
         session.tasks.wait(task)
         ended.join()

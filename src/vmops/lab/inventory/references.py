@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,8 +21,3 @@ def unlink(kernel: Kernel, holder: ManagedObject, name: str, ref: Any) -> None:
     left = [other for other in held if other._moId != ref._moId]
     if len(left) != len(held):
         kernel.update(holder, {name: left})
-
-
-def unique(refs: Iterable[Any]) -> list[Any]:
-    """Return the references without repeats, in order of first appearance."""
-    return list({ref._moId: ref for ref in refs}.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from vmops.lab.hypervisor.errors import HypervisorMissing
@@ -24,24 +23,6 @@ _EFI_FIRMWARE = (
     ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
     ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MissingProgram:
-    """A program that is not there."""
-
-    program: str
-    text: str
-    """One line for a user: what does not work, and the command that installs it."""
-
-
-def missing_programs() -> tuple[MissingProgram, ...]:
-    """Return what is not installed; empty if guests can run."""
-    return tuple(
-        MissingProgram(program=program, text=_text(program))
-        for program in _DEBIAN_PACKAGES
-        if _find(program) is None
-    )
 
 
 def find_program(program: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from vmops.errors import NotSupported
-from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.wire.client import Client
 from vmops.vsphere.wire.moref import Moref
 
@@ -31,20 +30,6 @@ class SearchIndex:
         index = self._client.content.searchIndex
         asked = {"uuid": uuid.lower(), "vmSearch": True, "instanceUuid": False}
         return tuple(self._client.call(index, "FindAllByUuid", **asked) or ())
-
-    def by_datastore_path(self, datacenter: Moref, path: DatastorePath) -> Moref | None:
-        """The virtual machine whose .vmx this is."""
-        index = self._client.content.searchIndex
-        found: Moref | None = self._client.call(
-            index, "FindByDatastorePath", datacenter=datacenter, path=str(path)
-        )
-        return found
-
-    def by_inventory_path(self, path: str) -> Moref | None:
-        """The object at a path like "DC0/vm/folder/web1"."""
-        index = self._client.content.searchIndex
-        found: Moref | None = self._client.call(index, "FindByInventoryPath", inventoryPath=path)
-        return found
 
     def child(self, parent: Moref, name: str) -> Moref | None:
         """The child of this name of a folder or another entity; one call."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pyVmomi import vim
 
 from vmops.errors import DuplicateName, ManagedObjectNotFound
-from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Observer
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
@@ -42,35 +41,6 @@ class Folder:
             deadline_s=deadline_s,
             config=spec,
             pool=pool,
-            host=host,
-        )
-        return VirtualMachine(self._session, moref)
-
-    def register_vm(
-        self,
-        path: DatastorePath,
-        pool: Moref,
-        *,
-        name: str | None = None,
-        host: Moref | None = None,
-        as_template: bool = False,
-        observe: Observer | None = None,
-    ) -> VirtualMachine:
-        """Add a virtual machine whose .vmx file is there.
-
-        Raises:
-            FileNotFound: there is no such file.
-            DuplicateName: the folder has one of this name.
-            AlreadyExists: it is registered already.
-        """
-        moref = self._session.run_task(
-            self.moref,
-            "RegisterVM_Task",
-            observe=observe,
-            path=str(path),
-            name=name,
-            asTemplate=as_template,
-            pool=None if as_template else pool,
             host=host,
         )
         return VirtualMachine(self._session, moref)

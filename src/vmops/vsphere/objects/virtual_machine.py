@@ -171,10 +171,6 @@ class VirtualMachine:
         """Ask the guest to reboot, and do not wait for it; raises as `shutdown_guest`."""
         self._session.call(self.moref, "RebootGuest")
 
-    def standby_guest(self) -> None:
-        """Ask the guest to go to sleep, and do not wait for it; raises as `shutdown_guest`."""
-        self._session.call(self.moref, "StandbyGuest")
-
     # Changing
 
     def reconfigure(
@@ -292,14 +288,6 @@ class VirtualMachine:
                 raise
 
     # The screen
-
-    def create_screenshot(self, *, observe: Observer | None = None) -> DatastorePath:
-        """Write a picture of the screen into its folder, and return where.
-
-        Raises:
-            InvalidPowerState: it is not on.
-        """
-        return DatastorePath.parse(str(self._run("CreateScreenshot_Task", observe)))
 
     def screen(self) -> bytes:
         """A picture of the screen now, as PNG.

@@ -303,7 +303,6 @@ EFFECTS: dict[str, Effect] = {
     "ResetVM_Task": _require_on,
     "ShutdownGuest": _shut_down_guest,
     "RebootGuest": _by_tools,
-    "StandbyGuest": _by_tools,
     "CreateVM_Task": _create,
     "CreateFolder": _create_folder,
     "Rename_Task": _rename,

@@ -62,7 +62,6 @@ class Client:
         self.counts: Counter[str] = Counter()
         self.own_writes = OwnWrites(lambda: self.counts["WaitForUpdatesEx"])
         self.content: Any = None
-        self.user_session: vim.UserSession | None = None
 
     def __repr__(self) -> str:
         return f"<Client of {self.pool.address.url} as {self.username}>"
@@ -190,7 +189,7 @@ class Client:
         login = wire_method(vim.SessionManager, "Login")
         failure: BaseException | None = None
         try:
-            self.user_session = self._invoke(
+            self._invoke(
                 content.sessionManager,
                 login,
                 ordered_arguments(
