@@ -21,7 +21,7 @@ from vmops.lab import Lab, LabSettings
 from vmops.lab.guest import build_boot_sector_guest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 COMMAND = [sys.executable, "-m", "vmops.cli.main"]
@@ -128,9 +128,7 @@ def boot_sector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def vmops(
-    lab: Lab, boot_sector: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Result]:
+def vmops(lab: Lab, boot_sector: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """The command, pointed at the module's lab as at any vCenter, with an image "small"."""
     state = tmp_path_factory.mktemp("state")
     command = Command(

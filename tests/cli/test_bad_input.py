@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import spawn
+from tests.cli.conftest import Command, spawn
+from vmops.lab import Lab
 
 USAGE, NOT_FOUND, CONFLICT, REFUSED, UNAVAILABLE = 2, 3, 4, 5, 6
 
@@ -62,16 +64,16 @@ WRONG = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def there(vmops):
+def there(vmops: Command) -> None:
     """An instance that is powered off."""
     assert spawn(vmops, "there", "--no-power-on").code == 0
 
 
 @pytest.fixture
-def unchanged(vmops, lab):
+def unchanged(vmops: Command, lab: Lab) -> Iterator[None]:
     """The test must leave the datastores as they were, and every VM has a folder there."""
 
-    def state():
+    def state() -> list[Path]:
         return sorted(
             path.relative_to(lab.datastore_root(name))
             for name in ("datastore1", "datastore2")
@@ -85,7 +87,7 @@ def unchanged(vmops, lab):
 
 
 @pytest.mark.parametrize("args", WRONG, ids=" ".join)
-def test_wrong(vmops, args, unchanged):
+def test_wrong(vmops: Command, args: tuple[str, ...], unchanged: None) -> None:
     code, message = WRONG[args]
     wrong = vmops(*args)
     assert message in wrong.err
@@ -96,14 +98,14 @@ def test_wrong(vmops, args, unchanged):
     assert "canary" not in wrong.err
 
 
-def test_a_second_spawn_of_a_uuid_leaves_the_first_alone(vmops, unchanged):
+def test_a_second_spawn_of_a_uuid_leaves_the_first_alone(vmops: Command, unchanged: None) -> None:
     uuid = vmops("show", "there", "-o", "json").json["uuid"]
     again = vmops(*NEW, "--uuid", uuid)
     assert again.code == CONFLICT
     assert f"There is an instance {uuid} already (called 'there')" in again.err
 
 
-def test_a_root_disk_smaller_than_the_image(vmops, unchanged):
+def test_a_root_disk_smaller_than_the_image(vmops: Command, unchanged: None) -> None:
     images = Path(vmops.env["VMOPS_STATE_DIR"]) / "images"
     with (images / "big.raw").open("wb") as disk:
         disk.truncate(1024**3 + 512)
@@ -136,7 +138,9 @@ RW 8 FLAT "/etc/passwd" 0
     ],
     ids=["empty", "text", "names /etc/passwd", "missing"],
 )
-def test_an_image_that_cannot_be_used(vmops, tmp_path, content, message):
+def test_an_image_that_cannot_be_used(
+    vmops: Command, tmp_path: Path, content: bytes | None, message: str
+) -> None:
     file = tmp_path / "image.vmdk"
     if content is not None:
         file.write_bytes(content)
@@ -146,7 +150,7 @@ def test_an_image_that_cannot_be_used(vmops, tmp_path, content, message):
     assert vmops("image", "list", "-o", "name").out == "small\n"
 
 
-def test_an_image_that_is_cut_off(vmops, tmp_path, boot_sector):
+def test_an_image_that_is_cut_off(vmops: Command, tmp_path: Path, boot_sector: Path) -> None:
     file = tmp_path / "cut.vmdk"
     file.write_bytes(boot_sector.read_bytes()[:-2048])
     wrong = vmops("image", "add", str(file))
@@ -155,26 +159,26 @@ def test_an_image_that_is_cut_off(vmops, tmp_path, boot_sector):
     assert vmops("image", "list", "-o", "name").out == "small\n"
 
 
-def test_an_image_name_that_is_taken_or_a_path(vmops, boot_sector):
+def test_an_image_name_that_is_taken_or_a_path(vmops: Command, boot_sector: Path) -> None:
     assert vmops("image", "add", str(boot_sector), "--name", "small").code == CONFLICT
     assert vmops("image", "add", str(boot_sector), "--name", "../x").code == USAGE
 
 
-def test_a_wrong_password(vmops):
+def test_a_wrong_password(vmops: Command) -> None:
     wrong = vmops.with_env(VMOPS_PASSWORD="canary")("-vv", "list")
     assert wrong.code == REFUSED
     assert "user name or password is wrong" in wrong.err
     assert "canary" not in wrong.err
 
 
-def test_no_password_and_nobody_to_ask(vmops):
+def test_no_password_and_nobody_to_ask(vmops: Command) -> None:
     for missing in ("VMOPS_USERNAME", "VMOPS_PASSWORD"):
         asked = vmops.with_env(**{missing: None})("list")
         assert asked.code == REFUSED
         assert "to log in with, and no terminal to ask on" in asked.err
 
 
-def test_a_certificate_that_nobody_vouches_for(vmops, lab):
+def test_a_certificate_that_nobody_vouches_for(vmops: Command, lab: Lab) -> None:
     refused = vmops.with_env(VMOPS_THUMBPRINT=None)("list")
     assert refused.code == REFUSED
     assert lab.thumbprint in refused.err
@@ -182,7 +186,7 @@ def test_a_certificate_that_nobody_vouches_for(vmops, lab):
     assert trusted("list").code == 0
 
 
-def test_a_password_file(vmops, lab, tmp_path):
+def test_a_password_file(vmops: Command, lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text(f"{lab.password}\n")
     file.chmod(0o600)
@@ -196,7 +200,7 @@ def test_a_password_file(vmops, lab, tmp_path):
     assert by_file("list").code == USAGE
 
 
-def test_a_state_folder_that_cannot_be_used(vmops, tmp_path):
+def test_a_state_folder_that_cannot_be_used(vmops: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     folder = tmp_path / "file" / "state"
     lost = vmops.with_env(VMOPS_STATE_DIR=str(folder), VMOPS_URL=None)
@@ -210,7 +214,7 @@ def test_a_state_folder_that_cannot_be_used(vmops, tmp_path):
     ]
 
 
-def test_a_lab_without_its_server_library(vmops, tmp_path):
+def test_a_lab_without_its_server_library(vmops: Command, tmp_path: Path) -> None:
     state = tmp_path / "state"
     alone = vmops.with_env(VMOPS_URL=None, VMOPS_STATE_DIR=str(state))
     hidden = "import sys; sys.modules['aiohttp'] = None; import vmops.cli.main as m; m.main()"

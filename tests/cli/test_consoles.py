@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.cli.conftest import spawn
+from tests.cli.conftest import Command, spawn
 from tests.lab.web_socket import Refused, WebSocket
+from vmops.lab import Lab
 
 
 @pytest.fixture(scope="module")
-def web1(vmops):
+def web1(vmops: Command) -> str:
     made = spawn(vmops, "web1")
     assert made.code == 0, made.err
     return made.out.strip()
 
 
-def test_a_ticket_is_printed_once_and_logged_nowhere(vmops, web1):
+def test_a_ticket_is_printed_once_and_logged_nowhere(vmops: Command, web1: str) -> None:
     first, second = (vmops("console", "url", "web1", "--keep", "0", "-vv") for _ in "12")
     assert first.code == second.code == 0, first.err
     found = re.fullmatch(r"wss://127\.0\.0\.1:\d+/ticket/(\w{32,})\n", first.out)
@@ -29,7 +34,7 @@ def test_a_ticket_is_printed_once_and_logged_nowhere(vmops, web1):
     assert second.out != first.out
 
 
-def test_a_console_in_parts(vmops, web1):
+def test_a_console_in_parts(vmops: Command, web1: str) -> None:
     told = vmops("console", "url", "web1", "--keep", "0", "-o", "json").json
     assert told["name"] == "web1"
     assert told["url"] == f"wss://{told['host']}:{told['port']}{told['internal_access_path']}"
@@ -37,7 +42,7 @@ def test_a_console_in_parts(vmops, web1):
 
 
 @pytest.fixture
-def waiting(vmops, web1):
+def waiting(vmops: Command, web1: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A command that has printed its URL, and waits for a viewer."""
     process = vmops.start("console", "url", "web1", "--keep", "30")
     try:
@@ -48,7 +53,9 @@ def waiting(vmops, web1):
         process.communicate()
 
 
-def test_the_wait_for_a_viewer_is_broken_off(vmops, lab, waiting):
+def test_the_wait_for_a_viewer_is_broken_off(
+    vmops: Command, lab: Lab, waiting: tuple[subprocess.Popen[str], str]
+) -> None:
     process, url = waiting
     process.stderr.readline()  # it waits by then
     process.send_signal(signal.SIGINT)
@@ -58,7 +65,7 @@ def test_the_wait_for_a_viewer_is_broken_off(vmops, lab, waiting):
         WebSocket(url, lab.certificate_file)
 
 
-def test_nobody_comes(vmops, lab, web1):
+def test_nobody_comes(vmops: Command, lab: Lab, web1: str) -> None:
     begin = time.monotonic()
     told = vmops("console", "url", "web1", "--keep", "0.5")
     assert told.code == 0
@@ -68,7 +75,7 @@ def test_nobody_comes(vmops, lab, web1):
         WebSocket(told.out.strip(), lab.certificate_file)
 
 
-def test_a_console_that_is_not_there(vmops, web1):
+def test_a_console_that_is_not_there(vmops: Command, web1: str) -> None:
     none = vmops("console", "url", "web1", "--type", "vnc")
     assert none.code != 0
     assert "RemoteDisplay.vnc.port" in none.err
@@ -77,19 +84,19 @@ def test_a_console_that_is_not_there(vmops, web1):
     assert vmops("console", "url", "nowhere").code != 0
 
 
-def test_the_short_forms_are_the_same(vmops, lab, web1):
+def test_the_short_forms_are_the_same(vmops: Command, lab: Lab, web1: str) -> None:
     (lab.datastore_root("datastore1") / web1 / "serial.log").write_bytes(b"hello\r\n")
     long, short = vmops("console", "log", "web1"), vmops("log", "web1")
     assert long.out.splitlines() == short.out.splitlines() == ["hello"]
 
 
-def test_a_screenshot(vmops, web1, tmp_path):
+def test_a_screenshot(vmops: Command, web1: str, tmp_path: Path) -> None:
     file = tmp_path / "screen.png"
     assert vmops("console", "screenshot", "web1", "-O", str(file)).code == 0
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
-def test_diagnostics(vmops, web1):
+def test_diagnostics(vmops: Command, web1: str) -> None:
     told = vmops("diagnostics", "web1", "-o", "json").json
     assert (told["name"], told["state"]) == ("web1", "running")
     assert told["cpu"]["vcpus"] == 1
@@ -101,8 +108,8 @@ def test_diagnostics(vmops, web1):
     assert raw["vmware:instanceUuid"] == web1
 
 
-def test_interfaces_come_and_go(vmops, web1):
-    def listed():
+def test_interfaces_come_and_go(vmops: Command, web1: str) -> None:
+    def listed() -> list[dict[str, Any]]:
         return vmops("interface", "list", "web1", "-o", "json").json
 
     before = listed()
@@ -125,7 +132,7 @@ def test_interfaces_come_and_go(vmops, web1):
     assert listed() == before
 
 
-def test_an_interface_that_is_not_there(vmops, web1):
+def test_an_interface_that_is_not_there(vmops: Command, web1: str) -> None:
     gone = vmops("interface", "detach", "web1", "--mac", "00:50:56:3b:00:09")
     assert gone.code != 0
     assert "00:50:56:3b:00:09" in gone.err

@@ -13,7 +13,9 @@ import click
 import pytest
 
 import vmops.cli.errors
+from tests.cli.conftest import Command
 from vmops.cli.main import cli
+from vmops.lab import Lab
 
 PROJECT = Path(__file__).parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
@@ -77,7 +79,9 @@ def test_there_is_something_to_check() -> None:
     [one for one in programs() if "VMOPS_URL" in one[1]],
     ids=lambda text: text[:9],
 )
-def test_a_program_that_a_page_shows_runs(vmops, lab, boot_sector, page, code):
+def test_a_program_that_a_page_shows_runs(
+    vmops: Command, lab: Lab, boot_sector: Path, page: str, code: str
+) -> None:
     images = Path(vmops.env["VMOPS_STATE_DIR"]) / "images"
     if not (images / "tiny.yaml").exists():
         assert vmops("image", "add", str(boot_sector), "--name", "tiny").code == 0
@@ -89,7 +93,7 @@ def test_a_program_that_a_page_shows_runs(vmops, lab, boot_sector, page, code):
     assert vmops("list", "-o", "json").json == []
 
 
-def test_the_lab_in_a_program(tmp_path):
+def test_the_lab_in_a_program(tmp_path: Path) -> None:
     (code,) = [code for code in blocks(PROJECT / "docs/lab.md", "python") if "Lab.run" in code]
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -98,13 +102,13 @@ def test_the_lab_in_a_program(tmp_path):
     assert (tmp_path / "lab-state" / "inventory.json").exists()
 
 
-def test_the_page_of_operations_is_what_the_code_says():
+def test_the_page_of_operations_is_what_the_code_says() -> None:
     script = [sys.executable, "scripts/generate_docs.py", "--check"]
     run = subprocess.run(script, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_the_exit_codes_of_the_page_are_those_of_the_command():
+def test_the_exit_codes_of_the_page_are_those_of_the_command() -> None:
     table = re.compile(r"^\| (\d+) \|", re.MULTILINE)
     told = set(table.findall((PROJECT / "docs/tutorial.md").read_text()))
     made = re.findall(r"^(\d+) ", vmops.cli.errors.__doc__ or "", re.MULTILINE)
@@ -112,7 +116,7 @@ def test_the_exit_codes_of_the_page_are_those_of_the_command():
     assert {str(code) for _, code in vmops.cli.errors.EXIT_CODES} < told
 
 
-def test_every_dependency_has_its_reason():
+def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["lab"]]
     names = [re.split(r"[><=\[ ]", one)[0] for one in needed]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 
-def test_an_image_is_shown_with_all_that_it_asks_for(vmops, boot_sector):
+from tests.cli.conftest import Command
+
+
+def test_an_image_is_shown_with_all_that_it_asks_for(vmops: Command, boot_sector: Path) -> None:
     given = {
         "hw_vif_model": "VirtualVmxnet3",
         "hw_firmware_type": "uefi",
@@ -37,7 +41,7 @@ def test_an_image_is_shown_with_all_that_it_asks_for(vmops, boot_sector):
     assert vmops("image", "remove", "asks").code == 0
 
 
-def test_a_property_that_nobody_reads_is_refused(vmops, boot_sector):
+def test_a_property_that_nobody_reads_is_refused(vmops: Command, boot_sector: Path) -> None:
     add = ("image", "add", str(boot_sector), "--name", "typo", "--property")
     wrong = vmops(*add, "hw_firmware_typ=uefi")
     assert wrong.code == 2
@@ -46,7 +50,7 @@ def test_a_property_that_nobody_reads_is_refused(vmops, boot_sector):
     assert vmops("image", "list", "-o", "name").out == "small\n"
 
 
-def test_what_an_image_does_not_ask_for_is_shown_as_not_said(vmops):
+def test_what_an_image_does_not_ask_for_is_shown_as_not_said(vmops: Command) -> None:
     shown = vmops("image", "show", "small", "-o", "json").json
     assert (shown["nic_model"], shown["tpm"], shown["config_drive"]) == ("e1000", False, "optional")
     unsaid = ("secure_boot", "video_ram_mib", "cpu_sockets", "cpu_cores", "cpu_max_sockets")

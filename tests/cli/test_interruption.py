@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command, begin_upload, spawn
+from vmops.lab import Lab
 
 UPLOAD = "Upload the image in its place"
 
 
 @pytest.fixture(scope="module")
-def vmops(slow):
+def vmops(slow: Command) -> Command:
     return slow
 
 
-def datastore_files(lab) -> list[str]:
+def datastore_files(lab: Lab) -> list[str]:
     roots = [lab.datastore_root(name) for name in ("datastore1", "datastore2")]
     found = [p for root in roots for p in root.rglob("*")]
     return sorted(str(p) for p in found if p.name != "vmops_base")
@@ -34,7 +35,9 @@ def datastore_files(lab) -> list[str]:
         (signal.SIGHUP, 129, "Terminated."),
     ],
 )
-def test_a_signal_in_mid_upload_undoes_the_spawn(vmops, lab, number, code, said):
+def test_a_signal_in_mid_upload_undoes_the_spawn(
+    vmops: Command, lab: Lab, number: signal.Signals, code: int, said: str
+) -> None:
     before = datastore_files(lab)
     process = begin_upload(vmops, "cut-short")
     process.send_signal(number)
@@ -46,7 +49,7 @@ def test_a_signal_in_mid_upload_undoes_the_spawn(vmops, lab, number, code, said)
     assert vmops("audit").err == "Nothing is left behind.\n"
 
 
-def test_a_killed_spawn_is_found_and_removed(vmops, lab):
+def test_a_killed_spawn_is_found_and_removed(vmops: Command, lab: Lab) -> None:
     before = datastore_files(lab)
     process = begin_upload(vmops, "killed")
     process.kill()
@@ -60,7 +63,7 @@ def test_a_killed_spawn_is_found_and_removed(vmops, lab):
     assert vmops("audit").code == 0
 
 
-def test_two_spawns_of_one_name_at_once(vmops):
+def test_two_spawns_of_one_name_at_once(vmops: Command) -> None:
     both = [
         vmops.start("spawn", "twin", "--image", "small", "--memory", "16M", "--no-power-on")
         for _ in range(2)
@@ -72,7 +75,7 @@ def test_two_spawns_of_one_name_at_once(vmops):
     assert vmops("show", "twin", "-o", "json").json["uuid"] == results[0].out.strip()
 
 
-def test_a_reader_that_goes_away(vmops):
+def test_a_reader_that_goes_away(vmops: Command) -> None:
     process = vmops.start("list", "-o", "json")
     process.stdout.close()
     process.stdout = None
@@ -81,19 +84,21 @@ def test_a_reader_that_goes_away(vmops):
     assert ended.code != 0
 
 
-def test_a_full_disk_below_stdout(vmops):
+def test_a_full_disk_below_stdout(vmops: Command) -> None:
     with Path("/dev/full").open("w") as full:
         ended = vmops.finish(vmops.start("list", "-o", "json", stdout=full))
     assert ended == type(ended)(1, "", "Error: No space left on device\n")
 
 
-def test_a_closed_stdout(vmops):
+def test_a_closed_stdout(vmops: Command) -> None:
     closed = ["sh", "-c", 'exec "$@" >&-', "sh", *Command.start.__kwdefaults__["program"]]
     ended = vmops.finish(vmops.start("list", program=closed))
     assert (ended.code, ended.err) == (0, "")
 
 
-def on_terminal(command: Command, *args: str, columns: int = 80, env: dict[str, str] | None = None):
+def on_terminal(
+    command: Command, *args: str, columns: int = 80, env: dict[str, str] | None = None
+) -> tuple[int, str]:
     """What the command shows on a terminal of this width."""
     ours, theirs = pty.openpty()
     try:
@@ -117,7 +122,7 @@ def on_terminal(command: Command, *args: str, columns: int = 80, env: dict[str, 
         os.close(ours)
 
 
-def test_a_terminal_gets_a_bar_that_goes_away(vmops):
+def test_a_terminal_gets_a_bar_that_goes_away(vmops: Command) -> None:
     code, shown = on_terminal(vmops, "spawn", "barred", "--image", "slow", "--no-power-on")
     assert code == 0
     assert "━" in shown
@@ -128,7 +133,7 @@ def test_a_terminal_gets_a_bar_that_goes_away(vmops):
     assert "96.0 MiB at " in uploads[0]
 
 
-def test_a_narrow_terminal_leaves_columns_out(vmops):
+def test_a_narrow_terminal_leaves_columns_out(vmops: Command) -> None:
     assert spawn(vmops, "narrow", "--no-power-on").code == 0
     _, wide = on_terminal(vmops, "list", columns=200)
     _, narrow = on_terminal(vmops, "list", columns=60)
@@ -138,12 +143,12 @@ def test_a_narrow_terminal_leaves_columns_out(vmops):
     assert max(len(line.rstrip()) for line in narrow.replace("\x1b[1m", "").splitlines()) <= 64
 
 
-def test_no_color(vmops):
+def test_no_color(vmops: Command) -> None:
     _, plain = on_terminal(vmops, "list", env={"NO_COLOR": "1"})
     assert "\x1b" not in plain
 
 
-def test_a_picture_is_not_written_to_a_terminal(vmops):
+def test_a_picture_is_not_written_to_a_terminal(vmops: Command) -> None:
     code, shown = on_terminal(vmops, "screenshot", "any", "-O", "-")
     assert code == 2
     assert "redirect it" in shown

@@ -5,22 +5,24 @@ from __future__ import annotations
 import pytest
 from pyVmomi import vim
 
-from tests.cli.conftest import spawn
+from tests.cli.conftest import Command, spawn
+from vmops.lab import Lab
 from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.kernel.kernel import Kernel
 
 
 @pytest.fixture(scope="module")
-def web1(vmops):
+def web1(vmops: Command) -> str:
     made = spawn(vmops, "web1")
     assert made.code == 0, made.err
     return made.out.strip()
 
 
-def host_of(vmops, name):
+def host_of(vmops: Command, name: str) -> str:
     return vmops("show", name, "-o", "json").json["host"]
 
 
-def test_an_image_of_an_instance_boots(vmops, web1):
+def test_an_image_of_an_instance_boots(vmops: Command, web1: str) -> None:
     made = vmops("snapshot", "create", "web1", "--name", "web1-image")
     assert made.code == 0, made.err
     assert "as after a power failure" in made.err
@@ -32,17 +34,19 @@ def test_an_image_of_an_instance_boots(vmops, web1):
     assert vmops("destroy", "web2", "--yes").code == 0
 
 
-def test_a_name_that_is_taken_is_said(vmops, web1):
+def test_a_name_that_is_taken_is_said(vmops: Command, web1: str) -> None:
     refused = vmops("snapshot", "create", "web1", "--name", "small")
     assert refused.code != 0
     assert "'small'" in refused.err
 
 
-def test_an_image_needs_a_name(vmops, web1):
+def test_an_image_needs_a_name(vmops: Command, web1: str) -> None:
     assert vmops("snapshot", "create", "web1").code == 2
 
 
-def test_an_instance_goes_to_the_host_that_is_named_and_to_the_other_one(vmops, web1):
+def test_an_instance_goes_to_the_host_that_is_named_and_to_the_other_one(
+    vmops: Command, web1: str
+) -> None:
     here = host_of(vmops, "web1")
     there = {"esx1.lab.local": "esx2.lab.local"}.get(here, "esx1.lab.local")
     moved = vmops("migrate", "web1", "--live", "--host", there, "--wait")
@@ -53,7 +57,7 @@ def test_an_instance_goes_to_the_host_that_is_named_and_to_the_other_one(vmops, 
     assert host_of(vmops, "web1") == here
 
 
-def test_where_it_cannot_go_is_said(vmops, web1):
+def test_where_it_cannot_go_is_said(vmops: Command, web1: str) -> None:
     here = host_of(vmops, "web1")
     refused = vmops("migrate", "web1", "--live", "--host", here)
     assert refused.code != 0
@@ -63,10 +67,12 @@ def test_where_it_cannot_go_is_said(vmops, web1):
     assert vmops("migrate", "web1").code == 2
 
 
-def test_without_another_usable_host_there_is_nowhere_to_go(vmops, lab, web1):
+def test_without_another_usable_host_there_is_nowhere_to_go(
+    vmops: Command, lab: Lab, web1: str
+) -> None:
     other = next(h for h in ("esx1.lab.local", "esx2.lab.local") if h != host_of(vmops, "web1"))
 
-    async def set_connection(kernel, state):
+    async def set_connection(kernel: Kernel, state: str) -> None:
         hosts = [one for one in kernel.registry.all(ManagedEntity) if one.name == other]
         kernel.update(hosts[0], {"runtime.connectionState": state})
 

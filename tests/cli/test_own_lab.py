@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.cli.conftest import Command, begin_upload, spawn
 
 
 @pytest.fixture
-def own(slow, tmp_path):
+def own(slow: Command, tmp_path: Path) -> Iterator[Command]:
     """The command with a state folder of its own, and with the module's images."""
     images = str(Path(slow.env["VMOPS_STATE_DIR"]) / "images")
     command = Command({"VMOPS_STATE_DIR": str(tmp_path / "state"), "VMOPS_IMAGES": images})
@@ -23,7 +24,7 @@ def own(slow, tmp_path):
     command("lab", "stop")
 
 
-def test_a_lab_that_dies_in_mid_upload(own):
+def test_a_lab_that_dies_in_mid_upload(own: Command) -> None:
     assert own("lab", "start", "--no-guests").code == 0
     lab = own("lab", "status", "-o", "json").json
     process = begin_upload(own, "orphan")
@@ -46,7 +47,7 @@ def test_a_lab_that_dies_in_mid_upload(own):
     assert own("audit").code == 0
 
 
-def test_the_lab_from_start_to_reset(own):
+def test_the_lab_from_start_to_reset(own: Command) -> None:
     stopped = own("lab", "status", "-o", "json")
     assert (stopped.code, stopped.json["status"]) == (1, "stopped")
     assert own("env", "-o", "json").json[0]["value"].startswith("(not running")
@@ -69,7 +70,7 @@ def test_the_lab_from_start_to_reset(own):
     assert not folder.exists()
 
 
-def test_a_single_esxi_stays_one(own):
+def test_a_single_esxi_stays_one(own: Command) -> None:
     assert own("lab", "start", "--esx", "--no-guests").code == 0
     assert spawn(own, "on-esx").code == 0
     assert own("lab", "stop").err == "The lab has stopped.\n"
@@ -77,7 +78,7 @@ def test_a_single_esxi_stays_one(own):
     assert own("lab", "status", "-o", "json").json["username"] == "root"
 
 
-def test_lab_env_is_for_any_shell(own):
+def test_lab_env_is_for_any_shell(own: Command) -> None:
     printed = own("lab", "env").out
     env = {**os.environ, **own.env}
     shell = [*Command.start.__kwdefaults__["program"], "env", "-o", "json"]
@@ -90,7 +91,7 @@ def test_lab_env_is_for_any_shell(own):
     assert secret not in said
 
 
-def test_without_qemu_only_power_on_is_refused(own, tmp_path):
+def test_without_qemu_only_power_on_is_refused(own: Command, tmp_path: Path) -> None:
     bare = tmp_path / "bin"
     bare.mkdir()
     poor = own.with_env(PATH=str(bare))

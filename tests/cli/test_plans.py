@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 import pytest
 import yaml
@@ -9,6 +11,7 @@ import yaml
 from tests.cli.conftest import Command, spawn
 from tests.contract.planning import is_change
 from vmops.cli.main import COMMANDS, cli
+from vmops.lab import Lab
 
 # Verbs that look only, or that change nothing but what is on this machine.
 LOOKING = {
@@ -37,17 +40,17 @@ def command_of(verb: str) -> click.Command:
 
 
 @pytest.mark.parametrize("verb", verbs())
-def test_every_verb_that_changes_something_can_be_planned(verb):
+def test_every_verb_that_changes_something_can_be_planned(verb: str) -> None:
     options = {name for param in command_of(verb).params for name in param.opts}
     assert {"--plan", "--output"} <= options
 
 
-def test_the_verbs_are_known():
+def test_the_verbs_are_known() -> None:
     assert {"spawn", "destroy", "resize", "interface attach", "snapshot create"} <= set(verbs())
 
 
 @pytest.fixture(scope="module")
-def web1(vmops):
+def web1(vmops: Command) -> dict[str, Any]:
     made = spawn(vmops, "web1", "-o", "json")
     assert made.code == 0, made.err
     return made.json
@@ -70,7 +73,9 @@ PLANS = {
 
 
 @pytest.mark.parametrize("verb", PLANS)
-def test_a_plan_is_shown_and_nothing_is_sent(vmops: Command, lab, web1, verb):
+def test_a_plan_is_shown_and_nothing_is_sent(
+    vmops: Command, lab: Lab, web1: dict[str, Any], verb: str
+) -> None:
     before = vmops("list", "-o", "json").json, vmops("image", "list", "-o", "json").json
     lab.failures.plan()
     shown = vmops(*PLANS[verb], "--plan")
@@ -110,7 +115,9 @@ def test_a_plan_is_shown_and_nothing_is_sent(vmops: Command, lab, web1, verb):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_is_refused_as_without_the_plan(vmops: Command, web1, words, said):
+def test_what_cannot_be_is_refused_as_without_the_plan(
+    vmops: Command, web1: dict[str, Any], words: tuple[str, ...], said: str
+) -> None:
     planned = vmops(*words, "--plan")
     assert (planned.out, planned.code != 0) == ("", True)
     assert said in planned.err
@@ -120,7 +127,7 @@ def test_what_cannot_be_is_refused_as_without_the_plan(vmops: Command, web1, wor
     assert planned.err.splitlines()[-1] in real.err
 
 
-def test_several_instances_have_a_plan_each(vmops: Command, web1):
+def test_several_instances_have_a_plan_each(vmops: Command, web1: dict[str, Any]) -> None:
     assert spawn(vmops, "web2", "--no-power-on").code == 0
     plan = vmops("destroy", "web1", "web2", "--plan", "-o", "json").json
     assert [part["title"] for part in plan] == ["destroy web1", "destroy web2"]
@@ -132,8 +139,8 @@ def test_several_instances_have_a_plan_each(vmops: Command, web1):
     assert vmops("destroy", "web2", "--yes").code == 0
 
 
-def test_a_record_is_printed_after_each_change(vmops: Command, web1):
-    def status(*words):
+def test_a_record_is_printed_after_each_change(vmops: Command, web1: dict[str, Any]) -> None:
+    def status(*words: str) -> str:
         done = vmops(*words, "-o", "json")
         assert done.code == 0, done.err
         found = done.json

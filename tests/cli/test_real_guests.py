@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from tests.cli.conftest import Command, spawn
@@ -15,14 +18,14 @@ TICKS = ("--wait", "--wait-for", r"boot \d+\s+tick 1\b", "--timeout", "60")
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     settings = LabSettings(state_dir=tmp_path_factory.mktemp("lab"), hypervisor="qemu")
     with Lab.run(settings) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def web1(vmops):
+def web1(vmops: Command) -> Iterator[dict[str, Any]]:
     made = spawn(vmops, "web1", *TICKS, "-o", "json")
     assert made.code == 0, made.err
     assert made.err.splitlines()[-1].startswith("web1: ready after ")
@@ -30,11 +33,13 @@ def web1(vmops):
     assert vmops("destroy", "web1", "--yes").code == 0
 
 
-def boots(lab: Lab, web1) -> str:
+def boots(lab: Lab, web1: dict[str, Any]) -> str:
     return (lab.datastore_root("datastore1") / web1["uuid"] / "serial.log").read_text()
 
 
-def test_the_url_that_is_printed_shows_the_screen(vmops: Command, lab: Lab, web1):
+def test_the_url_that_is_printed_shows_the_screen(
+    vmops: Command, lab: Lab, web1: dict[str, Any]
+) -> None:
     process = vmops.start("console", "url", "web1")
     socket = None
     try:
@@ -64,7 +69,9 @@ def test_the_url_that_is_printed_shows_the_screen(vmops: Command, lab: Lab, web1
 @pytest.mark.parametrize(
     "verb", [("reboot", "--hard"), ("rescue", "--image", "small"), ("unrescue",)], ids=" ".join
 )
-def test_a_guest_that_boots_is_waited_for(vmops: Command, lab: Lab, web1, verb):
+def test_a_guest_that_boots_is_waited_for(
+    vmops: Command, lab: Lab, web1: dict[str, Any], verb: tuple[str, ...]
+) -> None:
     before = boots(lab, web1)
     done = vmops(verb[0], "web1", *verb[1:], *TICKS)
     assert done.code == 0, done.err
@@ -73,7 +80,9 @@ def test_a_guest_that_boots_is_waited_for(vmops: Command, lab: Lab, web1, verb):
     assert "tick 1\n" in now.removeprefix(before)
 
 
-def test_a_guest_that_goes_on_is_not_expected_to_boot(vmops: Command, lab: Lab, web1):
+def test_a_guest_that_goes_on_is_not_expected_to_boot(
+    vmops: Command, lab: Lab, web1: dict[str, Any]
+) -> None:
     stopped = vmops("suspend", "web1", "--wait", "-o", "json")
     assert (stopped.code, stopped.json[0]["status"]) == (0, "suspended"), stopped.err
     before = boots(lab, web1).count("boot ")
@@ -85,7 +94,7 @@ def test_a_guest_that_goes_on_is_not_expected_to_boot(vmops: Command, lab: Lab, 
     assert boots(lab, web1).count("boot ") == before
 
 
-def test_off_is_waited_for(vmops: Command, web1):
+def test_off_is_waited_for(vmops: Command, web1: dict[str, Any]) -> None:
     off = vmops("stop", "web1", "--wait", "-o", "yaml")
     assert off.code == 0
     assert "status: 'off'" in off.out

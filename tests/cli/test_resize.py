@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
-from tests.cli.conftest import spawn
+from tests.cli.conftest import Command, spawn
 
 
 @pytest.fixture
-def web(vmops, request):
+def web(vmops: Command, request: pytest.FixtureRequest) -> Iterator[str]:
     name = f"size-{abs(hash(request.node.name)) % 10**8}"
     made = spawn(vmops, name)
     assert made.code == 0, made.err
@@ -16,16 +19,16 @@ def web(vmops, request):
     assert vmops("destroy", name, "--yes").code == 0
 
 
-def shown(vmops, name):
+def shown(vmops: Command, name: str) -> dict[str, Any]:
     return vmops("show", name, "-o", "json").json
 
 
-def status(vmops, name):
+def status(vmops: Command, name: str) -> str:
     return shown(vmops, name)["status"]
 
 
 @pytest.mark.parametrize("more", [(), ("--disk", "1")], ids=["size", "disk"])
-def test_a_resize_is_told_and_confirmed(vmops, web, more):
+def test_a_resize_is_told_and_confirmed(vmops: Command, web: str, more: tuple[str, ...]) -> None:
     before = shown(vmops, web)
     done = vmops("resize", web, "--cpus", "2", *more)
     assert done.code == 0, done.err
@@ -41,7 +44,7 @@ def test_a_resize_is_told_and_confirmed(vmops, web, more):
     assert (again.code, again.err.splitlines()[-1]) == (0, f"{web}: nothing to confirm")
 
 
-def test_a_resize_is_reverted(vmops, web):
+def test_a_resize_is_reverted(vmops: Command, web: str) -> None:
     before = shown(vmops, web)
     assert vmops("resize", web, "--memory", "64M", "--disk", "1", "--cpus", "2").code == 0
     assert shown(vmops, web)["memory_mib"] == 64
@@ -57,7 +60,7 @@ def test_a_resize_is_reverted(vmops, web):
     assert "not being resized" in again.err
 
 
-def test_a_disk_that_would_shrink_is_refused(vmops):
+def test_a_disk_that_would_shrink_is_refused(vmops: Command) -> None:
     assert spawn(vmops, "shrink", "--disk", "2").code == 0
     refused = vmops("resize", "shrink", "--disk", "1")
     assert refused.code == 2
@@ -65,7 +68,7 @@ def test_a_disk_that_would_shrink_is_refused(vmops):
     assert status(vmops, "shrink") == "running"
 
 
-def test_a_resize_to_another_host(vmops, web):
+def test_a_resize_to_another_host(vmops: Command, web: str) -> None:
     here = shown(vmops, web)["host"]
     there = {"esx1.lab.local": "esx2.lab.local", "esx2.lab.local": "esx1.lab.local"}[here]
     assert vmops("resize", web, "--host", there).code == 0
@@ -87,20 +90,20 @@ def test_a_resize_to_another_host(vmops, web):
         (("--cpus", "2", "--wait", "--wait-for", "("), "--wait-for"),
     ],
 )
-def test_what_makes_no_sense(vmops, options, words):
+def test_what_makes_no_sense(vmops: Command, options: tuple[str, ...], words: str) -> None:
     refused = vmops("resize", "any", *options)
     assert refused.code == 2
     assert words in refused.err
 
 
-def test_a_guest_that_says_nothing_is_waited_for_in_vain(vmops, web):
+def test_a_guest_that_says_nothing_is_waited_for_in_vain(vmops: Command, web: str) -> None:
     late = vmops("resize", web, "--cpus", "2", "--wait", "--timeout", "1")
     assert late.code == 6
     assert "did not show" in late.err
     assert status(vmops, web) == "resized"
 
 
-def test_a_rescue_and_back(vmops, web):
+def test_a_rescue_and_back(vmops: Command, web: str) -> None:
     done = vmops("rescue", web)
     assert done.code == 0, done.err
     assert f"vmops unrescue {web}" in done.err
@@ -116,13 +119,13 @@ def test_a_rescue_and_back(vmops, web):
     assert vmops("unrescue", web).code == 4
 
 
-def test_an_unknown_rescue_image(vmops, web):
+def test_an_unknown_rescue_image(vmops: Command, web: str) -> None:
     refused = vmops("rescue", web, "--image", "no-such")
     assert refused.code == 3
     assert status(vmops, web) == "running"
 
 
-def test_a_pause_and_back(vmops, web):
+def test_a_pause_and_back(vmops: Command, web: str) -> None:
     assert vmops("pause", web).err.splitlines()[-1] == f"{web}: paused"
     assert status(vmops, web) == "paused"
     refused = vmops("resume", web)
@@ -132,7 +135,7 @@ def test_a_pause_and_back(vmops, web):
     assert status(vmops, web) == "running"
 
 
-def test_a_disk_of_no_size_is_refused(vmops, web):
+def test_a_disk_of_no_size_is_refused(vmops: Command, web: str) -> None:
     refused = vmops("resize", web, "--disk", "0")
     assert refused.code == 2
     assert "too little" in refused.err

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.cli.conftest import spawn
+from tests.cli.conftest import Command, spawn
 
 
 @pytest.fixture
-def web1(vmops):
+def web1(vmops: Command) -> Iterator[str]:
     assert spawn(vmops, "web1").code == 0
     yield "web1"
     vmops("destroy", "web1", "--yes")
 
 
 @pytest.mark.parametrize("kind", ["fcd", "vmdk"])
-def test_a_volume_from_its_making_to_its_end(vmops, web1, kind):
+def test_a_volume_from_its_making_to_its_end(vmops: Command, web1: str, kind: str) -> None:
     made = vmops("volume", "create", "data", "--size", "8M", "--type", kind)
     assert made.code == 0, made.err
     identity = made.out.strip()
@@ -45,7 +47,9 @@ def test_a_volume_from_its_making_to_its_end(vmops, web1, kind):
 
 
 @pytest.mark.parametrize("kind", ["fcd", "vmdk"])
-def test_who_has_a_volume_is_told_in_the_words_that_were_typed(vmops, web1, kind):
+def test_who_has_a_volume_is_told_in_the_words_that_were_typed(
+    vmops: Command, web1: str, kind: str
+) -> None:
     assert spawn(vmops, "web2").code == 0
     assert vmops("volume", "create", "data", "--size", "8M", "--type", kind).code == 0
     assert vmops("volume", "attach", web1, "data").code == 0
@@ -65,7 +69,7 @@ def test_who_has_a_volume_is_told_in_the_words_that_were_typed(vmops, web1, kind
     vmops("volume", "delete", "data", "--yes")
 
 
-def test_what_makes_no_sense(vmops):
+def test_what_makes_no_sense(vmops: Command) -> None:
     assert vmops("volume", "create", "x").code == 2
     assert vmops("volume", "create", "x", "--size", "huge").code == 2
     assert vmops("volume", "create", "a/b", "--size", "8M").code != 0
@@ -74,7 +78,7 @@ def test_what_makes_no_sense(vmops):
     assert "no volume 'nothing'" in gone.err
 
 
-def test_a_plan_makes_nothing(vmops):
+def test_a_plan_makes_nothing(vmops: Command) -> None:
     planned = vmops("volume", "create", "data", "--size", "8M", "--plan")
     assert planned.code == 0, planned.err
     assert "CreateDisk_Task" in planned.out
@@ -88,7 +92,9 @@ def test_a_plan_makes_nothing(vmops):
         ("fcd", "AttachDisk_Task", "DetachDisk_Task"),
     ],
 )
-def test_a_plan_attaches_and_detaches_nothing(vmops, web1, kind, attach, detach):
+def test_a_plan_attaches_and_detaches_nothing(
+    vmops: Command, web1: str, kind: str, attach: str, detach: str
+) -> None:
     assert vmops("volume", "create", "data", "--size", "8M", "--type", kind).code == 0
     for verb, call, holder in (("attach", attach, ""), ("detach", detach, "web1")):
         planned = vmops("volume", verb, web1, "data", "--plan")

@@ -18,7 +18,7 @@ from vmops.lab.hypervisor.port import (
     Cdrom,
     Controller,
     DiskLayer,
-    Machine,
+    GuestDefinition,
     NetworkSerialPort,
     Segment,
 )
@@ -89,7 +89,7 @@ def delta(file: Path, size: int) -> DiskLayer:
     return DiskLayer(file=file, file_format="qcow2")
 
 
-async def booted(hypervisor: QemuHypervisor, folder: Path) -> tuple[Machine, Shell]:
+async def booted(hypervisor: QemuHypervisor, folder: Path) -> tuple[GuestDefinition, Shell]:
     root = unpack(linux_guest(), folder / "root-flat.vmdk")
     port = free_port()
     machine = a_machine(

@@ -34,13 +34,17 @@ class Machine:
     def result(self, task: Any) -> Any:
         return self.client.result(task)
 
-    def snapshot(self, name: str, description: str = "", *, memory=False, quiesce=False) -> Any:
+    def snapshot(
+        self, name: str, description: str = "", *, memory: bool = False, quiesce: bool = False
+    ) -> Any:
         return self.result(self.vm.CreateSnapshot_Task(name, description, memory, quiesce))
 
-    def revert(self, snapshot: Any, host=None, *, stay_off=None) -> None:
+    def revert(self, snapshot: Any, host: Any = None, *, stay_off: bool | None = None) -> None:
         self.result(snapshot.RevertToSnapshot_Task(host, stay_off))
 
-    def remove(self, snapshot: Any, *, children=False, consolidate=None) -> None:
+    def remove(
+        self, snapshot: Any, *, children: bool = False, consolidate: bool | None = None
+    ) -> None:
         self.result(snapshot.RemoveSnapshot_Task(children, consolidate))
 
     def on(self) -> None:

@@ -7,17 +7,18 @@ import os
 import socket
 import ssl
 import struct
+from pathlib import Path
 from urllib.parse import urlsplit
 
 
 class Refused(Exception):
-    def __init__(self, status):
+    def __init__(self, status: int) -> None:
         super().__init__(f"status {status}")
         self.status = status
 
 
 class WebSocket:
-    def __init__(self, url, certificate, subprotocol="binary"):
+    def __init__(self, url: str, certificate: Path, subprotocol: str = "binary") -> None:
         parts = urlsplit(url)
         context = ssl.create_default_context(cafile=str(certificate))
         context.check_hostname = False
@@ -45,7 +46,7 @@ class WebSocket:
             raise Refused(int(status.split()[1]))
         self.headers = dict(line.lower().split(": ", 1) for line in headers)
 
-    def send(self, data):
+    def send(self, data: bytes) -> None:
         mask = os.urandom(4)
         length = (
             bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack(">H", len(data))
@@ -53,13 +54,13 @@ class WebSocket:
         masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
         self._line.sendall(b"\x82" + length + mask + masked)
 
-    def receive(self, count):
+    def receive(self, count: int) -> bytes:
         while len(self._payload) < count:
             self._payload += self._frame()
         data, self._payload = self._payload[:count], self._payload[count:]
         return data
 
-    def _frame(self):
+    def _frame(self) -> bytes:
         first, second = self._take(2)
         length = second & 0x7F
         if length == 126:
@@ -72,23 +73,23 @@ class WebSocket:
         assert first == 0x82, "a whole binary message"
         return data
 
-    def _take(self, count):
+    def _take(self, count: int) -> bytes:
         while len(self._buffer) < count:
             self._more()
         data, self._buffer = self._buffer[:count], self._buffer[count:]
         return data
 
-    def _more(self):
+    def _more(self) -> None:
         data = self._line.recv(65536)
         if not data:
             raise ConnectionError("the console hung up")
         self._buffer += data
 
-    def close(self):
+    def close(self) -> None:
         self._line.close()
 
-    def __enter__(self):
+    def __enter__(self) -> WebSocket:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -56,13 +56,13 @@ def hold(world: World) -> Reversible[None]:
         world.log.append("released")
 
 
-def test_results_are_those_of_the_yield():
+def test_results_are_those_of_the_yield() -> None:
     world = World()
     with Operation("test") as do:
         assert do(add(world, "a")) == "A"
 
 
-def test_nothing_is_undone_when_all_went_well():
+def test_nothing_is_undone_when_all_went_well() -> None:
     world = World()
     with Operation("test") as do:
         do(add(world, "a"))
@@ -71,7 +71,9 @@ def test_nothing_is_undone_when_all_went_well():
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(3)])
-def test_steps_are_undone_last_first_on_any_exception(error):
+def test_steps_are_undone_last_first_on_any_exception(
+    error: ValueError | KeyboardInterrupt | SystemExit,
+) -> None:
     world = World()
     with pytest.raises(type(error)) as seen, Operation("test") as do:
         do(add(world, "a"))
@@ -81,7 +83,7 @@ def test_steps_are_undone_last_first_on_any_exception(error):
     assert world.log == ["a", "b", "-b", "-a"]
 
 
-def test_an_error_between_steps_undoes_them_too():
+def test_an_error_between_steps_undoes_them_too() -> None:
     world = World()
     with pytest.raises(ZeroDivisionError), Operation("test") as do:
         do(add(world, "a"))
@@ -89,7 +91,7 @@ def test_an_error_between_steps_undoes_them_too():
     assert world.there == []
 
 
-def test_a_failing_undo_is_noted_and_hides_neither_the_first_error_nor_the_next_undo():
+def test_a_failing_undo_is_noted_and_hides_neither_the_first_error_nor_the_next_undo() -> None:
     world = World()
     with pytest.raises(ValueError, match="first") as seen, Operation("test") as do:
         do(add(world, "a"))
@@ -100,7 +102,7 @@ def test_a_failing_undo_is_noted_and_hides_neither_the_first_error_nor_the_next_
     assert seen.value.__notes__ == ["Could not undo 'Add a thing that cannot be removed': stuck"]
 
 
-def test_finally_runs_on_success_and_on_failure():
+def test_finally_runs_on_success_and_on_failure() -> None:
     world = World()
     with Operation("test") as do:
         do(hold(world))
@@ -112,7 +114,7 @@ def test_finally_runs_on_success_and_on_failure():
     assert world.log == ["lease", "undone", "released"]
 
 
-def test_the_observer_sees_what_happens():
+def test_the_observer_sees_what_happens() -> None:
     events = []
     with pytest.raises(ValueError, match="x"), Operation("test", events.append) as do:
         do(add(World(), "a"))
@@ -157,7 +159,7 @@ def fail_with(error: Exception) -> None:
     raise error
 
 
-def test_a_step_with_nothing_below_its_yield_is_not_said_to_be_undone():
+def test_a_step_with_nothing_below_its_yield_is_not_said_to_be_undone() -> None:
     events, world = [], World()
     with pytest.raises(ValueError, match="x"), Operation("test", events.append) as do:
         do(look(world))
@@ -169,7 +171,7 @@ def test_a_step_with_nothing_below_its_yield_is_not_said_to_be_undone():
     assert world.log == ["looked", "lease", "undone", "released", "given back"]
 
 
-def test_what_cannot_be_given_back_is_noted():
+def test_what_cannot_be_given_back_is_noted() -> None:
     with pytest.raises(ValueError, match="x") as seen, Operation("test") as do:
         do(borrow_stuck())
         do(fail(ValueError("x")))
@@ -181,7 +183,9 @@ def test_what_cannot_be_given_back_is_noted():
     inner=st.lists(st.sampled_from("ijklmnop"), unique=True),
     fails=st.booleans(),
 )
-def test_undo_of_any_nesting_leaves_nothing(names, inner, fails):
+def test_undo_of_any_nesting_leaves_nothing(
+    names: list[str], inner: list[str], fails: bool
+) -> None:
     world = World()
 
     @step("Nest")
@@ -203,7 +207,7 @@ def test_undo_of_any_nesting_leaves_nothing(names, inner, fails):
     assert world.there == []
 
 
-def test_every_step_of_the_project_yields_exactly_once():
+def test_every_step_of_the_project_yields_exactly_once() -> None:
     seen = 0
     for file in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):

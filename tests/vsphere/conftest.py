@@ -3,8 +3,11 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import pytest
 from pyVmomi import vim
@@ -15,6 +18,10 @@ from tests.vsphere.interposer import Interposer
 from vmops.errors import ManagedObjectNotFound
 from vmops.lab import Lab, LabSettings
 from vmops.vsphere.objects.folder import Folder
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.session import Session
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -27,21 +34,29 @@ class Place:
     password: str
     thumbprint: str
 
-    def connect(self, **settings):
+    def connect(self, **settings: Any) -> Session:
         return vmops.connect(
             self.url, self.username, self.password, thumbprint=self.thumbprint, **settings
         )
 
 
+class MakeVm(Protocol):
+    """Creates a virtual machine; returns it with its instance's UUID."""
+
+    def __call__(
+        self, session: Session, name: str | None = None, **config: Any
+    ) -> tuple[VirtualMachine, str]: ...
+
+
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory):
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     settings = LabSettings(state_dir=tmp_path_factory.mktemp("lab"), hypervisor="none")
     with Lab.run(settings) as running:
         yield Place("lab", running.url, running.username, running.password, running.thumbprint)
 
 
 @pytest.fixture(scope="session")
-def slow_lab(tmp_path_factory):
+def slow_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A lab whose tasks take three tenths of a second."""
     settings = LabSettings(
         state_dir=tmp_path_factory.mktemp("slow-lab"), hypervisor="none", task_delay_s=0.3
@@ -51,7 +66,7 @@ def slow_lab(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def simulator():
+def simulator() -> Iterator[Place]:
     if reason := vcsim.missing():
         pytest.skip(reason)
     with vcsim.Vcsim() as running:
@@ -59,26 +74,26 @@ def simulator():
 
 
 @pytest.fixture(params=["lab", pytest.param("vcsim", marks=pytest.mark.vcsim)])
-def place(request):
+def place(request: pytest.FixtureRequest) -> Place:
     """Each endpoint in turn."""
     return request.getfixturevalue("lab" if request.param == "lab" else "simulator")
 
 
 @pytest.fixture
-def session(place):
+def session(place: Place) -> Iterator[Session]:
     with place.connect() as connected:
         yield connected
 
 
 @pytest.fixture
-def between(lab, tmp_path):
+def between(lab: Place, tmp_path: Path) -> Iterator[Interposer]:
     """What stands between the client and the lab."""
     with Interposer(lab.url, tmp_path) as interposer:
         yield interposer
 
 
 @pytest.fixture
-def disturbed(lab, between):
+def disturbed(lab: Place, between: Interposer) -> Iterator[Session]:
     """A session through the interposer."""
     with vmops.connect(
         between.url, lab.username, lab.password, ca_file=between.ca_file, timeout_s=3
@@ -86,7 +101,7 @@ def disturbed(lab, between):
         yield connected
 
 
-def end_session(session, admin):
+def end_session(session: Session, admin) -> None:
     """End a session at the server, as an expiry does."""
     manager = session.client.content.sessionManager
     key = session.properties.read_one(manager, "currentSession")["currentSession"].key
@@ -94,11 +109,13 @@ def end_session(session, admin):
 
 
 @pytest.fixture
-def make_vm():
+def make_vm() -> Iterator[MakeVm]:
     """Creates virtual machines without disks; they are gone after the test."""
-    made = []
+    made: list[VirtualMachine] = []
 
-    def make(session, name=None, **config):
+    def make(
+        session: Session, name: str | None = None, **config: Any
+    ) -> tuple[VirtualMachine, str]:
         instance_uuid = str(uuid.uuid4())
         name = name or f"vm-{instance_uuid[:8]}"
         cluster = session.inventory.cluster()
@@ -127,7 +144,7 @@ def make_vm():
 
 
 @pytest.fixture(autouse=True)
-def no_thread_of_the_client_is_left():
+def no_thread_of_the_client_is_left() -> Iterator[None]:
     yield
     end = time.monotonic() + 3
     while left := [
@@ -137,7 +154,7 @@ def no_thread_of_the_client_is_left():
         time.sleep(0.02)
 
 
-def eventually(condition, seconds=5.0):
+def eventually(condition: Callable[[], Found], seconds: float = 5.0) -> Found:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not become so"

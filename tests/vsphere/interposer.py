@@ -14,10 +14,11 @@ import socket
 import ssl
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -139,7 +140,7 @@ class Interposer:
         with self._lock:
             return len(self._open)
 
-    def _start(self, target, *args) -> None:
+    def _start(self, target: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
         self._threads.append(thread)
         thread.start()

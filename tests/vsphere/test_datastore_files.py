@@ -3,21 +3,26 @@ from __future__ import annotations
 import io
 import os
 import tracemalloc
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import vmops
+from tests.vsphere.conftest import Place
+from tests.vsphere.interposer import Interposer
 from tests.vsphere.test_calls import end_session
 from vmops.errors import DatastoreNotFound, FileAlreadyExists, FileNotFound, TransferFailed
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import TransferProgress
 from vmops.units import GIB, MIB
+from vmops.vsphere.session import Session
 
 ODD = "a b+ü#?%41&=;'\"~"
 
 
 @pytest.fixture
-def folder(session):
+def folder(session: Session) -> Iterator[DatastorePath]:
     path = DatastorePath(session.inventory.datastores()[0].name, f"files {ODD}")
     session.file_manager.make_directory(path)
     yield path
@@ -27,19 +32,19 @@ def folder(session):
 class Zeros(io.RawIOBase):
     """So many zeros, of which none is kept in memory."""
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         self.left = size
 
-    def readable(self):
+    def readable(self) -> bool:
         return True
 
-    def readinto(self, block):
+    def readinto(self, block: Any) -> int:
         size = min(len(block), self.left)
         self.left -= size
         return size
 
 
-def test_what_was_written_is_read_and_listed(session, folder):
+def test_what_was_written_is_read_and_listed(session: Session, folder: DatastorePath) -> None:
     file = folder.joined(f"file {ODD}")
     data = os.urandom(2 * MIB + 17)
     events = []
@@ -56,7 +61,7 @@ def test_what_was_written_is_read_and_listed(session, folder):
     )
 
 
-def test_empty_files_are_files(session, folder):
+def test_empty_files_are_files(session: Session, folder: DatastorePath) -> None:
     file = folder.joined("empty")
     session.datastore_files.write(file, b"")
     assert session.datastore_files.size(file) == 0
@@ -64,14 +69,14 @@ def test_empty_files_are_files(session, folder):
     assert session.datastore_files.tail(file, 10) == b""
 
 
-def test_a_file_that_is_replaced_is_replaced_whole(session, folder):
+def test_a_file_that_is_replaced_is_replaced_whole(session: Session, folder: DatastorePath) -> None:
     file = folder.joined("file")
     session.datastore_files.write(file, b"long and old")
     session.datastore_files.write(file, b"new")
     assert session.datastore_files.read(file) == b"new"
 
 
-def test_what_is_not_there_is_said(session, folder):
+def test_what_is_not_there_is_said(session: Session, folder: DatastorePath) -> None:
     file = folder.joined("missing")
     files = session.datastore_files
     assert not files.exists(file)
@@ -85,7 +90,7 @@ def test_what_is_not_there_is_said(session, folder):
         files.read(DatastorePath("nope", "x"))
 
 
-def test_deleting_by_http(lab):
+def test_deleting_by_http(lab: Place) -> None:
     with lab.connect() as session:
         file = DatastorePath(session.inventory.datastores()[0].name, "gone.txt")
         session.datastore_files.write(file, b"x")
@@ -97,7 +102,9 @@ def test_deleting_by_http(lab):
 
 
 @pytest.mark.parametrize("announced", [99, 101, 5 * MIB])
-def test_a_source_of_another_size_fails_and_leaves_what_was_there(lab, announced):
+def test_a_source_of_another_size_fails_and_leaves_what_was_there(
+    lab: Place, announced: int
+) -> None:
     with lab.connect() as session:
         file = DatastorePath(session.inventory.datastores()[0].name, "sized.bin")
         session.datastore_files.write(file, b"before")
@@ -107,7 +114,7 @@ def test_a_source_of_another_size_fails_and_leaves_what_was_there(lab, announced
         session.datastore_files.delete(file)
 
 
-def test_an_upload_in_a_session_that_expired_is_sent_once_more(lab):
+def test_an_upload_in_a_session_that_expired_is_sent_once_more(lab: Place) -> None:
     with lab.connect() as session:
         file = DatastorePath(session.inventory.datastores()[0].name, "again.bin")
         session.inventory.wait_fresh()
@@ -118,7 +125,7 @@ def test_an_upload_in_a_session_that_expired_is_sent_once_more(lab):
         session.datastore_files.delete(file)
 
 
-def test_a_download_in_a_session_that_expired_works(lab):
+def test_a_download_in_a_session_that_expired_works(lab: Place) -> None:
     with lab.connect() as session:
         file = DatastorePath(session.inventory.datastores()[0].name, "expired.bin")
         session.datastore_files.write(file, b"here")
@@ -128,7 +135,7 @@ def test_a_download_in_a_session_that_expired_works(lab):
         session.datastore_files.delete(file)
 
 
-def test_a_refused_upload_stops_early(lab):
+def test_a_refused_upload_stops_early(lab: Place) -> None:
     """The server says no at once; it must not take the whole transfer to hear it."""
     with lab.connect() as session:
         name = session.inventory.datastores()[0].name
@@ -140,7 +147,7 @@ def test_a_refused_upload_stops_early(lab):
         assert session.inventory.datastores()
 
 
-def test_an_upload_takes_little_memory(lab):
+def test_an_upload_takes_little_memory(lab: Place) -> None:
     with lab.connect() as session:
         file = DatastorePath(session.inventory.datastores()[0].name, "big.bin")
         session.inventory.wait_fresh()
@@ -155,7 +162,7 @@ def test_an_upload_takes_little_memory(lab):
     assert peak < 24 * MIB
 
 
-def test_a_lost_connection_in_the_middle_is_said(lab, between):
+def test_a_lost_connection_in_the_middle_is_said(lab: Place, between: Interposer) -> None:
     with vmops.connect(between.url, lab.username, lab.password, ca_file=between.ca_file) as session:
         file = DatastorePath(session.inventory.datastores()[0].name, "cut.bin")
         between.rule("PUT", "before", "cut")
@@ -164,7 +171,9 @@ def test_a_lost_connection_in_the_middle_is_said(lab, between):
         assert not session.datastore_files.exists(file)
 
 
-def test_folders_and_files_are_moved_copied_and_deleted(session, folder):
+def test_folders_and_files_are_moved_copied_and_deleted(
+    session: Session, folder: DatastorePath
+) -> None:
     files, manager = session.datastore_files, session.file_manager
     inner = folder.joined("inner")
     manager.make_directory(inner.joined("deep"), parents=True)
@@ -186,7 +195,7 @@ def test_folders_and_files_are_moved_copied_and_deleted(session, folder):
         manager.delete(folder.joined("other"))
 
 
-def test_disks_are_created_copied_grown_moved_and_deleted(lab):
+def test_disks_are_created_copied_grown_moved_and_deleted(lab: Place) -> None:
     with lab.connect() as session:
         disks = session.virtual_disk_manager
         folder = DatastorePath(session.inventory.datastores()[0].name, "disks")

@@ -5,11 +5,13 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from pyVmomi import vim
 
-from tests.vsphere.conftest import eventually
+from tests.vsphere.conftest import Place, eventually
 from vmops.errors import ManagedObjectNotFound, TransferFailed, UnsupportedDevice, VMOpsError
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import TransferProgress
@@ -18,12 +20,13 @@ from vmops.units import MIB
 from vmops.vsphere.live.stream import STREAM_METHODS
 from vmops.vsphere.objects.nfc_lease import NfcLease
 from vmops.vsphere.objects.resource_pool import ResourcePool
+from vmops.vsphere.session import Session
 
 CAPACITY = 4 * MIB
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
+def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
     """A disk, and the same as streamOptimized."""
     folder = tmp_path_factory.mktemp("image")
     raw, stream = folder / "disk.raw", folder / "disk.vmdk"
@@ -33,7 +36,7 @@ def image(tmp_path_factory):
     return raw.read_bytes(), stream.read_bytes()
 
 
-def begin(session, name, capacity=CAPACITY):
+def begin(session: Session, name: str, capacity: int = CAPACITY) -> NfcLease:
     cluster = session.inventory.cluster()
     datacenter = session.inventory.datacenter(cluster.datacenter)
     datastore = session.inventory.datastores()[0].name
@@ -41,12 +44,14 @@ def begin(session, name, capacity=CAPACITY):
     return ResourcePool(session, cluster.resource_pool).import_vapp(spec, datacenter.vm_folder)
 
 
-def names(session):
+def names(session: Session) -> set[str]:
     found = session.properties.read_container("VirtualMachine", ("name",))
     return {each["name"] for each in found.values()}
 
 
-def test_an_imported_disk_has_the_bytes_that_were_sent(lab, image):
+def test_an_imported_disk_has_the_bytes_that_were_sent(
+    lab: Place, image: tuple[bytes, bytes]
+) -> None:
     raw, stream = image
     events = []
     with lab.connect() as session:
@@ -61,7 +66,7 @@ def test_an_imported_disk_has_the_bytes_that_were_sent(lab, image):
         vm.destroy()
 
 
-def test_a_lease_that_gets_ready_is_heard_of_at_no_call_beside_the_stream(lab):
+def test_a_lease_that_gets_ready_is_heard_of_at_no_call_beside_the_stream(lab: Place) -> None:
     with lab.connect() as session:
         session.inventory.wait_fresh()
         with begin(session, "waited-for") as lease:
@@ -71,7 +76,7 @@ def test_a_lease_that_gets_ready_is_heard_of_at_no_call_beside_the_stream(lab):
 
 
 @pytest.mark.vcsim
-def test_a_lease_that_no_list_takes_is_asked_for(simulator):
+def test_a_lease_that_no_list_takes_is_asked_for(simulator: Place) -> None:
     with simulator.connect() as session:
         with begin(session, "asked-for") as lease:
             started = time.monotonic()
@@ -81,7 +86,7 @@ def test_a_lease_that_no_list_takes_is_asked_for(simulator):
         vm.destroy()
 
 
-def test_a_lease_that_fails_tells_why(lab):
+def test_a_lease_that_fails_tells_why(lab: Place) -> None:
     with lab.connect() as session:
         with (
             pytest.raises(UnsupportedDevice, match="ImportVApp"),
@@ -91,7 +96,7 @@ def test_a_lease_that_fails_tells_why(lab):
         eventually(lambda: "too-large" not in names(session))
 
 
-def test_a_lease_that_is_gone_is_told(lab):
+def test_a_lease_that_is_gone_is_told(lab: Place) -> None:
     with lab.connect() as session:
         with begin(session, "gone") as lease:
             lease.wait_ready()
@@ -102,7 +107,9 @@ def test_a_lease_that_is_gone_is_told(lab):
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, TransferFailed("cut")])
-def test_a_lease_that_is_not_completed_leaves_nothing(lab, image, failure):
+def test_a_lease_that_is_not_completed_leaves_nothing(
+    lab: Place, image: tuple[bytes, bytes], failure: BaseException | type[BaseException]
+) -> None:
     with lab.connect() as session:
         datastore = session.inventory.datastores()[0].name
         with pytest.raises((KeyboardInterrupt, TransferFailed)), begin(session, "aborted") as lease:
@@ -113,7 +120,9 @@ def test_a_lease_that_is_not_completed_leaves_nothing(lab, image, failure):
         assert "aborted" not in {entry.name for entry in files}
 
 
-def test_a_source_that_is_too_short_fails_and_leaves_nothing(lab, image):
+def test_a_source_that_is_too_short_fails_and_leaves_nothing(
+    lab: Place, image: tuple[bytes, bytes]
+) -> None:
     _, stream = image
     with lab.connect() as session:
         with pytest.raises(TransferFailed), begin(session, "short") as lease:
@@ -121,14 +130,14 @@ def test_a_source_that_is_too_short_fails_and_leaves_nothing(lab, image):
         eventually(lambda: "short" not in names(session))
 
 
-def test_what_is_no_disk_is_refused(lab):
+def test_what_is_no_disk_is_refused(lab: Place) -> None:
     with lab.connect() as session:
         with pytest.raises(VMOpsError), begin(session, "garbage") as lease:
             lease.upload(io.BytesIO(b"no disk" * 1000), 7000)
         eventually(lambda: "garbage" not in names(session))
 
 
-def test_a_held_lease_is_kept_alive(lab, monkeypatch):
+def test_a_held_lease_is_kept_alive(lab: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NfcLease, "_keep_alive", quickly(NfcLease._keep_alive))
     with lab.connect() as session:
         with begin(session, "held") as lease:
@@ -140,11 +149,11 @@ def test_a_held_lease_is_kept_alive(lab, monkeypatch):
         assert "vmops-lease" not in {thread.name for thread in threading.enumerate()}
 
 
-def quickly(real):
+def quickly(real: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, every_s: real(self, 0.05)
 
 
-def test_device_urls_of_the_host_we_talk_to_are_completed(lab):
+def test_device_urls_of_the_host_we_talk_to_are_completed(lab: Place) -> None:
     with lab.connect() as session:
         lease = NfcLease(session, None)
 

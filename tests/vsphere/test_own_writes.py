@@ -8,17 +8,22 @@ import pytest
 from pyVmomi import vim
 
 import vmops
-from tests.vsphere.conftest import eventually
+from tests.vsphere.conftest import MakeVm, Place, eventually
+from tests.vsphere.interposer import Interposer
 from vmops.errors import InstanceNotFound
 from vmops.model.power import InstanceState
 from vmops.ops.instances.info import get_info
 from vmops.vsphere.live.stream import STREAM_METHODS
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.session import Session
 from vmops.vsphere.wire.own_writes import OwnWrites
 
 RUNNING, SHUTDOWN = InstanceState.RUNNING, InstanceState.SHUTDOWN
 
 
-def test_what_the_session_did_shows_at_once(place, session, make_vm):
+def test_what_the_session_did_shows_at_once(
+    place: Place, session: Session, make_vm: MakeVm
+) -> None:
     session.inventory.wait_fresh()
     vm, instance = make_vm(session)
     for _ in range(5):
@@ -35,10 +40,10 @@ def test_what_the_session_did_shows_at_once(place, session, make_vm):
         get_info(session, instance)
 
 
-def test_many_threads_are_told_of_their_own_changes(lab, make_vm):
+def test_many_threads_are_told_of_their_own_changes(lab: Place, make_vm: MakeVm) -> None:
     wrong = []
 
-    def turn(session, vm, instance):
+    def turn(session: Session, vm: VirtualMachine, instance: str) -> None:
         for _ in range(10):
             vm.power_on()
             wrong.append(get_info(session, instance).state is not RUNNING)
@@ -57,7 +62,7 @@ def test_many_threads_are_told_of_their_own_changes(lab, make_vm):
     assert not any(wrong)
 
 
-def test_also_where_the_stream_is_silent(lab, between, make_vm):
+def test_also_where_the_stream_is_silent(lab: Place, between: Interposer, make_vm: MakeVm) -> None:
     with vmops.connect(between.url, lab.username, lab.password, ca_file=between.ca_file) as session:
         vm, instance = make_vm(session)
         eventually(lambda: session.inventory.vm(vm.moid))
@@ -70,13 +75,13 @@ def test_also_where_the_stream_is_silent(lab, between, make_vm):
         between.cut()
 
 
-def test_once_the_inventory_has_caught_up_asking_costs_nothing(lab, make_vm):
+def test_once_the_inventory_has_caught_up_asking_costs_nothing(lab: Place, make_vm: MakeVm) -> None:
     with lab.connect() as session:
         session.inventory.wait_fresh()
         vm, instance = make_vm(session)
         vm.power_on()
 
-        def asking_is_free():
+        def asking_is_free() -> bool:
             before = session.counts
             assert get_info(session, instance).state is RUNNING
             return not [m for m in session.counts - before if m not in STREAM_METHODS]
@@ -85,13 +90,13 @@ def test_once_the_inventory_has_caught_up_asking_costs_nothing(lab, make_vm):
         vm.power_off()
 
 
-def noted(polls):
+def noted(polls: list[int]) -> OwnWrites:
     writes = OwnWrites(lambda: polls[0])
     writes.note("vm-1")
     return writes
 
 
-def test_a_note_stays_until_a_later_poll_and_a_read_agree():
+def test_a_note_stays_until_a_later_poll_and_a_read_agree() -> None:
     polls = [7]
     writes = noted(polls)
     writes.confirm("vm-1", writes.stamp("vm-1"))
@@ -106,7 +111,7 @@ def test_a_note_stays_until_a_later_poll_and_a_read_agree():
     assert not writes.has("vm-1")
 
 
-def test_notes_of_machines_that_are_gone_go():
+def test_notes_of_machines_that_are_gone_go() -> None:
     polls = [1]
     writes = OwnWrites(lambda: polls[0])
     for number in range(3000):

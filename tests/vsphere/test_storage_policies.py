@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from tests.vsphere.conftest import Place
+from tests.vsphere.interposer import Interposer
 from tests.vsphere.test_calls import end_session
 from vmops.errors import StoragePolicyNotFound
+from vmops.vsphere.session import Session
 from vmops.vsphere.wire.operation_id import operation
 
 NAME = "vSAN Default Storage Policy"
 
 
-def test_policies_are_found_by_name(session):
+def test_policies_are_found_by_name(session: Session) -> None:
     policy = session.storage_policies.named(NAME)
     assert policy in session.storage_policies.all()
     with pytest.raises(StoragePolicyNotFound) as refused:
@@ -19,14 +22,14 @@ def test_policies_are_found_by_name(session):
     assert NAME in refused.value.available
 
 
-def test_only_datastores_that_were_asked_about_comply(session):
+def test_only_datastores_that_were_asked_about_comply(session: Session) -> None:
     policy = session.storage_policies.named(NAME)
     first, *_ = session.inventory.datastores()
     assert session.storage_policies.compliant(policy, [first]) == {first.moid}
     assert session.storage_policies.compliant(policy, []) == frozenset()
 
 
-def test_who_has_not_logged_in_anew_is_logged_in(lab):
+def test_who_has_not_logged_in_anew_is_logged_in(lab: Place) -> None:
     with lab.connect() as session:
         session.storage_policies.all()
         logins = session.client.logins
@@ -35,7 +38,9 @@ def test_who_has_not_logged_in_anew_is_logged_in(lab):
         assert session.client.logins == logins + 1
 
 
-def test_calls_carry_the_operations_id_and_find_a_server_that_was_away(disturbed, between):
+def test_calls_carry_the_operations_id_and_find_a_server_that_was_away(
+    disturbed: Session, between: Interposer
+) -> None:
     disturbed.storage_policies.all()
     between.operations.clear()
     with operation("spawn") as current:

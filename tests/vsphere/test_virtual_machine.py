@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from pyVmomi import vim
 
-from tests.vsphere.conftest import eventually
+from tests.vsphere.conftest import MakeVm, Place, eventually
 from vmops.errors import (
     DuplicateName,
     InstanceNotFound,
@@ -17,15 +19,16 @@ from vmops.vsphere.live.stream import STREAM_METHODS
 from vmops.vsphere.objects.folder import Folder
 from vmops.vsphere.objects.lookup import find_vm, find_vm_on_server, with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.session import Session
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
 
-def beside_the_stream(session, before):
+def beside_the_stream(session: Session, before: Counter[str]) -> dict[str, int]:
     return {m: n for m, n in (session.counts - before).items() if m not in STREAM_METHODS}
 
 
-def test_power_states(session, make_vm):
+def test_power_states(session: Session, make_vm: MakeVm) -> None:
     vm, _ = make_vm(session)
     assert vm.power_state() is PowerState.POWERED_OFF
     vm.power_on()
@@ -38,7 +41,7 @@ def test_power_states(session, make_vm):
     assert vm.power_state() is PowerState.POWERED_OFF
 
 
-def test_each_power_operation_is_one_call(lab, make_vm):
+def test_each_power_operation_is_one_call(lab: Place, make_vm: MakeVm) -> None:
     with lab.connect() as session:
         vm, _ = make_vm(session)
         for change, method in (
@@ -53,7 +56,7 @@ def test_each_power_operation_is_one_call(lab, make_vm):
             assert beside_the_stream(session, before) == {method: 1}
 
 
-def test_a_running_machine_is_not_destroyed(session, make_vm):
+def test_a_running_machine_is_not_destroyed(session: Session, make_vm: MakeVm) -> None:
     vm, _ = make_vm(session)
     vm.power_on()
     with pytest.raises(InvalidPowerState):
@@ -65,7 +68,7 @@ def test_a_running_machine_is_not_destroyed(session, make_vm):
         vm.destroy()
 
 
-def test_reconfigures_and_renames(lab, make_vm):
+def test_reconfigures_and_renames(lab: Place, make_vm: MakeVm) -> None:
     with lab.connect() as session:
         vm, _ = make_vm(session)
         vm.reconfigure(vim.vm.ConfigSpec(memoryMB=128))
@@ -76,7 +79,7 @@ def test_reconfigures_and_renames(lab, make_vm):
             make_vm(session, name="another")
 
 
-def test_lists_its_files_in_one_read(lab, make_vm):
+def test_lists_its_files_in_one_read(lab: Place, make_vm: MakeVm) -> None:
     with lab.connect() as session:
         options = [
             vim.option.OptionValue(key="volume-1", value="disk-uuid"),
@@ -123,7 +126,7 @@ def test_lists_its_files_in_one_read(lab, make_vm):
         session.file_manager.delete(vmx.parent, missing_ok=True)
 
 
-def test_screens(lab, make_vm):
+def test_screens(lab: Place, make_vm: MakeVm) -> None:
     with lab.connect() as session:
         vm, _ = make_vm(session)
         with pytest.raises(InvalidPowerState, match="no screen"):
@@ -133,7 +136,7 @@ def test_screens(lab, make_vm):
 
 
 @pytest.mark.vcsim
-def test_an_endpoint_without_screens_says_so(simulator, make_vm):
+def test_an_endpoint_without_screens_says_so(simulator: Place, make_vm: MakeVm) -> None:
     with simulator.connect() as session:
         vm, _ = make_vm(session)
         vm.power_on()
@@ -141,7 +144,7 @@ def test_an_endpoint_without_screens_says_so(simulator, make_vm):
             vm.screen()
 
 
-def test_is_found_by_its_instance_uuid_in_any_case(session, make_vm):
+def test_is_found_by_its_instance_uuid_in_any_case(session: Session, make_vm: MakeVm) -> None:
     vm, instance_uuid = make_vm(session)
     assert find_vm_on_server(session, instance_uuid.upper()).moid == vm.moid
     assert find_vm(session, instance_uuid).moid == vm.moid
@@ -151,7 +154,7 @@ def test_is_found_by_its_instance_uuid_in_any_case(session, make_vm):
     assert beside_the_stream(session, before) == {}
 
 
-def test_what_does_not_exist_is_not_found(session):
+def test_what_does_not_exist_is_not_found(session: Session) -> None:
     assert find_vm_on_server(session, NOWHERE) is None
     with pytest.raises(InstanceNotFound, match=NOWHERE):
         find_vm(session, NOWHERE)
@@ -159,11 +162,11 @@ def test_what_does_not_exist_is_not_found(session):
         with_vm(session, NOWHERE, lambda vm: vm.power_state())
 
 
-def test_a_machine_that_is_gone_is_not_found(lab, make_vm):
+def test_a_machine_that_is_gone_is_not_found(lab: Place, make_vm: MakeVm) -> None:
     with lab.connect() as session:
         vm, instance_uuid = make_vm(session)
 
-        def destroyed_meanwhile(found):
+        def destroyed_meanwhile(found: VirtualMachine) -> PowerState | None:
             vm.destroy(missing_ok=True)
             return found.power_state()
 
@@ -171,7 +174,9 @@ def test_a_machine_that_is_gone_is_not_found(lab, make_vm):
             with_vm(session, instance_uuid, destroyed_meanwhile)
 
 
-def test_a_machine_that_was_registered_anew_is_found_under_its_new_reference(lab, make_vm):
+def test_a_machine_that_was_registered_anew_is_found_under_its_new_reference(
+    lab: Place, make_vm: MakeVm
+) -> None:
     with lab.connect() as session:
         vm, instance_uuid = make_vm(session)
         vmx = DatastorePath.parse(vm.files().vmx)
@@ -179,7 +184,7 @@ def test_a_machine_that_was_registered_anew_is_found_under_its_new_reference(lab
         folder = session.inventory.datacenter(cluster.datacenter).vm_folder
         seen = []
 
-        def work(found):
+        def work(found: VirtualMachine) -> PowerState | None:
             seen.append(found.moid)
             if len(seen) == 1:
                 vm.unregister()
@@ -197,13 +202,13 @@ def test_a_machine_that_was_registered_anew_is_found_under_its_new_reference(lab
         find_vm_on_server(session, instance_uuid).destroy()
 
 
-def test_a_folder_that_is_there_is_taken(session):
+def test_a_folder_that_is_there_is_taken(session: Session) -> None:
     above = Folder(session, session.inventory.datacenters()[0].vm_folder)
     first = above.create_folder("project")
     assert above.create_folder("project").moref._GetMoId() == first.moref._GetMoId()
     session.run_task(first.moref, "Destroy_Task")
 
 
-def test_of_a_moid(session, make_vm):
+def test_of_a_moid(session: Session, make_vm: MakeVm) -> None:
     vm, _ = make_vm(session)
     assert VirtualMachine.of(session, vm.moid).read("name") == vm.read("name")

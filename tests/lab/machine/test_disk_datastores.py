@@ -1,12 +1,16 @@
 """Each disk refers to its datastore, below a snapshot too; Nova moves machines by that."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from pyVmomi import vim
 
+from tests.lab.client import Client
 from tests.lab.specs import new_disk, scsi
 
 
-def backings(vm):
+def backings(vm: Any) -> Iterator[Any]:
     (disk,) = [
         each for each in vm.config.hardware.device if isinstance(each, vim.vm.device.VirtualDisk)
     ]
@@ -17,7 +21,7 @@ def backings(vm):
 
 
 @pytest.mark.parametrize("snapshots", [0, 2])
-def test_every_file_of_a_disk_names_its_datastore(own, snapshots):
+def test_every_file_of_a_disk_names_its_datastore(own: Client, snapshots: int) -> None:
     vm = own.create("named", scsi(), new_disk(1))
     for number in range(snapshots):
         own.result(vm.CreateSnapshot_Task(str(number), "", False, False))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.operations.relocation.places import datastore
 from tests.lab.operations.views import machine
 from tests.lab.specs import device, new_disk, of_type, scsi
@@ -14,11 +17,19 @@ from vmops.lab import Lab, LabSettings
 MIB = 1024**2
 
 
-def manager(client):
+def manager(client: Client) -> Any:
     return client.content.vStorageObjectManager
 
 
-def make(client, name, *, mib=4, store="datastore1", provisioning="thin", **fields):
+def make(
+    client: Client,
+    name: str,
+    *,
+    mib: int = 4,
+    store: str = "datastore1",
+    provisioning: str = "thin",
+    **fields: Any,
+) -> Any:
     backing = vim.vslm.CreateSpec.DiskFileBackingSpec(
         datastore=datastore(client, store), provisioningType=provisioning
     )
@@ -26,11 +37,11 @@ def make(client, name, *, mib=4, store="datastore1", provisioning="thin", **fiel
     return client.result(manager(client).CreateDisk_Task(spec)).config
 
 
-def retrieve(client, disk, store="datastore1"):
+def retrieve(client: Client, disk: Any, store: str = "datastore1") -> Any:
     return manager(client).RetrieveVStorageObject(disk.id, datastore(client, store)).config
 
 
-def test_a_disk_of_its_own(client, name):
+def test_a_disk_of_its_own(client: Client, name: str) -> None:
     disk = make(client, name, keepAfterDeleteVm=True)
     store = datastore(client, "datastore1")
 
@@ -48,7 +59,7 @@ def test_a_disk_of_its_own(client, name):
         retrieve(client, disk)
 
 
-def test_it_is_attached_while_its_machine_runs_and_by_one_id(client, name):
+def test_it_is_attached_while_its_machine_runs_and_by_one_id(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(4))
     client.result(vm.PowerOnVM_Task())
     disk = make(client, name)
@@ -78,7 +89,7 @@ def test_it_is_attached_while_its_machine_runs_and_by_one_id(client, name):
         client.result(vm.DetachDisk_Task(disk.id))
 
 
-def test_only_one_machine_has_it_also_when_none_of_them_runs(client, name):
+def test_only_one_machine_has_it_also_when_none_of_them_runs(client: Client, name: str) -> None:
     disk, store = make(client, name), datastore(client, "datastore1")
     holder, other = client.create(name, scsi()), client.create(f"{name}-2", scsi())
     client.result(holder.AttachDisk_Task(disk.id, store))
@@ -91,7 +102,7 @@ def test_only_one_machine_has_it_also_when_none_of_them_runs(client, name):
     client.result(other.AttachDisk_Task(disk.id, store))
 
 
-def test_whether_it_goes_with_its_machine(client, name):
+def test_whether_it_goes_with_its_machine(client: Client, name: str) -> None:
     stays, goes = make(client, f"{name}-1", keepAfterDeleteVm=True), make(client, f"{name}-2")
     store = datastore(client, "datastore1")
     vm = client.create(name, scsi())
@@ -109,7 +120,7 @@ def test_whether_it_goes_with_its_machine(client, name):
     assert not retrieve(client, stays).keepAfterDeleteVm
 
 
-def test_it_follows_its_machine_to_another_datastore(client, name):
+def test_it_follows_its_machine_to_another_datastore(client: Client, name: str) -> None:
     disk = make(client, name, keepAfterDeleteVm=True)
     vm = client.create(name, scsi())
     client.result(vm.AttachDisk_Task(disk.id, datastore(client, "datastore1")))
@@ -123,7 +134,7 @@ def test_it_follows_its_machine_to_another_datastore(client, name):
         retrieve(client, disk)
 
 
-def test_a_disk_that_is_there_becomes_one(client, name):
+def test_a_disk_that_is_there_becomes_one(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(4))
     path = of_type(vm, device.VirtualDisk)[0].backing.fileName
 
@@ -139,7 +150,7 @@ def test_a_disk_that_is_there_becomes_one(client, name):
     assert client.file(path).is_file()
 
 
-def test_what_cannot_be(client, name):
+def test_what_cannot_be(client: Client, name: str) -> None:
     store = datastore(client, "datastore1")
     for fields in ({"mib": 0}, {"provisioning": "sponge"}):
         with pytest.raises(vmodl.fault.InvalidArgument):
@@ -151,7 +162,7 @@ def test_what_cannot_be(client, name):
         manager(client).VStorageObjectCreateSnapshot_Task(vim.vslm.ID(id="x"), store, "d")
 
 
-def test_on_a_single_host_and_over_a_restart(tmp_path, name):
+def test_on_a_single_host_and_over_a_restart(tmp_path: Path, name: str) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none", esx=True)
     with Lab.run(settings) as lab:
         client = connect(lab)

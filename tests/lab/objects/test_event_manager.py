@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from pyVmomi import vim
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.operations.relocation.places import hosts
 from tests.lab.specs import new_disk, scsi
 from vmops.lab import Lab, LabSettings
@@ -13,16 +16,16 @@ from vmops.lab import Lab, LabSettings
 Filter = vim.event.EventFilterSpec
 
 
-def about(entity, recursion="self", **fields):
+def about(entity: Any, recursion: str = "self", **fields: Any) -> vim.event.EventFilterSpec:
     return Filter(entity=Filter.ByEntity(entity=entity, recursion=recursion), **fields)
 
 
-def kinds(client, entity, **fields):
+def kinds(client: Client, entity: Any, **fields: Any) -> list[str]:
     events = client.content.eventManager.QueryEvents(about(entity, **fields))
     return [type(each).__name__.rpartition(".")[2] for each in events]
 
 
-def test_the_life_of_a_machine(client, name):
+def test_the_life_of_a_machine(client: Client, name: str) -> None:
     first, second = hosts(client)
     vm = client.create(name, scsi(), new_disk(), host=first)
     client.result(vm.PowerOnVM_Task())
@@ -50,7 +53,7 @@ def test_the_life_of_a_machine(client, name):
     assert (latest.vm.vm, latest.vm.name) == (vm, f"{name}-2")
 
 
-def test_what_an_event_says(client, name):
+def test_what_an_event_says(client: Client, name: str) -> None:
     first, second = hosts(client)
     vm = client.create(name, host=first)
     client.reconfigure(vm, annotation="noted")
@@ -69,7 +72,7 @@ def test_what_an_event_says(client, name):
     assert changed.configSpec.annotation == "noted"
 
 
-def test_filters(client, name):
+def test_filters(client: Client, name: str) -> None:
     vm = client.create(name)
     client.result(vm.PowerOnVM_Task())
     client.result(vm.PowerOffVM_Task())
@@ -86,7 +89,7 @@ def test_filters(client, name):
     assert kinds(client, client.folder) == []
 
 
-def test_a_guest_that_ends_by_itself_is_an_event(client, name):
+def test_a_guest_that_ends_by_itself_is_an_event(client: Client, name: str) -> None:
     vm = client.create(name)
     client.result(vm.PowerOnVM_Task())
 
@@ -95,7 +98,7 @@ def test_a_guest_that_ends_by_itself_is_an_event(client, name):
     assert kinds(client, vm)[-1] == "VmPoweredOffEvent"
 
 
-def test_a_collector_pages(client, name):
+def test_a_collector_pages(client: Client, name: str) -> None:
     vm = client.create(name)
     manager = client.content.eventManager
     collector = manager.CreateCollectorForEvents(about(vm))
@@ -113,7 +116,7 @@ def test_a_collector_pages(client, name):
         collector.ReadNextEvents(1)
 
 
-def test_notes_of_clients(client, name):
+def test_notes_of_clients(client: Client, name: str) -> None:
     vm = client.create(name)
     manager = client.content.eventManager
     manager.LogUserEvent(vm, "looked at it")
@@ -122,7 +125,7 @@ def test_notes_of_clients(client, name):
     assert note.message == "looked at it"
 
 
-def test_what_is_found_again_at_a_start_is_no_event(tmp_path, name):
+def test_what_is_found_again_at_a_start_is_no_event(tmp_path: Path, name: str) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with Lab.run(settings) as lab:
         client = connect(lab)

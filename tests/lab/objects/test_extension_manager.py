@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
+
+from tests.lab.client import Client
 
 KEY = "org.example.manager"
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
-def extension(**changes):
+def extension(**changes: Any) -> vim.Extension:
     fields = {
         "key": KEY,
         "version": "1.0",
@@ -23,14 +27,14 @@ def extension(**changes):
 
 
 @pytest.fixture
-def manager(client):
+def manager(client: Client) -> Iterator[Any]:
     manager = client.content.extensionManager
     yield manager
     for each in manager.extensionList:
         manager.UnregisterExtension(each.key)
 
 
-def test_an_extension_from_its_registration_to_its_end(manager):
+def test_an_extension_from_its_registration_to_its_end(manager: Any) -> None:
     assert manager.FindExtension(KEY) is None
     manager.RegisterExtension(extension())
     found = manager.FindExtension(KEY)
@@ -46,7 +50,7 @@ def test_an_extension_from_its_registration_to_its_end(manager):
     assert manager.extensionList == []
 
 
-def test_a_key_is_registered_once(manager):
+def test_a_key_is_registered_once(manager: Any) -> None:
     manager.RegisterExtension(extension())
     with pytest.raises(vmodl.fault.InvalidArgument) as raised:
         manager.RegisterExtension(extension(version="2.0"))
@@ -54,22 +58,22 @@ def test_a_key_is_registered_once(manager):
     assert manager.FindExtension(KEY).version == "1.0"
 
 
-def test_what_is_not_registered_is_neither_updated_nor_removed(manager):
+def test_what_is_not_registered_is_neither_updated_nor_removed(manager: Any) -> None:
     with pytest.raises(vim.fault.NotFound):
         manager.UpdateExtension(extension())
     with pytest.raises(vim.fault.NotFound):
         manager.UnregisterExtension(KEY)
 
 
-def test_a_key_is_not_empty(manager):
+def test_a_key_is_not_empty(manager: Any) -> None:
     with pytest.raises(vmodl.fault.InvalidArgument):
         manager.RegisterExtension(extension(key=""))
 
 
-def test_a_time_without_a_zone_is_utc(manager):
+def test_a_time_without_a_zone_is_utc(manager: Any) -> None:
     manager.RegisterExtension(extension(lastHeartbeatTime=NOW.replace(tzinfo=None)))
     assert manager.FindExtension(KEY).lastHeartbeatTime == NOW
 
 
-def test_a_single_host_has_none(esx):
+def test_a_single_host_has_none(esx: Client) -> None:
     assert esx.content.extensionManager is None

@@ -1,23 +1,26 @@
 """FileManager and HostDatastoreBrowser over SOAP, seen from the datastore's directory."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.machines import virtual_machine
 
 fault = vim.fault
 
 
 @pytest.fixture
-def manager(client):
+def manager(client: Client) -> Any:
     return client.content.fileManager
 
 
 @contextmanager
-def refused(kind, **fields):
+def refused(kind: type[Any], **fields: Any) -> Iterator[None]:
     with pytest.raises(kind) as caught:
         yield
     for name, value in fields.items():
@@ -26,7 +29,7 @@ def refused(kind, **fields):
     assert "/tmp" not in caught.value.msg  # noqa: S108 - no path of this machine
 
 
-def test_make_directory(client, manager, folder):
+def test_make_directory(client: Client, manager: Any, folder: str) -> None:
     ds, dc = client.datastore, client.datacenter
     manager.MakeDirectory(f"[{ds}] {folder}/a", dc)
     assert (client.root() / folder / "a").is_dir()
@@ -38,7 +41,9 @@ def test_make_directory(client, manager, folder):
     assert (client.root() / folder / "b/c").is_dir()
 
 
-def test_a_vcenter_needs_the_datacenter_and_an_esxi_does_not(client, esx, folder):
+def test_a_vcenter_needs_the_datacenter_and_an_esxi_does_not(
+    client: Client, esx: Client, folder: str
+) -> None:
     ds = client.datastore
     with refused(vmodl.fault.InvalidArgument, invalidProperty="datacenter"):
         client.content.fileManager.MakeDirectory(f"[{ds}] {folder}/a")
@@ -50,7 +55,7 @@ def test_a_vcenter_needs_the_datacenter_and_an_esxi_does_not(client, esx, folder
     assert (esx.root() / "by-esx").is_dir()
 
 
-def test_a_url_names_a_file_without_a_datacenter(client, manager, folder):
+def test_a_url_names_a_file_without_a_datacenter(client: Client, manager: Any, folder: str) -> None:
     manager.MakeDirectory(f"https://127.0.0.1{client.url(f'{folder}/by url')}")
     assert (client.root() / folder / "by url").is_dir()
     volume = client.datastores[client.datastore].summary.url
@@ -82,7 +87,7 @@ BAD_PATHS = [
 
 
 @pytest.mark.parametrize("path", BAD_PATHS)
-def test_a_bad_path_is_refused_by_every_method(client, manager, path):
+def test_a_bad_path_is_refused_by_every_method(client: Client, manager: Any, path: str) -> None:
     ds, dc = client.datastore, client.datacenter
     bad = path.format(ds=ds)
     browser = client.datastores[ds].browser
@@ -98,7 +103,9 @@ def test_a_bad_path_is_refused_by_every_method(client, manager, path):
             call()
 
 
-def test_delete_takes_folders_whole_and_of_a_disk_only_what_is_named(client, own, manager, folder):
+def test_delete_takes_folders_whole_and_of_a_disk_only_what_is_named(
+    client: Client, own: Client, manager: Any, folder: str
+) -> None:
     ds, dc, root = client.datastore, client.datacenter, client.root() / folder
     (root / "a/b").mkdir(parents=True)
     (root / "a/b/c").write_text("x")
@@ -114,7 +121,7 @@ def test_delete_takes_folders_whole_and_of_a_disk_only_what_is_named(client, own
         own.result(task)
 
 
-def test_copy_and_move_over_datastores(client, manager, folder):
+def test_copy_and_move_over_datastores(client: Client, manager: Any, folder: str) -> None:
     first, second = sorted(client.datastores)[:2]
     dc, root = client.datacenter, client.root(first) / folder
     (root / "a").mkdir()
@@ -132,7 +139,7 @@ def test_copy_and_move_over_datastores(client, manager, folder):
         client.result(manager.MoveDatastoreFile_Task(f"[{first}] {folder}/a", dc, moved, dc))
 
 
-def test_a_full_datastore_says_so(small):
+def test_a_full_datastore_says_so(small: Client) -> None:
     (small.root() / "big").write_bytes(b"x" * 5_000_000)
     ds, dc = small.datastore, small.datacenter
     with refused(fault.NoDiskSpace, datastore=ds):
@@ -143,7 +150,9 @@ def test_a_full_datastore_says_so(small):
     (small.root() / "big").unlink()
 
 
-def test_many_who_fill_the_cache_at_once_get_one_and_already_exists(client, manager, folder):
+def test_many_who_fill_the_cache_at_once_get_one_and_already_exists(
+    client: Client, manager: Any, folder: str
+) -> None:
     ds, dc, root = client.datastore, client.datacenter, client.root() / folder
     for number in range(10):
         (root / f"{number}").mkdir()
@@ -162,7 +171,7 @@ def test_many_who_fill_the_cache_at_once_get_one_and_already_exists(client, mana
     assert [each.name for each in (root / "cache").iterdir()] == ["image"]
 
 
-def test_files_of_a_running_machine_are_locked(client, manager, folder):
+def test_files_of_a_running_machine_are_locked(client: Client, manager: Any, folder: str) -> None:
     ds, dc = client.datastore, client.datacenter
     with virtual_machine(client, folder, disk_mib=1) as vm:
         client.result(vm.PowerOnVM_Task())
@@ -196,7 +205,7 @@ def test_files_of_a_running_machine_are_locked(client, manager, folder):
         assert client.request("GET", url)[0] == 200
 
 
-def test_search_over_the_wire(client, folder):
+def test_search_over_the_wire(client: Client, folder: str) -> None:
     ds, root = client.datastore, client.root() / folder
     (root / "a.iso").write_bytes(b"12345")
     (root / "sub").mkdir()
@@ -222,14 +231,14 @@ def test_search_over_the_wire(client, folder):
         browser.SearchDatastore_Task(f"[{other}] {folder}")
 
 
-def test_browser_deletes(client, folder):
+def test_browser_deletes(client: Client, folder: str) -> None:
     ds = client.datastore
     (client.root() / folder / "a").write_text("x")
     client.datastores[ds].browser.DeleteFile(f"[{ds}] {folder}/a")
     assert not (client.root() / folder / "a").exists()
 
 
-def test_a_cancelled_copy_leaves_nothing(client, manager, folder):
+def test_a_cancelled_copy_leaves_nothing(client: Client, manager: Any, folder: str) -> None:
     ds, dc, root = client.datastore, client.datacenter, client.root() / folder
     with (root / "big").open("wb") as file:
         for _ in range(300):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.specs import standard_nic
 
 
-def all_objects(client, wire_type, paths):
+def all_objects(client: Client, wire_type: type[Any], paths: list[str]) -> list[dict[str, Any]]:
     view = client.content.viewManager.CreateContainerView(
         client.content.rootFolder, [wire_type], True
     )
@@ -34,7 +37,7 @@ def all_objects(client, wire_type, paths):
     return [{prop.name: prop.val for prop in each.propSet} for each in found.objects]
 
 
-def test_a_vcenter(client):
+def test_a_vcenter(client: Client) -> None:
     root = client.content.rootFolder
     assert (root._moId, root.name, root.parent) == ("group-d1", "Datacenters", None)
     assert client.content.about.apiType == "VirtualCenter"
@@ -58,7 +61,7 @@ def test_a_vcenter(client):
     assert client.network("dv-net").config.distributedVirtualSwitch.name == "dvs1"
 
 
-def test_a_single_host(esx):
+def test_a_single_host(esx: Client) -> None:
     assert esx.content.about.apiType == "HostAgent"
     assert esx.content.rootFolder._moId == "ha-folder-root"
     assert (esx.datacenter._moId, esx.datacenter.name) == ("ha-datacenter", "ha-datacenter")
@@ -70,7 +73,9 @@ def test_a_single_host(esx):
 
 
 @pytest.mark.parametrize("kind", ["client", "esx"])
-def test_every_property_of_every_object_can_be_read(request, kind, name):
+def test_every_property_of_every_object_can_be_read(
+    request: pytest.FixtureRequest, kind: str, name: str
+) -> None:
     client = request.getfixturevalue(kind)
     client.create(name, standard_nic())
 
@@ -78,7 +83,7 @@ def test_every_property_of_every_object_can_be_read(request, kind, name):
         assert all_objects(client, wire_type, [])
 
 
-def test_what_schedulers_read_is_there(client):
+def test_what_schedulers_read_is_there(client: Client) -> None:
     [cluster] = all_objects(
         client, vim.ClusterComputeResource, ["summary", "host", "datastore", "resourcePool"]
     )
@@ -104,7 +109,7 @@ def test_what_schedulers_read_is_there(client):
         assert switch.pnic == [host["config.network.pnic"][0].key]
 
 
-def test_search(client, name):
+def test_search(client: Client, name: str) -> None:
     search = client.content.searchIndex
     uuid = "12345678-aaaa-4000-8000-0123456789ab"
     bios = "abcdefab-aaaa-4000-8000-0123456789ab"
@@ -131,7 +136,7 @@ def test_search(client, name):
         search.FindByUuid(None, "no uuid", True, True)
 
 
-def test_folders_hold_move_and_refuse(client, name):
+def test_folders_hold_move_and_refuse(client: Client, name: str) -> None:
     outer = client.folder.CreateFolder(name)
     inner = outer.CreateFolder("in/ner")
     vm = client.create(name + "-vm")
@@ -153,7 +158,7 @@ def test_folders_hold_move_and_refuse(client, name):
     assert second.parent == client.folder
 
 
-def test_pools_nest_and_give_back(client, name):
+def test_pools_nest_and_give_back(client: Client, name: str) -> None:
     spec = client.pool.config
     outer = client.pool.CreateResourcePool(name, spec)
     inner = outer.CreateResourcePool("inner", spec)
@@ -173,13 +178,15 @@ def test_pools_nest_and_give_back(client, name):
         client.result(client.pool.Destroy_Task())
 
 
-def portgroup_spec(name, switch="vSwitch0", vlan=0):
+def portgroup_spec(
+    name: str, switch: str = "vSwitch0", vlan: int = 0
+) -> vim.host.PortGroup.Specification:
     return vim.host.PortGroup.Specification(
         name=name, vlanId=vlan, vswitchName=switch, policy=vim.host.NetworkPolicy()
     )
 
 
-def test_port_groups_of_hosts_are_networks(client, name):
+def test_port_groups_of_hosts_are_networks(client: Client, name: str) -> None:
     first, second = (host.configManager.networkSystem for host in client.compute.host)
 
     first.AddPortGroup(portgroup_spec(name, vlan=7))
@@ -205,7 +212,7 @@ def test_port_groups_of_hosts_are_networks(client, name):
         first.RemovePortGroup(name)
 
 
-def test_what_machines_can_be_like(client):
+def test_what_machines_can_be_like(client: Client) -> None:
     browser = client.compute.environmentBrowser
     option = browser.QueryConfigOption(None, None)
     guests = {each.id: each for each in option.guestOSDescriptor}
@@ -226,7 +233,7 @@ def test_what_machines_can_be_like(client):
     assert len(browser.QueryConfigOptionDescriptor()) > 10
 
 
-def test_what_the_lab_cannot_do_it_says(client, name):
+def test_what_the_lab_cannot_do_it_says(client: Client, name: str) -> None:
     vm = client.create(name)
 
     with pytest.raises(vmodl.fault.NotSupported):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.specs import new_disk, scsi, standard_nic
 from vmops.lab.hypervisor.port import DiskStatistics, GuestStatistics, NicStatistics
 from vmops.lab.operations.performance_counters import Reading, Shape, values_between
@@ -15,7 +17,13 @@ Manager = vim.PerformanceManager
 SHAPE = Shape(cpus=2, mhz=2000, memory_kib=1024 * 1024, disks={2000: "scsi0:0"}, uptime_s=5)
 
 
-def used(cpu_s=0.0, resident_mib=0, read_kib=0, written_kib=0, nic=(None, None)):
+def used(
+    cpu_s: float = 0.0,
+    resident_mib: int = 0,
+    read_kib: int = 0,
+    written_kib: int = 0,
+    nic: tuple[int | None, int | None] = (None, None),
+) -> GuestStatistics:
     disk = DiskStatistics(
         read_bytes=read_kib * 1024, written_bytes=written_kib * 1024, reads=read_kib, writes=0
     )
@@ -34,14 +42,16 @@ def used(cpu_s=0.0, resident_mib=0, read_kib=0, written_kib=0, nic=(None, None))
     )
 
 
-def between(before, after, seconds=10.0):
+def between(
+    before: GuestStatistics, after: GuestStatistics, seconds: float = 10.0
+) -> dict[tuple[str, str], int]:
     values = values_between(
         Reading(at=100.0, used=before), Reading(at=100.0 + seconds, used=after), SHAPE
     )
     return {(key, name): value for (key, name), value in values.items()}
 
 
-def test_rates_are_over_the_time_between():
+def test_rates_are_over_the_time_between() -> None:
     values = between(used(cpu_s=4), used(cpu_s=9, resident_mib=512, read_kib=100, written_kib=50))
 
     assert values[2, ""] == 2500  # 5 s of 20 processor seconds, in hundredths of a percent
@@ -54,38 +64,38 @@ def test_rates_are_over_the_time_between():
     assert not any(key in (143, 146, 147, 148, 149) for key, _ in values)
 
 
-def test_cards_count_where_the_hypervisor_knows():
+def test_cards_count_where_the_hypervisor_knows() -> None:
     values = between(used(nic=(0, 0)), used(nic=(20480, 10240)))
 
     assert (values[148, "4000"], values[149, "4000"], values[143, ""]) == (2, 1, 3)
     assert (values[146, "4000"], values[147, "4000"], values[146, ""]) == (20, 10, 20)
 
 
-def test_counters_that_begin_again_are_not_negative():
+def test_counters_that_begin_again_are_not_negative() -> None:
     values = between(used(cpu_s=50, read_kib=500), used(cpu_s=1, read_kib=10))
 
     assert (values[13, ""], values[130, ""]) == (1000, 1)
 
 
 @pytest.fixture
-def vm(client, name):
+def vm(client: Client, name: str) -> Any:
     made = client.create(name, scsi(), new_disk(4), standard_nic())
     client.result(made.PowerOnVM_Task())
     return made
 
 
-def busy(client, monkeypatch):
+def busy(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every guest use half a processor from now on, and read 1 MiB a second."""
     began = time.monotonic()
 
-    async def statistics(_key):
+    async def statistics(_key: str) -> GuestStatistics:
         seconds = time.monotonic() - began
         return used(seconds / 2, 32, int(seconds * 1024), nic=(0, 0))
 
     monkeypatch.setattr(client.lab.kernel.hypervisor, "statistics", statistics)
 
 
-def ask(client, vm, *metrics, **fields):
+def ask(client: Client, vm: Any, *metrics: tuple[int, str], **fields: Any) -> Any:
     spec = Manager.QuerySpec(
         entity=vm,
         intervalId=20,
@@ -95,7 +105,9 @@ def ask(client, vm, *metrics, **fields):
     return client.content.perfManager.QueryPerf([spec])[0]
 
 
-def test_a_client_finds_a_counter_by_its_name_and_asks(client, vm, monkeypatch):
+def test_a_client_finds_a_counter_by_its_name_and_asks(
+    client: Client, vm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manager = client.content.perfManager
     busy(client, monkeypatch)
     ask(client, vm)
@@ -119,7 +131,7 @@ def test_a_client_finds_a_counter_by_its_name_and_asks(client, vm, monkeypatch):
     assert vm.summary.quickStats.hostMemoryUsage == 32
 
 
-def test_who_has_figures_and_which(client, vm):
+def test_who_has_figures_and_which(client: Client, vm: Any) -> None:
     manager = client.content.perfManager
     summary = manager.QueryPerfProviderSummary(vm)
 
@@ -134,7 +146,9 @@ def test_who_has_figures_and_which(client, vm):
         manager.QueryPerfCounter([4711])
 
 
-def test_hosts_add_up_and_other_forms(client, vm, monkeypatch):
+def test_hosts_add_up_and_other_forms(
+    client: Client, vm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     busy(client, monkeypatch)
     ask(client, vm)
     time.sleep(2.1)
@@ -147,7 +161,7 @@ def test_hosts_add_up_and_other_forms(client, vm, monkeypatch):
     assert lines.sampleInfoCSV.startswith("20,")
 
 
-def test_a_machine_that_is_off_has_no_samples(client, vm):
+def test_a_machine_that_is_off_has_no_samples(client: Client, vm: Any) -> None:
     ask(client, vm)
     client.result(vm.PowerOffVM_Task())
 
@@ -156,7 +170,7 @@ def test_a_machine_that_is_off_has_no_samples(client, vm):
     assert vm.summary.quickStats.overallCpuUsage == 0
 
 
-def test_there_is_no_history(client, vm):
+def test_there_is_no_history(client: Client, vm: Any) -> None:
     spec = Manager.QuerySpec(entity=vm, intervalId=300)
 
     assert list(client.content.perfManager.QueryPerf([spec])[0].sampleInfo) == []

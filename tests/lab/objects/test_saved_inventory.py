@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pyVmomi import vim
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.specs import (
     config_spec,
     device,
@@ -22,12 +25,12 @@ from vmops.lab import Lab, LabSettings
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path: Path) -> LabSettings:
     return LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
 
 
 @contextmanager
-def session(settings, *, kill=False):
+def session(settings: LabSettings, *, kill: bool = False) -> Iterator[Client]:
     with Lab.run(settings) as lab:
         client = connect(lab)
         try:
@@ -40,7 +43,7 @@ def session(settings, *, kill=False):
                 client.close()
 
 
-def shown(vm):
+def shown(vm: Any) -> dict[str, str]:
     """What the machine says of itself that must not change."""
     config = vm.config
     volatile = ("changeVersion", "modified", "createDate")
@@ -49,7 +52,7 @@ def shown(vm):
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_machines_are_found_again_with_their_ids(settings, kill):
+def test_machines_are_found_again_with_their_ids(settings: LabSettings, kill: bool) -> None:
     with session(settings, kill=kill) as client:
         folder = client.folder.CreateFolder("outer").CreateFolder("inner")
         pool = client.pool.CreateResourcePool(
@@ -91,7 +94,7 @@ def test_machines_are_found_again_with_their_ids(settings, kill):
         assert template.resourcePool is None
 
 
-def test_claims_have_numbers_and_outlive_a_restart(settings):
+def test_claims_have_numbers_and_outlive_a_restart(settings: LabSettings) -> None:
     """Levels by name, with the numbers that the API reference gives them; or numbers alone."""
     shares, claims = vim.SharesInfo, device.VirtualEthernetCard.ResourceAllocation
     first, second = new_disk(key=-2, unit=0), new_disk(key=-3, unit=1)
@@ -111,7 +114,7 @@ def test_claims_have_numbers_and_outlive_a_restart(settings):
     cpu = vim.ResourceAllocationInfo(shares=shares(level="low", shares=0))
     memory = vim.ResourceAllocationInfo(shares=shares(level="high", shares=0))
 
-    def claimed(vm):
+    def claimed(vm: Any) -> tuple[list[Any], list[Any]]:
         found = [disk.storageIOAllocation for disk in of_type(vm, device.VirtualDisk)]
         disks = [(one.reservation, one.limit, one.shares) for one in found]
         found = [card.resourceAllocation for card in of_type(vm, device.VirtualEthernetCard)]
@@ -143,7 +146,7 @@ def test_claims_have_numbers_and_outlive_a_restart(settings):
         assert shown(vm) == before
 
 
-def test_what_is_gone_stays_gone_and_its_id_is_never_given_again(settings):
+def test_what_is_gone_stays_gone_and_its_id_is_never_given_again(settings: LabSettings) -> None:
     with session(settings) as client:
         client.create("kept")
         gone = client.create("gone")
@@ -154,7 +157,9 @@ def test_what_is_gone_stays_gone_and_its_id_is_never_given_again(settings):
         assert client.create("new")._moId != gone._moId
 
 
-def test_a_machine_without_a_guest_is_off_and_a_suspended_one_stays_suspended(settings):
+def test_a_machine_without_a_guest_is_off_and_a_suspended_one_stays_suspended(
+    settings: LabSettings,
+) -> None:
     with session(settings, kill=True) as client:
         on, suspended, lost = (client.create(name) for name in ("on", "suspended", "lost"))
         for vm in (on, suspended, lost):
@@ -170,7 +175,9 @@ def test_a_machine_without_a_guest_is_off_and_a_suspended_one_stays_suspended(se
         client.result(suspended.PowerOnVM_Task())
 
 
-def test_a_machine_whose_files_are_gone_is_inaccessible_and_comes_back_with_them(settings):
+def test_a_machine_whose_files_are_gone_is_inaccessible_and_comes_back_with_them(
+    settings: LabSettings,
+) -> None:
     with session(settings) as client:
         vm = client.create("m")
         moid, uuid = vm._moId, vm.config.instanceUuid
@@ -194,7 +201,7 @@ def test_a_machine_whose_files_are_gone_is_inaccessible_and_comes_back_with_them
         client.result(vm.PowerOnVM_Task())
 
 
-def test_an_inaccessible_machine_can_be_unregistered_or_destroyed(settings):
+def test_an_inaccessible_machine_can_be_unregistered_or_destroyed(settings: LabSettings) -> None:
     with session(settings) as client:
         client.create("a")
         client.create("b")
@@ -210,7 +217,7 @@ def test_an_inaccessible_machine_can_be_unregistered_or_destroyed(settings):
         assert list(client.compute.host[0].vm) == []
 
 
-def test_a_lab_that_stops_leaves_no_half_made_machines(settings):
+def test_a_lab_that_stops_leaves_no_half_made_machines(settings: LabSettings) -> None:
     with session(settings) as client:
         folder, pool = client.folder, client.pool
         for number in range(30):
@@ -221,7 +228,7 @@ def test_a_lab_that_stops_leaves_no_half_made_machines(settings):
         assert {each.name for each in client.file("[datastore1] ").iterdir()} == machines
 
 
-def test_port_groups_switches_maintenance_and_names(settings):
+def test_port_groups_switches_maintenance_and_names(settings: LabSettings) -> None:
     with session(settings) as client:
         host, other = client.compute.host
         system = host.configManager.networkSystem
@@ -246,7 +253,7 @@ def test_port_groups_switches_maintenance_and_names(settings):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}'])
-def test_a_damaged_inventory_is_put_aside(settings, text):
+def test_a_damaged_inventory_is_put_aside(settings: LabSettings, text: str) -> None:
     with session(settings) as client:
         client.create("m")
     settings.inventory_file.write_text(text)
@@ -260,7 +267,7 @@ def test_a_damaged_inventory_is_put_aside(settings, text):
     assert len(json.loads(settings.inventory_file.read_text())["machines"]) == 1
 
 
-def test_a_card_keeps_its_port_over_a_restart(settings):
+def test_a_card_keeps_its_port_over_a_restart(settings: LabSettings) -> None:
     with session(settings) as client:
         group = client.network("dv-net")
         machines = [client.create(f"m{number}", distributed_nic(group)) for number in range(10)]

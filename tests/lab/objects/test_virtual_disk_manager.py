@@ -1,39 +1,46 @@
 """VirtualDiskManager over SOAP, seen from the datastore's directory."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.machines import virtual_machine
 
 fault = vim.fault
 MIB = 1024**2
 
 
-def spec(kib=4096, disk_type="thin", adapter="lsiLogic"):
+def spec(
+    kib: int = 4096, disk_type: str = "thin", adapter: str = "lsiLogic"
+) -> vim.VirtualDiskManager.FileBackedVirtualDiskSpec:
     return vim.VirtualDiskManager.FileBackedVirtualDiskSpec(
         capacityKb=kib, diskType=disk_type, adapterType=adapter
     )
 
 
 @pytest.fixture
-def disks(client):
+def disks(client: Client) -> Any:
     return client.content.virtualDiskManager
 
 
 @pytest.fixture
-def path(client, folder):
+def path(client: Client, folder: str) -> str:
     """The beginning of datastore paths in the test's folder."""
     return f"[{client.datastore}] {folder}"
 
 
 @pytest.fixture
-def root(client, folder):
+def root(client: Client, folder: str) -> Path:
     return client.root() / folder
 
 
-def test_a_disk_is_a_descriptor_and_as_many_bytes_as_asked(client, disks, path, root):
+def test_a_disk_is_a_descriptor_and_as_many_bytes_as_asked(
+    client: Client, disks: Any, path: str, root: Path
+) -> None:
     task = disks.CreateVirtualDisk_Task(f"{path}/a.vmdk", client.datacenter, spec(adapter="ide"))
     assert client.result(task) == f"{path}/a.vmdk"
     assert (root / "a-flat.vmdk").stat().st_size == 4 * MIB
@@ -47,7 +54,9 @@ def test_a_disk_is_a_descriptor_and_as_many_bytes_as_asked(client, disks, path, 
     ("disk_type", "allocated"),
     [("thin", False), ("preallocated", True), ("eagerZeroedThick", True), ("thick", True)],
 )
-def test_provisioning_is_real(client, disks, path, root, disk_type, allocated):
+def test_provisioning_is_real(
+    client: Client, disks: Any, path: str, root: Path, disk_type: str, allocated: bool
+) -> None:
     dc = client.datacenter
     client.result(disks.CreateVirtualDisk_Task(f"{path}/a.vmdk", dc, spec(disk_type=disk_type)))
     used = (root / "a-flat.vmdk").stat().st_blocks * 512
@@ -70,13 +79,17 @@ def test_provisioning_is_real(client, disks, path, root, disk_type, allocated):
         ),
     ],
 )
-def test_what_cannot_be_created(client, disks, path, root, bad, kind):
+def test_what_cannot_be_created(
+    client: Client, disks: Any, path: str, root: Path, bad: Any, kind: type[Exception]
+) -> None:
     with pytest.raises(kind):
         client.result(disks.CreateVirtualDisk_Task(f"{path}/a.vmdk", client.datacenter, bad))
     assert list(root.iterdir()) == []
 
 
-def test_names_that_are_taken_or_lead_nowhere(client, disks, path, root):
+def test_names_that_are_taken_or_lead_nowhere(
+    client: Client, disks: Any, path: str, root: Path
+) -> None:
     dc = client.datacenter
     client.result(disks.CreateVirtualDisk_Task(f"{path}/a.vmdk", dc, spec()))
     with pytest.raises(fault.FileAlreadyExists):
@@ -95,7 +108,9 @@ def test_names_that_are_taken_or_lead_nowhere(client, disks, path, root):
     assert not (root / "c.vmdk").exists()
 
 
-def test_copy_converts_and_carries_the_content(client, disks, path, root):
+def test_copy_converts_and_carries_the_content(
+    client: Client, disks: Any, path: str, root: Path
+) -> None:
     dc = client.datacenter
     client.result(disks.CreateVirtualDisk_Task(f"{path}/a.vmdk", dc, spec(adapter="ide")))
     content = os.urandom(MIB) + bytes(3 * MIB)
@@ -117,7 +132,9 @@ def test_copy_converts_and_carries_the_content(client, disks, path, root):
     assert (root / "a-flat.vmdk").read_bytes() == content
 
 
-def test_move_extend_and_delete_take_both_files_along(client, disks, path, root):
+def test_move_extend_and_delete_take_both_files_along(
+    client: Client, disks: Any, path: str, root: Path
+) -> None:
     dc, other = client.datacenter, sorted(client.datastores)[1]
     client.result(disks.CreateVirtualDisk_Task(f"{path}/a.vmdk", dc, spec()))
     target = f"[{other}] moved-{root.name}.vmdk"
@@ -135,7 +152,9 @@ def test_move_extend_and_delete_take_both_files_along(client, disks, path, root)
     assert not (client.root(other) / f"moved-{root.name}.vmdk").exists()
 
 
-def test_inflate_zero_and_shrink_change_space_not_identity(client, disks, path, root):
+def test_inflate_zero_and_shrink_change_space_not_identity(
+    client: Client, disks: Any, path: str, root: Path
+) -> None:
     dc, name, flat = client.datacenter, f"{path}/a.vmdk", root / "a-flat.vmdk"
     client.result(disks.CreateVirtualDisk_Task(name, dc, spec()))
     content = b"data" * 1024 + bytes(4 * MIB - 4096)
@@ -157,7 +176,7 @@ def test_inflate_zero_and_shrink_change_space_not_identity(client, disks, path, 
     assert sorted(each.name for each in root.iterdir()) == ["a-flat.vmdk", "a.vmdk"]
 
 
-def test_uuid_and_geometry(client, disks, path):
+def test_uuid_and_geometry(client: Client, disks: Any, path: str) -> None:
     dc, name = client.datacenter, f"{path}/a.vmdk"
     client.result(disks.CreateVirtualDisk_Task(name, dc, spec()))
     wanted = "60 00 C2 90 11 22 33 44-55 66 77 88 99 aa bb cc"
@@ -171,7 +190,7 @@ def test_uuid_and_geometry(client, disks, path):
         disks.QueryVirtualDiskFragmentation(name, dc)
 
 
-def test_novas_flat_image_way(client, disks, path, root):
+def test_novas_flat_image_way(client: Client, disks: Any, path: str, root: Path) -> None:
     """A descriptor is created, its data deleted, and the image's bytes put in their place."""
     dc, name = client.datacenter, f"{path}/image.vmdk"
     client.result(disks.CreateVirtualDisk_Task(name, dc, spec(kib=1024, disk_type="preallocated")))
@@ -184,8 +203,8 @@ def test_novas_flat_image_way(client, disks, path, root):
 
 
 def test_a_linked_clones_parent_can_be_copied_but_not_changed_while_it_runs(
-    client, disks, path, folder
-):
+    client: Client, disks: Any, path: str, folder: str
+) -> None:
     dc, parent = client.datacenter, f"{path}/base.vmdk"
     client.result(disks.CreateVirtualDisk_Task(parent, dc, spec()))
     with virtual_machine(client, folder) as vm:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.specs import (
     add,
     config_spec,
@@ -20,13 +21,16 @@ from tests.lab.specs import (
     scsi,
     standard_nic,
 )
+from vmops.lab import Lab
 
 
-def files_of(client, folder):
+def files_of(client: Client, folder: str) -> list[str]:
     return sorted(file.name for file in client.file(f"[datastore1] {folder}").iterdir())
 
 
-def test_a_machine_gets_a_folder_of_its_name_and_the_devices_of_every_machine(client, name):
+def test_a_machine_gets_a_folder_of_its_name_and_the_devices_of_every_machine(
+    client: Client, name: str
+) -> None:
     vm = client.create(name)
 
     assert vm.config.files.vmPathName == f"[datastore1] {name}/{name}.vmx"
@@ -35,7 +39,7 @@ def test_a_machine_gets_a_folder_of_its_name_and_the_devices_of_every_machine(cl
     assert keys == [100, 200, 201, 300, 400, 500, 600, 700, 12000]
 
 
-def test_it_stands_everywhere_it_belongs(client, name):
+def test_it_stands_everywhere_it_belongs(client: Client, name: str) -> None:
     vm = client.create(name, standard_nic())
 
     host = vm.runtime.host
@@ -50,7 +54,7 @@ def test_it_stands_everywhere_it_belongs(client, name):
     assert vm.environmentBrowser == client.compute.environmentBrowser
 
 
-def test_what_the_spec_says_is_what_config_and_summary_show(client, name):
+def test_what_the_spec_says_is_what_config_and_summary_show(client: Client, name: str) -> None:
     vm = client.create(
         name,
         numCPUs=4,
@@ -82,7 +86,7 @@ def test_what_the_spec_says_is_what_config_and_summary_show(client, name):
     assert config.guestFullName == "Other Linux (64-bit)"
 
 
-def test_a_name_that_is_taken_in_the_folder_is_refused(client, name):
+def test_a_name_that_is_taken_in_the_folder_is_refused(client: Client, name: str) -> None:
     first = client.create(name)
 
     with pytest.raises(vim.fault.DuplicateName) as caught:
@@ -93,8 +97,8 @@ def test_a_name_that_is_taken_in_the_folder_is_refused(client, name):
     assert files_of(client, name) == [f"{name}.vmx"]
 
 
-def test_of_two_that_come_at_once_with_one_name_one_is_refused(lab, name):
-    def create(_):
+def test_of_two_that_come_at_once_with_one_name_one_is_refused(lab: Lab, name: str) -> None:
+    def create(_: object) -> Any:
         client = connect(lab)
         try:
             return client.create(name).name
@@ -110,7 +114,7 @@ def test_of_two_that_come_at_once_with_one_name_one_is_refused(lab, name):
     assert sum(isinstance(outcome, vim.fault.DuplicateName) for outcome in outcomes) == 3
 
 
-def test_a_folder_that_is_there_makes_the_next_one_numbered(client, name):
+def test_a_folder_that_is_there_makes_the_next_one_numbered(client: Client, name: str) -> None:
     client.file(f"[datastore1] {name}").mkdir()
 
     vm = client.create(name)
@@ -118,7 +122,7 @@ def test_a_folder_that_is_there_makes_the_next_one_numbered(client, name):
     assert vm.config.files.vmPathName == f"[datastore1] {name}_1/{name}_1.vmx"
 
 
-def test_a_vmx_file_that_is_there_is_not_overwritten(client, name):
+def test_a_vmx_file_that_is_there_is_not_overwritten(client: Client, name: str) -> None:
     path = f"[datastore1] {name}/{name}.vmx"
     client.file(path).parent.mkdir()
     client.file(path).write_text("mine")
@@ -129,7 +133,7 @@ def test_a_vmx_file_that_is_there_is_not_overwritten(client, name):
     assert client.file(path).read_text() == "mine"
 
 
-def test_the_same_instance_uuid_again_gets_another_one(client, name):
+def test_the_same_instance_uuid_again_gets_another_one(client: Client, name: str) -> None:
     uuid = "0f0f0f0f-0000-4000-8000-000000000002"
     first = client.create(name, instanceUuid=uuid)
     second = client.create(f"{name}-2", instanceUuid=uuid)
@@ -153,7 +157,9 @@ def test_the_same_instance_uuid_again_gets_another_one(client, name):
         ("instanceUuid", "1234"),
     ],
 )
-def test_a_value_that_cannot_be_is_named_and_leaves_nothing(client, name, field, value):
+def test_a_value_that_cannot_be_is_named_and_leaves_nothing(
+    client: Client, name: str, field: str, value: int | str
+) -> None:
     with pytest.raises(vmodl.fault.InvalidArgument) as caught:
         client.create("invalid", **{"numCPUs": 4, field: value})
 
@@ -163,13 +169,13 @@ def test_a_value_that_cannot_be_is_named_and_leaves_nothing(client, name, field,
 
 
 @pytest.mark.parametrize("bad", ["", "   ", "a\nb", "n" * 81])
-def test_a_name_that_cannot_be_is_refused(client, bad):
+def test_a_name_that_cannot_be_is_refused(client: Client, bad: str) -> None:
     with pytest.raises(vim.fault.InvalidName):
         client.create(bad)
 
 
 @pytest.mark.parametrize("bad", ["../../up", "..", "/etc/passwd", "a/b", "."])
-def test_a_name_never_leads_out_of_the_datastore(client, bad):
+def test_a_name_never_leads_out_of_the_datastore(client: Client, bad: str) -> None:
     vm = client.create(bad)
 
     folder = vm.config.files.vmPathName.removeprefix("[datastore1] ")
@@ -189,12 +195,12 @@ def test_a_name_never_leads_out_of_the_datastore(client, bad):
         ("", vmodl.fault.InvalidArgument),
     ],
 )
-def test_a_path_that_is_none_is_refused(client, path, fault):
+def test_a_path_that_is_none_is_refused(client: Client, path: str, fault: type[Exception]) -> None:
     with pytest.raises(fault):
         client.create("x", path=path)
 
 
-def test_a_host_in_maintenance_or_of_no_pool_is_refused(own, name):
+def test_a_host_in_maintenance_or_of_no_pool_is_refused(own: Client, name: str) -> None:
     client = own
     host = client.compute.host[1]
     client.result(host.EnterMaintenanceMode_Task(0))
@@ -208,12 +214,12 @@ def test_a_host_in_maintenance_or_of_no_pool_is_refused(own, name):
     assert not host.summary.runtime.inMaintenanceMode
 
 
-def test_a_folder_for_hosts_holds_no_machines(client):
+def test_a_folder_for_hosts_holds_no_machines(client: Client) -> None:
     with pytest.raises(vmodl.fault.NotSupported):
         client.create("x", folder=client.datacenter.hostFolder)
 
 
-def test_a_failing_device_leaves_neither_disks_nor_folder(client, name):
+def test_a_failing_device_leaves_neither_disks_nor_folder(client: Client, name: str) -> None:
     before = sorted(client.file("[datastore1] ").rglob("*"))
     good = [scsi(), new_disk(key=-2), new_disk(key=-3)]
     unreachable = add(disk(controller=-1, name="[datastore1] missing.vmdk", key=-4))
@@ -224,7 +230,7 @@ def test_a_failing_device_leaves_neither_disks_nor_folder(client, name):
     assert sorted(client.file("[datastore1] ").rglob("*")) == before
 
 
-def test_a_disk_that_cannot_be_made_takes_back_those_made_before(client, name):
+def test_a_disk_that_cannot_be_made_takes_back_those_made_before(client: Client, name: str) -> None:
     client.file("[datastore1] in-the-way-flat.vmdk").write_bytes(b"x")
     before = sorted(client.file("[datastore1] ").rglob("*"))
 
@@ -239,8 +245,8 @@ def test_a_disk_that_cannot_be_made_takes_back_those_made_before(client, name):
     assert sorted(client.file("[datastore1] ").rglob("*")) == before
 
 
-def test_twenty_at_once_are_twenty(lab, name):
-    def create(number):
+def test_twenty_at_once_are_twenty(lab: Lab, name: str) -> None:
+    def create(number: int) -> Any:
         client = connect(lab)
         try:
             vm = client.create(f"{name}-{number}", scsi(), new_disk(), standard_nic())
@@ -255,10 +261,12 @@ def test_twenty_at_once_are_twenty(lab, name):
     assert len({address for _, address in made}) == 20
 
 
-def test_ports_of_a_distributed_switch_go_to_one_card_each(lab, client, name):
+def test_ports_of_a_distributed_switch_go_to_one_card_each(
+    lab: Lab, client: Client, name: str
+) -> None:
     group = client.network("dv-net")
 
-    def create(number):
+    def create(number: int) -> Any:
         own = connect(lab)
         try:
             vm = own.create(f"{name}-{number}", distributed_nic(group))
@@ -274,7 +282,7 @@ def test_ports_of_a_distributed_switch_go_to_one_card_each(lab, client, name):
     assert set(ports) <= set(group.portKeys)
 
 
-def test_on_a_single_host(esx, name):
+def test_on_a_single_host(esx: Client, name: str) -> None:
     vm = esx.create(name, scsi(), new_disk(), standard_nic())
 
     assert vm.runtime.host.name == "esx1.lab.local"
@@ -283,7 +291,7 @@ def test_on_a_single_host(esx, name):
     assert card.macAddress.startswith("00:0c:29:")
 
 
-def test_a_spec_without_devices_is_a_spec(client):
+def test_a_spec_without_devices_is_a_spec(client: Client) -> None:
     vm = client.result(
         client.folder.CreateVM_Task(
             vim.vm.ConfigSpec(

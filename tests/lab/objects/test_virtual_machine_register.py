@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.specs import (
     add,
     device,
@@ -21,11 +24,11 @@ from tests.lab.specs import (
 MOMENTS = {"changeVersion", "modified", "createDate"}
 
 
-def as_text(value):
+def as_text(value: Any) -> str:
     return str(value)
 
 
-def full_machine(client, name):
+def full_machine(client: Client, name: str) -> Any:
     iso = client.file(f"[datastore2] {name}.iso")
     iso.write_bytes(bytes(2048))
     parent = client.create(f"{name}-p", scsi(), new_disk(8))
@@ -77,7 +80,7 @@ def full_machine(client, name):
     )  # fmt: skip
 
 
-def test_everything_comes_back(client, name):
+def test_everything_comes_back(client: Client, name: str) -> None:
     vm = full_machine(client, name)
     before = vm.config
     path = before.files.vmPathName
@@ -101,7 +104,7 @@ def test_everything_comes_back(client, name):
     assert sorted(each.name for each in again.datastore) == ["datastore1", "datastore2"]
 
 
-def test_by_another_name_and_in_a_folder(client, name):
+def test_by_another_name_and_in_a_folder(client: Client, name: str) -> None:
     vm = client.create(name)
     path = vm.config.files.vmPathName
     vm.UnregisterVM()
@@ -114,14 +117,14 @@ def test_by_another_name_and_in_a_folder(client, name):
     assert again.runtime.host == client.compute.host[1]
 
 
-def test_a_machine_is_registered_once(client, name):
+def test_a_machine_is_registered_once(client: Client, name: str) -> None:
     vm = client.create(name)
 
     with pytest.raises(vim.fault.AlreadyExists):
         client.register(vm.config.files.vmPathName, "again")
 
 
-def test_a_copy_keeps_its_bios_uuid_and_gets_an_instance_uuid(client, name):
+def test_a_copy_keeps_its_bios_uuid_and_gets_an_instance_uuid(client: Client, name: str) -> None:
     vm = client.create(name)
     original = client.file(vm.config.files.vmPathName)
     copy = client.file(f"[datastore1] {name}-copy/c.vmx")
@@ -149,7 +152,9 @@ def test_a_copy_keeps_its_bios_uuid_and_gets_an_instance_uuid(client, name):
          vim.fault.VmConfigFault),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_machine_is_refused(client, name, text, fault):
+def test_a_file_that_is_no_machine_is_refused(
+    client: Client, name: str, text: bytes | None, fault: type[Exception]
+) -> None:
     if text is not None:
         client.file(f"[datastore1] {name}.vmx").write_bytes(text)
 
@@ -159,7 +164,9 @@ def test_a_file_that_is_no_machine_is_refused(client, name, text, fault):
     assert all(each.name != name for each in client.folder.childEntity)
 
 
-def test_a_machine_whose_disk_is_gone_registers_but_does_not_start(client, name):
+def test_a_machine_whose_disk_is_gone_registers_but_does_not_start(
+    client: Client, name: str
+) -> None:
     vm = client.create(name, scsi(), new_disk())
     path = vm.config.files.vmPathName
     vm.UnregisterVM()
@@ -172,7 +179,7 @@ def test_a_machine_whose_disk_is_gone_registers_but_does_not_start(client, name)
         client.result(again.PowerOnVM_Task())
 
 
-def test_templates_are_registered_on_a_host_without_a_pool(client, name):
+def test_templates_are_registered_on_a_host_without_a_pool(client: Client, name: str) -> None:
     vm = client.create(name)
     path = vm.config.files.vmPathName
     vm.UnregisterVM()
@@ -185,7 +192,7 @@ def test_templates_are_registered_on_a_host_without_a_pool(client, name):
         again.MarkAsTemplate()
 
 
-def test_files_of_vmware_itself_are_understood(client, name):
+def test_files_of_vmware_itself_are_understood(client: Client, name: str) -> None:
     client.file(f"[datastore1] {name}").mkdir()
     client.file(f"[datastore1] {name}/w.vmx").write_text(
         """

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.specs import new_disk, scsi
 from vmops.lab import Lab, LabSettings
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.operations.connection_state import orphan
 
 
-def connection(vm):
+def connection(vm: Any) -> str:
     assert vm.runtime.connectionState == vm.summary.runtime.connectionState
     return vm.runtime.connectionState
 
 
-def on_loop(client, work):
-    async def call(kernel):
+def on_loop(client: Client, work: Callable[[Kernel], Awaitable[Any]]) -> Any:
+    async def call(kernel: Kernel) -> Any:
         return await work(kernel)
 
     return client.lab.on_loop(call)
 
 
-def orphaned(client, vm):
-    async def work(kernel):
+def orphaned(client: Client, vm: Any) -> None:
+    async def work(kernel: Kernel) -> None:
         orphan(kernel.registry.find(vm._moId, VirtualMachine))
 
     on_loop(client, work)
 
 
-def datastore(client, name="datastore1"):
+def datastore(client: Client, name: str = "datastore1") -> Any:
     return next(each for each in client.datacenter.datastore if each.name == name)
 
 
-def test_nothing_can_be_asked_of_a_machine_whose_host_is_disconnected(own, name):
+def test_nothing_can_be_asked_of_a_machine_whose_host_is_disconnected(
+    own: Client, name: str
+) -> None:
     vm = own.create(name)
     host = vm.runtime.host
     own.result(vm.PowerOnVM_Task())
@@ -71,7 +77,7 @@ def test_nothing_can_be_asked_of_a_machine_whose_host_is_disconnected(own, name)
     assert running == {vm._moId}
 
 
-def test_a_guest_that_ends_unseen_is_off_after_the_reconnection(own, name):
+def test_a_guest_that_ends_unseen_is_off_after_the_reconnection(own: Client, name: str) -> None:
     vm, stays = own.create(name), own.create(f"{name}-2")
     for each in (vm, stays):
         own.result(each.PowerOnVM_Task())
@@ -88,7 +94,7 @@ def test_a_guest_that_ends_unseen_is_off_after_the_reconnection(own, name):
     assert hosts[0].runtime.powerState == "poweredOn"
 
 
-def test_a_machine_whose_vmx_goes_is_inaccessible_until_it_is_back(own, name):
+def test_a_machine_whose_vmx_goes_is_inaccessible_until_it_is_back(own: Client, name: str) -> None:
     vm = own.create(name, scsi(), new_disk())
     vmx = own.file(f"[datastore1] {name}/{name}.vmx")
     vmx.rename(vmx.with_suffix(".away"))
@@ -104,7 +110,7 @@ def test_a_machine_whose_vmx_goes_is_inaccessible_until_it_is_back(own, name):
     assert len(vm.layoutEx.disk) == 1
 
 
-def test_an_inaccessible_machine_is_found_by_its_last_uuids(own, name):
+def test_an_inaccessible_machine_is_found_by_its_last_uuids(own: Client, name: str) -> None:
     vm = own.create(name, instanceUuid=str(uuid4()))
     config, index = vm.config, own.content.searchIndex
     own.file(f"[datastore1] {name}/{name}.vmx").unlink()
@@ -119,7 +125,7 @@ def test_an_inaccessible_machine_is_found_by_its_last_uuids(own, name):
     assert list(index.FindAllByUuid(None, config.instanceUuid, True, True)) == []
 
 
-def test_snapshots_of_a_template_come_back_too(own, name):
+def test_snapshots_of_a_template_come_back_too(own: Client, name: str) -> None:
     vm, template = own.create(name), own.create(f"{name}-t")
     own.result(vm.CreateSnapshot_Task("s", memory=False, quiesce=False))
     template.MarkAsTemplate()
@@ -140,7 +146,7 @@ def test_snapshots_of_a_template_come_back_too(own, name):
     assert [each.name for each in vm.snapshot.rootSnapshotList] == ["s"]
 
 
-def test_a_guest_runs_on_without_its_datastore(own, name):
+def test_a_guest_runs_on_without_its_datastore(own: Client, name: str) -> None:
     vm = own.create(name)
     own.result(vm.PowerOnVM_Task())
     folder = own.file(f"[datastore1] {name}")
@@ -155,7 +161,7 @@ def test_a_guest_runs_on_without_its_datastore(own, name):
     assert connection(vm) == "connected"
 
 
-def test_of_an_orphaned_machine_only_the_entry_can_be_removed(tmp_path, name):
+def test_of_an_orphaned_machine_only_the_entry_can_be_removed(tmp_path: Path, name: str) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with Lab.run(settings) as lab:
         client = connect(lab)

@@ -5,63 +5,67 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.web_socket import Refused, WebSocket
 from vmops.lab import Lab, LabSettings
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.operations.console_tickets import LIFETIME_S, ConsoleTickets
 
 
 @pytest.fixture
-def vm(client, name):
+def vm(client: Client, name: str) -> Any:
     made = client.create(name)
     client.result(made.PowerOnVM_Task())
     return made
 
 
 @pytest.fixture
-def echo(client, monkeypatch):
+def echo(client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the console say a greeting, and then everything it hears."""
 
-    async def serve(reader, writer):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"RFB 003.008\n")
         while data := await reader.read(1024):
             writer.write(data)
         writer.close()
 
-    async def start(_kernel):
+    async def start(_kernel: Kernel) -> asyncio.Server:
         return await asyncio.start_server(serve, "127.0.0.1", 0)
 
     server = client.lab.on_loop(start)
     port = server.sockets[0].getsockname()[1]
 
-    async def open_vnc(_key):
+    async def open_vnc(_key: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", port)
 
     monkeypatch.setattr(client.lab.kernel.hypervisor, "open_vnc", open_vnc)
     yield
 
-    async def stop(_kernel):
+    async def stop(_kernel: Kernel) -> None:
         server.close()
         await server.wait_closed()
 
     client.lab.on_loop(stop)
 
 
-def opened(client, url, **options):
+def opened(client: Client, url: str, **options: Any) -> WebSocket:
     return WebSocket(url, client.lab.certificate_file, **options)
 
 
-def status(client, url, **options):
+def status(client: Client, url: str, **options: Any) -> int:
     with pytest.raises(Refused) as caught:
         opened(client, url, **options)
     return caught.value.status
 
 
-def test_a_ticket_says_where_to_go(client, vm):
+def test_a_ticket_says_where_to_go(client: Client, vm: Any) -> None:
     first, second = vm.AcquireTicket("webmks"), vm.AcquireTicket("webmks")
     plain = vm.AcquireTicket("mks")
 
@@ -76,7 +80,7 @@ def test_a_ticket_says_where_to_go(client, vm):
     assert vm.AcquireMksTicket().ticket not in {first.ticket, second.ticket, plain.ticket}
 
 
-def test_a_ticket_carries_both_directions_once(client, vm, echo):
+def test_a_ticket_carries_both_directions_once(client: Client, vm: Any, echo: None) -> None:
     ticket = vm.AcquireTicket("webmks")
 
     with opened(client, ticket.url) as socket:
@@ -88,7 +92,7 @@ def test_a_ticket_carries_both_directions_once(client, vm, echo):
         assert status(client, ticket.url) == 404
 
 
-def test_without_the_subprotocol_the_ticket_stays_good(client, vm, echo):
+def test_without_the_subprotocol_the_ticket_stays_good(client: Client, vm: Any, echo: None) -> None:
     ticket = vm.AcquireTicket("webmks")
 
     assert status(client, ticket.url, subprotocol="vmware-vvc") == 400
@@ -97,7 +101,9 @@ def test_without_the_subprotocol_the_ticket_stays_good(client, vm, echo):
         assert socket.receive(4) == b"RFB "
 
 
-def test_what_ends_a_ticket(client, vm, echo, monkeypatch):
+def test_what_ends_a_ticket(
+    client: Client, vm: Any, echo: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     late, off = vm.AcquireTicket("webmks").url, vm.AcquireTicket("webmks").url
     other = connect(client.lab)
     theirs = vim.VirtualMachine(vm._moId, other.stub).AcquireTicket("webmks").url
@@ -114,7 +120,9 @@ def test_what_ends_a_ticket(client, vm, echo, monkeypatch):
     assert status(client, late.rpartition("/")[0] + "/" + "0" * 40) == 404
 
 
-def test_a_ticket_is_in_no_log(client, vm, echo, caplog):
+def test_a_ticket_is_in_no_log(
+    client: Client, vm: Any, echo: None, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     used, unused = vm.AcquireTicket("webmks"), vm.AcquireTicket("webmks")
     opened(client, used.url).close()
@@ -126,7 +134,7 @@ def test_a_ticket_is_in_no_log(client, vm, echo, caplog):
     assert unused.ticket not in repr(tickets)
 
 
-def test_a_machine_that_is_off_has_none(client, vm):
+def test_a_machine_that_is_off_has_none(client: Client, vm: Any) -> None:
     client.result(vm.PowerOffVM_Task())
 
     with pytest.raises(vim.fault.InvalidPowerState):
@@ -137,39 +145,41 @@ def test_a_machine_that_is_off_has_none(client, vm):
         vm.AcquireTicket("tea")
 
 
-def test_there_is_no_console_without_a_guest(client, vm):
+def test_there_is_no_console_without_a_guest(client: Client, vm: Any) -> None:
     assert status(client, vm.AcquireTicket("webmks").url) == 503
 
 
-def test_open_consoles_end_with_the_lab(tmp_path, name, monkeypatch):
+def test_open_consoles_end_with_the_lab(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with Lab.run(settings) as lab:
         _end_with_an_open_console(connect(lab), name, monkeypatch)
 
 
-def _end_with_an_open_console(own, name, monkeypatch):
+def _end_with_an_open_console(own: Client, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     vm = own.create(name)
     own.result(vm.PowerOnVM_Task())
 
-    async def serve(reader, writer):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"RFB 003.008\n")
         await reader.read()
         writer.close()
 
-    async def start(_kernel):
+    async def start(_kernel: Kernel) -> asyncio.Server:
         return await asyncio.start_server(serve, "127.0.0.1", 0)
 
     server = own.lab.on_loop(start)
     port = server.sockets[0].getsockname()[1]
 
-    async def open_vnc(_key):
+    async def open_vnc(_key: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", port)
 
     monkeypatch.setattr(own.lab.kernel.hypervisor, "open_vnc", open_vnc)
     socket = opened(own, vm.AcquireTicket("webmks").url)
     assert socket.receive(4) == b"RFB "
 
-    async def stop(_kernel):
+    async def stop(_kernel: Kernel) -> None:
         server.close()
         await own.lab.stop()
 

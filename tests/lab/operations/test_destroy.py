@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.specs import add, device, disk, new_disk, of_type, scsi, standard_nic
 
 
-def test_a_destroyed_machine_is_gone_from_everywhere(client, name):
+def test_a_destroyed_machine_is_gone_from_everywhere(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(), standard_nic())
     client.result(vm.PowerOnVM_Task())
     client.result(vm.CreateScreenshot_Task())
@@ -25,7 +26,7 @@ def test_a_destroyed_machine_is_gone_from_everywhere(client, name):
         assert vm.name
 
 
-def test_files_of_others_stay_and_so_does_their_folder(client, name):
+def test_files_of_others_stay_and_so_does_their_folder(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk())
     foreign = client.file(f"[datastore1] {name}/notes.txt")
     foreign.write_text("mine")
@@ -35,7 +36,9 @@ def test_files_of_others_stay_and_so_does_their_folder(client, name):
     assert [each.name for each in foreign.parent.iterdir()] == ["notes.txt"]
 
 
-def test_the_parent_of_a_linked_clone_survives_both_its_child_and_its_machine(client, name):
+def test_the_parent_of_a_linked_clone_survives_both_its_child_and_its_machine(
+    client: Client, name: str
+) -> None:
     parent = client.create(f"{name}-p", scsi(), new_disk())
     path = of_type(parent, device.VirtualDisk)[0].backing.fileName
     child = client.create(name, scsi(), add(disk(0, parent=path), "create"))
@@ -50,7 +53,7 @@ def test_the_parent_of_a_linked_clone_survives_both_its_child_and_its_machine(cl
     assert not client.file(f"[datastore1] {name}").exists()
 
 
-def test_an_image_in_a_drive_stays(client, name):
+def test_an_image_in_a_drive_stays(client: Client, name: str) -> None:
     iso = client.file(f"[datastore1] {name}.iso")
     iso.write_bytes(bytes(2048))
     drive = device.VirtualCdrom(
@@ -65,7 +68,7 @@ def test_an_image_in_a_drive_stays(client, name):
     assert iso.is_file()
 
 
-def test_an_unregistered_machine_keeps_its_files(client, name):
+def test_an_unregistered_machine_keeps_its_files(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk())
     before = sorted(client.file(f"[datastore1] {name}").iterdir())
 
@@ -77,7 +80,7 @@ def test_an_unregistered_machine_keeps_its_files(client, name):
         vm.UnregisterVM()
 
 
-def test_a_second_destroy_finds_nothing(client, name):
+def test_a_second_destroy_finds_nothing(client: Client, name: str) -> None:
     vm = client.create(name)
 
     client.result(vm.Destroy_Task())
@@ -85,7 +88,9 @@ def test_a_second_destroy_finds_nothing(client, name):
         client.result(vm.Destroy_Task())
 
 
-def test_a_folder_is_destroyed_with_what_is_in_it_unless_something_runs(client, name):
+def test_a_folder_is_destroyed_with_what_is_in_it_unless_something_runs(
+    client: Client, name: str
+) -> None:
     outer = client.folder.CreateFolder(name)
     inner = outer.CreateFolder("inner")
     vm = client.create(name, scsi(), new_disk(), folder=inner)

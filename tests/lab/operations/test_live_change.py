@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pyVmomi import vim
 
+from tests.lab.client import Client
 from tests.lab.operations.relocation.places import names
 from tests.lab.operations.views import broken, machine
 from tests.lab.specs import (
@@ -24,26 +27,26 @@ MIB = 1024**2
 
 
 @pytest.fixture
-def vm(client, name):
+def vm(client: Client, name: str) -> Any:
     made = client.create(name, scsi(), new_disk(4), standard_nic(), iso_drive(client, name))
     client.result(made.PowerOnVM_Task())
     return made
 
 
-def iso_drive(client, name, **fields):
+def iso_drive(client: Client, name: str, **fields: Any) -> Any:
     iso = client.file(f"[datastore1] {name}.iso")
     iso.write_bytes(b"\0" * 2048)
     backing = device.VirtualCdrom.IsoBackingInfo(fileName=f"[datastore1] {name}.iso")
     return add(device.VirtualCdrom(key=-20, controllerKey=200, backing=backing, **fields))
 
 
-def connect_info(*, connected):
+def connect_info(*, connected: bool) -> device.VirtualDevice.ConnectInfo:
     return device.VirtualDevice.ConnectInfo(
         startConnected=connected, allowGuestControl=True, connected=connected
     )
 
 
-def test_a_disk_comes_and_goes(client, vm, name):
+def test_a_disk_comes_and_goes(client: Client, vm: Any, name: str) -> None:
     client.reconfigure(vm, new_disk(8, controller=1000, unit=3))
 
     added = of_type(vm, device.VirtualDisk)[1]
@@ -57,7 +60,7 @@ def test_a_disk_comes_and_goes(client, vm, name):
     assert not file.file.exists()
 
 
-def test_a_disk_may_bring_its_controller(client, vm):
+def test_a_disk_may_bring_its_controller(client: Client, vm: Any) -> None:
     client.reconfigure(vm, scsi(-1, bus=1), new_disk(4, controller=-1))
 
     held = machine(client, vm)
@@ -65,7 +68,7 @@ def test_a_disk_may_bring_its_controller(client, vm):
     assert held.disks[1].controller_key == 1001
 
 
-def test_a_disk_grows_under_its_guest(client, vm):
+def test_a_disk_grows_under_its_guest(client: Client, vm: Any) -> None:
     [grown] = of_type(vm, device.VirtualDisk)
     grown.capacityInBytes = 12 * MIB
 
@@ -78,7 +81,7 @@ def test_a_disk_grows_under_its_guest(client, vm):
     assert f"RW {12 * MIB // 512} VMFS" in client.file(shown.backing.fileName).read_text()
 
 
-def test_cards_come_go_and_change(client, vm):
+def test_cards_come_go_and_change(client: Client, vm: Any) -> None:
     group = client.network("dv-net")
     client.reconfigure(vm, distributed_nic(group))
 
@@ -101,7 +104,7 @@ def test_cards_come_go_and_change(client, vm):
     assert [each.key for each in machine(client, vm).nics] == [second.key]
 
 
-def test_what_is_in_the_drive_changes(client, vm, name):
+def test_what_is_in_the_drive_changes(client: Client, vm: Any, name: str) -> None:
     [drive] = of_type(vm, device.VirtualCdrom)
     assert machine(client, vm).cdroms[0].image == client.file(f"[datastore1] {name}.iso")
     other = client.file(f"[datastore2] {name}.iso")
@@ -127,7 +130,7 @@ def test_what_is_in_the_drive_changes(client, vm, name):
     assert machine(client, vm).cdroms[0].image is None
 
 
-def test_what_has_to_wait_until_it_is_off(client, vm, name):
+def test_what_has_to_wait_until_it_is_off(client: Client, vm: Any, name: str) -> None:
     [card] = of_type(vm, device.VirtualEthernetCard)
     [drive] = of_type(vm, device.VirtualCdrom)
     address = type(card)(key=card.key, macAddress="00:50:56:01:02:03")
@@ -149,7 +152,9 @@ def test_what_has_to_wait_until_it_is_off(client, vm, name):
 
 
 @pytest.mark.parametrize("method", ["attach_nic", "extend_disk", "serve_vnc"])
-def test_a_failure_leaves_guest_and_files_as_they_were(client, vm, name, monkeypatch, method):
+def test_a_failure_leaves_guest_and_files_as_they_were(
+    client: Client, vm: Any, name: str, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     [grown] = of_type(vm, device.VirtualDisk)
     grown.capacityInBytes = 12 * MIB
     before, held = names(client.file(f"[datastore1] {name}/x").parent), machine(client, vm)
@@ -174,7 +179,9 @@ def test_a_failure_leaves_guest_and_files_as_they_were(client, vm, name, monkeyp
 
 
 @pytest.mark.parametrize("method", ["serve_vnc", "detach_nic"])
-def test_a_failure_leaves_cards_where_they_were(client, vm, monkeypatch, method):
+def test_a_failure_leaves_cards_where_they_were(
+    client: Client, vm: Any, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     [card] = of_type(vm, device.VirtualEthernetCard)
     client.reconfigure(vm, standard_nic())
     held, group = machine(client, vm), client.network("dv-net")
@@ -192,7 +199,7 @@ def test_a_failure_leaves_cards_where_they_were(client, vm, monkeypatch, method)
     assert vm not in group.vm
 
 
-def test_a_disk_in_another_machine_is_refused(client, vm, name):
+def test_a_disk_in_another_machine_is_refused(client: Client, vm: Any, name: str) -> None:
     other = client.create(f"{name}-2", scsi())
     client.result(other.PowerOnVM_Task())
     path = of_type(vm, device.VirtualDisk)[0].backing.fileName

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pyVmomi import vim
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.specs import add, device, disk, new_disk, of_type, scsi, standard_nic
 from vmops.lab import Lab, LabSettings
 
 ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
 
 
-def state(vm):
+def state(vm: Any) -> str:
     assert vm.runtime.powerState == vm.summary.runtime.powerState
     return vm.runtime.powerState
 
 
-def refused(client, task):
+def refused(client: Client, task: Any) -> tuple[str, str]:
     with pytest.raises(vim.fault.InvalidPowerState) as caught:
         client.result(task)
     return caught.value.requestedState, caught.value.existingState
 
 
-def test_on_and_off(client, name):
+def test_on_and_off(client: Client, name: str) -> None:
     vm = client.create(name, standard_nic())
 
     client.result(vm.PowerOnVM_Task())
@@ -41,7 +43,7 @@ def test_on_and_off(client, name):
     assert not of_type(vm, device.VirtualEthernetCard)[0].connectable.connected
 
 
-def test_each_operation_is_refused_in_the_wrong_state(client, name):
+def test_each_operation_is_refused_in_the_wrong_state(client: Client, name: str) -> None:
     vm = client.create(name)
 
     assert refused(client, vm.PowerOffVM_Task()) == (OFF, OFF)
@@ -61,7 +63,7 @@ def test_each_operation_is_refused_in_the_wrong_state(client, name):
     assert state(vm) == SUSPENDED
 
 
-def test_suspended_memory_is_a_file_until_it_is_resumed(client, name):
+def test_suspended_memory_is_a_file_until_it_is_resumed(client: Client, name: str) -> None:
     vm = client.create(name)
     memory = client.file(f"[datastore1] {name}/{name}.vmss")
     client.result(vm.PowerOnVM_Task())
@@ -76,7 +78,7 @@ def test_suspended_memory_is_a_file_until_it_is_resumed(client, name):
     assert not memory.exists()
 
 
-def test_power_off_drops_suspended_memory(client, name):
+def test_power_off_drops_suspended_memory(client: Client, name: str) -> None:
     vm = client.create(name)
     client.result(vm.PowerOnVM_Task())
     client.result(vm.SuspendVM_Task())
@@ -87,7 +89,7 @@ def test_power_off_drops_suspended_memory(client, name):
     assert not client.file(f"[datastore1] {name}/{name}.vmss").exists()
 
 
-def test_reset_starts_the_clock_again(client, name):
+def test_reset_starts_the_clock_again(client: Client, name: str) -> None:
     vm = client.create(name)
     client.result(vm.PowerOnVM_Task())
     before = vm.runtime.bootTime
@@ -97,7 +99,7 @@ def test_reset_starts_the_clock_again(client, name):
     assert vm.runtime.bootTime > before
 
 
-def test_a_guest_that_ends_by_itself_is_off_at_once(lab, client, name):
+def test_a_guest_that_ends_by_itself_is_off_at_once(lab: Lab, client: Client, name: str) -> None:
     vm = client.create(name)
     client.result(vm.PowerOnVM_Task())
 
@@ -107,7 +109,7 @@ def test_a_guest_that_ends_by_itself_is_off_at_once(lab, client, name):
     client.result(vm.PowerOnVM_Task())
 
 
-def test_the_guest_has_no_tools(client, name):
+def test_the_guest_has_no_tools(client: Client, name: str) -> None:
     vm = client.create(name)
     with pytest.raises(vim.fault.InvalidPowerState):
         vm.ShutdownGuest()
@@ -121,7 +123,7 @@ def test_the_guest_has_no_tools(client, name):
     assert vm.summary.guest.toolsStatus == "toolsNotInstalled"
 
 
-def test_a_missing_disk_keeps_it_off_and_is_named(client, name):
+def test_a_missing_disk_keeps_it_off_and_is_named(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk())
     path = of_type(vm, device.VirtualDisk)[0].backing.fileName
     client.file(path).rename(client.file(path).with_suffix(".away"))
@@ -133,7 +135,7 @@ def test_a_missing_disk_keeps_it_off_and_is_named(client, name):
     assert state(vm) == OFF
 
 
-def test_a_disk_runs_in_one_machine_at_a_time(client, name):
+def test_a_disk_runs_in_one_machine_at_a_time(client: Client, name: str) -> None:
     first = client.create(f"{name}-1", scsi(), new_disk())
     path = of_type(first, device.VirtualDisk)[0].backing.fileName
     second = client.create(f"{name}-2", scsi(), add(disk(0, name=path)))
@@ -147,7 +149,9 @@ def test_a_disk_runs_in_one_machine_at_a_time(client, name):
     client.result(second.PowerOnVM_Task())
 
 
-def test_children_of_one_parent_run_together_and_keep_the_parent_from_running(client, name):
+def test_children_of_one_parent_run_together_and_keep_the_parent_from_running(
+    client: Client, name: str
+) -> None:
     parent = client.create(f"{name}-p", scsi(), new_disk())
     path = of_type(parent, device.VirtualDisk)[0].backing.fileName
     children = [
@@ -161,7 +165,7 @@ def test_children_of_one_parent_run_together_and_keep_the_parent_from_running(cl
         client.result(parent.PowerOnVM_Task())
 
 
-def test_a_template_and_a_machine_on_a_host_in_maintenance_stay_off(own, name):
+def test_a_template_and_a_machine_on_a_host_in_maintenance_stay_off(own: Client, name: str) -> None:
     client = own
     vm = client.create(name, host=client.compute.host[1])
     client.result(client.compute.host[1].EnterMaintenanceMode_Task(0))
@@ -180,7 +184,7 @@ def test_a_template_and_a_machine_on_a_host_in_maintenance_stay_off(own, name):
     assert vm in client.pool.vm
 
 
-def test_it_can_be_started_on_another_host_of_the_cluster(client, name):
+def test_it_can_be_started_on_another_host_of_the_cluster(client: Client, name: str) -> None:
     first, second = client.compute.host
     vm = client.create(name, host=first)
 
@@ -191,7 +195,7 @@ def test_it_can_be_started_on_another_host_of_the_cluster(client, name):
     assert vm not in first.vm
 
 
-def test_a_host_enters_maintenance_when_its_last_machine_is_off(own, name):
+def test_a_host_enters_maintenance_when_its_last_machine_is_off(own: Client, name: str) -> None:
     client = own
     host = client.compute.host[1]
     vm = client.create(name, host=host)
@@ -205,7 +209,7 @@ def test_a_host_enters_maintenance_when_its_last_machine_is_off(own, name):
     client.result(host.ExitMaintenanceMode_Task(0))
 
 
-def test_a_screenshot_is_a_picture_on_the_datastore(client, name):
+def test_a_screenshot_is_a_picture_on_the_datastore(client: Client, name: str) -> None:
     vm = client.create(name)
     client.result(vm.PowerOnVM_Task())
 
@@ -217,7 +221,7 @@ def test_a_screenshot_is_a_picture_on_the_datastore(client, name):
         assert client.file(path).read_bytes().startswith(b"\x89PNG\r\n")
 
 
-def test_memory_without_room_stays_in_the_guest(tmp_path):
+def test_memory_without_room_stays_in_the_guest(tmp_path: Path) -> None:
     settings = LabSettings(
         state_dir=tmp_path / "lab", hypervisor="none", datastore_capacity_bytes=32 * 1024**2
     )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.specs import device, extra, new_disk, of_type, scsi, standard_nic
 
 CANCEL, MOVED, COPIED = "0", "1", "2"
 
 
-def elsewhere(client, name, *changes, **spec):
+def elsewhere(client: Client, name: str, *changes: Any, **spec: Any) -> Any:
     """Register a machine whose folder was renamed."""
     vm = client.create(name, scsi(), new_disk(), standard_nic(), *changes, **spec)
     vm.UnregisterVM()
@@ -22,7 +24,7 @@ def elsewhere(client, name, *changes, **spec):
     return client.register(f"[datastore1] {name}-b/{name}.vmx")
 
 
-def asked(vm):
+def asked(vm: Any) -> Any:
     deadline = time.monotonic() + 10
     while vm.runtime.question is None:
         assert time.monotonic() < deadline, "no question came"
@@ -30,12 +32,12 @@ def asked(vm):
     return vm.runtime.question
 
 
-def identity(vm):
+def identity(vm: Any) -> tuple[str, str]:
     [card] = of_type(vm, device.VirtualEthernetCard)
     return vm.config.uuid, card.macAddress
 
 
-def test_power_on_waits_until_somebody_says_that_it_was_moved(client, name):
+def test_power_on_waits_until_somebody_says_that_it_was_moved(client: Client, name: str) -> None:
     vm = elsewhere(client, name)
     before = identity(vm)
     task = vm.PowerOnVM_Task()
@@ -55,7 +57,7 @@ def test_power_on_waits_until_somebody_says_that_it_was_moved(client, name):
     assert identity(vm) == before
 
 
-def test_a_copy_gets_addresses_and_a_uuid_of_its_own(client, name):
+def test_a_copy_gets_addresses_and_a_uuid_of_its_own(client: Client, name: str) -> None:
     original = client.create(name, scsi(), new_disk(), standard_nic())
     folder = client.file(f"[datastore1] {name}")
     shutil.copytree(folder, folder.with_name(f"{name}-b"))
@@ -75,7 +77,7 @@ def test_a_copy_gets_addresses_and_a_uuid_of_its_own(client, name):
     client.result(vm.PowerOnVM_Task())
 
 
-def test_addresses_given_by_hand_are_kept(client, name):
+def test_addresses_given_by_hand_are_kept(client: Client, name: str) -> None:
     vm = client.create(name, standard_nic(addressType="manual", macAddress="fa:16:3e:00:00:09"))
     vm.UnregisterVM()
     folder = client.file(f"[datastore1] {name}")
@@ -88,7 +90,7 @@ def test_addresses_given_by_hand_are_kept(client, name):
     assert identity(vm)[1] == "fa:16:3e:00:00:09"
 
 
-def test_cancel_leaves_it_off_and_asks_again_the_next_time(client, name):
+def test_cancel_leaves_it_off_and_asks_again_the_next_time(client: Client, name: str) -> None:
     vm = elsewhere(client, name)
     client.reconfigure(vm, annotation="changed meanwhile")
     for _ in range(2):
@@ -99,7 +101,9 @@ def test_cancel_leaves_it_off_and_asks_again_the_next_time(client, name):
         assert (vm.runtime.powerState, vm.runtime.question) == ("poweredOff", None)
 
 
-def test_nothing_else_happens_meanwhile_and_only_true_answers_count(client, name):
+def test_nothing_else_happens_meanwhile_and_only_true_answers_count(
+    client: Client, name: str
+) -> None:
     vm = elsewhere(client, name)
     task = vm.PowerOnVM_Task()
     question = asked(vm)
@@ -118,7 +122,9 @@ def test_nothing_else_happens_meanwhile_and_only_true_answers_count(client, name
 
 
 @pytest.mark.parametrize(("action", "is_new"), [("create", True), ("keep", False)])
-def test_the_configuration_answers_beforehand(client, name, action, is_new):
+def test_the_configuration_answers_beforehand(
+    client: Client, name: str, action: str, is_new: bool
+) -> None:
     vm = elsewhere(client, name, extraConfig=extra(**{"uuid.action": action}))
     before = identity(vm)
 
@@ -127,7 +133,7 @@ def test_the_configuration_answers_beforehand(client, name, action, is_new):
     assert (identity(vm) != before) is is_new
 
 
-def test_the_default_is_taken_where_messages_answer_themselves(client, name):
+def test_the_default_is_taken_where_messages_answer_themselves(client: Client, name: str) -> None:
     vm = elsewhere(client, name, extraConfig=extra(**{"msg.autoAnswer": "TRUE"}))
     before = identity(vm)
 
@@ -136,7 +142,7 @@ def test_the_default_is_taken_where_messages_answer_themselves(client, name):
     assert identity(vm) != before
 
 
-def test_what_the_lab_moves_or_clones_itself_is_no_question(own, name):
+def test_what_the_lab_moves_or_clones_itself_is_no_question(own: Client, name: str) -> None:
     vm = own.create(name, scsi(), new_disk())
     target = next(each for each in own.datacenter.datastore if each.name == "datastore2")
     own.result(vm.CreateSnapshot_Task("s", memory=False, quiesce=False))
@@ -151,7 +157,7 @@ def test_what_the_lab_moves_or_clones_itself_is_no_question(own, name):
     assert "uuid.location" not in {option.key for option in vm.config.extraConfig}
 
 
-def test_a_clone_of_a_machine_that_would_ask_does_not(client, name):
+def test_a_clone_of_a_machine_that_would_ask_does_not(client: Client, name: str) -> None:
     vm = elsewhere(client, name)
     spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(), powerOn=True, template=False)
 

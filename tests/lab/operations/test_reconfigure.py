@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.specs import device, extra, new_disk, of_type, scsi, standard_nic
+from vmops.lab import Lab
+from vmops.lab.kernel.kernel import Kernel
 
 
-def options(vm):
+def options(vm: Any) -> dict[str, Any]:
     return {each.key: each.value for each in vm.config.extraConfig}
 
 
-def test_hardware_and_annotation(client, name):
+def test_hardware_and_annotation(client: Client, name: str) -> None:
     vm = client.create(name)
     version = vm.config.changeVersion
 
@@ -25,7 +29,7 @@ def test_hardware_and_annotation(client, name):
     assert vm.config.changeVersion != version
 
 
-def test_extra_configuration_is_merged_and_empty_values_remove(client, name):
+def test_extra_configuration_is_merged_and_empty_values_remove(client: Client, name: str) -> None:
     vm = client.create(name, extraConfig=extra(a="1", b="2"))
 
     client.reconfigure(vm, extraConfig=extra(b="", c="3", A="4"))
@@ -36,7 +40,9 @@ def test_extra_configuration_is_merged_and_empty_values_remove(client, name):
     assert not [line for line in text.splitlines() if line.startswith("b ")]
 
 
-def test_extra_configuration_cannot_inject_lines_or_hide_hardware(client, name):
+def test_extra_configuration_cannot_inject_lines_or_hide_hardware(
+    client: Client, name: str
+) -> None:
     vm = client.create(name)
 
     client.reconfigure(vm, extraConfig=extra(note='x"\nmemSize = "8', memSize="8"))
@@ -50,7 +56,7 @@ def test_extra_configuration_cannot_inject_lines_or_hide_hardware(client, name):
         client.reconfigure(vm, extraConfig=extra(**{'bad"key': "x"}))
 
 
-def test_a_stale_change_version_is_refused(client, name):
+def test_a_stale_change_version_is_refused(client: Client, name: str) -> None:
     vm = client.create(name)
     version = vm.config.changeVersion
     client.reconfigure(vm, annotation="first", changeVersion=version)
@@ -61,7 +67,7 @@ def test_a_stale_change_version_is_refused(client, name):
     assert vm.config.annotation == "first"
 
 
-def test_what_stays_as_it_is_may_be_said_while_it_is_on(client, name):
+def test_what_stays_as_it_is_may_be_said_while_it_is_on(client: Client, name: str) -> None:
     vm = client.create(name)
     client.result(vm.PowerOnVM_Task())
 
@@ -70,7 +76,7 @@ def test_what_stays_as_it_is_may_be_said_while_it_is_on(client, name):
     assert (vm.config.annotation, vm.config.hardware.memoryMB) == ("may", 64)
 
 
-def test_devices_do_not_change_while_it_is_suspended(client, name):
+def test_devices_do_not_change_while_it_is_suspended(client: Client, name: str) -> None:
     vm = client.create(name, scsi())
     client.result(vm.PowerOnVM_Task())
 
@@ -82,7 +88,9 @@ def test_devices_do_not_change_while_it_is_suspended(client, name):
     assert not client.file(f"[datastore1] {name}/{name}.vmdk").exists()
 
 
-def test_processors_and_memory_are_added_where_that_is_enabled(lab, client, name):
+def test_processors_and_memory_are_added_where_that_is_enabled(
+    lab: Lab, client: Client, name: str
+) -> None:
     vm = client.create(
         name, memoryHotAddEnabled=True, cpuHotAddEnabled=True, numCoresPerSocket=2, numCPUs=2
     )
@@ -97,7 +105,7 @@ def test_processors_and_memory_are_added_where_that_is_enabled(lab, client, name
     assert (hardware.numCPU, hardware.numCoresPerSocket, hardware.memoryMB) == (4, 2, 192)
     assert (vm.runtime.maxCpuUsage, vm.runtime.maxMemoryUsage) == (2 * usage, 192)
 
-    async def machine(kernel):
+    async def machine(kernel: Kernel) -> Any:
         return kernel.hypervisor._running[vm._moId]
 
     running = lab.on_loop(machine)
@@ -121,7 +129,9 @@ def test_processors_and_memory_are_added_where_that_is_enabled(lab, client, name
         (True, {"memoryHotAddEnabled": False}, vim.fault.InvalidPowerState),
     ],
 )
-def test_other_changes_of_them_wait_until_it_is_off(client, name, enabled, wanted, fault):
+def test_other_changes_of_them_wait_until_it_is_off(
+    client: Client, name: str, enabled: bool, wanted: dict[str, Any], fault: type[Exception]
+) -> None:
     flags = {"memoryHotAddEnabled": enabled, "cpuHotAddEnabled": enabled}
     vm = client.create(name, numCPUs=2, numCoresPerSocket=2, **flags)
     client.result(vm.PowerOnVM_Task())
@@ -135,7 +145,7 @@ def test_other_changes_of_them_wait_until_it_is_off(client, name, enabled, wante
         client.reconfigure(vm, **wanted)
 
 
-def test_nothing_of_it_changes_while_it_is_suspended(client, name):
+def test_nothing_of_it_changes_while_it_is_suspended(client: Client, name: str) -> None:
     vm = client.create(name, memoryHotAddEnabled=True, cpuHotAddEnabled=True)
     client.result(vm.PowerOnVM_Task())
     client.result(vm.SuspendVM_Task())
@@ -145,7 +155,7 @@ def test_nothing_of_it_changes_while_it_is_suspended(client, name):
             client.reconfigure(vm, **wanted)
 
 
-def test_renaming_shows_everywhere_and_moves_no_file(client, name):
+def test_renaming_shows_everywhere_and_moves_no_file(client: Client, name: str) -> None:
     vm = client.create(name)
     other = client.create(f"{name}-other")
 
@@ -161,7 +171,7 @@ def test_renaming_shows_everywhere_and_moves_no_file(client, name):
     assert vm.name == f"{name}-third"
 
 
-def test_boot_order(client, name):
+def test_boot_order(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(key=-2), new_disk(key=-3), standard_nic())
     boot = vim.vm.BootOptions
     order = [boot.BootableEthernetDevice(deviceKey=4000), boot.BootableDiskDevice(deviceKey=2001)]
@@ -176,7 +186,7 @@ def test_boot_order(client, name):
     assert vm.config.bootOptions.bootDelay == 7
 
 
-def test_a_template_is_not_reconfigured(client, name):
+def test_a_template_is_not_reconfigured(client: Client, name: str) -> None:
     vm = client.create(name)
     vm.MarkAsTemplate()
 
@@ -184,7 +194,7 @@ def test_a_template_is_not_reconfigured(client, name):
         client.reconfigure(vm, memoryMB=128)
 
 
-def updates(collector, version=""):
+def updates(collector: Any, version: str = "") -> tuple[str, dict[str, Any]]:
     found = collector.WaitForUpdatesEx(
         version, vmodl.query.PropertyCollector.WaitOptions(maxWaitSeconds=5)
     )
@@ -197,7 +207,7 @@ def updates(collector, version=""):
     return found.version, changes
 
 
-def test_waiting_clients_hear_of_each_change(client, name):
+def test_waiting_clients_hear_of_each_change(client: Client, name: str) -> None:
     vm = client.create(name)
     paths = [
         "config.hardware.memoryMB",
@@ -240,7 +250,7 @@ def test_waiting_clients_hear_of_each_change(client, name):
     collector.DestroyPropertyCollector()
 
 
-def test_changes_that_come_at_once_are_all_made(lab, client, name):
+def test_changes_that_come_at_once_are_all_made(lab: Lab, client: Client, name: str) -> None:
     vm = client.create(name)
     tasks = [
         vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=extra(**{f"key{number}": "x"})))

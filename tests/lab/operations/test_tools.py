@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from pyVmomi import vim
 
+from tests.lab.client import Client
 from tests.lab.specs import extra
 from vmops.lab.hypervisor.tools import InfoRefused
 from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.machine.tools_info import GuestTools
 from vmops.lab.operations.tools import quiesce
 
 
-def with_tools(client, name, how="running"):
+def with_tools(client: Client, name: str, how: str = "running") -> Any:
     vm = client.create(name, extraConfig=extra(**{"vmops.lab.tools": how}))
     client.result(vm.PowerOnVM_Task(None))
     return vm
 
 
-def quiesced(client, vm, error=None):
-    async def run(kernel):
+def quiesced(client: Client, vm: Any, error: BaseException | None = None) -> bool:
+    async def run(kernel: Kernel) -> Any:
         async with quiesce(kernel.registry.find(vm, ManagedEntity)) as is_quiesced:
             if error is not None:
                 raise error
@@ -30,7 +33,7 @@ def quiesced(client, vm, error=None):
     return client.lab.on_loop(run)
 
 
-def test_a_machine_without_tools_says_so_and_obeys_nothing(client, name):
+def test_a_machine_without_tools_says_so_and_obeys_nothing(client: Client, name: str) -> None:
     vm = client.create(name)
     for method in (vm.ShutdownGuest, vm.RebootGuest, vm.StandbyGuest):
         with pytest.raises(vim.fault.InvalidPowerState):
@@ -46,7 +49,7 @@ def test_a_machine_without_tools_says_so_and_obeys_nothing(client, name):
     assert quiesced(client, vm) is False
 
 
-def test_a_machine_told_to_have_tools_obeys_them(client, name):
+def test_a_machine_told_to_have_tools_obeys_them(client: Client, name: str) -> None:
     vm = with_tools(client, name)
     assert (vm.guest.toolsStatus, vm.guestHeartbeatStatus) == ("toolsOk", "green")
     assert vm.config.tools.toolsVersion == 1
@@ -62,22 +65,22 @@ def test_a_machine_told_to_have_tools_obeys_them(client, name):
     assert quiesced(client, vm) is False
 
 
-def test_what_fails_while_a_guest_is_quiesced_is_what_is_raised(client, name):
+def test_what_fails_while_a_guest_is_quiesced_is_what_is_raised(client: Client, name: str) -> None:
     vm = with_tools(client, name)
     with pytest.raises(vim.fault.NoDiskSpace):
         quiesced(client, vm, vim.fault.NoDiskSpace(file="x", datastore="y"))
 
 
-def test_a_guest_that_refuses_to_be_quiesced(client, name):
+def test_a_guest_that_refuses_to_be_quiesced(client: Client, name: str) -> None:
     vm = with_tools(client, name, "refusing")
     with pytest.raises(vim.fault.ApplicationQuiesceFault):
         quiesced(client, vm)
 
 
-def tell(client, vm, *values):
+def tell(client: Client, vm: Any, *values: tuple[str, str]) -> list[str]:
     """Let the guest set values, and return its refusals."""
 
-    async def run(kernel):
+    async def run(kernel: Kernel) -> Any:
         refusals = []
         for key, value in values:
             try:
@@ -90,7 +93,7 @@ def tell(client, vm, *values):
     return client.lab.on_loop(run)
 
 
-def test_what_a_guest_sets_lasts_until_it_is_off(client, name):
+def test_what_a_guest_sets_lasts_until_it_is_off(client: Client, name: str) -> None:
     vm = with_tools(client, name)
     client.reconfigure(vm, extraConfig=extra(**{"guestinfo.Own": "1"}))
     assert tell(client, vm, ("guestinfo.own", "2"), ("guestinfo.new", "3")) == []
@@ -110,7 +113,9 @@ def test_what_a_guest_sets_lasts_until_it_is_off(client, name):
     assert "guestinfo.new" not in shown
 
 
-def test_a_reconfiguration_has_the_last_word_on_what_a_guest_has_set(client, name):
+def test_a_reconfiguration_has_the_last_word_on_what_a_guest_has_set(
+    client: Client, name: str
+) -> None:
     vm = with_tools(client, name)
     tell(client, vm, ("guestinfo.a", "guest"))
     client.reconfigure(vm, extraConfig=extra(**{"guestinfo.A": "mine"}))
@@ -118,7 +123,7 @@ def test_a_reconfiguration_has_the_last_word_on_what_a_guest_has_set(client, nam
     assert {each.key.lower(): each.value for each in vm.config.extraConfig}["guestinfo.a"] == "mine"
 
 
-def test_a_guest_cannot_set_without_end_or_where_it_is_forbidden(client, name):
+def test_a_guest_cannot_set_without_end_or_where_it_is_forbidden(client: Client, name: str) -> None:
     vm = with_tools(client, name)
     many = [(f"guestinfo.k{number}", "1") for number in range(130)]
     assert tell(client, vm, *many) == ["the guest has set too many values"] * 2

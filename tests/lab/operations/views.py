@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from tests.lab.client import Client
 from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.kernel.kernel import Kernel
 
 
-def machine(client, vm):
+def machine(client: Client, vm: Any) -> Any:
     """What runs, as the hypervisor has it."""
 
-    async def look(kernel):
+    async def look(kernel: Kernel) -> Any:
         return kernel.hypervisor._running[vm._moId]
 
     return client.lab.on_loop(look)
 
 
-def broken(client, monkeypatch, method, after=0):
+def broken(client: Client, monkeypatch: pytest.MonkeyPatch, method: str, after: int = 0) -> None:
     """Let the hypervisor's method fail once, after it was called ``after`` times."""
     hypervisor = client.lab.kernel.hypervisor
     real, calls = getattr(hypervisor, method), []
 
-    async def fail(*arguments, **named):
+    async def fail(*arguments: Any, **named: Any) -> Any:
         calls.append(arguments)
         if len(calls) == after + 1:
             raise HypervisorError("the cable is cut")

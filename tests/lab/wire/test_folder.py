@@ -4,16 +4,21 @@ import base64
 import os
 import socket
 import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPMessage
+from pathlib import Path
 
 import pytest
 from pyVmomi import vim
 
+from tests.lab.client import Client
 
-def files(root):
+
+def files(root: Path) -> list[str]:
     return sorted(str(each.relative_to(root)) for each in root.rglob("*"))
 
 
-def test_a_file_comes_back_as_it_was_sent(client, folder):
+def test_a_file_comes_back_as_it_was_sent(client: Client, folder: str) -> None:
     content = os.urandom(3_000_001)
     url = client.url(f"{folder}/a b+ü%.bin")
     status, _, _ = client.request("PUT", url, content)
@@ -27,7 +32,7 @@ def test_a_file_comes_back_as_it_was_sent(client, folder):
     assert (client.root() / folder / "a b+ü%.bin").read_bytes() == b"new"
 
 
-def test_head_tells_size_and_time_and_sends_nothing(client, folder):
+def test_head_tells_size_and_time_and_sends_nothing(client: Client, folder: str) -> None:
     (client.root() / folder / "a").write_bytes(b"x" * 10)
     os.utime(client.root() / folder / "a", (0, 0))
     status, headers, body = client.request("HEAD", client.url(f"{folder}/a"))
@@ -38,7 +43,7 @@ def test_head_tells_size_and_time_and_sends_nothing(client, folder):
     assert client.request("HEAD", client.url(f"{folder}/b"))[0] == 404
 
 
-def test_ranges(client, folder):
+def test_ranges(client: Client, folder: str) -> None:
     (client.root() / folder / "a").write_bytes(b"0123456789")
     url = client.url(f"{folder}/a")
     status, headers, body = client.request("GET", url, Range="bytes=2-4")
@@ -54,12 +59,12 @@ def test_ranges(client, folder):
     assert (status, body) == (200, b"abcdefghijk")
 
 
-def headers_of(client, url):
+def headers_of(client: Client, url: str) -> HTTPMessage:
     return client.request("HEAD", url)[1]
 
 
-def test_chunks_without_a_length(client, folder):
-    def blocks():
+def test_chunks_without_a_length(client: Client, folder: str) -> None:
+    def blocks() -> Iterator[bytes]:
         for number in range(20):
             yield bytes([number]) * 100_000
 
@@ -69,12 +74,12 @@ def test_chunks_without_a_length(client, folder):
     assert (client.root() / folder / "chunked").read_bytes() == b"".join(blocks())
 
 
-def test_an_upload_makes_missing_folders_as_vcenter_does(client, folder):
+def test_an_upload_makes_missing_folders_as_vcenter_does(client: Client, folder: str) -> None:
     assert client.request("PUT", client.url(f"{folder}/x/y/z"), b"1")[0] == 201
     assert (client.root() / folder / "x/y/z").read_bytes() == b"1"
 
 
-def test_runs_of_zeros_become_holes(client, folder):
+def test_runs_of_zeros_become_holes(client: Client, folder: str) -> None:
     content = b"\0" * 8_000_000 + b"end"
     client.request("PUT", client.url(f"{folder}/sparse"), content)
     file = client.root() / folder / "sparse"
@@ -84,7 +89,9 @@ def test_runs_of_zeros_become_holes(client, folder):
 
 @pytest.mark.parametrize("before", [None, b"old content"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_truncated_upload_changes_nothing(client, folder, before, chunked):
+def test_a_truncated_upload_changes_nothing(
+    client: Client, folder: str, before: bytes | None, chunked: bool
+) -> None:
     target = client.root() / folder / "new/disk"
     if before is not None:
         target.parent.mkdir()
@@ -107,14 +114,16 @@ def test_a_truncated_upload_changes_nothing(client, folder, before, chunked):
         assert target.read_bytes() == before
 
 
-def wait_until(condition):
+def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.01)
 
 
-def test_expect_100_continue_is_answered_only_if_the_body_is_wanted(client, folder):
+def test_expect_100_continue_is_answered_only_if_the_body_is_wanted(
+    client: Client, folder: str
+) -> None:
     for cookie, first in ((client.cookie, b"HTTP/1.1 100"), ("x=y", b"HTTP/1.1 401")):
         connection = client.connection()
         connection.connect()
@@ -133,7 +142,7 @@ def test_expect_100_continue_is_answered_only_if_the_body_is_wanted(client, fold
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-def test_nothing_without_a_session(client, folder, method):
+def test_nothing_without_a_session(client: Client, folder: str, method: str) -> None:
     (client.root() / folder / "a").write_bytes(b"x")
     url = client.url(f"{folder}/a")
     body = b"evil" if method == "PUT" else None
@@ -148,7 +157,7 @@ def test_nothing_without_a_session(client, folder, method):
     assert (client.root() / folder / "a").read_bytes() == b"x"
 
 
-def test_basic_authentication_and_tickets(client, folder):
+def test_basic_authentication_and_tickets(client: Client, folder: str) -> None:
     (client.root() / folder / "a").write_bytes(b"x")
     url = client.url(f"{folder}/a")
     login = base64.b64encode(f"{client.lab.username}:{client.lab.password}".encode()).decode()
@@ -180,7 +189,7 @@ ESCAPES = [
 
 @pytest.mark.parametrize("path", ESCAPES)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_no_path_leaves_the_datastore(client, method, path):
+def test_no_path_leaves_the_datastore(client: Client, method: str, path: str) -> None:
     url = client.url("").replace("/folder/", f"/folder/{path}")
     before = files(client.lab.settings.state_dir)
     status, _, body = client.request(method, url, b"evil" if method == "PUT" else None)
@@ -190,7 +199,7 @@ def test_no_path_leaves_the_datastore(client, method, path):
     assert files(client.lab.settings.state_dir) == before
 
 
-def test_a_planted_link_is_not_followed(client, folder):
+def test_a_planted_link_is_not_followed(client: Client, folder: str) -> None:
     secret = client.lab.settings.password_file
     (client.root() / folder / "link").symlink_to(secret)
     (client.root() / folder / "up").symlink_to(client.lab.settings.state_dir)
@@ -205,7 +214,7 @@ def test_a_planted_link_is_not_followed(client, folder):
     assert b"link" not in client.request("GET", client.url(folder))[2]
 
 
-def test_unknown_places_are_not_found(client, folder):
+def test_unknown_places_are_not_found(client: Client, folder: str) -> None:
     assert client.request("GET", client.url(f"{folder}/no"))[0] == 404
     assert client.request("DELETE", client.url(f"{folder}/no"))[0] == 404
     for method in ("GET", "PUT"):
@@ -214,14 +223,14 @@ def test_unknown_places_are_not_found(client, folder):
         assert client.request(method, client.url("a", dcPath="no"), body)[0] == 404
 
 
-def test_a_datacenter_is_needed_on_vcenter_only(client, esx):
+def test_a_datacenter_is_needed_on_vcenter_only(client: Client, esx: Client) -> None:
     for asking, status in ((client, 400), (esx, 201)):
         url = f"/folder/without-datacenter?dsName={asking.datastore}"
         assert asking.request("PUT", url, b"x")[0] == status
     assert esx.request("GET", esx.url("without-datacenter"))[2] == b"x"
 
 
-def test_other_methods_and_partial_uploads_are_refused(client, folder):
+def test_other_methods_and_partial_uploads_are_refused(client: Client, folder: str) -> None:
     url = client.url(f"{folder}/a")
     assert client.request("POST", url, b"x")[0] == 405
     assert client.request("PUT", url, b"x", Content_Range="bytes 0-0/2")[0] == 400
@@ -231,13 +240,13 @@ def test_other_methods_and_partial_uploads_are_refused(client, folder):
     assert files(client.root() / folder) == []
 
 
-def test_delete(client, folder):
+def test_delete(client: Client, folder: str) -> None:
     (client.root() / folder / "a").write_bytes(b"x")
     assert client.request("DELETE", client.url(f"{folder}/a"))[0] == 204
     assert files(client.root() / folder) == []
 
 
-def test_pages_lead_from_datacenters_to_files(client, folder):
+def test_pages_lead_from_datacenters_to_files(client: Client, folder: str) -> None:
     (client.root() / folder / "<b>&.txt").write_bytes(b"x")
     (client.root() / folder / ".vmops-0.partial").write_bytes(b"x")
     page = client.request("GET", "/folder")[2].decode()
@@ -253,7 +262,9 @@ def test_pages_lead_from_datacenters_to_files(client, folder):
     assert "partial" not in body.decode()
 
 
-def test_a_reader_who_leaves_is_no_error(client, folder, caplog):
+def test_a_reader_who_leaves_is_no_error(
+    client: Client, folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with (client.root() / folder / "big").open("wb") as file:
         file.truncate(200 * 1024**2)
     connection = client.connection()
@@ -267,7 +278,7 @@ def test_a_reader_who_leaves_is_no_error(client, folder, caplog):
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_full_datastore_takes_nothing_and_keeps_what_it_had(small, chunked):
+def test_a_full_datastore_takes_nothing_and_keeps_what_it_had(small: Client, chunked: bool) -> None:
     url = small.url("full/disk")
     assert small.request("PUT", url, b"old")[0] in {200, 201}
     content = os.urandom(12 * 1024**2)
@@ -283,7 +294,7 @@ def test_a_full_datastore_takes_nothing_and_keeps_what_it_had(small, chunked):
     (small.root() / "full/other").unlink()
 
 
-def test_free_space_is_that_of_the_quota(small):
+def test_free_space_is_that_of_the_quota(small: Client) -> None:
     datastore = small.datastores[small.datastore]
     before = datastore.summary
     assert before.capacity == 8 * 1024**2

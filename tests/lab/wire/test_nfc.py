@@ -7,13 +7,17 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPMessage
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.machines import virtual_machine
 from tests.lab.specs import config_spec, disk_spec
 from vmops.lab import Lab, LabSettings
@@ -24,7 +28,7 @@ MIB = 1024**2
 qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is missing")
 
 
-def wait(lease, *states):
+def wait(lease: Any, *states: str) -> str:
     deadline = time.monotonic() + 20
     while lease.state not in states:
         assert time.monotonic() < deadline, f"the lease is still {lease.state}"
@@ -32,22 +36,24 @@ def wait(lease, *states):
     return lease.state
 
 
-def begin(client, name, *, disk_mib=2, thin=True):
+def begin(client: Client, name: str, *, disk_mib: int = 2, thin: bool = True) -> Any:
     folder, pool = client.folder, client.pool
     spec = vim.vm.VmImportSpec(configSpec=disk_spec(name, disk_mib, thin=thin))
     return pool.ImportVApp(spec, folder, None)
 
 
-def machines(client):
+def machines(client: Client) -> set[str]:
     return {each.name for each in client.folder.childEntity}
 
 
-def put(client, url, body, method="PUT", **headers):
+def put(
+    client: Client, url: str, body: bytes, method: str = "PUT", **headers: str
+) -> tuple[int, HTTPMessage, bytes]:
     return client.request(method, urlsplit(url).path, body, cookie=False, **headers)
 
 
 @pytest.fixture
-def image(tmp_path):
+def image(tmp_path: Path) -> tuple[bytes, bytes]:
     """Raw content of 6 MiB and the same as a streamOptimized VMDK."""
     raw, vmdk = tmp_path / "image.raw", tmp_path / "image.vmdk"
     raw.write_bytes(os.urandom(MIB) + bytes(4 * MIB) + os.urandom(MIB))
@@ -58,7 +64,9 @@ def image(tmp_path):
 
 @qemu_img
 @pytest.mark.parametrize("method", ["PUT", "POST"])
-def test_a_stream_becomes_the_machines_disk(client, name, image, method):
+def test_a_stream_becomes_the_machines_disk(
+    client: Client, name: str, image: tuple[bytes, bytes], method: str
+) -> None:
     content, stream = image
     lease = begin(client, name, disk_mib=2)
     assert wait(lease, "ready", "error") == "ready"
@@ -94,7 +102,7 @@ def test_a_stream_becomes_the_machines_disk(client, name, image, method):
     assert not (client.root() / name).exists()
 
 
-def test_flat_bytes_of_the_right_length_are_taken(client, name):
+def test_flat_bytes_of_the_right_length_are_taken(client: Client, name: str) -> None:
     lease = begin(client, name)
     wait(lease, "ready")
     content = os.urandom(2 * MIB)
@@ -111,7 +119,9 @@ def test_flat_bytes_of_the_right_length_are_taken(client, name):
 
 @qemu_img
 @pytest.mark.parametrize("wrong", ["empty", "garbage", "cut", "flat of another length", "flipped"])
-def test_wrong_bytes_end_the_lease_and_leave_nothing(client, name, image, wrong):
+def test_wrong_bytes_end_the_lease_and_leave_nothing(
+    client: Client, name: str, image: tuple[bytes, bytes], wrong: str
+) -> None:
     _, stream = image
     bodies = {
         "empty": b"",
@@ -133,7 +143,7 @@ def test_wrong_bytes_end_the_lease_and_leave_nothing(client, name, image, wrong)
         lease.HttpNfcLeaseComplete()
 
 
-def test_a_machine_that_was_switched_on_keeps_its_disk(client, name):
+def test_a_machine_that_was_switched_on_keeps_its_disk(client: Client, name: str) -> None:
     lease = begin(client, name)
     wait(lease, "ready")
     vm = lease.info.entity
@@ -144,7 +154,7 @@ def test_a_machine_that_was_switched_on_keeps_its_disk(client, name):
     client.result(vm.Destroy_Task())
 
 
-def test_completing_waits_for_bytes_that_are_on_their_way(client, name):
+def test_completing_waits_for_bytes_that_are_on_their_way(client: Client, name: str) -> None:
     """oslo.vmware completes a lease before it reads the answer to its upload."""
     lease = begin(client, name)
     wait(lease, "ready")
@@ -160,11 +170,13 @@ def test_completing_waits_for_bytes_that_are_on_their_way(client, name):
     client.result(machine(client, name).Destroy_Task())
 
 
-def machine(client, name):
+def machine(client: Client, name: str) -> Any:
     return next(each for each in client.folder.childEntity if each.name == name)
 
 
-def test_a_transfer_that_breaks_can_be_repeated(client, name, monkeypatch):
+def test_a_transfer_that_breaks_can_be_repeated(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(nfc_lease, "COMPLETE_PATIENCE_S", 0.3)
     lease = begin(client, name)
     wait(lease, "ready")
@@ -183,7 +195,9 @@ def test_a_transfer_that_breaks_can_be_repeated(client, name, monkeypatch):
 
 
 @contextmanager
-def half_sent(client, url, content=bytes(2_000_000)):
+def half_sent(
+    client: Client, url: str, content: bytes = bytes(2_000_000)
+) -> Iterator[Callable[[], None]]:
     """Send the beginning of an upload; gives what sends the rest."""
     connection = client.connection()
     connection.connect()
@@ -198,7 +212,7 @@ def half_sent(client, url, content=bytes(2_000_000)):
         connection.close()
 
 
-def test_abort_ends_a_running_transfer_and_destroys_the_machine(client, name):
+def test_abort_ends_a_running_transfer_and_destroys_the_machine(client: Client, name: str) -> None:
     lease = begin(client, name)
     wait(lease, "ready")
     assert name in machines(client)
@@ -212,7 +226,9 @@ def test_abort_ends_a_running_transfer_and_destroys_the_machine(client, name):
         lease.HttpNfcLeaseProgress(1)
 
 
-def test_a_lease_without_a_word_expires(client, name, monkeypatch):
+def test_a_lease_without_a_word_expires(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(HttpNfcLease, "timeout_s", 1)
     lease = begin(client, name)
     wait(lease, "ready")
@@ -234,7 +250,7 @@ def test_a_lease_without_a_word_expires(client, name, monkeypatch):
     assert name not in machines(client)
 
 
-def test_a_machine_that_cannot_be_made_is_the_leases_error(client, name):
+def test_a_machine_that_cannot_be_made_is_the_leases_error(client: Client, name: str) -> None:
     with virtual_machine(client, name):
         lease = begin(client, f"vm-{name}")
         assert wait(lease, "ready", "error") == "error"
@@ -242,7 +258,7 @@ def test_a_machine_that_cannot_be_made_is_the_leases_error(client, name):
         assert f"vm-{name}" in machines(client)
 
 
-def test_what_cannot_be_imported(client, name):
+def test_what_cannot_be_imported(client: Client, name: str) -> None:
     place_, pool = client.folder, client.pool
     spec = vim.vm.VmImportSpec(configSpec=config_spec(name))
     with pytest.raises(vmodl.fault.InvalidArgument):
@@ -258,7 +274,7 @@ def test_what_cannot_be_imported(client, name):
         pool.ImportVApp(vapp, place_, None)
 
 
-def test_urls_of_nothing(client, name):
+def test_urls_of_nothing(client: Client, name: str) -> None:
     lease = begin(client, name)
     wait(lease, "ready")
     url = lease.info.deviceUrl[0].url
@@ -269,7 +285,7 @@ def test_urls_of_nothing(client, name):
     lease.HttpNfcLeaseAbort()
 
 
-def test_a_full_datastore_ends_the_lease(small):
+def test_a_full_datastore_ends_the_lease(small: Client) -> None:
     lease = begin(small, "too-big", disk_mib=16)
     wait(lease, "ready")
     try:
@@ -282,7 +298,7 @@ def test_a_full_datastore_ends_the_lease(small):
     assert "too-big" not in machines(small)
 
 
-def test_a_lab_that_was_killed_destroys_the_half_imported_machine(tmp_path):
+def test_a_lab_that_was_killed_destroys_the_half_imported_machine(tmp_path: Path) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with Lab.run(settings) as lab:
         client = connect(lab)
@@ -305,7 +321,7 @@ def test_a_lab_that_was_killed_destroys_the_half_imported_machine(tmp_path):
     assert not (root / "half").exists()
 
 
-def test_a_lab_that_stops_ends_its_leases(tmp_path):
+def test_a_lab_that_stops_ends_its_leases(tmp_path: Path) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with Lab.run(settings) as lab:
         client = connect(lab)
@@ -316,7 +332,9 @@ def test_a_lab_that_stops_ends_its_leases(tmp_path):
 
 
 @qemu_img
-def test_an_exported_disk_is_a_stream_that_qemu_reads(client, name, tmp_path):
+def test_an_exported_disk_is_a_stream_that_qemu_reads(
+    client: Client, name: str, tmp_path: Path
+) -> None:
     with virtual_machine(client, name, disk_mib=6) as vm:
         content = os.urandom(MIB) + bytes(4 * MIB) + os.urandom(MIB)
         [flat] = (client.root() / f"vm-{name}").glob("*-flat.vmdk")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pyVmomi import SoapStubAdapter, VmomiSupport, pbm, vim, vmodl
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.specs import disk_spec
 from vmops.lab import Lab, LabSettings
 
@@ -17,7 +20,7 @@ VSAN, SECOND = "vSAN Default Storage Policy", "Second Datastore"
 
 
 @contextmanager
-def policy_service(client, *, by_header=True):
+def policy_service(client: Client, *, by_header: bool = True) -> Iterator[pbm.ServiceInstance]:
     """Its content, as pyVmomi's own stub sees it."""
     main = client.stub
     host, _, port = main.host.rpartition(":")
@@ -40,13 +43,13 @@ def policy_service(client, *, by_header=True):
         stub.DropConnections()
 
 
-def profiles(content):
+def profiles(content: Any) -> dict[str, Any]:
     kind = pbm.profile.ResourceType(resourceType="STORAGE")
     ids = content.profileManager.QueryProfile(resourceType=kind, profileCategory="REQUIREMENT")
     return {each.name: each.profileId for each in content.profileManager.RetrieveContent(ids)}
 
 
-def hubs(client):
+def hubs(client: Client) -> dict[str, Any]:
     return {
         name: Hub(hubType="Datastore", hubId=store._moId)
         for name, store in client.datastores.items()
@@ -54,7 +57,7 @@ def hubs(client):
 
 
 @pytest.mark.parametrize("by_header", [True, False])
-def test_a_client_finds_policies_and_what_meets_them(client, by_header):
+def test_a_client_finds_policies_and_what_meets_them(client: Client, by_header: bool) -> None:
     with policy_service(client, by_header=by_header) as service:
         content = service.RetrieveContent()
         assert content.aboutInfo.instanceUuid == client.content.about.instanceUuid
@@ -80,7 +83,7 @@ def test_a_client_finds_policies_and_what_meets_them(client, by_header):
         assert list(alone.error) == []
 
 
-def test_what_there_is_not_is_refused(client):
+def test_what_there_is_not_is_refused(client: Client) -> None:
     with policy_service(client) as service:
         content = service.RetrieveContent()
         unknown = pbm.profile.ProfileId(uniqueId="none")
@@ -100,7 +103,7 @@ def test_what_there_is_not_is_refused(client):
             content.complianceManager.FetchComplianceResult([entity])
 
 
-def test_nobody_gets_in_without_a_session(client):
+def test_nobody_gets_in_without_a_session(client: Client) -> None:
     with policy_service(client, by_header=False) as service:
         service._stub.cookie = ""
         with pytest.raises(vim.fault.NotAuthenticated):
@@ -110,22 +113,22 @@ def test_nobody_gets_in_without_a_session(client):
             service.RetrieveContent()
 
 
-def given(profile):
+def given(profile: Any) -> list[vim.vm.DefinedProfileSpec]:
     return [vim.vm.DefinedProfileSpec(profileId=profile.uniqueId)]
 
 
-def associated(manager, vm, disk=None):
+def associated(manager: Any, vm: Any, disk: Any = None) -> list[str]:
     key = vm._moId if disk is None else f"{vm._moId}:{disk.key}"
     kind = "virtualMachine" if disk is None else "virtualDiskId"
     found = manager.QueryAssociatedProfile(pbm.ServerObjectRef(objectType=kind, key=key))
     return [each.uniqueId for each in found]
 
 
-def disks(vm):
+def disks(vm: Any) -> list[Any]:
     return [each for each in vm.config.hardware.device if isinstance(each, device.VirtualDisk)]
 
 
-def test_machines_and_disks_have_what_they_were_given(tmp_path):
+def test_machines_and_disks_have_what_they_were_given(tmp_path: Path) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with Lab.run(settings) as lab:
         client = connect(lab)
@@ -165,7 +168,7 @@ def test_machines_and_disks_have_what_they_were_given(tmp_path):
         client.stub.DropConnections()
 
 
-def test_an_unknown_policy_is_refused_and_nothing_is_made(client, name):
+def test_an_unknown_policy_is_refused_and_nothing_is_made(client: Client, name: str) -> None:
     folder, pool = client.folder, client.pool
     unknown = [vim.vm.DefinedProfileSpec(profileId="none")]
     of_machine, of_disk = (disk_spec(name, 2) for _ in range(2))
@@ -178,7 +181,7 @@ def test_an_unknown_policy_is_refused_and_nothing_is_made(client, name):
     assert not (client.root() / name).exists()
 
 
-def test_a_single_host_has_no_such_service(tmp_path):
+def test_a_single_host_has_no_such_service(tmp_path: Path) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none", esx=True)
     with Lab.run(settings) as lab:
         client = connect(lab)

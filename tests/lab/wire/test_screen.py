@@ -1,9 +1,10 @@
 import pytest
 
+from tests.lab.client import Client
 from tests.lab.machines import virtual_machine
 
 
-def test_a_screen_is_a_png_of_a_running_machine(client, folder):
+def test_a_screen_is_a_png_of_a_running_machine(client: Client, folder: str) -> None:
     with virtual_machine(client, folder) as vm:
         url = f"/screen?id={vm._moId}"
         assert client.request("GET", url, cookie=False)[0] == 401
@@ -16,5 +17,5 @@ def test_a_screen_is_a_png_of_a_running_machine(client, folder):
 
 
 @pytest.mark.parametrize("query", ["", "?id=", "?id=vm-99999", "?id=group-d1", "?id=%00"])
-def test_an_unknown_machine_has_no_screen(client, query):
+def test_an_unknown_machine_has_no_screen(client: Client, query: str) -> None:
     assert client.request("GET", f"/screen{query}")[0] == 404

@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 @pytest.fixture
-def complete(tmp_path):
+def complete(tmp_path: Path) -> Callable[..., list[str]]:
     """What bash offers for the last word of a command line."""
     if not shutil.which("bash"):
         pytest.skip("bash is not on this machine")
@@ -31,7 +33,7 @@ def complete(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "tiny.yaml").touch()
 
-    def run(*words, **env):
+    def run(*words: str, **env: str) -> list[str]:
         quoted = " ".join(f'"{word}"' for word in ("vmops", *words))
         shell = ["bash", "--norc", "-c", DRIVER.format(words=quoted, at=len(words))]
         path = f"{tmp_path}:/usr/bin:/bin"
@@ -43,24 +45,24 @@ def complete(tmp_path):
     return run
 
 
-def test_commands(complete):
+def test_commands(complete: Callable[..., list[str]]) -> None:
     assert complete("sc") == ["screenshot"]
     assert complete("image", "b") == ["build"]
 
 
-def test_instances(complete):
+def test_instances(complete: Callable[..., list[str]]) -> None:
     assert complete("show", "w") == ["web1", "web2"]
     assert complete("destroy", "db1", "") == ["db1", "web1", "web2"]
 
 
-def test_instances_of_the_endpoint_in_use(complete):
+def test_instances_of_the_endpoint_in_use(complete: Callable[..., list[str]]) -> None:
     assert complete("show", "", VMOPS_URL="https://vc") == ["prod1"]
     assert complete("show", "", VMOPS_URL="nonsense://") == []
 
 
-def test_images(complete):
+def test_images(complete: Callable[..., list[str]]) -> None:
     assert complete("spawn", "new", "--image", "t") == ["tiny"]
 
 
-def test_options(complete):
+def test_options(complete: Callable[..., list[str]]) -> None:
     assert complete("spawn", "new", "--no-p") == ["--no-power-on"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from vmops.cli.endpoint import find_settings, state_dir
 from vmops.errors import InvalidArgument
 
 
-def values(options=None, **environment):
+def values(options: dict[str, Any] | None = None, **environment: str) -> dict[str, Any]:
     return {name: one.value for name, one in find_settings(options or {}, environment).items()}
 
 
-def test_an_option_wins_over_ours_and_ours_over_govcs():
+def test_an_option_wins_over_ours_and_ours_over_govcs() -> None:
     govc = {"GOVC_URL": "https://c"}
     assert values(**govc)["url"] == "https://c/sdk"
     assert values(VMOPS_URL="https://b", **govc)["url"] == "https://b/sdk"
@@ -30,14 +33,16 @@ def test_an_option_wins_over_ours_and_ours_over_govcs():
         ("https://a%5Cb@vc/other", "https://vc/other", "a\\b", None),
     ],
 )
-def test_govcs_forms_of_a_url(text, url, username, password):
+def test_govcs_forms_of_a_url(
+    text: str, url: str, username: str | None, password: str | None
+) -> None:
     found = values(GOVC_URL=text)
     assert found["url"] == url
     assert found.get("username") == username
     assert found.get("password") == password
 
 
-def test_a_variable_of_its_own_wins_over_the_urls_user():
+def test_a_variable_of_its_own_wins_over_the_urls_user() -> None:
     found = values(GOVC_URL="root:one@esx", GOVC_USERNAME="admin", GOVC_PASSWORD="two")
     assert (found["username"], found["password"]) == ("admin", "two")
 
@@ -45,20 +50,20 @@ def test_a_variable_of_its_own_wins_over_the_urls_user():
 @pytest.mark.parametrize(
     "url", ["http://host", "https://", "https://h:port", "ftp://h", "https://["]
 )
-def test_a_url_that_is_none_is_refused_without_repeating_it(url):
+def test_a_url_that_is_none_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         values(VMOPS_URL=url.replace("://", "://u:canary@", 1))
     assert "canary" not in str(refused.value)
     assert str(refused.value).startswith("VMOPS_URL ")
 
 
-def test_a_password_is_never_shown():
+def test_a_password_is_never_shown() -> None:
     found = find_settings({}, {"VMOPS_URL": "https://u:canary@h"})
     assert found["password"].value == "canary"
     assert "canary" not in "".join(one.shown for one in found.values())
 
 
-def test_a_list_of_certificate_files_is_refused(tmp_path):
+def test_a_list_of_certificate_files_is_refused(tmp_path: Path) -> None:
     one = tmp_path / "one.pem"
     one.touch()
     assert values(GOVC_TLS_CA_CERTS=f"{one}:")["ca_file"] == str(one)
@@ -66,7 +71,7 @@ def test_a_list_of_certificate_files_is_refused(tmp_path):
         values(GOVC_TLS_CA_CERTS=f"{one}:{one}")
 
 
-def test_only_sha256_thumbprints_of_known_hosts_count(tmp_path):
+def test_only_sha256_thumbprints_of_known_hosts_count(tmp_path: Path) -> None:
     sha256, sha1 = ":".join(["AB"] * 32), ":".join(["CD"] * 20)
     known = tmp_path / "known_hosts"
     known.write_text(f"other:443 {sha1}\nvc:443 {sha256}\nold:443 {sha1}\n")
@@ -75,7 +80,7 @@ def test_only_sha256_thumbprints_of_known_hosts_count(tmp_path):
     assert "thumbprint" not in values(GOVC_URL="old", **host)
 
 
-def test_the_state_folder(tmp_path):
+def test_the_state_folder(tmp_path: Path) -> None:
     assert state_dir({"VMOPS_STATE_DIR": str(tmp_path)}) == tmp_path
     assert state_dir({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "vmops"
     assert state_dir({}).parts[-3:] == (".local", "state", "vmops")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from vmops import errors
 from vmops.cli.errors import exit_code, report, report_interrupt
+from vmops.errors import VMOpsError
 
 # The groups of the tree: a new one must be given its code here. Those in them follow.
 CODES = {
@@ -21,7 +25,7 @@ CODES = {
 }
 
 
-def inside(kind):
+def inside(kind: type[VMOpsError]) -> Iterator[type[VMOpsError]]:
     yield kind
     for inner in kind.__subclasses__():
         yield from inside(inner)
@@ -36,7 +40,7 @@ OTHERWISE = {
 }
 
 
-def test_every_group_of_errors_has_its_code():
+def test_every_group_of_errors_has_its_code() -> None:
     groups = errors.VMOpsError.__subclasses__()
     assert {kind.__name__ for kind in groups} == set(CODES)
     for group in groups:
@@ -45,7 +49,9 @@ def test_every_group_of_errors_has_its_code():
     assert {kind: exit_code(kind.__new__(kind)) for kind in OTHERWISE} == OTHERWISE
 
 
-def test_an_error_is_told_with_its_notes_and_without_noise(capsys):
+def test_an_error_is_told_with_its_notes_and_without_noise(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     lost = errors.ConnectionLost("Cannot reach h: [Errno 111] Connection refused")
     lost.add_note("Could not undo 'Create the VM': EOF (_ssl.c:2427)")
     assert report(lost) == 6
@@ -56,14 +62,16 @@ def test_an_error_is_told_with_its_notes_and_without_noise(capsys):
     ]
 
 
-def test_a_fault_of_our_own_shows_where(capsys):
+def test_a_fault_of_our_own_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(ValueError("odd")) == 1
     said = capsys.readouterr().err
     assert "ValueError: odd" in said
     assert said.endswith("this is a fault of vmops itself; the lines above tell where.\n")
 
 
-def test_an_error_of_this_machine_is_a_message(capsys, monkeypatch, tmp_path):
+def test_an_error_of_this_machine_is_a_message(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("VMOPS_STATE_DIR", str(tmp_path))
     assert report(PermissionError(13, "Permission denied", str(tmp_path / "lab"))) == 1
     assert capsys.readouterr().err.splitlines() == [
@@ -73,7 +81,9 @@ def test_an_error_of_this_machine_is_a_message(capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "code"), [(KeyboardInterrupt, 130), (EOFError, 130)])
-def test_an_interrupt(capsys, kind, code):
+def test_an_interrupt(
+    capsys: pytest.CaptureFixture[str], kind: type[BaseException], code: int
+) -> None:
     assert report_interrupt(kind()) == code
     assert capsys.readouterr().err == "Interrupted.\n"
 
@@ -107,12 +117,14 @@ UUID = "7e570252-0756-4801-8882-2962d8eff8df"
         ("There is no cluster 'c1'.", "There is no cluster 'c1'."),
     ],
 )
-def test_a_state_is_told_with_what_to_type(capsys, message, told):
+def test_a_state_is_told_with_what_to_type(
+    capsys: pytest.CaptureFixture[str], message: str, told: str
+) -> None:
     assert report(errors.InvalidState(message)) == 4
     assert capsys.readouterr().err == f"Error: {told}\n"
 
 
-def test_a_taken_name_is_told_without_the_servers_task(capsys):
+def test_a_taken_name_is_told_without_the_servers_task(capsys: pytest.CaptureFixture[str]) -> None:
     taken = errors.DuplicateName("The name 'web1' is taken.")
     taken.add_note("Task Folder.createVm on Folder:group-v3 (vm).")
     report(taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 from vmops.cli.main import COMMANDS, cli
 
 
-def commands(group=cli, path=()):
+def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -22,7 +23,7 @@ def commands(group=cli, path=()):
 
 
 @pytest.mark.parametrize("path", list(commands()), ids=" ".join)
-def test_every_command_has_a_help(path):
+def test_every_command_has_a_help(path: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(cli, [*path, "--help"])
     assert shown.exit_code == 0
     assert shown.output.startswith("Usage: ")
@@ -31,7 +32,7 @@ def test_every_command_has_a_help(path):
     assert "--verbose" not in shown.output  # the root's options are not listed again
 
 
-def test_the_list_of_commands_is_that_of_their_modules():
+def test_the_list_of_commands_is_that_of_their_modules() -> None:
     for name, (_, _, line) in COMMANDS.items():
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
@@ -39,7 +40,7 @@ def test_the_list_of_commands_is_that_of_their_modules():
         assert command.help
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['vmops', '--help']\n"
         "from vmops.cli.main import main\n"
@@ -52,7 +53,7 @@ def test_help_imports_nothing_heavy():
     assert run.stderr == "[]\n"
 
 
-def test_an_unknown_command_is_met_with_the_nearest():
+def test_an_unknown_command_is_met_with_the_nearest() -> None:
     shown = CliRunner().invoke(cli, ["shwo"])
     assert shown.exit_code == 2
     assert "Did you mean 'show'?" in shown.output

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 import pytest
 
@@ -10,7 +12,7 @@ from vmops.cli.verbs.spawn import spawn
 CONTEXT = click.Context(spawn)
 
 
-def read(option, value):
+def read(option: str, value: str) -> Any:
     param = next(p for p in spawn.params if option in p.opts)
     return param.process_value(CONTEXT, value)
 
@@ -18,12 +20,12 @@ def read(option, value):
 @pytest.mark.parametrize(
     ("text", "mib"), [("512", 512), ("512M", 512), ("512 MiB", 512), ("2G", 2048), ("1t", 1048576)]
 )
-def test_memory_is_in_mib(text, mib):
+def test_memory_is_in_mib(text: str, mib: int) -> None:
     assert read("--memory", text) == mib
 
 
 @pytest.mark.parametrize(("text", "gib"), [("10", 10), ("10G", 10), ("1T", 1024), ("0", 0)])
-def test_disks_are_in_gib(text, gib):
+def test_disks_are_in_gib(text: str, gib: int) -> None:
     assert read("--disk", text) == gib
 
 
@@ -37,6 +39,6 @@ def test_disks_are_in_gib(text, gib):
         ("--disk", ""),
     ],
 )
-def test_what_is_no_size(option, text):
+def test_what_is_no_size(option: str, text: str) -> None:
     with pytest.raises(click.BadParameter):
         read(option, text)

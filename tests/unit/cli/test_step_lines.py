@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from vmops.cli.progress_view import JsonView, PlainView
 from vmops.errors import TaskFailed
-from vmops.progress import StepFailed, TaskProgress, TransferProgress
+from vmops.progress import Observer, StepFailed, TaskProgress, TransferProgress
 from vmops.steps import Operation, step
 
 
 @step("Make one")
-def one(*, fail_undo=False):
+def one(*, fail_undo: bool = False) -> Iterator[None]:
     yield
     if fail_undo:
         raise RuntimeError("stuck")
 
 
 @step("Make another")
-def another(error=None):
+def another(error: BaseException | None = None) -> Iterator[None]:
     if error is not None:
         raise error
     yield
 
 
 @step("Make many")
-def many(observe, error=None):
+def many(observe: Observer, error: BaseException | None = None) -> Iterator[None]:
     with Operation("inner", observe) as do:
         do(one())
         observe(TransferProgress(name="disk", done_bytes=3 * 1024**2, total_bytes=3 * 1024**2))
@@ -36,13 +37,13 @@ def many(observe, error=None):
 
 
 @step("Make and remove")
-def removed(observe):
+def removed(observe: Observer) -> Iterator[None]:
     yield
     with Operation("remove", observe) as do:
         do(one())
 
 
-def lines(work):
+def lines(work: Callable[[Observer], object]) -> list[str]:
     """What a view prints of the work, without the seconds."""
     stream = io.StringIO()
     view = PlainView(stream)
@@ -52,8 +53,8 @@ def lines(work):
     return [line.partition(" (0.")[0] for line in stream.getvalue().splitlines()]
 
 
-def test_steps_inside_a_step_stand_below_it():
-    def work(observe):
+def test_steps_inside_a_step_stand_below_it() -> None:
+    def work(observe: Observer) -> None:
         with Operation("outer", observe) as do:
             do(one())
             do(many(observe))
@@ -61,8 +62,8 @@ def test_steps_inside_a_step_stand_below_it():
     assert lines(work) == ["  Make one", "  Make many:", "    Make one", "    Make another"]
 
 
-def test_a_failure_inside_is_told_once_and_undoing_is_told():
-    def work(observe):
+def test_a_failure_inside_is_told_once_and_undoing_is_told() -> None:
+    def work(observe: Observer) -> None:
         with Operation("outer", observe) as do:
             do(removed(observe))
             do(many(observe, ValueError("odd")))
@@ -78,8 +79,8 @@ def test_a_failure_inside_is_told_once_and_undoing_is_told():
     ]
 
 
-def test_nothing_is_promised_when_undoing_failed():
-    def work(observe):
+def test_nothing_is_promised_when_undoing_failed() -> None:
+    def work(observe: Observer) -> None:
         with Operation("outer", observe) as do:
             do(one(fail_undo=True))
             do(another(ValueError("odd")))
@@ -87,8 +88,8 @@ def test_nothing_is_promised_when_undoing_failed():
     assert lines(work) == ["  Make one", "  Make another: failed after 0.0 s"]
 
 
-def test_nothing_is_promised_when_a_step_is_in_doubt():
-    def work(observe):
+def test_nothing_is_promised_when_a_step_is_in_doubt() -> None:
+    def work(observe: Observer) -> None:
         doubt = ValueError("odd")
         doubt.add_note("Could not make sure that nothing was created")
         with Operation("outer", observe) as do:
@@ -98,15 +99,15 @@ def test_nothing_is_promised_when_a_step_is_in_doubt():
     assert lines(work)[-1] == "  Make another: failed after 0.0 s"
 
 
-def test_an_interrupt_is_no_failure():
-    def work(observe):
+def test_an_interrupt_is_no_failure() -> None:
+    def work(observe: Observer) -> None:
         with Operation("outer", observe) as do:
             do(another(KeyboardInterrupt()))
 
     assert lines(work) == ["  Make another: interrupted after 0.0 s"]
 
 
-def test_a_step_that_moved_bytes_tells_how_many():
+def test_a_step_that_moved_bytes_tells_how_many() -> None:
     stream = io.StringIO()
     view = PlainView(stream)
     with Operation("outer", view) as do:
@@ -114,7 +115,7 @@ def test_a_step_that_moved_bytes_tells_how_many():
     assert "3.0 MiB at " in stream.getvalue()
 
 
-def test_json_lines_take_any_error():
+def test_json_lines_take_any_error() -> None:
     stream = io.StringIO()
     view = JsonView(stream)
     error = TaskFailed("Odd", "no message", method="m", entity="vm-1")
@@ -126,7 +127,7 @@ def test_json_lines_take_any_error():
     assert second == {"event": "TaskProgress", "task": "suspend", "percent": 40}
 
 
-def test_json_lines_of_a_transfer_are_few_and_have_its_end():
+def test_json_lines_of_a_transfer_are_few_and_have_its_end() -> None:
     stream = io.StringIO()
     view = JsonView(stream)
     for done in range(1001):

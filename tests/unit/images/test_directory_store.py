@@ -4,6 +4,7 @@ import shutil
 import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,11 +31,11 @@ def store(tmp_path: Path) -> DirectoryImageStore:
     return DirectoryImageStore(tmp_path / "images")
 
 
-def add(store, disk, name="tiny", **more):
+def add(store: DirectoryImageStore, disk: Path, name: str = "tiny", **more: Any) -> Any:
     return store.add(disk, name, disk_type=DiskType.PREALLOCATED, **more)
 
 
-def test_an_added_image_is_found_by_name_and_by_id(store, disk):
+def test_an_added_image_is_found_by_name_and_by_id(store: DirectoryImageStore, disk: Path) -> None:
     added = add(store, disk, properties={"hw_vif_model": "vmxnet3"})
     assert store.get("tiny") == store.get(added.id) == added
     assert added.capacity_bytes == added.size_bytes == MIB
@@ -42,7 +43,7 @@ def test_an_added_image_is_found_by_name_and_by_id(store, disk):
     assert [image.name for image in store.list()] == ["tiny"]
 
 
-def test_its_bytes_are_those_of_the_file(store, disk):
+def test_its_bytes_are_those_of_the_file(store: DirectoryImageStore, disk: Path) -> None:
     added = add(store, disk)
     with store.open(added) as stream:
         assert stream.read() == disk.read_bytes()
@@ -50,12 +51,12 @@ def test_its_bytes_are_those_of_the_file(store, disk):
     assert added.checksum.startswith("sha256:")
 
 
-def test_the_store_is_private(store, disk):
+def test_the_store_is_private(store: DirectoryImageStore, disk: Path) -> None:
     add(store, disk)
     assert stat.S_IMODE(store.directory.stat().st_mode) == 0o700
 
 
-def test_a_manifest_written_by_hand_is_an_image(store, disk):
+def test_a_manifest_written_by_hand_is_an_image(store: DirectoryImageStore, disk: Path) -> None:
     store.directory.mkdir()
     shutil.copy(disk, store.directory / "mine.img")
     (store.directory / "mine.yaml").write_text(
@@ -67,13 +68,15 @@ def test_a_manifest_written_by_hand_is_an_image(store, disk):
     assert store.get(image.id) == image
 
 
-def test_an_unknown_image_is_named_with_those_there_are(store, disk):
+def test_an_unknown_image_is_named_with_those_there_are(
+    store: DirectoryImageStore, disk: Path
+) -> None:
     add(store, disk)
     with pytest.raises(ImageNotFound, match=r"'huge'.*tiny"):
         store.get("huge")
 
 
-def test_a_name_is_taken_once(store, disk):
+def test_a_name_is_taken_once(store: DirectoryImageStore, disk: Path) -> None:
     added = add(store, disk)
     with pytest.raises(AlreadyExists):
         add(store, disk)
@@ -81,7 +84,7 @@ def test_a_name_is_taken_once(store, disk):
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "..", ""])
-def test_a_name_never_leaves_the_store(store, disk, name):
+def test_a_name_never_leaves_the_store(store: DirectoryImageStore, disk: Path, name: str) -> None:
     with pytest.raises(InvalidName):
         add(store, disk, name)
     assert not store.directory.exists()
@@ -100,7 +103,9 @@ def test_a_name_never_leaves_the_store(store, disk, name):
         ("name: x\nfile: gone.img\ndisk_type: thin\n", "no image file"),
     ],
 )
-def test_a_broken_manifest_says_what_is_wrong_and_hides_no_other_image(store, disk, manifest, text):
+def test_a_broken_manifest_says_what_is_wrong_and_hides_no_other_image(
+    store: DirectoryImageStore, disk: Path, manifest: str, text: str
+) -> None:
     add(store, disk)
     (store.directory / "x.yaml").write_text(manifest)
     with pytest.raises((ImageNotAcceptable, InvalidName), match=text):
@@ -108,7 +113,7 @@ def test_a_broken_manifest_says_what_is_wrong_and_hides_no_other_image(store, di
     assert "tiny" in [image.name for image in store.list()]
 
 
-def test_a_link_out_of_the_store_is_refused(store, disk):
+def test_a_link_out_of_the_store_is_refused(store: DirectoryImageStore, disk: Path) -> None:
     store.directory.mkdir()
     (store.directory / "x.img").symlink_to(disk)
     (store.directory / "x.yaml").write_text("name: x\nfile: x.img\ndisk_type: thin\n")
@@ -116,7 +121,7 @@ def test_a_link_out_of_the_store_is_refused(store, disk):
         store.get("x")
 
 
-def test_a_failed_add_leaves_nothing(store, disk):
+def test_a_failed_add_leaves_nothing(store: DirectoryImageStore, disk: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
@@ -125,14 +130,14 @@ def test_a_failed_add_leaves_nothing(store, disk):
     assert list(store.directory.iterdir()) == []
 
 
-def test_a_file_that_changed_since_is_not_given_out(store, disk):
+def test_a_file_that_changed_since_is_not_given_out(store: DirectoryImageStore, disk: Path) -> None:
     added = add(store, disk)
     (store.directory / "tiny.img").write_bytes(bytes(512))
     with pytest.raises(ImageNotAcceptable, match="changed"), store.open(added):
         pass
 
 
-def test_remove_takes_manifest_and_file(store, disk):
+def test_remove_takes_manifest_and_file(store: DirectoryImageStore, disk: Path) -> None:
     add(store, disk)
     store.remove("tiny")
     assert list(store.directory.iterdir()) == []
@@ -140,7 +145,7 @@ def test_remove_takes_manifest_and_file(store, disk):
         store.remove("tiny")
 
 
-def test_many_may_read_at_once(store, disk):
+def test_many_may_read_at_once(store: DirectoryImageStore, disk: Path) -> None:
     added = add(store, disk)
     read: list[bytes] = []
 
@@ -156,7 +161,7 @@ def test_many_may_read_at_once(store, disk):
     assert read == [disk.read_bytes()] * 8
 
 
-def test_an_iso_is_kept_as_it_is(store, tmp_path):
+def test_an_iso_is_kept_as_it_is(store: DirectoryImageStore, tmp_path: Path) -> None:
     file = a_bootable_iso(tmp_path / "boots.iso", b"code")
     added = store.add(file, "boots")
     assert (added.disk_format, added.capacity_bytes) == ("iso", None)
@@ -167,7 +172,7 @@ def test_an_iso_is_kept_as_it_is(store, tmp_path):
     assert list(store.directory.iterdir()) == []
 
 
-def test_an_archive_is_kept_as_it_is(store, tmp_path):
+def test_an_archive_is_kept_as_it_is(store: DirectoryImageStore, tmp_path: Path) -> None:
     disk = build_boot_sector_guest(tmp_path / "disk.vmdk").read_bytes()
     added = store.add(an_ova(tmp_path / "app.ova", disk), "app")
     assert (added.container_format, added.capacity_bytes) == ("ova", MIB)
@@ -177,7 +182,9 @@ def test_an_archive_is_kept_as_it_is(store, tmp_path):
 
 
 @needs_qemu_img
-def test_raw_and_qcow2_become_stream_optimized(store, disk, tmp_path):
+def test_raw_and_qcow2_become_stream_optimized(
+    store: DirectoryImageStore, disk: Path, tmp_path: Path
+) -> None:
     told = []
     added = store.add(disk, "was-raw", disk_format="raw", observe_bytes=lambda *n: told.append(n))
     assert added.properties.disk_type is DiskType.STREAM_OPTIMIZED
@@ -199,7 +206,9 @@ def test_raw_and_qcow2_become_stream_optimized(store, disk, tmp_path):
         ("name: x\nfile: x.iso\ncontainer_format: ova\n", "said to be ova, but is bare"),
     ],
 )
-def test_a_manifest_that_says_something_else_is_refused(store, tmp_path, manifest, said):
+def test_a_manifest_that_says_something_else_is_refused(
+    store: DirectoryImageStore, tmp_path: Path, manifest: str, said: str
+) -> None:
     store.directory.mkdir()
     a_bootable_iso(store.directory / "x.iso", b"code")
     (store.directory / "x.yaml").write_text(manifest)

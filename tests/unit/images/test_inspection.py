@@ -40,7 +40,7 @@ def convert(raw: Path, kind: str, *, subformat: str | None = None) -> Path:
     ("subformat", "disk_type"),
     [("streamOptimized", DiskType.STREAM_OPTIMIZED), ("monolithicSparse", DiskType.SPARSE)],
 )
-def test_a_sound_vmdk_is_what_it_is(raw, subformat, disk_type):
+def test_a_sound_vmdk_is_what_it_is(raw: Path, subformat: str, disk_type: DiskType) -> None:
     file = convert(raw, "vmdk", subformat=subformat)
     facts = inspect(file)
     assert facts.disk_type is disk_type
@@ -51,7 +51,7 @@ def test_a_sound_vmdk_is_what_it_is(raw, subformat, disk_type):
 @needs_qemu_img
 @pytest.mark.parametrize("subformat", ["streamOptimized", "monolithicSparse"])
 @pytest.mark.parametrize("keep", [0.02, 0.5, 0.95])
-def test_a_truncated_vmdk_is_refused(raw, subformat, keep):
+def test_a_truncated_vmdk_is_refused(raw: Path, subformat: str, keep: float) -> None:
     file = convert(raw, "vmdk", subformat=subformat)
     with file.open("r+b") as stream:
         stream.truncate(int(file.stat().st_size * keep))
@@ -60,7 +60,7 @@ def test_a_truncated_vmdk_is_refused(raw, subformat, keep):
 
 
 @needs_qemu_img
-def test_a_vmdk_that_is_claimed_to_be_another_kind_is_refused(raw):
+def test_a_vmdk_that_is_claimed_to_be_another_kind_is_refused(raw: Path) -> None:
     file = convert(raw, "vmdk", subformat="streamOptimized")
     with pytest.raises(ImageNotAcceptable, match="said to be sparse, but is streamOptimized"):
         inspect(file, DiskType.SPARSE)
@@ -68,13 +68,15 @@ def test_a_vmdk_that_is_claimed_to_be_another_kind_is_refused(raw):
 
 @needs_qemu_img
 @pytest.mark.parametrize("claimed", [None, DiskType.PREALLOCATED])
-def test_another_format_is_refused_with_the_way_to_convert_it(raw, claimed):
+def test_another_format_is_refused_with_the_way_to_convert_it(
+    raw: Path, claimed: DiskType | None
+) -> None:
     with pytest.raises(ImageNotAcceptable, match="qemu-img convert -f vhdx"):
         inspect(convert(raw, "vhdx"), claimed)
 
 
 @needs_qemu_img
-def test_a_qcow2_is_one_unless_another_is_claimed(raw):
+def test_a_qcow2_is_one_unless_another_is_claimed(raw: Path) -> None:
     file = convert(raw, "qcow2")
     facts = inspect(file)
     assert (facts.disk_format, facts.capacity_bytes) == ("qcow2", 16 * MIB)
@@ -84,14 +86,14 @@ def test_a_qcow2_is_one_unless_another_is_claimed(raw):
             inspect(file, **claim)
 
 
-def test_raw_bytes_are_to_be_called_so(raw):
+def test_raw_bytes_are_to_be_called_so(raw: Path) -> None:
     with pytest.raises(ImageNotAcceptable, match=r"--disk-format raw.*--disk-type\s+preallocated"):
         inspect(raw)
     facts = inspect(raw, disk_format="raw")
     assert (facts.disk_format, facts.capacity_bytes) == ("raw", 16 * MIB)
 
 
-def test_an_iso_has_no_disk(tmp_path):
+def test_an_iso_has_no_disk(tmp_path: Path) -> None:
     file = tmp_path / "x.iso"
     file.write_bytes(build_iso("x", {"a": b"1"}))
     facts = inspect(file)
@@ -100,7 +102,7 @@ def test_an_iso_has_no_disk(tmp_path):
         inspect(file, DiskType.PREALLOCATED)
 
 
-def test_a_bootable_iso_may_have_a_boot_sector_and_nothing_else(tmp_path):
+def test_a_bootable_iso_may_have_a_boot_sector_and_nothing_else(tmp_path: Path) -> None:
     hybrid = tmp_path / "x.iso"
     content = bytearray(build_iso("x", {"a": b"1"}))
     content[446:462] = bytes([0x80, 0, 1, 0, 0x17, 0xFE, 0xFF, 0xFF, 0, 0, 0, 0, 9, 0, 0, 0])
@@ -113,20 +115,20 @@ def test_a_bootable_iso_may_have_a_boot_sector_and_nothing_else(tmp_path):
         inspect(hybrid)
 
 
-def test_a_cut_off_iso_is_refused(tmp_path):
+def test_a_cut_off_iso_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.iso"
     file.write_bytes(build_iso("x", {"a": b"1" * MIB})[: MIB // 2])
     with pytest.raises(ImageNotAcceptable, match="cut off"):
         inspect(file)
 
 
-def test_flat_bytes_need_to_be_claimed(raw):
+def test_flat_bytes_need_to_be_claimed(raw: Path) -> None:
     with pytest.raises(ImageNotAcceptable, match="not a VMDK"):
         inspect(raw)
     assert inspect(raw, DiskType.PREALLOCATED).capacity_bytes == 16 * MIB
 
 
-def test_flat_bytes_that_end_within_a_sector_are_refused(raw):
+def test_flat_bytes_that_end_within_a_sector_are_refused(raw: Path) -> None:
     with raw.open("r+b") as stream:
         stream.truncate(16 * MIB - 100)
     with pytest.raises(ImageNotAcceptable, match="sectors"):
@@ -134,21 +136,23 @@ def test_flat_bytes_that_end_within_a_sector_are_refused(raw):
 
 
 @pytest.mark.parametrize("claimed", [None, DiskType.PREALLOCATED])
-def test_an_empty_file_is_refused(tmp_path, claimed):
+def test_an_empty_file_is_refused(tmp_path: Path, claimed: DiskType | None) -> None:
     file = tmp_path / "empty.vmdk"
     file.touch()
     with pytest.raises(ImageNotAcceptable, match="empty"):
         inspect(file, claimed)
 
 
-def test_a_missing_file_is_refused(tmp_path):
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageNotAcceptable, match="no image file"):
         inspect(tmp_path / "absent.vmdk")
 
 
 @pytest.mark.parametrize("claimed", [None, DiskType.PREALLOCATED, DiskType.SPARSE])
 @pytest.mark.parametrize("extent", ["/etc/passwd", "../../secret", "disk-flat.vmdk"])
-def test_a_descriptor_that_names_other_files_is_refused(tmp_path, claimed, extent):
+def test_a_descriptor_that_names_other_files_is_refused(
+    tmp_path: Path, claimed: DiskType | None, extent: str
+) -> None:
     file = tmp_path / "trap.vmdk"
     file.write_text(
         "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n"
@@ -178,7 +182,7 @@ SPARSE = (
 )
 
 
-def test_the_hand_made_vmdk_is_sound(tmp_path):
+def test_the_hand_made_vmdk_is_sound(tmp_path: Path) -> None:
     assert inspect(sparse_vmdk(tmp_path, SPARSE)).capacity_bytes == MIB
 
 
@@ -190,12 +194,14 @@ def test_the_hand_made_vmdk_is_sound(tmp_path):
         {"descriptor_at": 1 << 50}, {"gd": 1 << 50}, {"overhead": 1 << 50}, {"version": 99},
     ],
 )  # fmt: skip
-def test_claims_that_the_file_cannot_hold_are_refused(tmp_path, fields):
+def test_claims_that_the_file_cannot_hold_are_refused(
+    tmp_path: Path, fields: dict[str, int]
+) -> None:
     with pytest.raises(ImageNotAcceptable):
         inspect(sparse_vmdk(tmp_path, SPARSE, **fields))
 
 
-def test_an_embedded_descriptor_with_a_flat_extent_elsewhere_is_refused(tmp_path):
+def test_an_embedded_descriptor_with_a_flat_extent_elsewhere_is_refused(tmp_path: Path) -> None:
     trap = SPARSE.replace("monolithicSparse", "monolithicFlat").replace(
         'SPARSE "made.vmdk"', 'FLAT "/etc/passwd" 0'
     )

@@ -19,7 +19,7 @@ from vmops.model.datastore_path import DatastorePath, check_file_name
         ("[ds1] a b/c d.vmdk", "ds1", "a b/c d.vmdk"),
     ],
 )
-def test_parse(text, datastore, path):
+def test_parse(text: str, datastore: str, path: str) -> None:
     found = DatastorePath.parse(text)
     assert (found.datastore, found.path) == (datastore, path)
 
@@ -29,7 +29,7 @@ def test_parse(text, datastore, path):
     ["", "ds1/web1", "[] a", "[ds1] ../x", "[ds1] a/../../x", "[ds1] /etc/passwd", "[a/b] c",
      "[ds1] a\nb", "[ds1] a\0b", "[ds[1] a", "[ds1] .."],
 )  # fmt: skip
-def test_what_is_malformed_or_leaves_the_datastore_is_refused(text):
+def test_what_is_malformed_or_leaves_the_datastore_is_refused(text: str) -> None:
     with pytest.raises(InvalidName):
         DatastorePath.parse(text)
 
@@ -37,7 +37,7 @@ def test_what_is_malformed_or_leaves_the_datastore_is_refused(text):
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "a/b", "a\\b", "[a", "a]", "a\nb", "a\u202eb", "x" * 201]
 )
-def test_unsafe_names_are_refused(name):
+def test_unsafe_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidName):
         check_file_name(name)
     with pytest.raises(InvalidName):
@@ -48,7 +48,7 @@ names = st.text(min_size=1, max_size=30).filter(lambda n: n.strip(" /") == n)
 
 
 @given(datastore=names, parts=st.lists(names, min_size=1, max_size=4))
-def test_a_path_that_is_accepted_survives_the_wire(datastore, parts):
+def test_a_path_that_is_accepted_survives_the_wire(datastore: str, parts: list[str]) -> None:
     try:
         path = DatastorePath(datastore).joined(*parts)
     except InvalidName:
@@ -58,7 +58,7 @@ def test_a_path_that_is_accepted_survives_the_wire(datastore, parts):
     assert ".." not in path.path.split("/")
 
 
-def test_relatives():
+def test_relatives() -> None:
     disk = DatastorePath.parse("[ds] web1/web1.vmdk")
     assert str(disk.flat) == "[ds] web1/web1-flat.vmdk"
     assert str(disk.sparse) == "[ds] web1/web1-sparse.vmdk"

@@ -1,5 +1,7 @@
 """Image properties: Glance's words, old and new."""
 
+from typing import Any
+
 import pytest
 
 from vmops.errors import ImageNotAcceptable, UnsupportedDevice
@@ -32,7 +34,7 @@ from vmops.model.image import AdapterType, DiskType, Firmware, ImageProperties, 
         ({"unknown": "x"}, "linked_clone", None),
     ],
 )  # fmt: skip
-def test_properties(given, field, value):
+def test_properties(given: dict[str, Any], field: str, value: object) -> None:
     assert getattr(ImageProperties.from_mapping(given), field) == value
 
 
@@ -47,6 +49,8 @@ def test_properties(given, field, value):
         ({"hw_firmware_type": "coreboot"}, ImageNotAcceptable, "uefi"),
     ],
 )
-def test_a_value_that_means_nothing_is_refused_naming_what_does(given, error, text):
+def test_a_value_that_means_nothing_is_refused_naming_what_does(
+    given: dict[str, str], error: type[Exception], text: str
+) -> None:
     with pytest.raises(error, match=text):
         ImageProperties.from_mapping(given)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pyVmomi import vim
 
+from tests.lab.client import Client
 from tests.lab.specs import (
     add,
     change,
@@ -20,11 +23,11 @@ from tests.lab.specs import (
 MIB = 1024**2
 
 
-def flat_size(client, path):
+def flat_size(client: Client, path: str) -> int:
     return client.file(path.removesuffix(".vmdk") + "-flat.vmdk").stat().st_size
 
 
-def test_temporary_keys_become_the_keys_of_their_places(client, name):
+def test_temporary_keys_become_the_keys_of_their_places(client: Client, name: str) -> None:
     vm = client.create(
         name,
         new_disk(controller=-5, key=-2),
@@ -59,7 +62,7 @@ def test_temporary_keys_become_the_keys_of_their_places(client, name):
     }
 
 
-def test_automatic_units_pass_over_the_controllers_own(client, name):
+def test_automatic_units_pass_over_the_controllers_own(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), *[new_disk(1, key=-2 - number) for number in range(15)])
 
     units = sorted(each.unitNumber for each in of_type(vm, device.VirtualDisk))
@@ -69,7 +72,9 @@ def test_automatic_units_pass_over_the_controllers_own(client, name):
 
 
 @pytest.mark.parametrize("unit", [0, 7, 16])
-def test_a_unit_that_is_taken_reserved_or_missing_is_refused(client, name, unit):
+def test_a_unit_that_is_taken_reserved_or_missing_is_refused(
+    client: Client, name: str, unit: int
+) -> None:
     vm = client.create(name, scsi(), new_disk(unit=0))
 
     with pytest.raises(vim.fault.InvalidDeviceSpec) as caught:
@@ -82,7 +87,7 @@ def test_a_unit_that_is_taken_reserved_or_missing_is_refused(client, name, unit)
     assert len(of_type(vm, device.VirtualDisk)) == 1
 
 
-def test_thin_thick_and_eager_disks_are_files_of_their_size(client, name):
+def test_thin_thick_and_eager_disks_are_files_of_their_size(client: Client, name: str) -> None:
     vm = client.create(
         name,
         scsi(),
@@ -98,7 +103,7 @@ def test_thin_thick_and_eager_disks_are_files_of_their_size(client, name):
     assert len({each.uuid for each in backings}) == 3
 
 
-def test_an_attached_disk_shows_the_capacity_of_its_file(client, name):
+def test_an_attached_disk_shows_the_capacity_of_its_file(client: Client, name: str) -> None:
     manager = client.content.virtualDiskManager
     path = f"[datastore1] {name}.vmdk"
     spec = vim.VirtualDiskManager.FileBackedVirtualDiskSpec(
@@ -114,7 +119,7 @@ def test_an_attached_disk_shows_the_capacity_of_its_file(client, name):
     assert vm.datastore[0].name == "datastore1"
 
 
-def test_a_linked_clone_is_a_child_of_its_parent(client, name):
+def test_a_linked_clone_is_a_child_of_its_parent(client: Client, name: str) -> None:
     parent = client.create(f"{name}-parent", scsi(), new_disk(8))
     path = of_type(parent, device.VirtualDisk)[0].backing.fileName
 
@@ -132,7 +137,7 @@ def test_a_linked_clone_is_a_child_of_its_parent(client, name):
         client.reconfigure(vm, change("edit", child))
 
 
-def test_growing_a_disk_grows_its_file_and_shrinking_is_refused(client, name):
+def test_growing_a_disk_grows_its_file_and_shrinking_is_refused(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(4))
     [it] = of_type(vm, device.VirtualDisk)
 
@@ -149,7 +154,7 @@ def test_growing_a_disk_grows_its_file_and_shrinking_is_refused(client, name):
     assert flat_size(client, it.backing.fileName) == 9 * MIB
 
 
-def test_a_removed_disk_keeps_its_file_unless_it_is_to_go(client, name):
+def test_a_removed_disk_keeps_its_file_unless_it_is_to_go(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(key=-2), new_disk(key=-3))
     first, second = of_type(vm, device.VirtualDisk)
 
@@ -162,7 +167,7 @@ def test_a_removed_disk_keeps_its_file_unless_it_is_to_go(client, name):
     assert not client.file(f"[datastore1] {name}/{name}_1-flat.vmdk").exists()
 
 
-def test_replace_puts_an_empty_disk_in_the_place_of_the_old_file(client, name):
+def test_replace_puts_an_empty_disk_in_the_place_of_the_old_file(client: Client, name: str) -> None:
     path = f"[datastore1] {name}/{name}.vmdk"
     vm = client.create(name, scsi(), new_disk(4))
     with client.file(path.replace(".vmdk", "-flat.vmdk")).open("r+b") as file:
@@ -180,7 +185,7 @@ def test_replace_puts_an_empty_disk_in_the_place_of_the_old_file(client, name):
     ]
 
 
-def test_a_disk_on_another_datastore_gets_a_folder_there(client, name):
+def test_a_disk_on_another_datastore_gets_a_folder_there(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(name="[datastore2]"))
 
     [it] = of_type(vm, device.VirtualDisk)
@@ -213,7 +218,9 @@ def test_a_disk_on_another_datastore_gets_a_folder_there(client, name):
         ([standard_nic(key=-2 - number) for number in range(11)], vim.fault.TooManyDevices),
     ],
 )  # fmt: skip
-def test_a_change_that_cannot_be_is_refused_and_changes_nothing(client, name, changes, fault):
+def test_a_change_that_cannot_be_is_refused_and_changes_nothing(
+    client: Client, name: str, changes: list[Any], fault: type[Exception]
+) -> None:
     vm = client.create(name)
     before = vm.config
     files = sorted(client.file(f"[datastore1] {name}").iterdir())
@@ -228,7 +235,7 @@ def test_a_change_that_cannot_be_is_refused_and_changes_nothing(client, name, ch
     assert sorted(client.file(f"[datastore1] {name}").iterdir()) == files
 
 
-def test_a_controller_goes_only_when_nothing_is_on_it(client, name):
+def test_a_controller_goes_only_when_nothing_is_on_it(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk())
     [controller] = of_type(vm, device.ParaVirtualSCSIController)
     [it] = of_type(vm, device.VirtualDisk)
@@ -240,7 +247,7 @@ def test_a_controller_goes_only_when_nothing_is_on_it(client, name):
     assert of_type(vm, device.VirtualSCSIController) == []
 
 
-def test_mac_addresses_are_kept_or_assigned(client, name):
+def test_mac_addresses_are_kept_or_assigned(client: Client, name: str) -> None:
     given = "fa:16:3e:aa:bb:cc"
     vm = client.create(
         name,
@@ -262,7 +269,7 @@ def test_mac_addresses_are_kept_or_assigned(client, name):
     assert (after.macAddress, after.connectable.startConnected) == (before, False)
 
 
-def test_a_card_on_a_distributed_port_group_has_a_port(client, name):
+def test_a_card_on_a_distributed_port_group_has_a_port(client: Client, name: str) -> None:
     group = client.network("dv-net")
     vm = client.create(name, distributed_nic(group))
 
@@ -281,7 +288,7 @@ def test_a_card_on_a_distributed_port_group_has_a_port(client, name):
     assert client.create(f"{name}-3", distributed_nic(group, port=port.portKey))
 
 
-def test_a_card_moves_to_another_network(client, name):
+def test_a_card_moves_to_another_network(client: Client, name: str) -> None:
     vm = client.create(name, standard_nic())
     group = client.network("dv-net")
     [card] = of_type(vm, device.VirtualEthernetCard)
@@ -295,7 +302,7 @@ def test_a_card_moves_to_another_network(client, name):
     assert of_type(vm, device.VirtualEthernetCard)[0].macAddress == address
 
 
-def test_drives_and_serial_ports(client, name):
+def test_drives_and_serial_ports(client: Client, name: str) -> None:
     iso = client.file("[datastore1] image.iso")
     iso.write_bytes(bytes(2048))
     drive = device.VirtualCdrom(
@@ -331,14 +338,14 @@ def test_drives_and_serial_ports(client, name):
                       backing=empty.backing)))  # fmt: skip
 
 
-def test_video_memory_is_that_of_the_one_card(client, name):
+def test_video_memory_is_that_of_the_one_card(client: Client, name: str) -> None:
     vm = client.create(name, add(device.VirtualVideoCard(key=-1, videoRamSizeInKB=16384)))
 
     [card] = of_type(vm, device.VirtualVideoCard)
     assert (card.key, card.videoRamSizeInKB) == (500, 16384)
 
 
-def test_storage_and_layout_are_those_of_the_files(client, name):
+def test_storage_and_layout_are_those_of_the_files(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(4, thinProvisioned=False, eagerlyScrub=True))
 
     files = {each.name: (each.type, each.size) for each in vm.layoutEx.file}

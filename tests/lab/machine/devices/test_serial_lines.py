@@ -5,30 +5,33 @@ from __future__ import annotations
 import re
 import socket
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pyVmomi import vim
 
 from tests.concentrator import concentrator
 from tests.guests.plain_qemu import require_qemu
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.operations.views import machine
 from tests.lab.specs import add, device, disk, of_type, scsi
 from vmops.lab import Lab, LabSettings
 from vmops.lab.guest import boot_sector_disk
 from vmops.lab.hypervisor.port import Concentrator, NetworkSerialPort
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 Uri = device.VirtualSerialPort.URIBackingInfo
 
 
-def line(uri, direction="server", **fields):
+def line(uri: str, direction: str = "server", **fields: Any) -> Any:
     backing = Uri(serviceURI=uri, direction=direction, **fields)
     return add(device.VirtualSerialPort(key=-9, yieldOnPoll=True, backing=backing))
 
 
-def test_it_is_kept_and_reaches_the_hypervisor(client, name):
+def test_it_is_kept_and_reaches_the_hypervisor(client: Client, name: str) -> None:
     vm = client.create(name, line("telnet://:7001"), line("tcp://collector:7002", "client"))
     client.result(vm.PowerOnVM_Task())
 
@@ -62,12 +65,14 @@ def test_it_is_kept_and_reaches_the_hypervisor(client, name):
         ("", "server", {"proxyURI": "telnet://concentrator:13370"}),
     ],
 )
-def test_what_the_lab_cannot_serve_it_says(client, name, uri, direction, fields):
+def test_what_the_lab_cannot_serve_it_says(
+    client: Client, name: str, uri: str, direction: str, fields: dict[str, Any]
+) -> None:
     with pytest.raises(vim.fault.DeviceNotSupported):
         client.create(name, line(uri, direction, **fields))
 
 
-def test_a_concentrator_is_kept_and_told_of_the_machine(client, name):
+def test_a_concentrator_is_kept_and_told_of_the_machine(client: Client, name: str) -> None:
     proxied = {"proxyURI": "telnet://concentrator:13370"}
     vm = client.create(name, line("any text", **proxied))
     path = vm.config.files.vmPathName
@@ -96,7 +101,7 @@ def test_a_concentrator_is_kept_and_told_of_the_machine(client, name):
 
 
 @pytest.mark.guest
-def test_a_concentrator_logs_what_the_guest_prints(tmp_path, name):
+def test_a_concentrator_logs_what_the_guest_prints(tmp_path: Path, name: str) -> None:
     require_qemu()
     logs = tmp_path / "logs"
     logs.mkdir()
@@ -128,11 +133,11 @@ def test_a_concentrator_logs_what_the_guest_prints(tmp_path, name):
         client.close()
 
 
-def ticking(client, name, *changes):
+def ticking(client: Client, name: str, *changes: Any) -> Any:
     """Make a machine whose guest prints ticks."""
     path = f"[datastore1] {name}-b.vmdk"
 
-    async def make(kernel):
+    async def make(kernel: Kernel) -> None:
         kernel.service(DiskStore).create(DatastorePath.parse(path), 1024**2)
 
     client.lab.on_loop(make)
@@ -141,7 +146,7 @@ def ticking(client, name, *changes):
     return client.create(name, scsi(), add(disk(1, name=path)), *changes, memoryMB=16)
 
 
-def last_tick(log, wanted):
+def last_tick(log: Path, wanted: int) -> int:
     """Wait for a tick, and return the last one there is."""
     deadline = time.monotonic() + 60
     while True:
@@ -154,7 +159,7 @@ def last_tick(log, wanted):
 
 
 @pytest.mark.guest
-def test_a_guest_is_heard_over_its_line(tmp_path, name):
+def test_a_guest_is_heard_over_its_line(tmp_path: Path, name: str) -> None:
     require_qemu()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

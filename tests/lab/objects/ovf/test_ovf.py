@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.objects.ovf.packages import VIRTUALBOX, VMWARE
 from tests.lab.wire.test_nfc import qemu_img, wait
 
@@ -18,28 +21,28 @@ device = vim.vm.device
 Manager = vim.OvfManager
 
 
-def asked(**fields):
+def asked(**fields: Any) -> Manager.CreateImportSpecParams:
     fields = {"locale": "", "deploymentOption": "", "entityName": "", **fields}
     return Manager.CreateImportSpecParams(**fields)
 
 
-def created(client, text, **fields):
+def created(client: Client, text: str, **fields: Any) -> Any:
     folder, pool = client.folder, client.pool
     store = next(each for each in folder.parent.datastore if each.name == client.datastore)
     return client.content.ovfManager.CreateImportSpec(text, pool, store, asked(**fields))
 
 
-def devices(spec, wire_type):
+def devices(spec: Any, wire_type: type[Any]) -> list[Any]:
     found = [change.device for change in spec.deviceChange]
     return [each for each in found if isinstance(each, wire_type)]
 
 
-def network(client, name):
+def network(client: Client, name: str) -> Any:
     folder = client.folder
     return next(each for each in folder.parent.network if each.name == name)
 
 
-def test_a_descriptor_becomes_a_spec(client, name):
+def test_a_descriptor_becomes_a_spec(client: Client, name: str) -> None:
     mapping = Manager.NetworkMapping(name="inside", network=network(client, "dv-net"))
 
     result = created(
@@ -74,7 +77,7 @@ def test_a_descriptor_becomes_a_spec(client, name):
     assert (item.path, item.size, item.create) == ("system.vmdk", 1234, False)
 
 
-def test_a_deployment_option_changes_what_it_names(client):
+def test_a_deployment_option_changes_what_it_names(client: Client) -> None:
     result = created(client, VMWARE.format(size=1), deploymentOption="small")
 
     spec = result.importSpec.configSpec
@@ -85,7 +88,7 @@ def test_a_deployment_option_changes_what_it_names(client):
 
 @qemu_img
 @pytest.mark.parametrize("descriptor", [VMWARE.format(size=0), VIRTUALBOX], ids=["vmw", "vbox"])
-def test_a_package_is_imported(client, name, tmp_path, descriptor):
+def test_a_package_is_imported(client: Client, name: str, tmp_path: Path, descriptor: str) -> None:
     raw, vmdk = tmp_path / "raw", tmp_path / "vmdk"
     raw.write_bytes(os.urandom(MIB) + bytes(5 * MIB))
     command = ["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized"]
@@ -111,7 +114,7 @@ def test_a_package_is_imported(client, name, tmp_path, descriptor):
     client.result(vm.Destroy_Task())
 
 
-def test_what_is_written_can_be_read_again(client, name):
+def test_what_is_written_can_be_read_again(client: Client, name: str) -> None:
     folder, pool = client.folder, client.pool
     wanted = created(client, VMWARE.format(size=0), entityName=name, diskProvisioning="thin")
     lease = pool.ImportVApp(wanted.importSpec, folder, None)
@@ -155,7 +158,7 @@ def test_what_is_written_can_be_read_again(client, name):
     client.result(vm.Destroy_Task())
 
 
-def test_a_descriptor_says_what_a_user_is_asked(client):
+def test_a_descriptor_says_what_a_user_is_asked(client: Client) -> None:
     manager = client.content.ovfManager
     params = Manager.ParseDescriptorParams(locale="", deploymentOption="")
 
@@ -220,7 +223,9 @@ GOOD = VMWARE.format(size=1)
         (GOOD.replace(">14<", ">77<").replace("required", "x"), {}, vim.fault.OvfUnsupportedType),
     ],
 )
-def test_what_is_wrong_stands_in_the_result(client, text, fields, fault):
+def test_what_is_wrong_stands_in_the_result(
+    client: Client, text: str, fields: dict[str, Any], fault: type[Exception]
+) -> None:
     result = created(client, text, **fields)
 
     assert result.importSpec is None
@@ -228,7 +233,7 @@ def test_what_is_wrong_stands_in_the_result(client, text, fields, fault):
     assert isinstance(error, fault), error
 
 
-def test_what_the_inventory_does_not_have_is_raised(client):
+def test_what_the_inventory_does_not_have_is_raised(client: Client) -> None:
     pool = client.pool
     manager = client.content.ovfManager
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):

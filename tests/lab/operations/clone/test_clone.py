@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.machines import CLUSTER, Machine, frozen_disk
 from tests.lab.specs import change, device, distributed_nic, extra, new_disk, of_type, standard_nic
 from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.kernel.kernel import Kernel
 
 LINKED = "createNewChildDiskBacking"
 
 
-def location(**fields):
+def location(**fields: Any) -> vim.vm.RelocateSpec:
     return vim.vm.RelocateSpec(**fields)
 
 
 @pytest.fixture
-def cloned(machine):
+def cloned(machine: Machine) -> Iterator[Callable[..., Machine]]:
     """Clones the machine; the clones are gone afterwards."""
     made = []
 
-    def clone(name=None, *, folder=None, template=False, on=False, where=None, **spec):
+    def clone(
+        name: str | None = None,
+        *,
+        folder: Any = None,
+        template: bool = False,
+        on: bool = False,
+        where: Any = None,
+        **spec: Any,
+    ) -> Machine:
         task = machine.vm.CloneVM_Task(
             folder or machine.client.folder,
             name or f"{machine.name}-c{len(made)}",
@@ -36,7 +49,7 @@ def cloned(machine):
 
 
 @pytest.mark.parametrize("power", ["off", "on", "suspended"])
-def test_a_whole_copy(machine, cloned, power):
+def test_a_whole_copy(machine: Machine, cloned: Callable[..., Machine], power: str) -> None:
     machine.write(1)
     machine.snapshot("one")
     machine.write(2, at=CLUSTER)
@@ -64,7 +77,9 @@ def test_a_whole_copy(machine, cloned, power):
     assert machine.read() == 1
 
 
-def test_the_configuration_comes_along_and_may_differ(machine, cloned):
+def test_the_configuration_comes_along_and_may_differ(
+    machine: Machine, cloned: Callable[..., Machine]
+) -> None:
     client = machine.client
     nic = standard_nic()
     group = client.network("dv-net")
@@ -110,7 +125,7 @@ def test_the_configuration_comes_along_and_may_differ(machine, cloned):
     clone.on()
 
 
-def test_a_linked_clone(machine, cloned):
+def test_a_linked_clone(machine: Machine, cloned: Callable[..., Machine]) -> None:
     machine.write(1)
     snapshot = machine.snapshot("one")
     machine.write(2)
@@ -132,7 +147,9 @@ def test_a_linked_clone(machine, cloned):
     assert machine.read(disk=frozen_disk(snapshot)) == 1
 
 
-def test_a_linked_clone_outlives_the_snapshot_and_the_machine(machine, cloned):
+def test_a_linked_clone_outlives_the_snapshot_and_the_machine(
+    machine: Machine, cloned: Callable[..., Machine]
+) -> None:
     machine.write(1)
     snapshot = machine.snapshot("one")
     clone = cloned(where=location(diskMoveType=LINKED), snapshot=snapshot)
@@ -145,7 +162,9 @@ def test_a_linked_clone_outlives_the_snapshot_and_the_machine(machine, cloned):
     clone.on()
 
 
-def test_destroying_a_linked_clone_leaves_what_it_stood_on(machine, cloned):
+def test_destroying_a_linked_clone_leaves_what_it_stood_on(
+    machine: Machine, cloned: Callable[..., Machine]
+) -> None:
     machine.write(1)
     snapshot = machine.snapshot("one")
     clone = cloned(where=location(diskMoveType=LINKED), snapshot=snapshot)
@@ -157,7 +176,7 @@ def test_destroying_a_linked_clone_leaves_what_it_stood_on(machine, cloned):
     assert machine.vmdks == {".vmdk"}
 
 
-def test_the_topmost_layer_alone(machine, cloned):
+def test_the_topmost_layer_alone(machine: Machine, cloned: Callable[..., Machine]) -> None:
     machine.write(1)
     machine.snapshot("one")
     machine.write(2, at=CLUSTER)
@@ -169,7 +188,9 @@ def test_the_topmost_layer_alone(machine, cloned):
     assert clone.disks[0].backing.uuid != machine.disks[0].backing.uuid
 
 
-def test_of_a_snapshot_while_the_machine_runs(machine, cloned):
+def test_of_a_snapshot_while_the_machine_runs(
+    machine: Machine, cloned: Callable[..., Machine]
+) -> None:
     client = machine.client
     client.reconfigure(machine.vm, memoryMB=64)
     machine.write(1)
@@ -185,7 +206,7 @@ def test_of_a_snapshot_while_the_machine_runs(machine, cloned):
     assert clone.runtime.powerState == "poweredOff"
 
 
-def test_to_another_datastore(machine, cloned):
+def test_to_another_datastore(machine: Machine, cloned: Callable[..., Machine]) -> None:
     client = machine.client
     machine.write(1)
     client.reconfigure(machine.vm, new_disk(controller=1000, key=-5))
@@ -212,12 +233,12 @@ def test_to_another_datastore(machine, cloned):
 
 
 @pytest.mark.parametrize("transform", ["flat", "sparse"])
-def test_thick_and_thin(machine, cloned, transform):
+def test_thick_and_thin(machine: Machine, cloned: Callable[..., Machine], transform: str) -> None:
     clone = cloned(where=location(transform=transform))
     assert clone.disks[0].backing.thinProvisioned is (transform == "sparse")
 
 
-def test_a_template_and_a_machine_of_it(machine, cloned):
+def test_a_template_and_a_machine_of_it(machine: Machine, cloned: Callable[..., Machine]) -> None:
     machine.write(1)
     template = cloned(template=True)
     assert template.config.template
@@ -242,7 +263,9 @@ def test_a_template_and_a_machine_of_it(machine, cloned):
     made.destroy()
 
 
-def test_disks_and_cards_that_are_left_out(machine, cloned):
+def test_disks_and_cards_that_are_left_out(
+    machine: Machine, cloned: Callable[..., Machine]
+) -> None:
     """They are not copied, and nothing of the machine's is deleted."""
     client = machine.client
     client.reconfigure(machine.vm, new_disk(controller=1000, key=-5), standard_nic())
@@ -263,7 +286,7 @@ def test_disks_and_cards_that_are_left_out(machine, cloned):
     assert len(machine.disks) == 2
 
 
-def test_a_disk_that_grows_on_the_way(machine, cloned):
+def test_a_disk_that_grows_on_the_way(machine: Machine, cloned: Callable[..., Machine]) -> None:
     machine.write(1)
     [grown] = machine.disks
     grown.capacityInKB = grown.capacityInKB * 2
@@ -273,7 +296,7 @@ def test_a_disk_that_grows_on_the_way(machine, cloned):
     assert clone.read() == 1
 
 
-def _tree(client):
+def _tree(client: Client) -> set[str]:
     return {
         str(file)
         for each in client.datacenter.datastore
@@ -293,7 +316,9 @@ def _tree(client):
         (vmodl.fault.InvalidArgument, "x", {"config": {"memoryMB": 3}}),
     ],
 )
-def test_what_cannot_be_leaves_nothing(machine, fault, name, spec):
+def test_what_cannot_be_leaves_nothing(
+    machine: Machine, fault: type[Exception], name: str | None, spec: dict[str, Any]
+) -> None:
     client = machine.client
     before = _tree(client)
     fields = {"template": False, "powerOn": False, **spec}
@@ -313,18 +338,18 @@ def test_what_cannot_be_leaves_nothing(machine, fault, name, spec):
     assert set(client.folder.childEntity) == children
 
 
-def test_a_clone_that_cannot_be_powered_on_goes_again(machine):
+def test_a_clone_that_cannot_be_powered_on_goes_again(machine: Machine) -> None:
     client = machine.client
     before = _tree(client)
     [host] = [machine.runtime.host]
 
-    async def refuse(kernel):
-        async def power_on(_):
+    async def refuse(kernel: Kernel) -> None:
+        async def power_on(_: object) -> None:
             raise HypervisorError("no more guests")
 
         kernel.hypervisor.power_on = power_on
 
-    async def allow(kernel):
+    async def allow(kernel: Kernel) -> None:
         del kernel.hypervisor.power_on
 
     client.lab.on_loop(refuse)
@@ -342,7 +367,7 @@ def test_a_clone_that_cannot_be_powered_on_goes_again(machine):
     assert _tree(client) == before
 
 
-def test_another_machines_snapshot(machine, cloned):
+def test_another_machines_snapshot(machine: Machine, cloned: Callable[..., Machine]) -> None:
     snapshot = machine.snapshot("one")
     client = machine.client
     other = Machine(client, client.create(f"{machine.name}-o"))

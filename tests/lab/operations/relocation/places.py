@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
 
-def names(folder):
+from tests.lab.client import Client
+
+
+def names(folder: Path) -> list[str] | None:
     """The files in a folder, None if it is not there."""
     return sorted(each.name for each in folder.iterdir()) if folder.is_dir() else None
 
 
-def datastore(client, name):
+def datastore(client: Client, name: str) -> Any:
     return next(each for each in client.datacenter.datastore if each.name == name)
 
 
-def hosts(client):
+def hosts(client: Client) -> tuple[Any, Any]:
     first, second = client.compute.host
     return first, second

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.operations.relocation.places import datastore, hosts
 from tests.lab.specs import new_disk, scsi
 from vmops.lab import Lab, LabSettings
@@ -15,7 +16,7 @@ from vmops.lab import Lab, LabSettings
 Spec = vim.vm.RelocateSpec
 
 
-def test_no_machine_comes_to_a_host_in_maintenance(own, name):
+def test_no_machine_comes_to_a_host_in_maintenance(own: Client, name: str) -> None:
     first, second = hosts(own)
     vm = own.create(name, host=first)
     own.result(vm.PowerOnVM_Task())
@@ -32,7 +33,7 @@ def test_no_machine_comes_to_a_host_in_maintenance(own, name):
     own.result(vm.MigrateVM_Task(None, second, "defaultPriority"))
 
 
-def test_on_its_way_a_host_starts_nothing_and_waits(own, name):
+def test_on_its_way_a_host_starts_nothing_and_waits(own: Client, name: str) -> None:
     first, second = hosts(own)
     runs, waits = own.create(f"{name}-1", host=first), own.create(f"{name}-2", host=first)
     own.result(runs.PowerOnVM_Task())
@@ -55,7 +56,7 @@ def test_on_its_way_a_host_starts_nothing_and_waits(own, name):
     own.result(runs.PowerOnVM_Task())
 
 
-def test_drs_empties_a_host(own, name):
+def test_drs_empties_a_host(own: Client, name: str) -> None:
     first, second = hosts(own)
     spec = vim.cluster.ConfigSpecEx(
         drsConfig=vim.cluster.DrsConfigInfo(enabled=True, defaultVmBehavior="fullyAutomated")
@@ -76,7 +77,7 @@ def test_drs_empties_a_host(own, name):
         own.result(first.EnterMaintenanceMode_Task(0))
 
 
-def test_a_disconnected_host_takes_its_machines_along(own, name):
+def test_a_disconnected_host_takes_its_machines_along(own: Client, name: str) -> None:
     first, second = hosts(own)
     vm, other = own.create(f"{name}-1", host=first), own.create(f"{name}-2", host=second)
     own.result(vm.PowerOnVM_Task())
@@ -102,7 +103,7 @@ def test_a_disconnected_host_takes_its_machines_along(own, name):
     own.result(vm.PowerOffVM_Task())
 
 
-def test_a_disconnected_host_stays_so_over_a_restart(tmp_path, name):
+def test_a_disconnected_host_stays_so_over_a_restart(tmp_path: Path, name: str) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with Lab.run(settings) as lab:
         client = connect(lab)
@@ -118,7 +119,7 @@ def test_a_disconnected_host_stays_so_over_a_restart(tmp_path, name):
         client.close()
 
 
-def test_a_check_says_what_would_stop_a_move(own, name):
+def test_a_check_says_what_would_stop_a_move(own: Client, name: str) -> None:
     first, second = hosts(own)
     vm = own.create(name, scsi(), new_disk(), host=first)
     checker = own.content.vmProvisioningChecker
@@ -138,7 +139,7 @@ def test_a_check_says_what_would_stop_a_move(own, name):
         checker.QueryVMotionCompatibilityEx_Task([vm], [second])
 
 
-def test_a_host_has_no_storage_adapters(own):
+def test_a_host_has_no_storage_adapters(own: Client) -> None:
     first, _ = hosts(own)
     storage = first.configManager.storageSystem
 

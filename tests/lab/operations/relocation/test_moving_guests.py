@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import socket
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pyVmomi import vim
 
 from tests.guests.plain_qemu import require_qemu
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.operations.relocation.places import datastore, hosts, names
 from tests.lab.specs import add, change, device, disk, extra, of_type, scsi
 from tests.lab.web_socket import WebSocket
 from tests.rfb import TcpViewer, Viewer
 from vmops.lab import Lab, LabSettings
 from vmops.lab.guest import boot_count, boot_sector_disk
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.guest
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     require_qemu()
     settings = LabSettings(state_dir=tmp_path_factory.mktemp("lab"), hypervisor="qemu")
     with Lab.run(settings) as lab:
@@ -33,11 +36,11 @@ def client(tmp_path_factory):
         client.close()
 
 
-def booted(client, name, *changes, **spec):
+def booted(client: Client, name: str, *changes: Any, **spec: Any) -> Any:
     """A running guest on the first host, its disk on the first datastore."""
     file = client.file(f"[datastore1] {name}-disk.vmdk")
 
-    async def make(kernel):
+    async def make(kernel: Kernel) -> None:
         store = kernel.service(DiskStore)
         store.create(DatastorePath.parse(f"[datastore1] {name}-disk.vmdk"), 1024**2)
 
@@ -56,12 +59,12 @@ def booted(client, name, *changes, **spec):
     return vm
 
 
-def said(client, vm):
+def said(client: Client, vm: Any) -> str:
     [port] = of_type(vm, device.VirtualSerialPort)
     return client.file(port.backing.fileName).read_bytes().decode()
 
 
-def ticks(client, vm, at_least):
+def ticks(client: Client, vm: Any, at_least: int) -> list[int]:
     """The ticks so far, once there are as many."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -72,7 +75,7 @@ def ticks(client, vm, at_least):
     raise AssertionError(f"no tick {at_least}:\n{said(client, vm)[-200:]}")
 
 
-def went_on(client, vm, before):
+def went_on(client: Client, vm: Any, before: list[int]) -> list[int]:
     """Whether the guest has counted on without a reset and without leaving a tick out."""
     now = ticks(client, vm, before[-1] + 10)
     assert said(client, vm).count("vmops boot sector") == 1
@@ -80,7 +83,7 @@ def went_on(client, vm, before):
     return now
 
 
-def test_it_counts_on_over_hosts_and_datastores(client, name):
+def test_it_counts_on_over_hosts_and_datastores(client: Client, name: str) -> None:
     vm = booted(client, name)
     first, second = hosts(client)
     before = ticks(client, vm, 10)
@@ -103,7 +106,7 @@ def test_it_counts_on_over_hosts_and_datastores(client, name):
     assert boot_count(flat.read_bytes()) == 1
 
 
-def test_its_devices_come_and_go_as_it_counts(client, name):
+def test_its_devices_come_and_go_as_it_counts(client: Client, name: str) -> None:
     vm = booted(client, name)
     before = ticks(client, vm, 10)
 
@@ -134,7 +137,7 @@ def test_its_devices_come_and_go_as_it_counts(client, name):
     client.result(vm.PowerOffVM_Task())
 
 
-def test_its_screen_is_seen_through_a_ticket_and_by_password(client, name):
+def test_its_screen_is_seen_through_a_ticket_and_by_password(client: Client, name: str) -> None:
     port = free_port()
     options = {
         "RemoteDisplay.vnc.enabled": "TRUE",
@@ -159,13 +162,13 @@ def test_its_screen_is_seen_through_a_ticket_and_by_password(client, name):
     client.result(vm.PowerOffVM_Task())
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def test_a_guest_with_snapshots_moves_whole(client, name):
+def test_a_guest_with_snapshots_moves_whole(client: Client, name: str) -> None:
     vm = booted(client, name)
     client.result(vm.CreateSnapshot_Task("a", "", False, False))
     before = ticks(client, vm, 10)
@@ -184,12 +187,14 @@ def test_a_guest_with_snapshots_moves_whole(client, name):
     client.result(vm.PowerOffVM_Task())
 
 
-def test_a_guest_that_ends_on_the_way_keeps_its_content(client, name, monkeypatch):
+def test_a_guest_that_ends_on_the_way_keeps_its_content(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vm = booted(client, name)
     hypervisor = client.lab.kernel.hypervisor
     real = hypervisor.mirror_disk
 
-    async def mirror_the_dead(key, *arguments):
+    async def mirror_the_dead(key: str, *arguments: Any) -> None:
         await hypervisor.power_off(key)
         return await real(key, *arguments)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.operations.relocation.places import datastore, hosts, names
 from tests.lab.specs import add, device, disk, new_disk, of_type, scsi, standard_nic
 from vmops.lab.storage.volumes import Volumes
@@ -12,7 +13,7 @@ from vmops.lab.storage.volumes import Volumes
 ALL = vim.vm.RelocateSpec
 
 
-def test_files_go_with_the_machine(client, name):
+def test_files_go_with_the_machine(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(4), new_disk(4, key=-3), standard_nic())
     second = datastore(client, "datastore2")
     disks = [each.backing.uuid for each in of_type(vm, device.VirtualDisk)]
@@ -38,7 +39,7 @@ def test_files_go_with_the_machine(client, name):
     client.result(vm.PowerOnVM_Task())
 
 
-def test_a_single_disk_goes_by_its_locator(client, name):
+def test_a_single_disk_goes_by_its_locator(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(4), new_disk(4, key=-3))
     second = datastore(client, "datastore2")
     key = of_type(vm, device.VirtualDisk)[1].key
@@ -54,7 +55,7 @@ def test_a_single_disk_goes_by_its_locator(client, name):
     assert f"{name}_1-flat.vmdk" not in names(client.file(f"[datastore1] {name}/x").parent)
 
 
-def test_a_locator_keeps_a_disk_where_it_is(client, name):
+def test_a_locator_keeps_a_disk_where_it_is(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(4), new_disk(4, key=-3))
     key = of_type(vm, device.VirtualDisk)[1].key
     stay = ALL.DiskLocator(diskId=key, datastore=datastore(client, "datastore1"))
@@ -68,7 +69,7 @@ def test_a_locator_keeps_a_disk_where_it_is(client, name):
     assert vm.config.files.vmPathName.startswith("[datastore2]")
 
 
-def test_host_folder_and_name_of_a_taken_place(client, name):
+def test_host_folder_and_name_of_a_taken_place(client: Client, name: str) -> None:
     first, second = hosts(client)
     folder = client.folder.CreateFolder(f"f-{name}")
     client.file(f"[datastore2] {name}").mkdir()
@@ -86,7 +87,7 @@ def test_host_folder_and_name_of_a_taken_place(client, name):
     assert vm.config.files.vmPathName == f"[datastore2] {name}_1/{name}.vmx"
 
 
-def test_a_linked_disk_leaves_the_base_that_others_stand_on(client, name):
+def test_a_linked_disk_leaves_the_base_that_others_stand_on(client: Client, name: str) -> None:
     base = client.create(f"{name}-base", scsi(), new_disk(4))
     path = of_type(base, device.VirtualDisk)[0].backing.fileName
     vm = client.create(name, scsi(), add(disk(4, parent=path), "create"))
@@ -101,7 +102,7 @@ def test_a_linked_disk_leaves_the_base_that_others_stand_on(client, name):
     client.result(base.PowerOnVM_Task())
 
 
-def test_a_base_that_is_nobodys_stays_for_the_next_clone(client, name):
+def test_a_base_that_is_nobodys_stays_for_the_next_clone(client: Client, name: str) -> None:
     base = client.create(f"{name}-base", scsi(), new_disk(4))
     path = of_type(base, device.VirtualDisk)[0].backing.fileName
     base.UnregisterVM()
@@ -115,7 +116,7 @@ def test_a_base_that_is_nobodys_stays_for_the_next_clone(client, name):
 
 
 @pytest.mark.parametrize("move_type", ["moveChildMostDiskBacking", "consolidate"])
-def test_chains_may_stay_or_be_flattened(client, name, move_type):
+def test_chains_may_stay_or_be_flattened(client: Client, name: str, move_type: str) -> None:
     base = client.create(f"{name}-base", scsi(), new_disk(4))
     path = of_type(base, device.VirtualDisk)[0].backing.fileName
     vm = client.create(name, scsi(), add(disk(4, parent=path), "create"))
@@ -135,7 +136,7 @@ def test_chains_may_stay_or_be_flattened(client, name, move_type):
     client.result(vm.PowerOnVM_Task())
 
 
-def test_thin_becomes_thick_on_the_way(client, name):
+def test_thin_becomes_thick_on_the_way(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(4))
     second = datastore(client, "datastore2")
     thick = device.VirtualDisk.FlatVer2BackingInfo(
@@ -152,7 +153,7 @@ def test_thin_becomes_thick_on_the_way(client, name):
     assert file.stat().st_blocks * 512 >= 4 * 1024**2
 
 
-def test_a_template_moves(client, name):
+def test_a_template_moves(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk())
     vm.MarkAsTemplate()
 
@@ -163,7 +164,7 @@ def test_a_template_moves(client, name):
     assert vm.resourcePool is None
 
 
-def test_suspended_memory_goes_along(client, name):
+def test_suspended_memory_goes_along(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk())
     client.result(vm.PowerOnVM_Task())
     client.result(vm.SuspendVM_Task())
@@ -174,7 +175,9 @@ def test_suspended_memory_goes_along(client, name):
     client.result(vm.PowerOnVM_Task())
 
 
-def test_a_full_datastore_changes_nothing(client, name, monkeypatch):
+def test_a_full_datastore_changes_nothing(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vm = client.create(name, scsi(), new_disk(4))
     flat = client.file(f"[datastore1] {name}/{name}-flat.vmdk")
     flat.write_bytes(b"\1" * 4 * 1024**2)
@@ -189,7 +192,7 @@ def test_a_full_datastore_changes_nothing(client, name, monkeypatch):
     assert names(client.file(f"[datastore2] {name}/x").parent) is None
 
 
-def test_what_cannot_be(client, esx, name):
+def test_what_cannot_be(client: Client, esx: Client, name: str) -> None:
     first, _ = hosts(client)
     vm = client.create(name, scsi(), new_disk(), host=first)
     one = esx.create(name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.operations.relocation.places import datastore, hosts, names
 from tests.lab.operations.views import broken, machine
 from tests.lab.specs import (
@@ -24,17 +26,18 @@ from tests.lab.specs import (
     standard_nic,
 )
 from vmops.lab import Lab, LabSettings
+from vmops.lab.kernel.kernel import Kernel
 
 Spec = vim.vm.RelocateSpec
 
 
-def running(client, name, *changes, host=None):
+def running(client: Client, name: str, *changes: Any, host: Any = None) -> Any:
     vm = client.create(name, scsi(), new_disk(4), *changes, host=host)
     client.result(vm.PowerOnVM_Task())
     return vm
 
 
-def test_host_and_files_at_once(client, name):
+def test_host_and_files_at_once(client: Client, name: str) -> None:
     first, second = hosts(client)
     vm = running(client, name, new_disk(4, key=-3), standard_nic(), host=first)
     boot = vm.runtime.bootTime
@@ -56,7 +59,7 @@ def test_host_and_files_at_once(client, name):
     client.result(vm.PowerOnVM_Task())
 
 
-def test_a_chain_moves_with_its_base(client, name):
+def test_a_chain_moves_with_its_base(client: Client, name: str) -> None:
     base = client.create(f"{name}-base", scsi(), new_disk(4))
     path = of_type(base, device.VirtualDisk)[0].backing.fileName
     vm = client.create(name, scsi(), add(disk(4, parent=path), "create"))
@@ -72,7 +75,7 @@ def test_a_chain_moves_with_its_base(client, name):
     assert client.file(path).is_file()
 
 
-def test_migrate_changes_the_host_alone(client, name):
+def test_migrate_changes_the_host_alone(client: Client, name: str) -> None:
     first, second = hosts(client)
     vm = running(client, name, host=first)
 
@@ -84,7 +87,7 @@ def test_migrate_changes_the_host_alone(client, name):
         client.result(vm.MigrateVM_Task(None, first, "defaultPriority", "poweredOff"))
 
 
-def test_cards_change_their_network_on_the_way(client, name):
+def test_cards_change_their_network_on_the_way(client: Client, name: str) -> None:
     first, second = hosts(client)
     vm = running(client, name, standard_nic(), host=first)
     [card] = of_type(vm, device.VirtualEthernetCard)
@@ -102,7 +105,7 @@ def test_cards_change_their_network_on_the_way(client, name):
     assert vm in group.vm
 
 
-def test_a_network_the_host_has_not_is_named(own, name):
+def test_a_network_the_host_has_not_is_named(own: Client, name: str) -> None:
     first, second = hosts(own)
     first.configManager.networkSystem.AddPortGroup(
         vim.host.PortGroup.Specification(
@@ -118,13 +121,13 @@ def test_a_network_the_host_has_not_is_named(own, name):
     assert vm.runtime.host == first
 
 
-def test_a_datastore_the_host_cannot_reach(own, name):
+def test_a_datastore_the_host_cannot_reach(own: Client, name: str) -> None:
     first, second = hosts(own)
     on_second = running(own, f"{name}-1", host=second)
     there = own.create(name, scsi(), new_disk(4), host=first, path="[datastore2]")
     store = datastore(own, "datastore2")
 
-    async def unmount(kernel):
+    async def unmount(kernel: Kernel) -> None:
         found = kernel.registry.get(store._moId)
         kernel.update(found, {"host": [m for m in found.properties["host"] if m.key != second]})
 
@@ -140,7 +143,9 @@ def test_a_datastore_the_host_cannot_reach(own, name):
 @pytest.mark.parametrize(
     ("method", "after"), [("mirror_disk", 0), ("mirror_disk", 1), ("migrate", 0)]
 )
-def test_a_failure_leaves_it_where_it_was(client, name, monkeypatch, method, after):
+def test_a_failure_leaves_it_where_it_was(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch, method: str, after: int
+) -> None:
     first, second = hosts(client)
     vm = running(client, name, new_disk(4, key=-3), host=first)
     before = names(client.file(f"[datastore1] {name}/x").parent)
@@ -162,11 +167,13 @@ def test_a_failure_leaves_it_where_it_was(client, name, monkeypatch, method, aft
     client.result(vm.RelocateVM_Task(Spec(datastore=datastore(client, "datastore2"))))
 
 
-def test_a_cancelled_move_leaves_it_where_it_was(client, name, monkeypatch):
+def test_a_cancelled_move_leaves_it_where_it_was(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vm = running(client, name)
     begun = threading.Event()
 
-    async def never(*_arguments):
+    async def never(*_arguments: object) -> None:
         begun.set()
         await asyncio.sleep(60)
 
@@ -182,13 +189,15 @@ def test_a_cancelled_move_leaves_it_where_it_was(client, name, monkeypatch):
     assert names(client.file(f"[datastore2] {name}/x").parent) is None
 
 
-def test_a_move_that_is_cancelled_too_late_is_done(client, name, monkeypatch):
+def test_a_move_that_is_cancelled_too_late_is_done(
+    client: Client, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vm = running(client, name)
     begun = threading.Event()
     hypervisor = client.lab.kernel.hypervisor
     mirror_disk = hypervisor.mirror_disk
 
-    async def switch(*arguments):
+    async def switch(*arguments: Any) -> None:
         begun.set()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
@@ -207,7 +216,7 @@ def test_a_move_that_is_cancelled_too_late_is_done(client, name, monkeypatch):
     assert used.layers[0].file.is_file()
 
 
-def test_where_it_stands_survives_a_restart(tmp_path, name):
+def test_where_it_stands_survives_a_restart(tmp_path: Path, name: str) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with Lab.run(settings) as lab:
         client = connect(lab)

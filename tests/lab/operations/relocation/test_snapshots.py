@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pyVmomi import vim, vmodl
 
+from tests.lab.client import Client
 from tests.lab.operations.relocation.places import datastore, names
 from tests.lab.operations.views import broken
 from tests.lab.specs import device, new_disk, of_type, scsi
@@ -13,7 +16,7 @@ Spec = vim.vm.RelocateSpec
 
 
 @pytest.fixture
-def vm(client, name):
+def vm(client: Client, name: str) -> Any:
     """On snapshot b, beside c, both on a; a disk was removed after a; b has memory."""
     made = client.create(name, scsi(), new_disk(4), new_disk(4, key=-3))
     snapshot(client, made, "a")
@@ -29,11 +32,11 @@ def vm(client, name):
     return made
 
 
-def snapshot(client, vm, name, *, memory=False):
+def snapshot(client: Client, vm: Any, name: str, *, memory: bool = False) -> None:
     client.result(vm.CreateSnapshot_Task(name, "", memory, False))
 
 
-def find(vm, name):
+def find(vm: Any, name: str) -> Any:
     left = list(vm.snapshot.rootSnapshotList)
     while left:
         node = left.pop()
@@ -43,7 +46,7 @@ def find(vm, name):
     raise LookupError(name)
 
 
-def disks(snapshot):
+def disks(snapshot: Any) -> list[str]:
     held = [
         each for each in snapshot.config.hardware.device if isinstance(each, device.VirtualDisk)
     ]
@@ -51,7 +54,7 @@ def disks(snapshot):
 
 
 @pytest.mark.parametrize("power", ["off", "on"])
-def test_all_of_it_moves(client, vm, name, power):
+def test_all_of_it_moves(client: Client, vm: Any, name: str, power: str) -> None:
     if power == "on":
         client.result(vm.PowerOnVM_Task())
     before = names(client.file(f"[datastore1] {name}/x").parent)
@@ -75,7 +78,9 @@ def test_all_of_it_moves(client, vm, name, power):
     assert of_type(vm, device.VirtualDisk)[0].backing.parent is None
 
 
-def test_a_failure_leaves_the_snapshots_as_they_were(client, vm, name, monkeypatch):
+def test_a_failure_leaves_the_snapshots_as_they_were(
+    client: Client, vm: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client.result(vm.PowerOnVM_Task())
     before = {each: disks(find(vm, each)) for each in ("a", "b", "c")}
     broken(client, monkeypatch, "mirror_disk")
@@ -90,7 +95,7 @@ def test_a_failure_leaves_the_snapshots_as_they_were(client, vm, name, monkeypat
         client.result(find(vm, each).RevertToSnapshot_Task(suppressPowerOn=True))
 
 
-def test_chains_that_snapshots_need_are_not_flattened(client, vm):
+def test_chains_that_snapshots_need_are_not_flattened(client: Client, vm: Any) -> None:
     spec = Spec(
         datastore=datastore(client, "datastore2"),
         diskMoveType="moveAllDiskBackingsAndConsolidate",
@@ -99,7 +104,7 @@ def test_chains_that_snapshots_need_are_not_flattened(client, vm):
         client.result(vm.RelocateVM_Task(spec))
 
 
-def test_one_disk_of_a_machine_with_snapshots(client, name):
+def test_one_disk_of_a_machine_with_snapshots(client: Client, name: str) -> None:
     vm = client.create(name, scsi(), new_disk(4), new_disk(4, key=-3))
     snapshot(client, vm, "a")
     key = of_type(vm, device.VirtualDisk)[1].key

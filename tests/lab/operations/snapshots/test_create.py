@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.machines import MIB, frozen_disk, only_node
+from tests.lab.machines import MIB, Machine, frozen_disk, only_node
 from tests.lab.specs import add, change, disk, extra, new_disk, scsi
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.operations.snapshots import create
 
 
 @pytest.mark.parametrize("power", ["off", "on", "suspended"])
-def test_a_snapshot_freezes_the_disk(machine, power):
+def test_a_snapshot_freezes_the_disk(machine: Machine, power: str) -> None:
     machine.write(1)
     if power != "off":
         machine.on()
@@ -41,7 +42,7 @@ def test_a_snapshot_freezes_the_disk(machine, power):
     assert not machine.runtime.consolidationNeeded
 
 
-def test_snapshots_stand_on_each_other(machine):
+def test_snapshots_stand_on_each_other(machine: Machine) -> None:
     one = machine.snapshot("one")
     two = machine.snapshot("two")
     assert machine.tree() == ["one", ["two"]]
@@ -52,7 +53,7 @@ def test_snapshots_stand_on_each_other(machine):
     assert frozen_disk(two).endswith(f"{name}-000001.vmdk")
 
 
-def test_the_configuration_is_the_one_of_that_moment(machine):
+def test_the_configuration_is_the_one_of_that_moment(machine: Machine) -> None:
     client = machine.client
     client.reconfigure(machine.vm, memoryMB=64, extraConfig=extra(colour="red"))
     snapshot = machine.snapshot("one")
@@ -61,7 +62,7 @@ def test_the_configuration_is_the_one_of_that_moment(machine):
     assert {each.key: each.value for each in snapshot.config.extraConfig}["colour"] == "red"
 
 
-def test_files_are_listed(machine):
+def test_files_are_listed(machine: Machine) -> None:
     machine.on()
     snapshot = machine.snapshot("one", memory=True)
     layout = machine.layoutEx
@@ -81,7 +82,7 @@ def test_files_are_listed(machine):
     assert len(now.chain) == 2
 
 
-def test_memory_counts_only_while_the_machine_runs(machine):
+def test_memory_counts_only_while_the_machine_runs(machine: Machine) -> None:
     off = machine.snapshot("off", memory=True)
     machine.on()
     machine.snapshot("on", memory=True)
@@ -98,7 +99,7 @@ def test_memory_counts_only_while_the_machine_runs(machine):
     assert memories == {f"{machine.name}-Snapshot{number}.vmem" for number in (2, 3)}
 
 
-def test_quiescing_without_tools_is_not_asked_for(machine):
+def test_quiescing_without_tools_is_not_asked_for(machine: Machine) -> None:
     machine.on()
     machine.snapshot("one", quiesce=True)
     assert only_node(machine.vm).quiesced is False
@@ -107,7 +108,7 @@ def test_quiescing_without_tools_is_not_asked_for(machine):
     assert machine.tree() == ["one", ["two"]]
 
 
-def test_a_guest_with_tools_is_quiesced(machine):
+def test_a_guest_with_tools_is_quiesced(machine: Machine) -> None:
     """But not where its memory is kept: it would wake up quiesced."""
     machine.client.reconfigure(machine.vm, extraConfig=extra(**{"vmops.lab.tools": "running"}))
     machine.on()
@@ -117,7 +118,7 @@ def test_a_guest_with_tools_is_quiesced(machine):
     assert (node.quiesced, node.childSnapshotList[0].quiesced) == (True, False)
 
 
-def test_a_guest_that_cannot_be_quiesced_gets_no_snapshot(machine):
+def test_a_guest_that_cannot_be_quiesced_gets_no_snapshot(machine: Machine) -> None:
     machine.client.reconfigure(machine.vm, extraConfig=extra(**{"vmops.lab.tools": "refusing"}))
     machine.on()
     before, chain = machine.files, machine.chain
@@ -127,7 +128,7 @@ def test_a_guest_that_cannot_be_quiesced_gets_no_snapshot(machine):
     machine.snapshot("two")
 
 
-def test_independent_disks_are_left_alone(machine):
+def test_independent_disks_are_left_alone(machine: Machine) -> None:
     client = machine.client
     client.reconfigure(
         machine.vm, new_disk(controller=1000, diskMode="independent_persistent", key=-5)
@@ -142,13 +143,13 @@ def test_independent_disks_are_left_alone(machine):
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 81])
-def test_a_name_that_cannot_be(machine, name):
+def test_a_name_that_cannot_be(machine: Machine, name: str) -> None:
     with pytest.raises(vim.fault.InvalidName):
         machine.snapshot(name)
     assert machine.tree() == []
 
 
-def test_a_chain_has_an_end(machine, monkeypatch):
+def test_a_chain_has_an_end(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(create, "DEEPEST", 3)  # 32 take a while
     for number in range(3):
         machine.snapshot(f"s{number}")
@@ -158,7 +159,7 @@ def test_a_chain_has_an_end(machine, monkeypatch):
     assert machine.files == before
 
 
-def test_a_failure_leaves_nothing(machine):
+def test_a_failure_leaves_nothing(machine: Machine) -> None:
     """The second disk's file is gone, so it cannot have a layer."""
     client = machine.client
     client.reconfigure(machine.vm, new_disk(controller=1000, key=-5))
@@ -173,11 +174,11 @@ def test_a_failure_leaves_nothing(machine):
     aside.rename(second)
 
 
-def test_a_failure_of_the_hypervisor_leaves_nothing(machine):
+def test_a_failure_of_the_hypervisor_leaves_nothing(machine: Machine) -> None:
     """Its guest's process is gone, and nobody has noticed yet."""
     machine.on()
 
-    async def forget_guest(kernel):
+    async def forget_guest(kernel: Kernel) -> None:
         kernel.hypervisor._running.clear()
 
     machine.client.lab.on_loop(forget_guest)
@@ -189,7 +190,7 @@ def test_a_failure_of_the_hypervisor_leaves_nothing(machine):
     assert machine.tree() == []
 
 
-def test_a_disk_with_a_snapshot_does_not_grow(machine):
+def test_a_disk_with_a_snapshot_does_not_grow(machine: Machine) -> None:
     machine.snapshot("one")
     [grown] = machine.disks
     grown.capacityInKB *= 2
@@ -198,7 +199,7 @@ def test_a_disk_with_a_snapshot_does_not_grow(machine):
         machine.client.reconfigure(machine.vm, change("edit", grown))
 
 
-def test_the_disk_under_a_snapshot_is_not_extended(machine):
+def test_the_disk_under_a_snapshot_is_not_extended(machine: Machine) -> None:
     disk = frozen_disk(machine.snapshot("one"))
     disks = machine.client.content.virtualDiskManager
     with pytest.raises(vim.fault.FileFault, match="stands on it"):
@@ -206,13 +207,13 @@ def test_the_disk_under_a_snapshot_is_not_extended(machine):
     assert machine.client.file(disk.replace(".vmdk", "-flat.vmdk")).stat().st_size == 4 * MIB
 
 
-def test_a_template_has_none(machine):
+def test_a_template_has_none(machine: Machine) -> None:
     machine.MarkAsTemplate()
     with pytest.raises(vim.fault.InvalidState):
         machine.snapshot("one")
 
 
-def test_renaming(machine):
+def test_renaming(machine: Machine) -> None:
     snapshot = machine.snapshot("one", "first")
     snapshot.RenameSnapshot("uno", None)
     assert (only_node(machine.vm).name, only_node(machine.vm).description) == ("uno", "first")
@@ -225,7 +226,7 @@ def test_renaming(machine):
         snapshot.RenameSnapshot("x", None)
 
 
-def test_an_updated_filter_sees_the_tree(machine):
+def test_an_updated_filter_sees_the_tree(machine: Machine) -> None:
     collector = machine.client.content.propertyCollector
     spec = vmodl.query.PropertyCollector.FilterSpec(
         objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=machine.vm)],
@@ -244,7 +245,7 @@ def test_an_updated_filter_sees_the_tree(machine):
     watched.Destroy()
 
 
-def test_disks_are_numbered_on(machine):
+def test_disks_are_numbered_on(machine: Machine) -> None:
     """A name that is taken, by whatever, is not used."""
     (machine.folder / f"{machine.name}-000001-delta.vmdk").write_bytes(b"somebody's")
     machine.snapshot("one")
@@ -252,7 +253,7 @@ def test_disks_are_numbered_on(machine):
     assert (machine.folder / f"{machine.name}-000001-delta.vmdk").read_bytes() == b"somebody's"
 
 
-def test_attaching_the_disk_of_a_snapshot_elsewhere_keeps_it(machine):
+def test_attaching_the_disk_of_a_snapshot_elsewhere_keeps_it(machine: Machine) -> None:
     """Another machine's disk is based on it, so it stays when the snapshot's machine goes."""
     client = machine.client
     machine.write(7)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import ssl
 import time
 import urllib.request
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pyVmomi import vim
 
-from tests.lab.machines import CLUSTER, MIB
+from tests.lab.client import Client
+from tests.lab.machines import CLUSTER, MIB, Machine
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 
-def ready(lease):
+def ready(lease: Any) -> Any:
     deadline = time.monotonic() + 10
     while lease.state == "initializing" and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -23,7 +26,7 @@ def ready(lease):
     return lease.info
 
 
-def fetch(client, url):
+def fetch(client: Client, url: str) -> bytes:
     context = ssl.create_default_context(cafile=str(client.lab.certificate_file))
     context.check_hostname = False
     with urllib.request.urlopen(url, context=context, timeout=20) as answer:
@@ -31,7 +34,7 @@ def fetch(client, url):
 
 
 @pytest.mark.parametrize("power", ["off", "on"])
-def test_the_disk_of_the_snapshot_comes_out(machine, tmp_path, power):
+def test_the_disk_of_the_snapshot_comes_out(machine: Machine, tmp_path: Path, power: str) -> None:
     client = machine.client
     machine.write(1)
     if power == "on":
@@ -55,7 +58,7 @@ def test_the_disk_of_the_snapshot_comes_out(machine, tmp_path, power):
     machine.remove(snapshot)
 
 
-def test_a_snapshot_is_not_removed_while_it_is_fetched(machine):
+def test_a_snapshot_is_not_removed_while_it_is_fetched(machine: Machine) -> None:
     snapshot = machine.snapshot("one")
     lease = snapshot.ExportSnapshot()
     ready(lease)
@@ -66,7 +69,7 @@ def test_a_snapshot_is_not_removed_while_it_is_fetched(machine):
     machine.remove(snapshot)
 
 
-def test_a_machine_is_exported_only_while_it_is_off(machine):
+def test_a_machine_is_exported_only_while_it_is_off(machine: Machine) -> None:
     machine.on()
     with pytest.raises(vim.fault.InvalidPowerState):
         machine.ExportVm()

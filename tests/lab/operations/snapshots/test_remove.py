@@ -8,14 +8,14 @@ import struct
 import pytest
 from pyVmomi import vim
 
-from tests.lab.machines import CLUSTER, frozen_disk
+from tests.lab.machines import CLUSTER, Machine, frozen_disk
 from tests.lab.specs import add, disk, scsi
 
 POWER = pytest.mark.parametrize("power", ["off", "on"])
 
 
 @POWER
-def test_the_only_one(machine, power):
+def test_the_only_one(machine: Machine, power: str) -> None:
     machine.write(1)
     machine.write(1, at=CLUSTER)
     snapshot = machine.snapshot("one")
@@ -38,7 +38,7 @@ def test_the_only_one(machine, power):
     assert machine.read(at=CLUSTER) == 1
 
 
-def test_one_in_the_middle(machine):
+def test_one_in_the_middle(machine: Machine) -> None:
     machine.write(1)
     one = machine.snapshot("one")
     machine.write(2, at=CLUSTER)
@@ -60,7 +60,7 @@ def test_one_in_the_middle(machine):
 
 
 @POWER
-def test_the_current_one_of_two(machine, power):
+def test_the_current_one_of_two(machine: Machine, power: str) -> None:
     one = machine.snapshot("one")
     two = machine.snapshot("two")
     if power == "on":
@@ -71,7 +71,7 @@ def test_the_current_one_of_two(machine, power):
     assert machine.chain == [f"{machine.name}-000001.vmdk", f"{machine.name}.vmdk"]
 
 
-def test_the_first_of_two(machine):
+def test_the_first_of_two(machine: Machine) -> None:
     machine.write(1)
     one = machine.snapshot("one")
     machine.write(2)
@@ -85,7 +85,7 @@ def test_the_first_of_two(machine):
     assert machine.read() == 2
 
 
-def test_with_those_that_stand_on_it(machine):
+def test_with_those_that_stand_on_it(machine: Machine) -> None:
     one = machine.snapshot("one")
     two = machine.snapshot("two")
     machine.write(2)
@@ -98,7 +98,7 @@ def test_with_those_that_stand_on_it(machine):
     assert machine.vmdks == {".vmdk", "-000001.vmdk"}
 
 
-def test_one_where_the_tree_branches(machine):
+def test_one_where_the_tree_branches(machine: Machine) -> None:
     """Its disk stands under two others, so it stays until one of them goes."""
     one = machine.snapshot("one")
     machine.write(2)
@@ -118,7 +118,7 @@ def test_one_where_the_tree_branches(machine):
     assert machine.current == three
 
 
-def test_a_branch_that_nobody_stands_on(machine):
+def test_a_branch_that_nobody_stands_on(machine: Machine) -> None:
     one = machine.snapshot("one")
     machine.write(2)
     two = machine.snapshot("two", memory=False)
@@ -130,7 +130,7 @@ def test_a_branch_that_nobody_stands_on(machine):
 
 
 @POWER
-def test_all(machine, power):
+def test_all(machine: Machine, power: str) -> None:
     machine.write(1)
     machine.snapshot("one")
     machine.write(2, at=CLUSTER)
@@ -149,7 +149,7 @@ def test_all(machine, power):
     machine.result(machine.RemoveAllSnapshots_Task())  # there are none, which is no error
 
 
-def test_without_consolidation(machine):
+def test_without_consolidation(machine: Machine) -> None:
     machine.write(1)
     snapshot = machine.snapshot("one")
     machine.write(2)
@@ -164,7 +164,7 @@ def test_without_consolidation(machine):
     machine.result(machine.ConsolidateVMDisks_Task())
 
 
-def test_a_merge_that_fails_leaves_the_content(machine):
+def test_a_merge_that_fails_leaves_the_content(machine: Machine) -> None:
     """Somebody has the disk open: the snapshot goes, and consolidation is still needed."""
     machine.write(1)
     snapshot = machine.snapshot("one")
@@ -183,7 +183,7 @@ def test_a_merge_that_fails_leaves_the_content(machine):
     assert machine.chain == [f"{machine.name}.vmdk"]
 
 
-def test_what_others_stand_on_is_not_touched(machine):
+def test_what_others_stand_on_is_not_touched(machine: Machine) -> None:
     client = machine.client
     machine.write(1)
     snapshot = machine.snapshot("one")
@@ -201,7 +201,7 @@ def test_what_others_stand_on_is_not_touched(machine):
     assert machine.read() == 2
 
 
-def test_destroying_the_machine_takes_all(machine):
+def test_destroying_the_machine_takes_all(machine: Machine) -> None:
     one = machine.snapshot("one")
     machine.snapshot("two")
     machine.revert(one)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from tests.lab.client import connect
+from tests.lab.client import Client, connect
 from tests.lab.machines import Machine, frozen_disk
 from tests.lab.specs import extra, new_disk, scsi
 from vmops.lab import Lab, LabSettings
 
 
 @contextmanager
-def session(settings, *, kill=False):
+def session(settings: LabSettings, *, kill: bool = False) -> Iterator[Client]:
     with Lab.run(settings) as lab:
         client = connect(lab)
         try:
@@ -26,13 +28,13 @@ def session(settings, *, kill=False):
                 client.close()
 
 
-def found(client):
+def found(client: Client) -> Machine:
     [vm] = client.folder.childEntity
     return Machine(client, vm)
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_a_tree_is_found_again(tmp_path, kill):
+def test_a_tree_is_found_again(tmp_path: Path, kill: bool) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with session(settings, kill=kill) as client:
         machine = Machine(client, client.create("web", scsi(), new_disk()))
@@ -67,7 +69,7 @@ def test_a_tree_is_found_again(tmp_path, kill):
         assert machine.vmdks == {".vmdk"}
 
 
-def test_unregistered_and_registered(tmp_path):
+def test_unregistered_and_registered(tmp_path: Path) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with session(settings) as client:
         machine = Machine(client, client.create("web", scsi(), new_disk()))
@@ -83,7 +85,7 @@ def test_unregistered_and_registered(tmp_path):
         assert machine.read() == 1
 
 
-def test_a_consolidation_that_was_needed_still_is(tmp_path):
+def test_a_consolidation_that_was_needed_still_is(tmp_path: Path) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with session(settings) as client:
         machine = Machine(client, client.create("web", scsi(), new_disk()))
@@ -92,7 +94,7 @@ def test_a_consolidation_that_was_needed_still_is(tmp_path):
         assert found(client).runtime.consolidationNeeded
 
 
-def test_what_cannot_be_read_is_left_out(tmp_path):
+def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with session(settings) as client:
         machine = Machine(client, client.create("web", scsi(), new_disk()))
@@ -106,7 +108,7 @@ def test_what_cannot_be_read_is_left_out(tmp_path):
         assert frozen_disk(machine.current).endswith("-000002.vmdk")
 
 
-def test_a_list_that_names_foreign_files(tmp_path):
+def test_a_list_that_names_foreign_files(tmp_path: Path) -> None:
     """The names in a list of snapshots lead nowhere else, and its numbers not in circles."""
     settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none")
     with session(settings) as client:

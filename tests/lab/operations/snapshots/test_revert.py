@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.machines import frozen_disk
+from tests.lab.machines import Machine, frozen_disk
 from tests.lab.specs import change, extra, new_disk, standard_nic
 
 
-def test_bytes_and_configuration_come_back(machine):
+def test_bytes_and_configuration_come_back(machine: Machine) -> None:
     client = machine.client
     machine.write(1)
     client.reconfigure(machine.vm, memoryMB=64, extraConfig=extra(colour="red"))
@@ -37,7 +37,7 @@ def test_bytes_and_configuration_come_back(machine):
     assert machine.read() == 1
 
 
-def test_a_tree_grows_where_it_was_gone_back_to(machine):
+def test_a_tree_grows_where_it_was_gone_back_to(machine: Machine) -> None:
     one = machine.snapshot("one")
     machine.write(2)
     two = machine.snapshot("two")
@@ -54,7 +54,7 @@ def test_a_tree_grows_where_it_was_gone_back_to(machine):
     assert machine.read() == 0
 
 
-def test_a_running_machine_is_off_after_a_snapshot_without_memory(machine):
+def test_a_running_machine_is_off_after_a_snapshot_without_memory(machine: Machine) -> None:
     machine.on()
     snapshot = machine.snapshot("one")
     machine.revert(snapshot)
@@ -63,7 +63,7 @@ def test_a_running_machine_is_off_after_a_snapshot_without_memory(machine):
 
 
 @pytest.mark.parametrize("now", ["poweredOn", "poweredOff", "suspended"])
-def test_memory_brings_the_machine_back_on(machine, now):
+def test_memory_brings_the_machine_back_on(machine: Machine, now: str) -> None:
     machine.on()
     snapshot = machine.snapshot("one", memory=True)
     if now == "poweredOff":
@@ -80,14 +80,14 @@ def test_memory_brings_the_machine_back_on(machine, now):
     assert machine.runtime.powerState == "poweredOn"
 
 
-def test_a_machine_may_stay_off(machine):
+def test_a_machine_may_stay_off(machine: Machine) -> None:
     machine.on()
     snapshot = machine.snapshot("one", memory=True)
     machine.revert(snapshot, stay_off=True)
     assert machine.runtime.powerState == "poweredOff"
 
 
-def test_a_suspended_machine_comes_back_suspended(machine):
+def test_a_suspended_machine_comes_back_suspended(machine: Machine) -> None:
     machine.on()
     machine.result(machine.SuspendVM_Task())
     snapshot = machine.snapshot("one", memory=True)
@@ -98,7 +98,7 @@ def test_a_suspended_machine_comes_back_suspended(machine):
     assert machine.runtime.powerState == "poweredOn"
 
 
-def test_back_to_the_current_one(machine):
+def test_back_to_the_current_one(machine: Machine) -> None:
     with pytest.raises(vim.fault.NotFound):
         machine.result(machine.RevertToCurrentSnapshot_Task())
     machine.write(1)
@@ -108,7 +108,7 @@ def test_back_to_the_current_one(machine):
     assert machine.read() == 1
 
 
-def test_a_disk_added_since_goes_and_one_removed_comes_back(machine):
+def test_a_disk_added_since_goes_and_one_removed_comes_back(machine: Machine) -> None:
     client = machine.client
     client.reconfigure(machine.vm, new_disk(controller=1000, key=-5))
     both = [each.backing.fileName for each in machine.disks]
@@ -123,7 +123,7 @@ def test_a_disk_added_since_goes_and_one_removed_comes_back(machine):
     assert not client.file(added).exists()
 
 
-def test_a_volume_of_another_folder_is_never_deleted(machine):
+def test_a_volume_of_another_folder_is_never_deleted(machine: Machine) -> None:
     client = machine.client
     folder = f"[datastore1] volumes-{machine.name}"
     client.content.fileManager.MakeDirectory(folder, client.datacenter, True)
@@ -134,7 +134,7 @@ def test_a_volume_of_another_folder_is_never_deleted(machine):
     assert client.file(f"{folder}/v-flat.vmdk").exists()
 
 
-def test_what_the_machine_is_called_stays(machine):
+def test_what_the_machine_is_called_stays(machine: Machine) -> None:
     snapshot = machine.snapshot("one")
     uuid = "11111111-2222-3333-4444-555555555555"
     machine.client.reconfigure(machine.vm, name=f"{machine.name}-new", instanceUuid=uuid)
@@ -145,7 +145,7 @@ def test_what_the_machine_is_called_stays(machine):
 
 
 @pytest.mark.parametrize("now", ["poweredOn", "suspended", "poweredOff"])
-def test_a_revert_that_fails_changes_nothing(machine, now):
+def test_a_revert_that_fails_changes_nothing(machine: Machine, now: str) -> None:
     """The snapshot's memory is no memory, which shows late: when the guest is to be started."""
     machine.on()
     snapshot = machine.snapshot("one", memory=True)
@@ -171,7 +171,7 @@ def test_a_revert_that_fails_changes_nothing(machine, now):
         machine.on()
 
 
-def test_a_missing_disk_changes_nothing(machine):
+def test_a_missing_disk_changes_nothing(machine: Machine) -> None:
     machine.on()
     snapshot = machine.snapshot("one")
     base = machine.client.file(frozen_disk(snapshot))
@@ -184,7 +184,7 @@ def test_a_missing_disk_changes_nothing(machine):
     aside.rename(base)
 
 
-def test_on_another_host(machine):
+def test_on_another_host(machine: Machine) -> None:
     snapshot = machine.snapshot("one")
     hosts = machine.client.compute.host
     other = next(host for host in hosts if host != machine.runtime.host)
@@ -193,7 +193,7 @@ def test_on_another_host(machine):
     assert machine.vm in other.vm
 
 
-def test_a_snapshot_that_is_gone(machine):
+def test_a_snapshot_that_is_gone(machine: Machine) -> None:
     snapshot = machine.snapshot("one")
     machine.remove(snapshot)
     with pytest.raises(vmodl.fault.ManagedObjectNotFound):

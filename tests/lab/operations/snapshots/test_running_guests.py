@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from pyVmomi import vim
@@ -23,7 +24,7 @@ PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     settings = LabSettings(state_dir=tmp_path_factory.mktemp("lab"), hypervisor="auto")
     with Lab.run(settings) as running:
         yield running
@@ -42,7 +43,7 @@ class Guest(Machine):
         """The ticks said since the last boot or resumption, and all before."""
         return [int(number) for number in re.findall(r"tick (\d+)\r", self.serial)]
 
-    def wait_for(self, condition):
+    def wait_for(self, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, self.serial[-300:]
@@ -70,7 +71,7 @@ class Guest(Machine):
 
 
 @pytest.fixture
-def guest(lab, request):
+def guest(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Guest]:
     client = connect(lab)
     serial = device.VirtualSerialPort(
         key=-9,
@@ -88,7 +89,7 @@ def guest(lab, request):
     client.close()
 
 
-def test_what_runs_is_frozen_and_merged_again(guest):
+def test_what_runs_is_frozen_and_merged_again(guest: Guest) -> None:
     """Content of before and after stays; the guest notices nothing."""
     guest.on()
     guest.wait_for_more()
@@ -108,7 +109,7 @@ def test_what_runs_is_frozen_and_merged_again(guest):
     assert guest.boots() == 2
 
 
-def test_a_snapshot_that_fails_after_the_switch_is_taken_back(guest):
+def test_a_snapshot_that_fails_after_the_switch_is_taken_back(guest: Guest) -> None:
     """The list of snapshots cannot be written, for a folder has its name."""
     guest.on()
     guest.wait_for_more()
@@ -124,7 +125,7 @@ def test_a_snapshot_that_fails_after_the_switch_is_taken_back(guest):
     (guest.folder / f"{guest.name}.vmsd").rmdir()
 
 
-def test_one_in_the_middle_while_it_runs(guest):
+def test_one_in_the_middle_while_it_runs(guest: Guest) -> None:
     guest.on()
     guest.wait_for_more()
     guest.snapshot("one")
@@ -146,7 +147,7 @@ def test_one_in_the_middle_while_it_runs(guest):
     assert (guest.vmdks, guest.boots()) == ({".vmdk"}, 4)
 
 
-def test_memory_goes_on_from_the_moment(guest):
+def test_memory_goes_on_from_the_moment(guest: Guest) -> None:
     guest.on()
     guest.wait_for_more()
     snapshot = guest.snapshot("one", memory=True)
@@ -170,7 +171,7 @@ def test_memory_goes_on_from_the_moment(guest):
     assert guest.vmdks == {".vmdk"}
 
 
-def test_a_revert_whose_memory_is_broken_lets_the_guest_run_on(guest):
+def test_a_revert_whose_memory_is_broken_lets_the_guest_run_on(guest: Guest) -> None:
     guest.on()
     guest.wait_for_more()
     snapshot = guest.snapshot("one", memory=True)
@@ -186,7 +187,7 @@ def test_a_revert_whose_memory_is_broken_lets_the_guest_run_on(guest):
     assert "boot 2\r" not in guest.serial
 
 
-def test_a_linked_clone_boots_while_the_machine_runs_on(guest):
+def test_a_linked_clone_boots_while_the_machine_runs_on(guest: Guest) -> None:
     guest.on()
     guest.wait_for_more()
     snapshot = guest.snapshot("one")
@@ -217,7 +218,7 @@ def test_a_linked_clone_boots_while_the_machine_runs_on(guest):
     assert (guest.vmdks, guest.boots()) == ({".vmdk"}, 1)
 
 
-def test_a_running_machine_is_cloned_whole(guest):
+def test_a_running_machine_is_cloned_whole(guest: Guest) -> None:
     guest.on()
     guest.wait_for_more()
     client = guest.client

@@ -1,4 +1,6 @@
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pyVmomi import vim
@@ -13,13 +15,13 @@ browser = vim.host.DatastoreBrowser
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     (tmp_path / "ds/vm").mkdir(parents=True)
     return tmp_path / "ds"
 
 
 @pytest.fixture
-def volumes(root):
+def volumes(root: Path) -> Volumes:
     volumes = Volumes({"ds": root})
     store = DiskStore(volumes)
     parent = DatastorePath.parse("[ds] vm/vm.vmdk")
@@ -39,22 +41,22 @@ def volumes(root):
     return volumes
 
 
-def details(**flags):
+def details(**flags: bool) -> browser.FileInfo.Details:
     known = dict.fromkeys(("fileType", "fileSize", "modification", "fileOwner"), False)
     return browser.FileInfo.Details(**{**known, **flags})
 
 
-def search(volumes, path="[ds] vm", **spec):
+def search(volumes: Volumes, path: str = "[ds] vm", **spec: Any) -> list[Any]:
     wanted = Search.of_spec(browser.SearchSpec(**spec) if spec else None)
     [(_, files)] = search_folder(volumes, DatastorePath.parse(path), wanted)
     return files
 
 
-def paths(files):
+def paths(files: list[Any]) -> list[str]:
     return [each.path for each in files]
 
 
-def test_without_a_specification_all_names_are_found_and_nothing_else(volumes):
+def test_without_a_specification_all_names_are_found_and_nothing_else(volumes: Volumes) -> None:
     files = search(volumes)
     assert paths(files) == [
         "cd.ISO",
@@ -74,7 +76,7 @@ def test_without_a_specification_all_names_are_found_and_nothing_else(volumes):
     }
 
 
-def test_a_disk_query_finds_disks_not_their_parts(volumes):
+def test_a_disk_query_finds_disks_not_their_parts(volumes: Volumes) -> None:
     query = browser.VmDiskQuery(
         details=browser.VmDiskQuery.Details(
             capacityKb=True,
@@ -106,7 +108,9 @@ def test_a_disk_query_finds_disks_not_their_parts(volumes):
         ({"diskType": [vim.vm.device.VirtualDisk.FlatVer2BackingInfo]}, ["vm.vmdk"]),
     ],
 )
-def test_a_filter_of_the_disk_query_counts(volumes, wanted, found):
+def test_a_filter_of_the_disk_query_counts(
+    volumes: Volumes, wanted: dict[str, Any], found: list[str]
+) -> None:
     query = browser.VmDiskQuery(filter=browser.VmDiskQuery.Filter(**wanted))
     assert paths(search(volumes, query=[query])) == found
 
@@ -122,11 +126,11 @@ def test_a_filter_of_the_disk_query_counts(volumes, wanted, found):
         (browser.FloppyImageQuery, []),
     ],
 )
-def test_each_query_finds_its_kind(volumes, query, found):
+def test_each_query_finds_its_kind(volumes: Volumes, query: type[Any], found: list[str]) -> None:
     assert paths(search(volumes, query=[query()])) == found
 
 
-def test_a_plain_query_and_the_type_flag_tell_the_kinds(volumes):
+def test_a_plain_query_and_the_type_flag_tell_the_kinds(volumes: Volumes) -> None:
     for spec in ({"query": [browser.Query()]}, {"details": details(fileType=True)}):
         kinds = {each.path: type(each) for each in search(volumes, **spec)}
         assert kinds["sub"] is browser.FolderInfo
@@ -135,7 +139,7 @@ def test_a_plain_query_and_the_type_flag_tell_the_kinds(volumes):
         assert kinds["notes.txt"] is browser.FileInfo
 
 
-def test_patterns_are_globs_and_mind_case_unless_told(volumes):
+def test_patterns_are_globs_and_mind_case_unless_told(volumes: Volumes) -> None:
     assert paths(search(volumes, matchPattern=["*.iso"])) == []
     assert paths(search(volumes, matchPattern=["*.iso"], searchCaseInsensitive=True)) == ["cd.ISO"]
     assert paths(search(volumes, matchPattern=["vm.vm?", "n*"])) == ["notes.txt", "vm.vmx"]
@@ -145,7 +149,7 @@ def test_patterns_are_globs_and_mind_case_unless_told(volumes):
     ]
 
 
-def test_sizes_times_and_owners_only_when_asked(volumes, root):
+def test_sizes_times_and_owners_only_when_asked(volumes: Volumes, root: Path) -> None:
     os.utime(root / "vm/vm.nvram", (1_600_000_000, 1_600_000_000))
     asked = details(fileSize=True, modification=True, fileOwner=True)
     [file] = search(volumes, matchPattern=["vm.nvram"], details=asked)
@@ -158,7 +162,9 @@ def test_sizes_times_and_owners_only_when_asked(volumes, root):
     assert disk.fileSize < 1024**2, "a thin disk counts what it occupies"
 
 
-def test_a_file_that_only_claims_to_be_a_disk_is_listed_without_details(volumes, root):
+def test_a_file_that_only_claims_to_be_a_disk_is_listed_without_details(
+    volumes: Volumes, root: Path
+) -> None:
     (root / "vm/bad.vmdk").write_bytes(b"\0" * 100)
     query = browser.VmDiskQuery(
         details=browser.VmDiskQuery.Details(capacityKb=True, diskType=True, hardwareVersion=True)
@@ -167,12 +173,12 @@ def test_a_file_that_only_claims_to_be_a_disk_is_listed_without_details(volumes,
     assert bad.capacityKb is None
 
 
-def test_folders_first(volumes):
+def test_folders_first(volumes: Volumes) -> None:
     found = search(volumes, sortFoldersFirst=True, details=details(fileType=True))
     assert found[0].path == "sub"
 
 
-def test_a_tree_has_an_entry_for_each_folder(volumes, root):
+def test_a_tree_has_an_entry_for_each_folder(volumes: Volumes, root: Path) -> None:
     (root / "vm/sub/deep.iso").write_bytes(b"x")
     (root / "vm/.vmops-x.partial2").mkdir()
     (root / ".vmops-x.partial").mkdir()
@@ -186,7 +192,7 @@ def test_a_tree_has_an_entry_for_each_folder(volumes, root):
     }
 
 
-def test_a_missing_folder_and_a_file_are_no_folders(volumes):
+def test_a_missing_folder_and_a_file_are_no_folders(volumes: Volumes) -> None:
     for path in ("[ds] no", "[ds] vm/vm.vmx"):
         for function in (search_folder, search_tree):
             with pytest.raises(FileMissing):

@@ -1,4 +1,6 @@
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -20,26 +22,26 @@ from vmops.lab.storage.writing import partial_beside
 
 
 @pytest.fixture
-def roots(tmp_path):
+def roots(tmp_path: Path) -> Path:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     return tmp_path
 
 
 @pytest.fixture
-def volumes(roots):
+def volumes(roots: Path) -> Volumes:
     return Volumes({"one": roots / "one", "two": roots / "two"})
 
 
-def on(text):
+def on(text: str) -> DatastorePath:
     return DatastorePath.parse(text)
 
 
-def names(folder):
+def names(folder: Path) -> list[str]:
     return sorted(str(each.relative_to(folder)) for each in folder.rglob("*"))
 
 
-def test_a_folder_needs_the_one_above_unless_asked(volumes, roots):
+def test_a_folder_needs_the_one_above_unless_asked(volumes: Volumes, roots: Path) -> None:
     with pytest.raises(FileMissing):
         datastore_files.make_directory(volumes, on("[one] a/b"), parents=False)
     datastore_files.make_directory(volumes, on("[one] a/b"), parents=True)
@@ -51,7 +53,9 @@ def test_a_folder_needs_the_one_above_unless_asked(volumes, roots):
         datastore_files.make_directory(volumes, on("[one] file/b"), parents=True)
 
 
-def test_deleting_a_folder_spares_what_a_link_in_it_points_to(volumes, roots):
+def test_deleting_a_folder_spares_what_a_link_in_it_points_to(
+    volumes: Volumes, roots: Path
+) -> None:
     outside = roots / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x")
@@ -62,7 +66,7 @@ def test_deleting_a_folder_spares_what_a_link_in_it_points_to(volumes, roots):
     assert (outside / "precious").read_text() == "x"
 
 
-def test_a_link_that_leads_out_is_not_followed(volumes, roots):
+def test_a_link_that_leads_out_is_not_followed(volumes: Volumes, roots: Path) -> None:
     (roots / "secret").write_text("x")
     (roots / "one/link").symlink_to(roots / "secret")
     for operation in (
@@ -76,7 +80,7 @@ def test_a_link_that_leads_out_is_not_followed(volumes, roots):
     assert (roots / "secret").read_text() == "x"
 
 
-def test_a_datastore_itself_is_neither_deleted_nor_moved(volumes):
+def test_a_datastore_itself_is_neither_deleted_nor_moved(volumes: Volumes) -> None:
     with pytest.raises(CannotDelete):
         datastore_files.delete(volumes, on("[one]"))
     with pytest.raises(StorageError):
@@ -84,7 +88,9 @@ def test_a_datastore_itself_is_neither_deleted_nor_moved(volumes):
 
 
 @pytest.mark.parametrize("operation", [datastore_files.copy, datastore_files.move])
-def test_a_tree_goes_to_another_datastore_whole(volumes, roots, operation):
+def test_a_tree_goes_to_another_datastore_whole(
+    volumes: Volumes, roots: Path, operation: Callable[..., None]
+) -> None:
     (roots / "one/a/b").mkdir(parents=True)
     (roots / "one/a/b/disk-flat.vmdk").write_bytes(b"x" * 100_000)
     (roots / "one/a/empty").write_bytes(b"")
@@ -95,7 +101,9 @@ def test_a_tree_goes_to_another_datastore_whole(volumes, roots, operation):
 
 
 @pytest.mark.parametrize("operation", [datastore_files.copy, datastore_files.move])
-def test_an_existing_target_is_replaced_only_by_force_and_only_if_a_file(volumes, roots, operation):
+def test_an_existing_target_is_replaced_only_by_force_and_only_if_a_file(
+    volumes: Volumes, roots: Path, operation: Callable[..., None]
+) -> None:
     (roots / "one/a").write_text("new")
     (roots / "one/b").write_text("old")
     (roots / "one/folder").mkdir()
@@ -109,14 +117,16 @@ def test_an_existing_target_is_replaced_only_by_force_and_only_if_a_file(volumes
 
 
 @pytest.mark.parametrize("operation", [datastore_files.copy, datastore_files.move])
-def test_a_folder_cannot_go_into_itself(volumes, roots, operation):
+def test_a_folder_cannot_go_into_itself(
+    volumes: Volumes, roots: Path, operation: Callable[..., None]
+) -> None:
     (roots / "one/a/b").mkdir(parents=True)
     with pytest.raises(StorageError):
         operation(volumes, on("[one] a"), on("[one] a/b/c"), force=False)
     assert names(roots / "one") == ["a", "a/b"]
 
 
-def test_a_missing_source_or_target_folder_is_named(volumes, roots):
+def test_a_missing_source_or_target_folder_is_named(volumes: Volumes, roots: Path) -> None:
     with pytest.raises(FileMissing, match=r"\[one\] a"):
         datastore_files.move(volumes, on("[one] a"), on("[one] b"), force=False)
     (roots / "one/a").write_text("x")
@@ -124,7 +134,7 @@ def test_a_missing_source_or_target_folder_is_named(volumes, roots):
         datastore_files.copy(volumes, on("[one] a"), on("[two] no/b"), force=False)
 
 
-def test_a_copy_keeps_holes(volumes, roots):
+def test_a_copy_keeps_holes(volumes: Volumes, roots: Path) -> None:
     with (roots / "one/a").open("wb") as file:
         file.truncate(64 * 1024**2)
         file.seek(32 * 1024**2)
@@ -136,7 +146,7 @@ def test_a_copy_keeps_holes(volumes, roots):
     assert copied.read_bytes() == (roots / "one/a").read_bytes()
 
 
-def test_a_copy_that_does_not_fit_leaves_nothing(roots):
+def test_a_copy_that_does_not_fit_leaves_nothing(roots: Path) -> None:
     volumes = Volumes({"one": roots / "one", "two": roots / "two"}, capacity_bytes=1024**2)
     (roots / "one/a").write_bytes(b"x" * 700_000)
     (roots / "two/b").write_bytes(b"x" * 700_000)
@@ -147,11 +157,11 @@ def test_a_copy_that_does_not_fit_leaves_nothing(roots):
     assert names(roots / "one") == ["a"]
 
 
-def test_a_cancelled_copy_leaves_nothing_and_the_old_target(volumes, roots):
+def test_a_cancelled_copy_leaves_nothing_and_the_old_target(volumes: Volumes, roots: Path) -> None:
     (roots / "one/a").write_bytes(b"x" * 3_000_000)
     (roots / "one/b").write_text("old")
 
-    def stop(percent):
+    def stop(percent: int) -> None:
         raise CopyCancelled
 
     with pytest.raises(CopyCancelled):
@@ -160,7 +170,9 @@ def test_a_cancelled_copy_leaves_nothing_and_the_old_target(volumes, roots):
     assert (roots / "one/b").read_text() == "old"
 
 
-def test_files_being_written_cannot_be_named_and_go_at_the_start(volumes, roots):
+def test_files_being_written_cannot_be_named_and_go_at_the_start(
+    volumes: Volumes, roots: Path
+) -> None:
     (roots / "one/a").mkdir()
     file = partial_beside(roots / "one/a/disk")
     file.write_text("x")
@@ -174,7 +186,7 @@ def test_files_being_written_cannot_be_named_and_go_at_the_start(volumes, roots)
     assert names(roots / "one") == ["a"]
 
 
-def test_a_disk_that_someone_holds_is_not_touched(volumes, roots):
+def test_a_disk_that_someone_holds_is_not_touched(volumes: Volumes, roots: Path) -> None:
     (roots / "one/vm").mkdir()
     disk = roots / "one/vm/vm-flat.vmdk"
     disk.write_bytes(b"x")
@@ -188,12 +200,12 @@ def test_a_disk_that_someone_holds_is_not_touched(volumes, roots):
     assert names(roots / "one") == []
 
 
-def test_of_many_moves_to_one_name_one_succeeds(volumes, roots):
+def test_of_many_moves_to_one_name_one_succeeds(volumes: Volumes, roots: Path) -> None:
     for number in range(20):
         (roots / f"one/{number}").mkdir()
     outcomes = []
 
-    def move(number):
+    def move(number: int) -> None:
         try:
             datastore_files.move(volumes, on(f"[one] {number}"), on("[one] cache"), force=False)
             outcomes.append("moved")

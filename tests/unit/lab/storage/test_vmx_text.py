@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,16 +26,16 @@ values = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\
 
 
 @given(st.dictionaries(keys.map(str.lower), values, max_size=8))
-def test_what_is_written_is_read(entries):
+def test_what_is_written_is_read(entries: dict[str, str]) -> None:
     assert dict(read_text(render_text(entries))) == entries
 
 
 @given(st.text())
-def test_any_text_can_be_read(text):
+def test_any_text_can_be_read(text: str) -> None:
     read_text(text)
 
 
-def test_keys_count_in_any_case():
+def test_keys_count_in_any_case() -> None:
     entries = read_text('memSize = "1"\nMEMSIZE = "2"\n')
 
     assert len(entries) == 1
@@ -41,7 +43,7 @@ def test_keys_count_in_any_case():
     assert entries.take_int("memsize") is None
 
 
-def test_files_beside_are_plain_names_and_others_are_below_vmfs():
+def test_files_beside_are_plain_names_and_others_are_below_vmfs() -> None:
     beside, elsewhere = FOLDER.joined("d.vmdk"), DatastorePath("other", "x/d.vmdk")
 
     assert vmx_file_name(beside, FOLDER) == "d.vmdk"
@@ -51,18 +53,18 @@ def test_files_beside_are_plain_names_and_others_are_below_vmfs():
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "/vmfs/volumes/ds/../../x", "", "a/../b"])
-def test_names_that_lead_elsewhere_are_refused(name):
+def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(InvalidDatastorePath):
         path_of(name, FOLDER)
 
 
 @given(st.uuids())
-def test_uuids(uuid):
+def test_uuids(uuid: UUID) -> None:
     assert uuid_of(uuid_text(str(uuid))) == str(uuid)
     assert uuid_of("no uuid") is None
 
 
-def test_numbers_and_booleans_that_are_none():
+def test_numbers_and_booleans_that_are_none() -> None:
     entries = Entries({"a": "x", "b": "TRUE", "c": "99999999999999999999999"})
 
     assert entries.take_int("a") is None

@@ -22,22 +22,24 @@ from vmops.lab.wire.ranges import RangeNotSatisfiable, http_date, is_unchanged, 
         ("bytes=1-99999999999999999999999", None),
     ],
 )
-def test_one_range_is_served_and_anything_else_means_the_whole(header, expected):
+def test_one_range_is_served_and_anything_else_means_the_whole(
+    header: str | None, expected: tuple[int, ...] | None
+) -> None:
     assert requested_range(header, 10) == expected
 
 
 @pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-12", "bytes=-0"])
-def test_a_range_behind_the_end_is_refused(header):
+def test_a_range_behind_the_end_is_refused(header: str) -> None:
     with pytest.raises(RangeNotSatisfiable):
         requested_range(header, 10)
 
 
-def test_no_range_of_an_empty_file_can_be_served():
+def test_no_range_of_an_empty_file_can_be_served() -> None:
     with pytest.raises(RangeNotSatisfiable):
         requested_range("bytes=-1", 0)
 
 
-def test_if_range_wants_the_same_file():
+def test_if_range_wants_the_same_file() -> None:
     modified = 1_700_000_000.75
     assert is_unchanged(None, '"a"', modified)
     assert is_unchanged('"a"', '"a"', modified)

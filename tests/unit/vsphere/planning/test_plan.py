@@ -39,7 +39,7 @@ def shown(plan: Plan) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-def test_calls_stand_below_their_steps_in_order():
+def test_calls_stand_below_their_steps_in_order() -> None:
     plan = Plan()
     plan.begin("spawn web1")
     begin(plan, "Look")
@@ -65,7 +65,7 @@ def test_calls_stand_below_their_steps_in_order():
     assert [each.method for each in plan.calls()] == ["A", "B", "C", "D"]
 
 
-def test_calls_outside_of_steps_get_one_of_the_operation():
+def test_calls_outside_of_steps_get_one_of_the_operation() -> None:
     plan = Plan()
     with operation("power_on"):
         plan.record(call("A"))
@@ -75,7 +75,7 @@ def test_calls_outside_of_steps_get_one_of_the_operation():
     assert shown(plan) == [("1", "Power on", ["A", "B"]), ("2", "Suspend", ["C"])]
 
 
-def test_after_its_end_a_plan_takes_nothing():
+def test_after_its_end_a_plan_takes_nothing() -> None:
     world = World()
     world.plan.record(call("A"))
     with pytest.raises(PlanEnds):
@@ -88,7 +88,7 @@ def test_after_its_end_a_plan_takes_nothing():
     assert "what only the server knows" in note
 
 
-def test_data_objects_are_what_is_set_in_them():
+def test_data_objects_are_what_is_set_in_them() -> None:
     spec = vim.vm.ConfigSpec(
         name="web1",
         numCPUs=2,
@@ -140,7 +140,7 @@ def test_data_objects_are_what_is_set_in_them():
     "key",
     ["RemoteDisplay.vnc.password", "guestinfo.userdata", "my.API_TOKEN", "RemoteDisplay.vnc.key"],
 )
-def test_secrets_are_not_shown(key):
+def test_secrets_are_not_shown(key: str) -> None:
     options = [vim.option.OptionValue(key=key, value="hunter2")]
     assert plain(options) == {key: "***"}
     login = wire_method(vim.SessionManager, "Login")
@@ -154,7 +154,7 @@ def path(text: str) -> DatastorePath:
     return DatastorePath.parse(text)
 
 
-def test_files_come_move_and_go():
+def test_files_come_move_and_go() -> None:
     files = PlannedFiles()
     there = path("[ds] there/a")
     assert files.look(there) == there
@@ -178,7 +178,7 @@ def test_files_come_move_and_go():
     assert files.look(path("[ds] cache")) is False
 
 
-def test_a_part_of_what_is_read_as_a_whole_ends_the_plan():
+def test_a_part_of_what_is_read_as_a_whole_ends_the_plan() -> None:
     world = World()
     world.change(vim.VirtualMachine("vm-1"), {"runtime.powerState": "poweredOn"})
     read = {"name": "web1"}
@@ -196,7 +196,7 @@ def wire_methods() -> dict[str, bool]:
     return found
 
 
-def test_nothing_is_sent_but_reads_and_what_is_the_sessions_own():
+def test_nothing_is_sent_but_reads_and_what_is_the_sessions_own() -> None:
     methods = wire_methods()
     assert len(methods) > 1000
     sent = {name for name in methods if is_sent(name)}
@@ -227,5 +227,5 @@ def test_nothing_is_sent_but_reads_and_what_is_the_sessions_own():
     assert not is_sent("SomethingThatNobodyKnows")
 
 
-def test_every_effect_is_of_a_method_that_is_not_sent():
+def test_every_effect_is_of_a_method_that_is_not_sent() -> None:
     assert {name for name in EFFECTS if name not in wire_methods() or is_sent(name)} == set()

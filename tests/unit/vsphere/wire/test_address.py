@@ -23,7 +23,7 @@ from vmops.vsphere.wire.address import ServerAddress
         ("  vc  ", ServerAddress("vc", 443, "/sdk", "")),
     ],
 )
-def test_reads_the_forms_that_people_write(url, expected):
+def test_reads_the_forms_that_people_write(url: str, expected: ServerAddress) -> None:
     assert ServerAddress.parse(url) == expected
 
 
@@ -31,12 +31,12 @@ def test_reads_the_forms_that_people_write(url, expected):
     "url",
     ["", "https://", "http://vc/sdk", "ftp://vc", "https://vc:port/sdk", "https://vc:99999", "a b"],
 )
-def test_refuses_what_names_no_server(url):
+def test_refuses_what_names_no_server(url: str) -> None:
     with pytest.raises(InvalidArgument):
         ServerAddress.parse(url)
 
 
-def test_refuses_a_password_without_repeating_it():
+def test_refuses_a_password_without_repeating_it() -> None:
     with pytest.raises(InvalidArgument) as refused:
         ServerAddress.parse("https://root:hunter2@esx1/sdk")
     assert "hunter2" not in str(refused.value)
@@ -51,6 +51,6 @@ def test_refuses_a_password_without_repeating_it():
         (ServerAddress("::1", 8443), "[::1]:8443"),
     ],
 )
-def test_netloc_is_the_form_of_urls(address, netloc):
+def test_netloc_is_the_form_of_urls(address: ServerAddress, netloc: str) -> None:
     assert address.netloc == netloc
     assert address.url == f"https://{netloc}/sdk"

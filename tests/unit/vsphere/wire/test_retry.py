@@ -12,41 +12,43 @@ WRITES = ("CreateVM_Task", "CloneVM_Task", "ReconfigVM_Task", "MakeDirectory", "
 
 
 @pytest.mark.parametrize("method", [*READS, "CreateContainerView"])
-def test_reads_are_repeated_on_a_lost_connection(method):
+def test_reads_are_repeated_on_a_lost_connection(method: str) -> None:
     assert action_for(ConnectionLost("gone"), method) is RetryAction.BACK_OFF
 
 
 @pytest.mark.parametrize("method", [*WRITES, "ContinueRetrievePropertiesEx", "WaitForUpdatesEx"])
-def test_nothing_else_is_repeated_on_a_lost_connection(method):
+def test_nothing_else_is_repeated_on_a_lost_connection(method: str) -> None:
     assert action_for(ConnectionLost("gone"), method) is RetryAction.RAISE
 
 
 @pytest.mark.parametrize("method", [*READS, *WRITES])
-def test_an_expired_session_is_renewed_for_every_method(method):
+def test_an_expired_session_is_renewed_for_every_method(method: str) -> None:
     assert action_for(NotAuthenticated("expired"), method) is RetryAction.LOGIN_AGAIN
 
 
 @pytest.mark.parametrize("method", ["Login", "Logout"])
-def test_logging_in_and_out_renew_nothing(method):
+def test_logging_in_and_out_renew_nothing(method: str) -> None:
     assert action_for(NotAuthenticated("no"), method) is RetryAction.RAISE
 
 
 @pytest.mark.parametrize("error", [SessionOverload("later"), Busy("later")])
-def test_a_server_that_asks_to_come_later_is_obeyed_for_what_can_be_done_twice(error):
+def test_a_server_that_asks_to_come_later_is_obeyed_for_what_can_be_done_twice(
+    error: SessionOverload | Busy,
+) -> None:
     assert action_for(error, "RetrievePropertiesEx") is RetryAction.BACK_OFF
     assert action_for(error, "CancelTask") is RetryAction.BACK_OFF
     assert action_for(error, "CreateVM_Task") is RetryAction.RAISE
 
 
-def test_other_errors_are_raised():
+def test_other_errors_are_raised() -> None:
     assert action_for(VsphereFault("InvalidArgument", ""), "CurrentTime") is RetryAction.RAISE
 
 
-def test_every_row_says_why():
+def test_every_row_says_why() -> None:
     assert all(row.why.endswith(".") for row in retry.TABLE)
 
 
-def test_the_delays_grow_and_fill_the_window():
+def test_the_delays_grow_and_fill_the_window() -> None:
     delays = list(retry.delays(15.0))
     assert sum(delays) == pytest.approx(15.0)
     assert delays[0] < 0.2
@@ -54,7 +56,7 @@ def test_the_delays_grow_and_fill_the_window():
     assert max(delays) <= 2.0
 
 
-def test_no_method_that_starts_a_task_counts_as_a_read():
+def test_no_method_that_starts_a_task_counts_as_a_read() -> None:
     methods = {
         info.wsdlName: info
         for kind in (vim.VirtualMachine, vim.Folder, vim.FileManager, vim.VirtualDiskManager)
@@ -64,14 +66,14 @@ def test_no_method_that_starts_a_task_counts_as_a_read():
 
 
 class Clock:
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = 100.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
-def test_an_outage_lasts_from_its_first_loss_to_an_answer():
+def test_an_outage_lasts_from_its_first_loss_to_an_answer() -> None:
     clock = Clock()
     outage = retry.Outage(clock)
     assert not outage.outlasts(1000)
@@ -86,7 +88,7 @@ def test_an_outage_lasts_from_its_first_loss_to_an_answer():
     assert not outage.outlasts(retry.WINDOW_S)
 
 
-def test_a_loss_long_after_the_last_one_is_another_outage():
+def test_a_loss_long_after_the_last_one_is_another_outage() -> None:
     clock = Clock()
     outage = retry.Outage(clock)
     outage.note_loss()

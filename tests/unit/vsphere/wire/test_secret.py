@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 
@@ -10,7 +11,7 @@ from vmops.vsphere.wire.secret import Secret
 SECRET = Secret("hunter2")
 
 
-def test_shows_itself_nowhere():
+def test_shows_itself_nowhere() -> None:
     assert SECRET.reveal() == "hunter2"
     shown = [
         repr(SECRET),
@@ -23,6 +24,6 @@ def test_shows_itself_nowhere():
 
 
 @pytest.mark.parametrize("leak", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_is_not_copied_or_pickled(leak):
+def test_is_not_copied_or_pickled(leak: Callable[[object], object]) -> None:
     with pytest.raises(TypeError):
         leak(SECRET)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from pyVmomi import SoapAdapter, vim, vmodl
 
@@ -19,13 +22,13 @@ END = "</soapenv:Body></soapenv:Envelope>"
 
 
 @pytest.fixture
-def stub():
+def stub() -> Iterator[Stub]:
     pool = ConnectionPool(ServerAddress("127.0.0.1", 1), Trust(insecure=True), timeout_s=1)
     yield Stub(pool, "/sdk")
     pool.close()
 
 
-def read(stub, changes):
+def read(stub: Stub, changes: dict[str, str]) -> dict[str, Any]:
     """The values that a client gets from an answer with these property values."""
     body = "".join(
         f"<propSet><name>{name}</name>{value}</propSet>" for name, value in changes.items()
@@ -41,13 +44,13 @@ def read(stub, changes):
 
 
 @pytest.mark.parametrize("word", ["", "hibernated", "index", "__class__", "mro"])
-def test_words_that_an_enumeration_does_not_have_are_taken(stub, word):
+def test_words_that_an_enumeration_does_not_have_are_taken(stub: Stub, word: str) -> None:
     power = f'<val xsi:type="VirtualMachinePowerState">{word}</val>'
     values = read(stub, {"runtime.powerState": power, "name": '<val xsi:type="xsd:string">w</val>'})
     assert values == {"runtime.powerState": word, "name": "w"}
 
 
-def test_unknown_words_inside_an_object_leave_its_other_fields(stub):
+def test_unknown_words_inside_an_object_leave_its_other_fields(stub: Stub) -> None:
     runtime = (
         '<val xsi:type="VirtualMachineRuntimeInfo"><connectionState>strange</connectionState>'
         "<powerState></powerState><toolsInstallerMounted>true</toolsInstallerMounted></val>"
@@ -58,7 +61,7 @@ def test_unknown_words_inside_an_object_leave_its_other_fields(stub):
     assert found.toolsInstallerMounted is True
 
 
-def test_known_words_stay_what_they_are(stub):
+def test_known_words_stay_what_they_are(stub: Stub) -> None:
     power = '<val xsi:type="VirtualMachinePowerState">poweredOn</val>'
     found = read(stub, {"runtime.powerState": power})["runtime.powerState"]
     assert found == vim.VirtualMachine.PowerState.poweredOn
@@ -76,7 +79,7 @@ def test_known_words_stay_what_they_are(stub):
         f'{START}<R xmlns="urn:vim25"><obj type="">vm-1</obj></R>{END}'.encode(),
     ],
 )
-def test_an_answer_that_cannot_be_read_is_an_error_of_ours(stub, answer):
+def test_an_answer_that_cannot_be_read_is_an_error_of_ours(stub: Stub, answer: bytes) -> None:
     method = wire_method(vmodl.query.PropertyCollector, "RetrievePropertiesEx")
     for is_fault in (True, False):
         with pytest.raises(VsphereFault, match="UnreadableAnswer"):
@@ -93,21 +96,21 @@ def test_an_answer_that_cannot_be_read_is_an_error_of_ours(stub, answer):
         ("unreleased", "6.5"),
     ],
 )
-def test_speaks_the_newest_version_that_both_know(told, spoken):
+def test_speaks_the_newest_version_that_both_know(told: str, spoken: str) -> None:
     versions = SoapAdapter.versionMap
     assert version_for(told) == versions[f"vim25/{spoken}"]
 
 
-def test_a_version_newer_than_all_is_met_with_the_newest():
+def test_a_version_newer_than_all_is_met_with_the_newest() -> None:
     assert version_for("99.0") == version_for("9.1.1.0")
 
 
-def test_only_the_session_cookie_is_taken_and_without_its_attributes(stub):
+def test_only_the_session_cookie_is_taken_and_without_its_attributes(stub: Stub) -> None:
     stub._take_cookie(["other=1; Path=/", 'vmware_soap_session="52 ab"; Path=/; HttpOnly; Secure'])
     assert stub.cookie == 'vmware_soap_session="52 ab"'
 
 
-def test_lazy_reads_and_calls_on_wire_objects_are_refused(stub):
+def test_lazy_reads_and_calls_on_wire_objects_are_refused(stub: Stub) -> None:
     vm = vim.VirtualMachine("vm-7", stub)
     with pytest.raises(TypeError, match=r"Session\.properties"):
         _ = vm.name
@@ -115,6 +118,6 @@ def test_lazy_reads_and_calls_on_wire_objects_are_refused(stub):
         vm.PowerOn()
 
 
-def test_an_unknown_method_is_a_mistake_of_the_program():
+def test_an_unknown_method_is_a_mistake_of_the_program() -> None:
     with pytest.raises(TypeError, match="FlyVM_Task"):
         wire_method(vim.VirtualMachine, "FlyVM_Task")

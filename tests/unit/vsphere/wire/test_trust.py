@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -12,33 +13,33 @@ HEX = hashlib.sha256(b"certificate").hexdigest()
 
 
 @pytest.mark.parametrize("text", [HEX, HEX.upper(), thumbprint_of(b"certificate"), f" {HEX} "])
-def test_takes_the_forms_in_which_thumbprints_are_shown(text):
+def test_takes_the_forms_in_which_thumbprints_are_shown(text: str) -> None:
     assert parse_thumbprint(text) == HEX
 
 
-def test_refuses_sha1_and_says_so():
+def test_refuses_sha1_and_says_so() -> None:
     with pytest.raises(InvalidArgument, match="SHA-1"):
         parse_thumbprint(":".join(["AB"] * 20))
 
 
 @pytest.mark.parametrize("text", ["", "abc", HEX[:-1], HEX + "0", "g" * 64])
-def test_refuses_what_is_no_thumbprint(text):
+def test_refuses_what_is_no_thumbprint(text: str) -> None:
     with pytest.raises(InvalidArgument, match="64 hex digits"):
         parse_thumbprint(text)
 
 
-def test_verifies_by_default():
+def test_verifies_by_default() -> None:
     context = Trust().context()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
 
 
 @pytest.mark.parametrize("trust", [Trust(thumbprint=HEX), Trust(insecure=True)])
-def test_verifies_no_chain_where_a_pin_or_nothing_is_wanted(trust):
+def test_verifies_no_chain_where_a_pin_or_nothing_is_wanted(trust: Trust) -> None:
     assert trust.context().verify_mode is ssl.CERT_NONE
 
 
-def test_names_a_ca_file_that_cannot_be_used(tmp_path):
+def test_names_a_ca_file_that_cannot_be_used(tmp_path: Path) -> None:
     broken = tmp_path / "ca.pem"
     broken.write_text("no certificate")
     for path in (broken, tmp_path / "missing.pem"):
@@ -49,15 +50,15 @@ def test_names_a_ca_file_that_cannot_be_used(tmp_path):
 class Connected:
     """The part of a TLS connection that a pin looks at."""
 
-    def __init__(self, certificate):
+    def __init__(self, certificate: bytes | None) -> None:
         self.certificate = certificate
 
-    def getpeercert(self, *, binary_form):
+    def getpeercert(self, *, binary_form: bool) -> bytes | None:
         assert binary_form
         return self.certificate
 
 
-def test_a_pin_takes_one_certificate_only():
+def test_a_pin_takes_one_certificate_only() -> None:
     trust = Trust(thumbprint=HEX)
     trust.check(Connected(b"certificate"), "vc")
     with pytest.raises(CertificateRefused, match="not the pinned one"):
@@ -66,7 +67,7 @@ def test_a_pin_takes_one_certificate_only():
         trust.check(Connected(None), "vc")
 
 
-def test_another_host_is_pinned_by_what_the_server_tells():
+def test_another_host_is_pinned_by_what_the_server_tells() -> None:
     der = b"\x30\x03\x02\x01\x01"
     told = ssl.DER_cert_to_PEM_cert(der)
     by_certificate = Trust(insecure=True).of_host(told, "AA:BB")
@@ -78,6 +79,6 @@ def test_another_host_is_pinned_by_what_the_server_tells():
         by_sha1.check(Connected(b"another"), "esx1")
 
 
-def test_another_host_of_which_nothing_is_told_is_verified_as_the_server_without_its_pin():
+def test_another_host_of_which_nothing_is_told_is_verified_as_the_server_without_its_pin() -> None:
     assert Trust(thumbprint=HEX).of_host("", "") == Trust()
     assert Trust(insecure=True).of_host("garbage", "garbage") == Trust(insecure=True)
