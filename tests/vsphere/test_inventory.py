@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from pyVmomi import vim
 
-from tests.vsphere.conftest import end_session, eventually
+from tests.vsphere.conftest import MakeVm, Place, end_session, eventually
+from tests.vsphere.interposer import Interposer
 from vmops.errors import ClusterNotFound, DatastoreNotFound, InvalidArgument, ManagedObjectNotFound
 from vmops.vsphere.live.inventory import Inventory
 from vmops.vsphere.live.kinds import KINDS
 from vmops.vsphere.live.stream import STREAM_METHODS
+from vmops.vsphere.session import Session
 
 
-def test_knows_the_whole_of_an_endpoint(session):
+def test_knows_the_whole_of_an_endpoint(session: Session) -> None:
     inventory = session.inventory
     (datacenter,) = inventory.datacenters()
     assert datacenter.inventory_path == datacenter.name == "DC0"
@@ -34,7 +37,7 @@ def test_knows_the_whole_of_an_endpoint(session):
     assert group.switch_uuid
 
 
-def test_agrees_with_what_the_property_collector_reads(session):
+def test_agrees_with_what_the_property_collector_reads(session: Session) -> None:
     read = session.properties.read_container(
         "Datastore", ("name", "summary.capacity", "summary.type")
     )
@@ -43,7 +46,7 @@ def test_agrees_with_what_the_property_collector_reads(session):
     }
 
 
-def test_names_those_there_are_where_one_is_not_found(session):
+def test_names_those_there_are_where_one_is_not_found(session: Session) -> None:
     inventory = session.inventory
     with pytest.raises(ClusterNotFound, match=inventory.cluster().name):
         inventory.cluster("nope")
@@ -53,7 +56,7 @@ def test_names_those_there_are_where_one_is_not_found(session):
         inventory.datacenter("datacenter-none")
 
 
-def test_costs_no_call_once_it_is_loaded(lab, make_vm):
+def test_costs_no_call_once_it_is_loaded(lab: Place, make_vm: MakeVm) -> None:
     with lab.connect() as session:
         vm, instance_uuid = make_vm(session)
         eventually(lambda: session.inventory.vm(vm.moid))
@@ -65,7 +68,7 @@ def test_costs_no_call_once_it_is_loaded(lab, make_vm):
         assert {method: n for method, n in used.items() if method not in STREAM_METHODS} == {}
 
 
-def test_loading_is_the_streams_work_alone(lab):
+def test_loading_is_the_streams_work_alone(lab: Place) -> None:
     with lab.connect() as session:
         before = session.counts
         session.inventory.clusters()
@@ -74,7 +77,9 @@ def test_loading_is_the_streams_work_alone(lab):
         } == set()
 
 
-def test_hears_of_what_another_session_does(place, session, make_vm):
+def test_hears_of_what_another_session_does(
+    place: Place, session: Session, make_vm: MakeVm
+) -> None:
     with place.connect() as other:
         session.inventory.wait_fresh()
         vm, instance_uuid = make_vm(other)
@@ -88,7 +93,9 @@ def test_hears_of_what_another_session_does(place, session, make_vm):
         eventually(lambda: session.inventory.vm_by_uuid(instance_uuid) is None)
 
 
-def test_shows_what_a_task_did_when_the_task_is_known_to_have_ended(lab, make_vm):
+def test_shows_what_a_task_did_when_the_task_is_known_to_have_ended(
+    lab: Place, make_vm: MakeVm
+) -> None:
     with lab.connect() as session:
         vm, _ = make_vm(session)
         for _ in range(5):
@@ -98,7 +105,7 @@ def test_shows_what_a_task_did_when_the_task_is_known_to_have_ended(lab, make_vm
             assert vm.known_power_state() == "poweredOff"
 
 
-def test_tells_managed_machines_by_their_mark(lab, make_vm):
+def test_tells_managed_machines_by_their_mark(lab: Place, make_vm: MakeVm) -> None:
     with lab.connect() as session:
         mark = [vim.option.OptionValue(key="nvp.vm-uuid", value="1")]
         ours, _ = make_vm(session, extraConfig=mark)
@@ -107,7 +114,9 @@ def test_tells_managed_machines_by_their_mark(lab, make_vm):
         assert not eventually(lambda: session.inventory.vm(foreign.moid)).managed
 
 
-def test_is_loaded_anew_after_a_lost_connection(disturbed, between, lab, make_vm):
+def test_is_loaded_anew_after_a_lost_connection(
+    disturbed: Session, between: Interposer, lab: Place, make_vm: MakeVm
+) -> None:
     disturbed.inventory.wait_fresh()
     between.refuse()
     eventually(lambda: not disturbed.inventory.is_loaded)
@@ -120,7 +129,7 @@ def test_is_loaded_anew_after_a_lost_connection(disturbed, between, lab, make_vm
         eventually(lambda: disturbed.inventory.vm_by_uuid(instance_uuid) is None)
 
 
-def test_is_loaded_anew_after_the_session_expired(lab, make_vm):
+def test_is_loaded_anew_after_the_session_expired(lab: Place, make_vm: MakeVm) -> None:
     with lab.connect() as session, lab.connect() as admin:
         session.inventory.wait_fresh()
         end_session(session, admin)
@@ -129,7 +138,7 @@ def test_is_loaded_anew_after_the_session_expired(lab, make_vm):
         assert session.client.logins == 2
 
 
-def test_is_loaded_once_for_many_threads(lab):
+def test_is_loaded_once_for_many_threads(lab: Place) -> None:
     with lab.connect() as session:
         threads = [threading.Thread(target=session.inventory.clusters) for _ in range(50)]
         for thread in threads:
@@ -139,20 +148,20 @@ def test_is_loaded_once_for_many_threads(lab):
         assert session.counts["CreatePropertyCollector"] == 1
 
 
-def test_two_datastores_of_one_name_are_told_apart():
+def test_two_datastores_of_one_name_are_told_apart() -> None:
     inventory = Inventory(stream=None)
     inventory.loaded()
 
     class Change:
         op = "assign"
 
-        def __init__(self, name, val):
+        def __init__(self, name: str, val: Any) -> None:
             self.name, self.val = name, val
 
     class Update:
         kind = "enter"
 
-        def __init__(self, obj, **values):
+        def __init__(self, obj: Any, **values: Any) -> None:
             self.obj = obj
             self.changeSet = [Change(name, value) for name, value in values.items()]
 

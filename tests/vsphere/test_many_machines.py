@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import threading
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from pyVmomi import vim
 
-from tests.vsphere.conftest import Place, end_session, eventually
+from tests.vsphere.conftest import MakeVm, Place, end_session, eventually
 from vmops.lab import Lab, LabSettings
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.virtual_machine_create import create_virtual_machine
 from vmops.model.extra_config import INSTANCE_UUID
 from vmops.model.power import InstanceState
@@ -38,7 +40,7 @@ def populate(lab: Lab, place: Place, count: int) -> Crowd:
         folder = session.inventory.datacenter(cluster.datacenter).vm_folder
         datastore = session.inventory.datastores()[0].name
 
-    async def create(kernel):
+    async def create(kernel: Kernel) -> None:
         above = kernel.registry.get(folder)
         for each in made:
             spec = vim.vm.ConfigSpec(
@@ -57,14 +59,14 @@ def populate(lab: Lab, place: Place, count: int) -> Crowd:
 
 
 @pytest.fixture(scope="module")
-def crowd(tmp_path_factory):
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
     settings = LabSettings(state_dir=tmp_path_factory.mktemp("crowd"), hypervisor="none")
     with Lab.run(settings) as lab:
         place = Place("lab", lab.url, lab.username, lab.password, lab.thumbprint)
         yield populate(lab, place, 1250)
 
 
-def test_all_are_listed_in_as_many_calls_as_there_are_pages(crowd):
+def test_all_are_listed_in_as_many_calls_as_there_are_pages(crowd: Crowd) -> None:
     pages = math.ceil(len(crowd.uuids) / PAGE)
     with crowd.place.connect() as session:
         session.properties = Properties(session.client, page_size=PAGE)
@@ -78,7 +80,7 @@ def test_all_are_listed_in_as_many_calls_as_there_are_pages(crowd):
             assert used["RetrievePropertiesEx"] == 1
 
 
-def test_asking_for_each_costs_no_call_and_a_change_shows_with_its_update(crowd):
+def test_asking_for_each_costs_no_call_and_a_change_shows_with_its_update(crowd: Crowd) -> None:
     with crowd.place.connect() as session, crowd.place.connect() as other:
         session.inventory.wait_fresh()
         before = session.counts
@@ -95,7 +97,7 @@ def test_asking_for_each_costs_no_call_and_a_change_shows_with_its_update(crowd)
         other.run_task(machine, "PowerOffVM_Task")
 
 
-def test_those_that_go_during_a_listing_spoil_nothing(place, make_vm):
+def test_those_that_go_during_a_listing_spoil_nothing(place: Place, make_vm: MakeVm) -> None:
     with place.connect() as session, place.connect() as other:
         marked = [
             make_vm(session, extraConfig=[vim.option.OptionValue(key=INSTANCE_UUID, value=f"u{n}")])
@@ -105,7 +107,7 @@ def test_those_that_go_during_a_listing_spoil_nothing(place, make_vm):
         session.properties = Properties(session.client, page_size=3)
         calls = [other.call(vm.moref, "Destroy_Task") for vm, _ in go[:2]]
 
-        def destroy():
+        def destroy() -> None:
             for vm, _ in go[2:]:
                 other.tasks.wait(other.call(vm.moref, "Destroy_Task"))
 
@@ -124,7 +126,7 @@ def test_those_that_go_during_a_listing_spoil_nothing(place, make_vm):
         assert wanted == {each for each in list_instances(session) if each.startswith("u")}
 
 
-def test_a_kept_view_that_ended_with_its_session_is_made_anew(crowd):
+def test_a_kept_view_that_ended_with_its_session_is_made_anew(crowd: Crowd) -> None:
     with crowd.place.connect() as session, crowd.place.connect() as admin:
         assert len(list_instances(session)) == len(crowd.uuids)
         end_session(session, admin)

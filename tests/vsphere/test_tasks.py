@@ -4,26 +4,31 @@ import signal
 import statistics
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from pyVmomi import vim
 
 import vmops
-from tests.vsphere.conftest import end_session
+from tests.vsphere.conftest import MakeVm, Place, end_session
 from tests.vsphere.interposer import Interposer
 from vmops.errors import ConnectionLost, FileNotFound, InvalidPowerState, TimedOut
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import TaskProgress
 from vmops.units import MIB
 from vmops.vsphere.live.stream import STREAM_METHODS
+from vmops.vsphere.session import Session
 
 
-def beside_the_stream(counts):
+def beside_the_stream(counts: Counter[str]) -> dict[str, int]:
     return {method: count for method, count in counts.items() if method not in STREAM_METHODS}
 
 
-def test_returns_the_result_and_costs_one_call_beside_the_stream(lab, make_vm):
+def test_returns_the_result_and_costs_one_call_beside_the_stream(
+    lab: Place, make_vm: MakeVm
+) -> None:
     with lab.connect() as session:
         vm, _ = make_vm(session)
         vm.power_on()
@@ -32,7 +37,7 @@ def test_returns_the_result_and_costs_one_call_beside_the_stream(lab, make_vm):
         assert beside_the_stream(session.counts - before) == {"PowerOffVM_Task": 1}
 
 
-def test_a_task_that_fails_tells_fault_task_and_entity(session, make_vm):
+def test_a_task_that_fails_tells_fault_task_and_entity(session: Session, make_vm: MakeVm) -> None:
     vm, _ = make_vm(session)
     with pytest.raises(InvalidPowerState, match="is poweredOff") as failed:
         vm.power_off()
@@ -41,13 +46,13 @@ def test_a_task_that_fails_tells_fault_task_and_entity(session, make_vm):
     assert vm.moid in note
 
 
-def test_tasks_of_managers_that_are_no_entities_can_be_waited_for(session):
+def test_tasks_of_managers_that_are_no_entities_can_be_waited_for(session: Session) -> None:
     datastore = session.inventory.datastores()[0]
     with pytest.raises(FileNotFound):
         session.file_manager.delete(DatastorePath(datastore.name, "nothing.txt"))
 
 
-def test_progress_reaches_the_observer(slow_lab):
+def test_progress_reaches_the_observer(slow_lab: Place) -> None:
     events = []
     with slow_lab.connect() as session:
         folder = DatastorePath(session.inventory.datastores()[0].name, "progress")
@@ -65,7 +70,9 @@ def test_progress_reaches_the_observer(slow_lab):
     assert percents == sorted(set(percents))
 
 
-def test_a_deadline_asks_the_task_to_stop(slow_lab, make_vm, monkeypatch):
+def test_a_deadline_asks_the_task_to_stop(
+    slow_lab: Place, make_vm: MakeVm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vmops.vsphere.live.tasks.CANCEL_GRACE_S", 0.05)
     with slow_lab.connect() as session:
         vm, _ = make_vm(session)
@@ -77,7 +84,9 @@ def test_a_deadline_asks_the_task_to_stop(slow_lab, make_vm, monkeypatch):
         time.sleep(0.4)
 
 
-def test_a_task_that_cannot_be_stopped_and_ends_well_has_ended_well(slow_lab, make_vm):
+def test_a_task_that_cannot_be_stopped_and_ends_well_has_ended_well(
+    slow_lab: Place, make_vm: MakeVm
+) -> None:
     with slow_lab.connect() as session:
         vm, _ = make_vm(session)
         vm.power_on(deadline_s=0.05)
@@ -85,7 +94,9 @@ def test_a_task_that_cannot_be_stopped_and_ends_well_has_ended_well(slow_lab, ma
         assert vm.power_state() == "poweredOn"
 
 
-def test_ctrl_c_asks_the_task_to_stop_and_is_raised_when_it_has_ended(slow_lab, make_vm):
+def test_ctrl_c_asks_the_task_to_stop_and_is_raised_when_it_has_ended(
+    slow_lab: Place, make_vm: MakeVm
+) -> None:
     with slow_lab.connect() as session:
         vm, _ = make_vm(session)
         interrupt = threading.Timer(
@@ -100,7 +111,9 @@ def test_ctrl_c_asks_the_task_to_stop_and_is_raised_when_it_has_ended(slow_lab, 
         vm.power_off()
 
 
-def test_many_wait_at_once_and_their_tasks_are_listed_together(slow_lab, make_vm):
+def test_many_wait_at_once_and_their_tasks_are_listed_together(
+    slow_lab: Place, make_vm: MakeVm
+) -> None:
     with slow_lab.connect() as session, ThreadPoolExecutor(20) as pool:
         made = [vm for vm, _ in pool.map(lambda _: make_vm(session), range(20))]
         before = session.counts
@@ -115,7 +128,7 @@ def test_many_wait_at_once_and_their_tasks_are_listed_together(slow_lab, make_vm
         list(pool.map(lambda vm: vm.power_off(), made))
 
 
-def test_a_task_that_several_wait_for_wakes_all(slow_lab, make_vm):
+def test_a_task_that_several_wait_for_wakes_all(slow_lab: Place, make_vm: MakeVm) -> None:
     with slow_lab.connect() as session, ThreadPoolExecutor(5) as pool:
         vm, _ = make_vm(session)
         task = session.call(vm.moref, "PowerOnVM_Task")
@@ -124,7 +137,7 @@ def test_a_task_that_several_wait_for_wakes_all(slow_lab, make_vm):
         assert vm.power_state() == "poweredOn"
 
 
-def test_wakes_at_once(slow_lab, make_vm):
+def test_wakes_at_once(slow_lab: Place, make_vm: MakeVm) -> None:
     """The task takes 300 ms on the server; more than a moment after that is ours."""
     with slow_lab.connect() as session:
         vm, _ = make_vm(session)
@@ -137,7 +150,9 @@ def test_wakes_at_once(slow_lab, make_vm):
         assert statistics.median(late) < 0.1
 
 
-def test_a_lost_stream_does_not_lose_a_task(lab, slow_lab, make_vm, tmp_path):
+def test_a_lost_stream_does_not_lose_a_task(
+    lab: Place, slow_lab: Place, make_vm: MakeVm, tmp_path: Path
+) -> None:
     with (
         Interposer(slow_lab.url, tmp_path) as between,
         vmops.connect(
@@ -153,7 +168,9 @@ def test_a_lost_stream_does_not_lose_a_task(lab, slow_lab, make_vm, tmp_path):
         vm.power_off()
 
 
-def test_updates_that_never_come_hang_nobody(slow_lab, make_vm, tmp_path, monkeypatch):
+def test_updates_that_never_come_hang_nobody(
+    slow_lab: Place, make_vm: MakeVm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vmops.vsphere.live.watch_list.SAFETY_POLL_S", 0.2)
     with (
         Interposer(slow_lab.url, tmp_path) as between,
@@ -170,8 +187,8 @@ def test_updates_that_never_come_hang_nobody(slow_lab, make_vm, tmp_path, monkey
 
 
 def test_a_server_that_dies_while_a_task_is_waited_for_is_told(
-    slow_lab, make_vm, tmp_path, monkeypatch
-):
+    slow_lab: Place, make_vm: MakeVm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vmops.vsphere.wire.retry.delays.__defaults__", (0.5,))
     with Interposer(slow_lab.url, tmp_path) as between:
         session = vmops.connect(
@@ -194,7 +211,7 @@ def test_a_server_that_dies_while_a_task_is_waited_for_is_told(
         again.run_task(left, "Destroy_Task")
 
 
-def test_an_expired_session_does_not_lose_a_task(slow_lab, make_vm):
+def test_an_expired_session_does_not_lose_a_task(slow_lab: Place, make_vm: MakeVm) -> None:
     with slow_lab.connect() as session, slow_lab.connect() as admin:
         vm, _ = make_vm(session)
         task = session.call(vm.moref, "PowerOnVM_Task")
