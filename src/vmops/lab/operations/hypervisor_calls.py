@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pyVmomi import vim
+
 from vmops.lab.hypervisor.errors import HypervisorError
-from vmops.lab.operations.power import config_fault
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
@@ -22,7 +23,8 @@ def hypervisor_faults() -> Iterator[None]:
     try:
         yield
     except HypervisorError as error:
-        raise config_fault(str(error)) from error
+        text = str(error)
+        raise vim.fault.GenericVmConfigFault(reason=text, msg=text) from error
 
 
 async def cancellable(work: Awaitable[Any], run: TaskRun) -> Any:

@@ -19,7 +19,8 @@ from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.devices.disks import DiskExtension, fill_from_files
 from vmops.lab.machine.guest_definition import read_chains, running_definition
 from vmops.lab.operations import remote_display
-from vmops.lab.operations.power import check_locks, config_fault
+from vmops.lab.operations.hypervisor_calls import hypervisor_faults
+from vmops.lab.operations.power import check_locks
 from vmops.lab.storage.disks import DiskStore
 
 if TYPE_CHECKING:
@@ -63,20 +64,18 @@ class LiveChange:
         new = await vm.kernel.blocking(read_chains, store, self.config.hardware.device)
         before = running_definition(vm, vm.config, old)
         after = running_definition(vm, self.config, new)
-        try:
-            await self._plug(before, after)
-            await self._show_console()
-            await self._set_cpus(before, after)
-            await self._extend(store)
-            if after.memory_mib > before.memory_mib:
-                more = after.memory_mib - before.memory_mib
-                await vm.kernel.hypervisor.add_memory(vm.moid, more)
-        except HypervisorError as error:
-            await self.undo()
-            raise config_fault(str(error)) from error
-        except BaseException:
-            await self.undo()
-            raise
+        with hypervisor_faults():
+            try:
+                await self._plug(before, after)
+                await self._show_console()
+                await self._set_cpus(before, after)
+                await self._extend(store)
+                if after.memory_mib > before.memory_mib:
+                    more = after.memory_mib - before.memory_mib
+                    await vm.kernel.hypervisor.add_memory(vm.moid, more)
+            except BaseException:
+                await self.undo()
+                raise
 
     async def undo(self) -> None:
         """Let the guest be as it was; what cannot be taken back is noted in the log."""

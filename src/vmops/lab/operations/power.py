@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
@@ -20,6 +19,7 @@ from vmops.lab.machine.hot_add_rules import hot_add_limits
 from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.tools_info import tools_changes
 from vmops.lab.operations import properties, remote_display
+from vmops.lab.operations.hypervisor_calls import hypervisor_faults
 from vmops.lab.operations.uuid_question import settle_location
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
@@ -59,11 +59,6 @@ def require_on(vm: Machine) -> None:
         raise wrong_state(vm, ON)
 
 
-def config_fault(text: str) -> Any:
-    """Build the fault that carries what the hypervisor said."""
-    return vim.fault.GenericVmConfigFault(reason=text, msg=text)
-
-
 def memory_file(vm: Machine) -> DatastorePath:
     """Return where a suspended machine's memory lies."""
     return vm.vmx.sibling(vm.vmx.name.rpartition(".")[0] + ".vmss")
@@ -98,13 +93,12 @@ async def power_on(vm: Machine, host: Any) -> None:
     # Said before the guest starts, so that two machines that start at once see each other's locks.
     vm.starting = True
     try:
-        if is_resumed:
-            await vm.kernel.hypervisor.resume(machine, memory)
-        else:
-            await vm.kernel.hypervisor.power_on(machine)
-        await _serve_console(vm, display)
-    except HypervisorError as error:
-        raise config_fault(str(error)) from error
+        with hypervisor_faults():
+            if is_resumed:
+                await vm.kernel.hypervisor.resume(machine, memory)
+            else:
+                await vm.kernel.hypervisor.power_on(machine)
+            await _serve_console(vm, display)
     finally:
         vm.starting = False
     show_power(vm, ON, boot_time=datetime.now(UTC))
@@ -135,10 +129,8 @@ async def power_off(vm: Machine) -> None:
         memory = vm.kernel.service(DiskStore).volumes.resolve(memory_file(vm))
         await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
     else:
-        try:
+        with hypervisor_faults():
             await vm.kernel.hypervisor.power_off(vm.moid)
-        except HypervisorError as error:
-            raise config_fault(str(error)) from error
     if vm.power_state != OFF:  # the guest's end may have been noticed meanwhile
         show_power(vm, OFF)
     await properties.refresh_files(vm)
@@ -161,10 +153,8 @@ async def suspend(vm: Machine) -> None:
     with storage_faults(path):
         await vm.kernel.blocking(volumes.require, path.datastore, vm.memory_mib * 1024**2)
         await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
-    try:
+    with hypervisor_faults():
         await vm.kernel.hypervisor.suspend(vm.moid, memory)
-    except HypervisorError as error:
-        raise config_fault(str(error)) from error
     show_power(vm, SUSPENDED)
     await properties.refresh_files(vm)
 
@@ -177,10 +167,8 @@ async def reset(vm: Machine) -> None:
         vim.fault.GenericVmConfigFault: the hypervisor could not.
     """
     require_on(vm)
-    try:
+    with hypervisor_faults():
         await vm.kernel.hypervisor.reset(vm.moid)
-    except HypervisorError as error:
-        raise config_fault(str(error)) from error
     vm.publish({"runtime.bootTime": datetime.now(UTC)})
 
 

@@ -6,10 +6,10 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.operations import properties
-from vmops.lab.operations.power import config_fault, require_on
+from vmops.lab.operations.hypervisor_calls import hypervisor_faults
+from vmops.lab.operations.power import require_on
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
@@ -25,10 +25,8 @@ async def create(vm: Machine) -> str:
         vim.fault.GenericVmConfigFault: the hypervisor has no picture.
     """
     require_on(vm)
-    try:
+    with hypervisor_faults():
         picture = await vm.kernel.hypervisor.screenshot(vm.moid)
-    except HypervisorError as error:
-        raise config_fault(str(error)) from error
     path: DatastorePath = await vm.kernel.blocking(
         _write, vm.kernel.service(Volumes), vm.vmx, picture
     )

@@ -37,7 +37,8 @@ from vmops.lab.machine.snapshots.files import (
 from vmops.lab.machine.snapshots.list_file import data_file, memory_file
 from vmops.lab.machine.snapshots.shown_tree import show_tree, snapshot_ref
 from vmops.lab.operations import properties
-from vmops.lab.operations.power import OFF, ON, SUSPENDED, config_fault
+from vmops.lab.operations.hypervisor_calls import hypervisor_faults
+from vmops.lab.operations.power import OFF, ON, SUSPENDED
 from vmops.lab.operations.power import memory_file as suspended_memory
 from vmops.lab.operations.tools import quiesce
 from vmops.lab.storage.consolidating import commit
@@ -191,10 +192,8 @@ async def switch(vm: Machine, made: Mapping[DatastorePath, list[DiskInfo]], memo
         for disk in disks_of(vm.devices)
         if path_of_disk(disk) in made
     }
-    try:
+    with hypervisor_faults():
         await to_its_end(vm.kernel.hypervisor.snapshot_disks(vm.moid, tops, memory))
-    except HypervisorError as error:
-        raise config_fault(str(error)) from error
 
 
 async def switch_back(vm: Machine, made: Mapping[DatastorePath, list[DiskInfo]]) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vmodl
 
-from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.machine.devices.disks import chain_of, disk_files
@@ -34,7 +33,8 @@ from vmops.lab.machine.snapshots.disks import (
 from vmops.lab.machine.snapshots.files import save_config, save_snapshot
 from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations.destroy import needed_by_others
-from vmops.lab.operations.power import ON, config_fault
+from vmops.lab.operations.hypervisor_calls import hypervisor_faults
+from vmops.lab.operations.power import ON
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import DiskHasChildren, StorageError
@@ -182,10 +182,8 @@ async def _collapse(
     inspect = vm.kernel.service(DiskStore).inspect
     upper = (await vm.kernel.blocking(inspect, top)).layers[0].file
     lower = (await vm.kernel.blocking(inspect, into)).layers[0].file
-    try:
+    with hypervisor_faults():
         await vm.kernel.hypervisor.collapse(vm.moid, disk.key, upper, lower, progress)
-    except HypervisorError as error:
-        raise config_fault(str(error)) from error
 
 
 async def _point(

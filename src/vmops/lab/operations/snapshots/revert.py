@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vmodl
 
-from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
@@ -30,8 +29,9 @@ from vmops.lab.machine.snapshots.disks import (
 from vmops.lab.machine.snapshots.files import save_config, save_tree
 from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations import power, properties
+from vmops.lab.operations.hypervisor_calls import hypervisor_faults
 from vmops.lab.operations.place import settle
-from vmops.lab.operations.power import OFF, ON, SUSPENDED, config_fault, show_power
+from vmops.lab.operations.power import OFF, ON, SUSPENDED, show_power
 from vmops.lab.operations.reconfigure import keep_connections
 from vmops.lab.operations.snapshots.merge import delete_unneeded, show_need
 from vmops.lab.operations.snapshots.nics import plug_in
@@ -121,19 +121,15 @@ class _Present:
                 self._memory.rename(aside)
             self._aside = aside
         elif self._state == ON and is_to_run:
-            try:
+            with hypervisor_faults():
                 await to_its_end(self._vm.kernel.hypervisor.suspend(self._vm.moid, aside))
-            except HypervisorError as error:
-                raise config_fault(str(error)) from error
             self._aside = aside
 
     async def end_guest(self) -> None:
         """End a guest that nothing brings back: the last that can fail where it is called."""
         if self._vm.power_state == ON and self._aside is None:
-            try:
+            with hypervisor_faults():
                 await to_its_end(self._vm.kernel.hypervisor.power_off(self._vm.moid))
-            except HypervisorError as error:
-                raise config_fault(str(error)) from error
 
     def forget(self) -> None:
         """Let go of what could have been gone back to."""
