@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vmops.lab.settings import LabSettings
+from vmops.lab.whole_files import write_whole
 
 LOOKED_AT_S = 0.3
 """A lock that is held for longer is held by a lab."""
@@ -113,7 +114,7 @@ def make_folder(settings: LabSettings) -> None:
 def ensure_password(settings: LabSettings) -> None:
     """Make the account's password, unless it is there; for who has the folder's lock."""
     if not settings.password_file.exists():
-        write_private(settings.password_file, secrets.token_urlsafe(24))
+        write_whole(settings.password_file, secrets.token_urlsafe(24))
 
 
 def load_identity(settings: LabSettings) -> Identity:
@@ -136,17 +137,7 @@ def load_identity(settings: LabSettings) -> Identity:
 
 def save_identity(settings: LabSettings, identity: Identity) -> None:
     """Keep the identity for the next start."""
-    write_private(settings.identity_file, json.dumps(asdict(identity)))
-
-
-def write_private(file: Path, text: str) -> None:
-    """Write a file only its owner can read, whole or not at all."""
-    temporary = file.with_name(file.name + ".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
-    temporary.rename(file)
+    write_whole(settings.identity_file, json.dumps(asdict(identity)))
 
 
 def _locked(descriptor: int) -> bool:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 from pyVmomi import vim
 
@@ -25,6 +24,7 @@ from vmops.lab.storage.errors import InvalidDisk
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import LARGEST, Entries, read_text, render_text, uuid_of, uuid_text
 from vmops.lab.storage.volumes import Volumes
+from vmops.lab.whole_files import write_whole
 
 _boot: Any = vim.vm.BootOptions
 _FLAGS = {
@@ -67,16 +67,7 @@ def write_vmx(volumes: Volumes, vmx: DatastorePath, config: Any) -> None:
         OSError: the file cannot be written.
     """
     file = volumes.resolve(vmx)
-    temporary = file.with_name(f".{file.name[:100]}.{uuid4().hex[:8]}~")
-    text = render_text(entries_of(config, vmx.parent)).encode()
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(text)
-        temporary.replace(file)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    write_whole(file, render_text(entries_of(config, vmx.parent)))
 
 
 def read_vmx(volumes: Volumes, vmx: DatastorePath) -> Any:

@@ -21,7 +21,7 @@ from vmops.lab.storage.descriptor import LARGEST_DESCRIPTOR, Descriptor, Descrip
 from vmops.lab.storage.errors import FileMissing, InvalidDatastorePath
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
-from vmops.lab.storage.writing import is_partial
+from vmops.lab.whole_files import is_partial
 
 _browser = vim.host.DatastoreBrowser
 

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from pyVmomi import vim, vmodl
 
@@ -36,6 +35,7 @@ from vmops.lab.operations.place import join
 from vmops.lab.operations.power import settle_running
 from vmops.lab.operations.snapshots.merge import show_need
 from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.whole_files import write_whole
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel, ManagedObject
@@ -99,14 +99,10 @@ class SavedInventory:
         text = self._text()
         if text == self._written:
             return
-        temporary = self._file.with_name(f".{self._file.name}.{uuid4().hex[:8]}~")
         try:
-            temporary.write_text(text)
-            temporary.replace(self._file)
+            write_whole(self._file, text)
         except OSError:
             log.exception("the inventory could not be saved")
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             return
         self._written = text
 

@@ -13,7 +13,7 @@ from pyVmomi import vmodl
 
 from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.destroy import destroy
-from vmops.lab.state import write_private
+from vmops.lab.whole_files import write_whole
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
@@ -59,7 +59,7 @@ class UnfinishedImports:
 
     def _save(self) -> None:
         if self._paths:
-            write_private(self._file, json.dumps(self._paths))
+            write_whole(self._file, json.dumps(self._paths))
         else:
             self._file.unlink(missing_ok=True)
 

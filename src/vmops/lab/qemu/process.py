@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from vmops.lab.whole_files import write_whole
+
 _FIRST_DESCRIPTOR = 3
 # Copies made while starting lie above every number the child gets its descriptors at.
 _SCRATCH_DESCRIPTORS = 128
@@ -66,9 +68,7 @@ class ProcessIdentity:
 
     def save(self, file: Path) -> None:
         """Write the identity whole or not at all."""
-        partial = file.with_name(file.name + ".partial")
-        partial.write_text(json.dumps(dataclasses.asdict(self)))
-        partial.replace(file)
+        write_whole(file, json.dumps(dataclasses.asdict(self)))
 
 
 class HeldProcess:

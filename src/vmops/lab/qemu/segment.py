@@ -28,6 +28,8 @@ import sys
 import time
 from pathlib import Path
 
+from vmops.lab.whole_files import write_whole
+
 NETWORK = ipaddress.IPv4Network("10.0.2.0/24")
 ROUTER_ADDRESS = NETWORK[2]
 NAME_SERVER_ADDRESS = NETWORK[3]
@@ -67,9 +69,7 @@ class Leases:
         return ipaddress.IPv4Address(address)
 
     def _save(self) -> None:
-        partial = self._file.with_name(self._file.name + ".partial")
-        partial.write_text(json.dumps(self._by_mac, indent=1))
-        partial.replace(self._file)
+        write_whole(self._file, json.dumps(self._by_mac, indent=1))
 
 
 def is_dhcp_request(frame: bytes) -> bool:

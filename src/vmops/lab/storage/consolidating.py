@@ -25,7 +25,8 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.placing import write_descriptor
 from vmops.lab.storage.qcow2_writing import write_delta
 from vmops.lab.storage.volumes import Volumes
-from vmops.lab.storage.writing import partial_beside, publish
+from vmops.lab.storage.writing import publish
+from vmops.lab.whole_files import partial_beside
 
 _AT_ONCE = 1024 * 1024
 _DATA_ENDINGS = ("-flat.vmdk", "-delta.vmdk")

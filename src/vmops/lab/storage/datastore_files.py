@@ -25,7 +25,8 @@ from vmops.lab.storage.errors import (
 from vmops.lab.storage.locks import refuse_if_in_use
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
-from vmops.lab.storage.writing import is_partial, partial_beside, write_sparsely
+from vmops.lab.storage.writing import write_sparsely
+from vmops.lab.whole_files import is_partial, partial_beside
 
 _COPY_BLOCK = 1024 * 1024
 _STAT_BLOCK = 512  # bytes that st_blocks counts in, whatever the file system's block is

@@ -37,7 +37,8 @@ from vmops.lab.storage.layers import (
 from vmops.lab.storage.locks import exclusive, refuse_if_in_use
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
-from vmops.lab.storage.writing import partial_beside, publish, write_sparsely
+from vmops.lab.storage.writing import publish, write_sparsely
+from vmops.lab.whole_files import partial_beside
 
 _ALLOCATED_AT_ONCE = 256 * 1024**2
 _NO_HARD_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from vmops.lab.storage.errors import InvalidDatastorePath, NoSpace, UnknownDatastore, host_errors
 from vmops.lab.storage.paths import DatastorePath
-from vmops.lab.storage.writing import FileWriter, is_partial
+from vmops.lab.storage.writing import FileWriter
+from vmops.lab.whole_files import is_partial
 
 _USAGE_KEPT_S = 2.0
 _BLOCK = 512  # the unit of st_blocks, whatever the file system's own

@@ -6,7 +6,6 @@ Runs of zeros become holes, so a disk uploaded or copied occupies what its conte
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,23 +14,13 @@ from typing import Self
 from vmops.lab.storage.errors import FileExists, FileMissing, host_errors
 from vmops.lab.storage.locks import refuse_if_in_use
 from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.whole_files import partial_beside
 
 Spend = Callable[[str, int], None]
 """``spend(datastore, count)`` accounts for bytes about to be written, or raises NoSpace."""
 
 _HOLE_UNIT = 64 * 1024
 _ZEROS = bytes(_HOLE_UNIT)
-_PREFIX, _SUFFIX = ".vmops-", ".partial"
-
-
-def is_partial(name: str) -> bool:
-    """Whether a file of this name is one being written, which nobody else should see."""
-    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
-
-
-def partial_beside(file: Path) -> Path:
-    """A new temporary name in the folder of ``file``."""
-    return file.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
 
 
 def publish(partial: Path, file: Path, *, replace: bool) -> None:

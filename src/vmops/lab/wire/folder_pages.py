@@ -15,7 +15,7 @@ from aiohttp import web
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
 from vmops.lab.objects.datastore_paths import datacenter_path
-from vmops.lab.storage.writing import is_partial
+from vmops.lab.whole_files import is_partial
 
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel

@@ -27,7 +27,7 @@ from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.operations.nfc_disks import fill_disk, show_disk
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import CopyCancelled, StorageError
-from vmops.lab.storage.writing import partial_beside
+from vmops.lab.whole_files import partial_beside
 from vmops.lab.wire.http_refusals import refused
 from vmops.lab.wire.upload import receive, wait_for_handler
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import ipaddress
-import os
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from vmops.lab.whole_files import write_whole
 
 LIFETIME = timedelta(days=3650)
 BACKDATED = timedelta(days=1)
@@ -29,7 +29,7 @@ def ensure_certificate(certificate_file: Path, key_file: Path) -> None:
     if certificate_file.exists() and key_file.exists():
         return
     key = ec.generate_private_key(ec.SECP256R1())
-    _write(
+    write_whole(
         key_file,
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -37,7 +37,7 @@ def ensure_certificate(certificate_file: Path, key_file: Path) -> None:
             serialization.NoEncryption(),
         ),
     )
-    _write(certificate_file, _certificate(key).public_bytes(serialization.Encoding.PEM))
+    write_whole(certificate_file, _certificate(key).public_bytes(serialization.Encoding.PEM))
 
 
 def server_context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
@@ -99,14 +99,3 @@ def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
         )
         .sign(key, hashes.SHA256())
     )
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a private file whole or not at all."""
-    temporary = file.with_name(file.name + ".new")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(content)
-    temporary.rename(file)

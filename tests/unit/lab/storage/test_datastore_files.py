@@ -18,7 +18,7 @@ from vmops.lab.storage.errors import (
 from vmops.lab.storage.locks import exclusive
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
-from vmops.lab.storage.writing import partial_beside
+from vmops.lab.whole_files import partial_beside
 
 
 @pytest.fixture

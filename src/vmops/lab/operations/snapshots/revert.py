@@ -36,7 +36,7 @@ from vmops.lab.operations.reconfigure import keep_connections
 from vmops.lab.operations.snapshots.merge import delete_unneeded, show_need
 from vmops.lab.operations.snapshots.nics import plug_in
 from vmops.lab.storage.disks import DiskStore
-from vmops.lab.storage.writing import partial_beside
+from vmops.lab.whole_files import partial_beside
 
 if TYPE_CHECKING:
     from vmops.lab.machine.machine import Machine
