@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmops.lab.inventory.argument_faults import directory_name
+from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.errors import FileExists
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
@@ -32,14 +32,8 @@ async def new_home(kernel: Kernel, wanted: DatastorePath, name: str) -> Home:
         FileExists: the .vmx file is there.
     """
     volumes = kernel.service(Volumes)
-    making = asyncio.ensure_future(kernel.blocking(_make_home, volumes, wanted, name))
-    try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:
-        await asyncio.wait([making])
-        if making.exception() is None:
-            remove_home(volumes, making.result())
-        raise
+    making = kernel.blocking(_make_home, volumes, wanted, name)
+    return await to_its_end(making, lambda home: remove_home(volumes, home))
 
 
 def _make_home(volumes: Volumes, wanted: DatastorePath, name: str) -> Home:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from vmops.lab.operations.live_change import LiveChange
 from vmops.lab.operations.machine_events import post_reconfigured
 from vmops.lab.operations.place import settle
 from vmops.lab.operations.power import ON, usage_limits
+from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import FileMissing
 from vmops.lab.storage.paths import DatastorePath
@@ -183,28 +183,15 @@ async def carry_out(
     files = outcome.files
     try:
         if files.creations or files.extensions:
-            await _to_its_end(kernel.blocking(files.apply, store))
+            await to_its_end(kernel.blocking(files.apply, store))
         if live is not None:
             await live.apply()
         with storage_faults(vmx):
-            await _to_its_end(kernel.blocking(write_vmx, store.volumes, vmx, outcome.config))
+            await to_its_end(kernel.blocking(write_vmx, store.volumes, vmx, outcome.config))
     except BaseException:
         if live is not None:
             await live.undo()
         files.undo(store)  # on the loop: a lab that stops does not wait for a thread again
-        raise
-
-
-async def _to_its_end(work: Awaitable[None]) -> None:
-    """Await work of a thread; when the lab stops, only after it has ended.
-
-    A thread cannot be interrupted, and what it makes after that could not be taken back.
-    """
-    running = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
         raise
 
 

@@ -27,12 +27,13 @@ from vmops.lab.hypervisor.tools import NobodyListens, ToolsCommand, ToolsListene
 from vmops.lab.qemu import console, growth, hot_disks, hot_nics, memory_file, snapshots
 from vmops.lab.qemu.guest import Guest
 from vmops.lab.qemu.launch import Incoming, clean, launch
-from vmops.lab.qemu.migration import Move, mark_arrived, recover_moves, settle_in, uncancelled
+from vmops.lab.qemu.migration import Move, mark_arrived, recover_moves, settle_in
 from vmops.lab.qemu.mirroring import mirror_disk
 from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity
 from vmops.lab.qemu.statistics import statistics
 from vmops.lab.qemu.tools_links import ToolsLinks
+from vmops.lab.shielded import to_its_end
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 # Translating guests keep a processor each busy while they start; more at once only start later.
@@ -224,7 +225,7 @@ class QemuHypervisor:
             with source.doing("being migrated"):
                 move = Move(source, machine, self._segments, progress)
                 target = await move.run()
-                await uncancelled(self._replace(source, target))
+                await to_its_end(self._replace(source, target))
         finally:
             self._moving.discard(task)
         if progress is not None:

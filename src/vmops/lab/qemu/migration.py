@@ -11,7 +11,6 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +23,7 @@ from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity
 from vmops.lab.qemu.qmp import Qmp, QmpClosed, QmpEvent, QmpEvents
 from vmops.lab.qemu.seed import FILE as SEED
+from vmops.lab.shielded import to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Move:
             leaving, arriving = await self._prepare(target)
             with leaving.events() as stops, arriving.events() as starts:
                 failure = await self._send(leaving, ours)
-                if not await uncancelled(self._settle(target, starts)):
+                if not await to_its_end(self._settle(target, starts)):
                     raise failure or HypervisorError(f"{source.key} did not go on after its move")
                 await self._measure(leaving, stops, starts, began)
         if isinstance(failure, asyncio.CancelledError):
@@ -103,7 +103,7 @@ class Move:
                 await relay.add_line(target.directory)
             return await self._source.qmp(), await target.qmp()
         except BaseException:
-            await uncancelled(_discard(target))
+            await to_its_end(_discard(target))
             raise
 
     async def _send(self, qmp: Qmp, connection: socket.socket) -> BaseException | None:
@@ -257,13 +257,3 @@ def _remove(directory: Path) -> None:
         for file in directory.iterdir():
             file.unlink(missing_ok=True)
         directory.rmdir()
-
-
-async def uncancelled(work: Coroutine[None, None, T]) -> T:
-    """Return what ``work`` does; a cancellation waits for its end."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise

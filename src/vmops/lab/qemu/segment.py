@@ -28,8 +28,6 @@ import sys
 import time
 from pathlib import Path
 
-from vmops.lab.whole_files import write_whole
-
 NETWORK = ipaddress.IPv4Network("10.0.2.0/24")
 ROUTER_ADDRESS = NETWORK[2]
 NAME_SERVER_ADDRESS = NETWORK[3]
@@ -69,7 +67,9 @@ class Leases:
         return ipaddress.IPv4Address(address)
 
     def _save(self) -> None:
-        write_whole(self._file, json.dumps(self._by_mac, indent=1))
+        partial = self._file.with_name(self._file.name + ".partial")
+        partial.write_text(json.dumps(self._by_mac, indent=1))
+        partial.replace(self._file)
 
 
 def is_dhcp_request(frame: bytes) -> bool:

@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import logging
 import threading
-from collections.abc import Coroutine
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -25,6 +24,7 @@ from vmops.lab.machine.nfc_lease import HttpNfcLease, LeaseDisk, Transfer, end_l
 from vmops.lab.objects.unfinished_imports import unfinished_imports
 from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.operations.nfc_disks import fill_disk, show_disk
+from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import CopyCancelled, StorageError
 from vmops.lab.whole_files import partial_beside
@@ -127,7 +127,7 @@ class _Nfc:
         digests = _digests(disk)
         try:
             # An abort must not overtake the thread that makes the file, or the file would stay.
-            writer = await _to_its_end(
+            writer = await to_its_end(
                 self._kernel.blocking(
                     lambda: volumes.open_for_write(beside, atomic=False, replace=False)
                 )
@@ -145,7 +145,7 @@ class _Nfc:
             except BaseException:
                 writer.abort()
                 raise
-            capacity = await _to_its_end(self._fill(lease, disk, content))
+            capacity = await to_its_end(self._fill(lease, disk, content))
         finally:
             content.unlink(missing_ok=True)
         return _transfer(disk, digests, size, capacity)
@@ -219,13 +219,3 @@ def _transfer(
         checksum=digests[disk.checksum_type].hexdigest(),
         capacity_bytes=capacity,
     )
-
-
-async def _to_its_end(work: Coroutine[None, None, T]) -> T:
-    """Await something that must not be left half done, even by a task that is cancelled."""
-    running = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise

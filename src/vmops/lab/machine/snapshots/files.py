@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vmodl
 
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.config import files_info
 from vmops.lab.machine.load import load
@@ -20,6 +19,7 @@ from vmops.lab.machine.snapshot_tree import Snapshot, SnapshotTree
 from vmops.lab.machine.snapshots.list_file import list_file, read_list, write_list
 from vmops.lab.machine.tools_info import without_guest_values
 from vmops.lab.machine.vmx_file import without_location, write_vmx
+from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 

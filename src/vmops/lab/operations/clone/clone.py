@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.config import bios_uuid, change_version, files_info, instance_uuid
 from vmops.lab.machine.devices.disks import backing_of
@@ -32,6 +31,7 @@ from vmops.lab.operations.reconfigure import carry_out, keep_connections, plan
 from vmops.lab.operations.snapshots import create, remove
 from vmops.lab.operations.snapshots.create import NewSnapshot
 from vmops.lab.operations.snapshots.nics import plug_in
+from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes

@@ -37,6 +37,7 @@ from vmops.lab.operations.power import ON, move_to_host, wrong_state
 from vmops.lab.operations.relocation.plan import Relocation, examine
 from vmops.lab.operations.relocation.snapshots import moved_tree, write_snapshots
 from vmops.lab.operations.relocation.target import RelocationTarget
+from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
@@ -107,15 +108,7 @@ async def _bring(
             move.files.undo(store)
             raise
 
-    bringing = asyncio.ensure_future(vm.kernel.blocking(bring))
-    try:
-        await asyncio.shield(bringing)
-    except asyncio.CancelledError:
-        # The thread cannot be interrupted; what it made is taken back once it has ended.
-        await asyncio.wait([bringing])
-        if not bringing.cancelled() and bringing.exception() is None:
-            move.files.undo(store)
-        raise
+    await to_its_end(vm.kernel.blocking(bring), lambda _: move.files.undo(store))
 
 
 async def _move_guest(vm: Machine, move: Relocation, store: DiskStore, run: TaskRun) -> None:

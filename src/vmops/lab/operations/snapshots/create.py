@@ -16,7 +16,6 @@ from pyVmomi import vim
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.inventory.argument_faults import entity_name, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.machine.snapshot_tree import DEEPEST, Snapshot
 from vmops.lab.machine.snapshots.disks import (
     NewLayers,
@@ -41,6 +40,7 @@ from vmops.lab.operations.hypervisor_calls import hypervisor_faults
 from vmops.lab.operations.power import OFF, ON, SUSPENDED
 from vmops.lab.operations.power import memory_file as suspended_memory
 from vmops.lab.operations.tools import quiesce
+from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.consolidating import commit
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError

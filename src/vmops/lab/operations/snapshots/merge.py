@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vmodl
 
 from vmops.lab.inventory.file_faults import storage_faults
-from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.machine.devices.disks import chain_of, disk_files
 from vmops.lab.machine.own_disks import OwnDisks, own_disks
 from vmops.lab.machine.snapshot_tree import SnapshotTree
@@ -35,6 +34,7 @@ from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations.destroy import needed_by_others
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
 from vmops.lab.operations.power import ON
+from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import DiskHasChildren, StorageError

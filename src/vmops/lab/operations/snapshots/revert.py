@@ -16,7 +16,6 @@ from pyVmomi import vmodl
 from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
-from vmops.lab.inventory.shielded import to_its_end
 from vmops.lab.machine.config import change_version
 from vmops.lab.machine.devices.nics import PortReservations
 from vmops.lab.machine.own_disks import own_disks
@@ -35,6 +34,7 @@ from vmops.lab.operations.power import OFF, ON, SUSPENDED, show_power
 from vmops.lab.operations.reconfigure import keep_connections
 from vmops.lab.operations.snapshots.merge import delete_unneeded, show_need
 from vmops.lab.operations.snapshots.nics import plug_in
+from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.whole_files import partial_beside
 
