@@ -60,9 +60,10 @@ def build() -> Path:
 def fingerprint() -> str:
     """Return what a built program depends on, in twelve letters."""
     # Go may have come without Debian's package.
-    asked = (["go", "version"], ["dpkg-query", "--show", PACKAGES[1]])
-    said = [subprocess.run(each, stdout=subprocess.PIPE, check=True).stdout for each in asked]
-    return hashlib.sha256(SOURCE.read_bytes() + b"".join(said)).hexdigest()[:12]
+    go = subprocess.run(["go", "version"], stdout=subprocess.PIPE, check=True).stdout
+    show = ["dpkg-query", "--show", PACKAGES[1]]
+    govmomi = subprocess.run(show, stdout=subprocess.PIPE, check=True).stdout
+    return hashlib.sha256(SOURCE.read_bytes() + go + govmomi).hexdigest()[:12]
 
 
 def go_environment() -> dict[str, str]:
