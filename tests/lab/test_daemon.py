@@ -93,7 +93,7 @@ def test_reset(settings: LabSettings) -> None:
 def test_reset_deletes_no_strange_folder(settings: LabSettings) -> None:
     settings.state_dir.mkdir()
     (settings.state_dir / "thesis.txt").write_text("years of work")
-    with pytest.raises(StateError, match="no lab's"):
+    with pytest.raises(StateError, match="not a lab's"):
         daemon.reset(settings)
     assert (settings.state_dir / "thesis.txt").exists()
 

@@ -76,8 +76,8 @@ def test_a_network_may_be_encoded_by_itself() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"metadata": "!!"}, "no mapping|neither JSON nor YAML"),
-        ({"metadata": "- 1"}, "no mapping"),
+        ({"metadata": "!!"}, "not a mapping|neither JSON nor YAML"),
+        ({"metadata": "- 1"}, "not a mapping"),
         ({"metadata": "a: [secret"}, "neither JSON nor YAML"),
         ({"userdata": "secret", "userdata.encoding": "base64"}, "is not base64"),
         ({"userdata": "c2VjcmV0", "userdata.encoding": "gz+b64"}, r"is not gz\+b64"),
