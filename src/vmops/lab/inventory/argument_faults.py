@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from pyVmomi import vim, vmodl
 
@@ -12,14 +11,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME_LIMIT = 80
 
 
-def invalid_argument(name: str, why: str) -> Any:
+def invalid_argument(name: str, why: str) -> vmodl.fault.InvalidArgument:
     """Build the fault that names a parameter as not correct (``name`` as in the API)."""
     return vmodl.fault.InvalidArgument(
         invalidProperty=name, msg=f"A specified parameter was not correct: {name}. {why}"
     )
 
 
-def invalid_state(why: str) -> Any:
+def invalid_state(why: str) -> vim.fault.InvalidState:
     """Build the fault for an operation that the object's present state does not allow."""
     return vim.fault.InvalidState(msg=why)
 

@@ -13,9 +13,9 @@ from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.wire_defaults import filled
 
 if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
-_PortConnection: Any = vim.dvs.PortConnection
+_PortConnection = vim.dvs.PortConnection
 
 
 class DistributedVirtualSwitch(ManagedEntity):
@@ -104,7 +104,9 @@ class DistributedVirtualSwitch(ManagedEntity):
                     ports.append(self._port(group, key, vm, nic))
         return ports
 
-    def _port(self, group: DistributedVirtualPortgroup, key: str, vm: Any, nic: Any) -> Any:
+    def _port(
+        self, group: DistributedVirtualPortgroup, key: str, vm: Any, nic: Any
+    ) -> vim.dvs.DistributedVirtualPort:
         port = vim.dvs.DistributedVirtualPort(
             key=key,
             config=vim.dvs.DistributedVirtualPort.ConfigInfo(
@@ -185,7 +187,7 @@ class DistributedVirtualPortgroup(Network):
         """Return the changes of a new name, which config and summary repeat."""
         return {**super().renamed(name), "config.name": name}
 
-    def connections(self) -> Iterator[tuple[str, Any, Any]]:
+    def connections(self) -> Iterator[tuple[str, ManagedObject, Any]]:
         """Yield port key, virtual machine and network card of every connected port."""
         for ref in self.properties["vm"]:
             vm = self.kernel.registry.get(ref)
@@ -193,7 +195,7 @@ class DistributedVirtualPortgroup(Network):
             for device in () if config is None else config.hardware.device:
                 port = getattr(getattr(device, "backing", None), "port", None)
                 if isinstance(port, _PortConnection) and port.portgroupKey == self.moid:
-                    yield port.portKey, vm, device
+                    yield port.portKey or "", vm, device
 
     def free_port(self, taken: set[str]) -> str:
         """Return the key of a port nobody is connected to, adding ports if there is none.
@@ -222,7 +224,7 @@ class DistributedVirtualPortgroup(Network):
             self.kernel.update(self, {"portKeys": keys, "config.numPorts": len(keys)})
 
 
-def _vlan_setting(vlan_id: int) -> Any:
+def _vlan_setting(vlan_id: int) -> vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy:
     """Build the port setting that tags frames with one VLAN (0: none)."""
     return vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy(
         blocked=vim.BoolPolicy(inherited=False, value=False),

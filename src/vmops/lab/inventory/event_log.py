@@ -19,7 +19,7 @@ KEPT = 1000
 """Events kept; the oldest goes for one more. An ESXi host keeps as many."""
 
 
-_event: Any = vim.event
+_event = vim.event
 _ARGUMENTS: dict[Any, tuple[str, Any, str]] = {
     vim.VirtualMachine: ("vm", _event.VmEventArgument, "vm"),
     vim.HostSystem: ("host", _event.HostEventArgument, "host"),

@@ -44,7 +44,7 @@ def this_machine() -> Machine:
     )
 
 
-def product() -> Any:
+def product() -> vim.AboutInfo:
     """Build the AboutInfo of a host."""
     return vim.AboutInfo(
         name="VMware ESXi",
@@ -61,7 +61,7 @@ def product() -> Any:
     )
 
 
-def hardware(uuid: str) -> Any:
+def hardware(uuid: str) -> vim.host.HardwareInfo:
     """Build a host's HardwareInfo."""
     machine = this_machine()
     return vim.host.HardwareInfo(
@@ -89,7 +89,7 @@ def hardware(uuid: str) -> Any:
     )
 
 
-def hardware_summary(uuid: str) -> Any:
+def hardware_summary(uuid: str) -> vim.host.Summary.HardwareSummary:
     """Build the short form that ``summary.hardware`` has."""
     machine = this_machine()
     return vim.host.Summary.HardwareSummary(

@@ -195,7 +195,7 @@ class HostNetworkSystem(ManagedObject):
         self.kernel.update(self.host, {"config.network": info})
 
 
-def _network_info() -> Any:
+def _network_info() -> vim.host.NetworkInfo:
     nic = vim.host.PhysicalNic(
         key=_NIC_KEY + "vmnic0",
         device="vmnic0",
@@ -214,7 +214,7 @@ def _network_info() -> Any:
     )
 
 
-def _switch(name: str, groups: list[str], ports: int, nics: Any = ()) -> Any:
+def _switch(name: str, groups: list[str], ports: int, nics: Any = ()) -> vim.host.VirtualSwitch:
     bridge = None
     if nics:
         devices = [key.removeprefix(_NIC_KEY) for key in nics]
@@ -233,7 +233,7 @@ def _switch(name: str, groups: list[str], ports: int, nics: Any = ()) -> Any:
     )
 
 
-def _port_group(spec: Any) -> Any:
+def _port_group(spec: Any) -> vim.host.PortGroup:
     return vim.host.PortGroup(
         key=_GROUP_KEY + spec.name,
         port=[],
@@ -243,7 +243,7 @@ def _port_group(spec: Any) -> Any:
     )
 
 
-def _capabilities() -> Any:
+def _capabilities() -> vim.host.NetCapabilities:
     return vim.host.NetCapabilities(
         canSetPhysicalNicLinkSpeed=False,
         supportsNicTeaming=False,

@@ -81,7 +81,7 @@ class HostStorageSystem(ManagedObject):
         await self.RescanVmfs()
 
 
-def _no_iscsi() -> Any:
+def _no_iscsi() -> vmodl.fault.NotSupported:
     return vmodl.fault.NotSupported(
         msg="The lab's hosts have no iSCSI adapter; volumes are disks on its datastores."
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
 
 _POLL_S = 0.05
-_State: Any = vim.TaskInfo.State
+_State = vim.TaskInfo.State
 
 
 class HostSystem(ManagedEntity):
@@ -117,7 +117,7 @@ class HostSystem(ManagedEntity):
         registered = [self.kernel.registry.get(ref) for ref in self.properties["vm"]]
         return [vm for vm in registered if vm.properties["runtime"].powerState == "poweredOn"]
 
-    def _summary(self) -> Any:
+    def _summary(self) -> vim.host.Summary:
         runtime = self.properties["runtime"]
         configs = [vm.properties["config"] for vm in self.running()]
         return vim.host.Summary(
@@ -149,7 +149,7 @@ class HostSystem(ManagedEntity):
         timeout: int = 0,
         evacuatePoweredOffVms: bool | None = None,
         maintenanceSpec: Any = None,
-    ) -> Any:
+    ) -> vim.Task:
         """Take the host out of service in a task."""
         del maintenanceSpec
 
@@ -160,7 +160,7 @@ class HostSystem(ManagedEntity):
 
         return start_task(self, "HostSystem.enterMaintenanceMode", run)
 
-    def ExitMaintenanceMode_Task(self, timeout: int = 0) -> Any:
+    def ExitMaintenanceMode_Task(self, timeout: int = 0) -> vim.Task:
         """Come back into service."""
         del timeout
 
@@ -169,7 +169,7 @@ class HostSystem(ManagedEntity):
 
         return start_task(self, "HostSystem.exitMaintenanceMode", run)
 
-    def DisconnectHost_Task(self) -> Any:
+    def DisconnectHost_Task(self) -> vim.Task:
         """Lose the host from sight."""
 
         async def run(_: TaskRun) -> None:
@@ -177,7 +177,7 @@ class HostSystem(ManagedEntity):
 
         return start_task(self, "HostSystem.disconnect", run)
 
-    def ReconnectHost_Task(self, cnxSpec: Any = None, reconnectSpec: Any = None) -> Any:
+    def ReconnectHost_Task(self, cnxSpec: Any = None, reconnectSpec: Any = None) -> vim.Task:
         """Find the host again; the lab knows it without being told where it is."""
         del cnxSpec, reconnectSpec
 

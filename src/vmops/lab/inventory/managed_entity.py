@@ -86,7 +86,7 @@ class ManagedEntity(ManagedObject):
         """Return the property changes a new name means; entities that show it twice add theirs."""
         return {"name": name}
 
-    def Rename_Task(self, newName: str) -> Any:
+    def Rename_Task(self, newName: str) -> vim.Task:
         """Rename in a task."""
 
         async def run(_: TaskRun) -> None:

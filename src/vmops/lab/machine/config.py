@@ -20,7 +20,7 @@ from vmops.lab.machine.hot_add_rules import check_cpus, check_memory
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import Entries
 
-_BootableDevice: Any = vim.vm.BootOptions.BootableDevice
+_BootableDevice = vim.vm.BootOptions.BootableDevice
 HARDWARE_VERSIONS = (4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
 DEFAULT_VERSION = "vmx-21"
 FIRMWARES = ("bios", "efi")
@@ -65,7 +65,9 @@ _ONLY_WHEN_OFF = (
 )
 
 
-def new_config(name: str, vmx: DatastorePath, *, memory_mib: int = 32, cpus: int = 1) -> Any:
+def new_config(
+    name: str, vmx: DatastorePath, *, memory_mib: int = 32, cpus: int = 1
+) -> vim.vm.ConfigInfo:
     """Build the configuration a virtual machine has before anything is asked for."""
     now = datetime.now(UTC)
     return vim.vm.ConfigInfo(
@@ -112,7 +114,7 @@ def new_config(name: str, vmx: DatastorePath, *, memory_mib: int = 32, cpus: int
     )
 
 
-def _tools() -> Any:
+def _tools() -> vim.vm.ToolsConfigInfo:
     return vim.vm.ToolsConfigInfo(
         toolsVersion=0,
         afterPowerOn=True,
@@ -124,7 +126,7 @@ def _tools() -> Any:
     )
 
 
-def _flags() -> Any:
+def _flags() -> vim.vm.FlagInfo:
     return vim.vm.FlagInfo(
         disableAcceleration=False,
         enableLogging=True,
@@ -140,7 +142,7 @@ def _flags() -> Any:
     )
 
 
-def _power_ops() -> Any:
+def _power_ops() -> vim.vm.DefaultPowerOpInfo:
     return vim.vm.DefaultPowerOpInfo(
         powerOffType="soft",
         suspendType="hard",
@@ -152,7 +154,7 @@ def _power_ops() -> Any:
     )
 
 
-def _boot_options() -> Any:
+def _boot_options() -> vim.vm.BootOptions:
     return vim.vm.BootOptions(
         bootDelay=0,
         enterBIOSSetup=False,
@@ -163,7 +165,7 @@ def _boot_options() -> Any:
     )
 
 
-def files_info(vmx: DatastorePath) -> Any:
+def files_info(vmx: DatastorePath) -> vim.vm.FileInfo:
     """Build the FileInfo of a machine whose files are all beside its .vmx file."""
     folder = f"{vmx.parent}/"
     return vim.vm.FileInfo(

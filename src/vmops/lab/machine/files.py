@@ -10,12 +10,13 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.lab.machine.devices.disks import chain_of
+from vmops.lab.machine.devices.parts import file_of
 from vmops.lab.machine.devices.serial_lines import is_network
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 _BLOCK = 512
 _ENDINGS = {
     ".nvram": "nvram",
@@ -77,7 +78,7 @@ def scan(
         if isinstance(device, _device.VirtualDisk):
             found += _of_disk(store, device)
         elif isinstance(device, _device.VirtualSerialPort) and not is_network(device):
-            path = DatastorePath.parse(device.backing.fileName)
+            path = DatastorePath.parse(file_of(device))
             if path.parent == vmx.parent:
                 found += _sized(store, path, "serial")
     return tuple(found)

@@ -21,6 +21,7 @@ from vmops.lab.hypervisor.port import (
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.devices.disks import chain_of
 from vmops.lab.machine.devices.nics import network_of_card
+from vmops.lab.machine.devices.parts import file_of, plug_of
 from vmops.lab.machine.devices.serial_lines import is_network, network_port
 from vmops.lab.machine.devices.slots import kind_of, wire_name
 from vmops.lab.storage.disks import DiskInfo, DiskStore
@@ -29,8 +30,8 @@ from vmops.lab.storage.paths import DatastorePath
 if TYPE_CHECKING:
     from vmops.lab.machine.machine import Machine
 
-_device: Any = vim.vm.device
-_boot: Any = vim.vm.BootOptions
+_device = vim.vm.device
+_boot = vim.vm.BootOptions
 
 
 def read_chains(store: DiskStore, devices: Sequence[Any]) -> dict[int, list[DiskInfo]]:
@@ -44,7 +45,7 @@ def read_chains(store: DiskStore, devices: Sequence[Any]) -> dict[int, list[Disk
     for device in devices:
         if not isinstance(device, _device.VirtualDisk):
             continue
-        name = device.backing.fileName
+        name = file_of(device)
         with storage_faults(name):
             chain = chain_of(store, DatastorePath.parse(name))
         if not chain[0].layers:
@@ -74,9 +75,9 @@ def definition_of(
             Nic(
                 key=card.key,
                 model=cast("Any", wire_name(card)),
-                mac_address=card.macAddress,
+                mac_address=card.macAddress or "",
                 segment=network.segment.name,
-                connected=bool(card.connectable.startConnected),
+                connected=bool(plug_of(card).startConnected),
             )
         )
     return GuestDefinition(
@@ -94,9 +95,9 @@ def definition_of(
         serial_ports=tuple(
             network_port(port, config)
             if is_network(port)
-            else SerialPort(key=port.key, file=_host_file(store, port.backing.fileName))
+            else SerialPort(key=port.key, file=_host_file(store, file_of(port)))
             for port in _of(hardware.device, _device.VirtualSerialPort)
-            if port.connectable.startConnected
+            if plug_of(port).startConnected
         ),
         boot_order=tuple(_boot_order(config)),
         extra_config={option.key: str(option.value) for option in config.extraConfig},
@@ -155,7 +156,7 @@ def _cdrom(drive: Any, store: DiskStore) -> Cdrom:
     image = None
     backing = drive.backing
     is_image = isinstance(backing, _device.VirtualCdrom.IsoBackingInfo)
-    if is_image and drive.connectable.startConnected:
+    if is_image and plug_of(drive).startConnected:
         file = _host_file(store, backing.fileName)
         image = file if file.is_file() else None
     return Cdrom(

@@ -12,7 +12,7 @@ from vmops.lab.inventory.wire_defaults import filled
 from vmops.lab.machine.devices.nics import CARD_MODELS
 from vmops.lab.machine.devices.slots import SCSI_MODELS
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 MAX_CPUS = 768  # vSphere 8 configuration maximums
 MAX_MEMORY_MIB = 24 * 1024 * 1024
 

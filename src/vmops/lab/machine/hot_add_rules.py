@@ -59,9 +59,9 @@ def hot_add_limits(config: Any, *, is_on: bool) -> dict[str, Any]:
     }
 
 
-def _no_cpus(why: str) -> Any:
+def _no_cpus(why: str) -> vim.fault.CpuHotPlugNotSupported:
     return vim.fault.CpuHotPlugNotSupported(msg=f"Processors cannot be added. {why}")
 
 
-def _no_memory(why: str) -> Any:
+def _no_memory(why: str) -> vim.fault.MemoryHotPlugNotSupported:
     return vim.fault.MemoryHotPlugNotSupported(msg=f"Memory cannot be added. {why}")

@@ -16,6 +16,7 @@ from vmops.lab.machine.devices.nics import (
     networks_of,
     portgroup,
 )
+from vmops.lab.machine.devices.parts import file_of
 from vmops.lab.machine.vmx_file import read_vmx
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 
 
 async def load(kernel: Kernel, vmx: DatastorePath, host: HostSystem) -> Any:
@@ -55,7 +56,7 @@ def _fill_disks(store: DiskStore, devices: Sequence[Any]) -> None:
     for device in devices:
         if isinstance(device, _device.VirtualDisk):
             try:
-                chain = chain_of(store, DatastorePath.parse(device.backing.fileName))
+                chain = chain_of(store, DatastorePath.parse(file_of(device)))
             except (StorageError, OSError):
                 continue
             fill_from_files(device, chain)
@@ -63,7 +64,7 @@ def _fill_disks(store: DiskStore, devices: Sequence[Any]) -> None:
 
 
 def _plug_in(kernel: Kernel, devices: Sequence[Any], host: HostSystem) -> None:
-    by_name = {
+    by_name: dict[str, Any] = {
         network.name: network.ref
         for network in networks_of(kernel, host)
         if not isinstance(network, DistributedVirtualPortgroup)

@@ -203,7 +203,7 @@ class Machine(ManagedEntity):
         *,
         cancelable: bool = False,
         looks: bool = True,
-    ) -> Any:
+    ) -> vim.Task:
         """Run a method's work in a task, after what this machine is doing now.
 
         Unless ``looks`` is false it is seen first whether the machine's files are there.
@@ -238,7 +238,7 @@ class Machine(ManagedEntity):
         raise NotImplementedError
 
 
-def _runtime(host: Any, *, is_accessible: bool) -> Any:
+def _runtime(host: Any, *, is_accessible: bool) -> vim.vm.RuntimeInfo:
     """Build the RuntimeInfo of a machine that is off."""
     return vim.vm.RuntimeInfo(
         host=host,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.machine.machine import ToolsMemory
 
-_device: Any = vim.vm.device
-_ip: Any = vim.net.IpConfigInfo
+_device = vim.vm.device
+_ip = vim.net.IpConfigInfo
 _OFF = "poweredOff"
 # Ours and not a lab's that a manager brings up to date: what open-vm-tools are called, too.
 _UNMANAGED = "guestToolsUnmanaged"
@@ -93,7 +93,7 @@ def tools_changes(vm: Machine, power_state: str) -> dict[str, Any]:
     return changes
 
 
-def guest_info(vm: Machine, power_state: str, state: ToolsState) -> Any:
+def guest_info(vm: Machine, power_state: str, state: ToolsState) -> vim.vm.GuestInfo:
     """Build the GuestInfo."""
     installed = vm.tools.version is not None
     guest_state = "running" if power_state == "poweredOn" else "notRunning"
@@ -175,7 +175,7 @@ def _main_address(nics: Sequence[GuestNic]) -> str | None:
     return str(usable[0]) if usable else None
 
 
-def _nic(vm: Machine, nic: GuestNic) -> Any:
+def _nic(vm: Machine, nic: GuestNic) -> vim.vm.GuestInfo.NicInfo:
     card = next(
         (
             each
@@ -195,7 +195,7 @@ def _nic(vm: Machine, nic: GuestNic) -> Any:
     )
 
 
-def _address(interface: IPv4Interface | IPv6Interface) -> Any:
+def _address(interface: IPv4Interface | IPv6Interface) -> _ip.IpAddress:
     return _ip.IpAddress(
         ipAddress=str(interface.ip), prefixLength=interface.network.prefixlen, state="preferred"
     )

@@ -15,6 +15,7 @@ from vmops.lab.machine.allocations import (
 )
 from vmops.lab.machine.devices.defaults import default_devices, describe, video_card
 from vmops.lab.machine.devices.nics import CARD_MODELS, DistributedBacking, StandardBacking
+from vmops.lab.machine.devices.parts import file_of, flat_backing, plug_of
 from vmops.lab.machine.devices.serial_lines import is_network, read_line, written_line
 from vmops.lab.machine.devices.slots import (
     FIRST_NIC_KEY,
@@ -36,10 +37,10 @@ from vmops.lab.machine.devices.slots import (
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import Entries, path_of, uuid_text, vmx_file_name
 
-_device: Any = vim.vm.device
-_Cdrom: Any = _device.VirtualCdrom
+_device = vim.vm.device
+_Cdrom = _device.VirtualCdrom
 _ADDRESS_TYPES = {"manual": "static", "assigned": "vpx", "generated": "generated"}
-_SERIAL: Any = _device.VirtualSerialPort
+_SERIAL = _device.VirtualSerialPort
 
 
 def place_name(device: Any, devices: Sequence[Any]) -> str | None:
@@ -65,7 +66,7 @@ def device_entries(devices: Sequence[Any], folder: DatastorePath) -> Entries:
         name = place_name(device, devices)
         if isinstance(device, _device.VirtualVideoCard):
             entries["svga.present"] = "TRUE"
-            entries["svga.vramSize"] = str(device.videoRamSizeInKB * 1024)
+            entries["svga.vramSize"] = str((device.videoRamSizeInKB or 0) * 1024)
             continue
         if name is None:
             continue
@@ -82,8 +83,8 @@ def _claimed(device: Any) -> Iterator[tuple[str, str]]:
         given = device.storageIOAllocation
         yield from written_allocation(given, given.shares)
     if isinstance(device, _device.VirtualEthernetCard) and device.resourceAllocation is not None:
-        given = device.resourceAllocation
-        yield from written_allocation(given, given.share)
+        claimed = device.resourceAllocation
+        yield from written_allocation(claimed, claimed.share)
 
 
 def _written(device: Any, folder: DatastorePath) -> Iterator[tuple[str, str]]:
@@ -95,8 +96,8 @@ def _written(device: Any, folder: DatastorePath) -> Iterator[tuple[str, str]]:
         yield "pciSlotNumber", "-1"
     elif isinstance(device, _device.VirtualDisk):
         yield "deviceType", "disk"
-        yield "fileName", vmx_file_name(DatastorePath.parse(device.backing.fileName), folder)
-        yield "mode", str(device.backing.diskMode).replace("_", "-")
+        yield "fileName", vmx_file_name(DatastorePath.parse(file_of(device)), folder)
+        yield "mode", str(flat_backing(device).diskMode).replace("_", "-")
         if device.vDiskId is not None:
             yield "vDiskId", device.vDiskId.id
     elif isinstance(device, _Cdrom):
@@ -108,9 +109,9 @@ def _written(device: Any, folder: DatastorePath) -> Iterator[tuple[str, str]]:
             yield from written_line(device.backing)
         else:
             yield "fileType", "file"
-            yield "fileName", vmx_file_name(DatastorePath.parse(device.backing.fileName), folder)
+            yield "fileName", vmx_file_name(DatastorePath.parse(file_of(device)), folder)
         yield "yieldOnMsrRead", _bool(device.yieldOnPoll)
-        yield "startConnected", _bool(device.connectable.startConnected)
+        yield "startConnected", _bool(plug_of(device).startConnected)
 
 
 def _written_cdrom(drive: Any, folder: DatastorePath) -> Iterator[tuple[str, str]]:
@@ -128,24 +129,27 @@ def _written_cdrom(drive: Any, folder: DatastorePath) -> Iterator[tuple[str, str
         yield "deviceType", "cdrom-raw" if raw else "atapi-cdrom"
         yield "clientDevice", _bool(remote)
         yield "fileName", str(backing.deviceName or "")
-    yield "startConnected", _bool(drive.connectable.startConnected)
+    yield "startConnected", _bool(plug_of(drive).startConnected)
 
 
 def _written_card(card: Any) -> Iterator[tuple[str, str]]:
     yield "virtualDev", next(name for name, kind in CARD_MODELS.items() if type(card) is kind)
     yield "addressType", _ADDRESS_TYPES[card.addressType]
-    yield ("generatedAddress" if card.addressType == "generated" else "address"), card.macAddress
+    yield (
+        ("generatedAddress" if card.addressType == "generated" else "address"),
+        card.macAddress or "",
+    )
     if isinstance(card.backing, DistributedBacking):
         port = card.backing.port
         yield "dvs.switchId", uuid_text(port.switchUuid)
-        yield "dvs.portgroupId", port.portgroupKey
-        yield "dvs.portId", port.portKey
+        yield "dvs.portgroupId", port.portgroupKey or ""
+        yield "dvs.portId", port.portKey or ""
         yield "dvs.connectionId", str(port.connectionCookie)
     else:
         yield "networkName", card.backing.deviceName
     yield "wakeOnPcktRcv", _bool(card.wakeOnLanEnabled)
-    yield "startConnected", _bool(card.connectable.startConnected)
-    yield "allowGuestConnectionControl", _bool(card.connectable.allowGuestControl)
+    yield "startConnected", _bool(plug_of(card).startConnected)
+    yield "allowGuestConnectionControl", _bool(plug_of(card).allowGuestControl)
     if card.externalId:
         yield "externalId", card.externalId
 
@@ -247,7 +251,9 @@ def _read_drive(own: Entries, folder: DatastorePath) -> Any:
         )
     is_remote = own.take_bool("clientDevice")
     if kind == "cdrom-image":
-        drive = _Cdrom.IsoBackingInfo(fileName=str(path_of(name, folder)))
+        drive: _device.VirtualDevice.BackingInfo = _Cdrom.IsoBackingInfo(
+            fileName=str(path_of(name, folder))
+        )
     elif kind == "cdrom-raw":
         raw = _Cdrom.RemotePassthroughBackingInfo if is_remote else _Cdrom.PassthroughBackingInfo
         drive = raw(deviceName=name, exclusive=False)
@@ -270,7 +276,7 @@ def _read_card(own: Entries, number: int) -> Any:
             portKey=own.take("dvs.portId"),
             connectionCookie=own.take_int("dvs.connectionId"),
         )
-        backing = DistributedBacking(port=port)
+        backing: _device.VirtualDevice.BackingInfo = DistributedBacking(port=port)
     else:
         backing = StandardBacking(deviceName=own.take("networkName") or "", useAutoDetect=False)
     generated = own.take("generatedAddress")
@@ -294,7 +300,7 @@ def _read_serial_port(own: Entries, number: int, backing: Any) -> Any:
     )
 
 
-def _connectable(own: Entries, *, default: bool) -> Any:
+def _connectable(own: Entries, *, default: bool) -> _device.VirtualDevice.ConnectInfo:
     return _device.VirtualDevice.ConnectInfo(
         startConnected=own.take_bool("startConnected", default),
         allowGuestControl=own.take_bool("allowGuestConnectionControl", True),

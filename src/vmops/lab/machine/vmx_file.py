@@ -26,7 +26,7 @@ from vmops.lab.storage.vmx_text import LARGEST, Entries, read_text, render_text,
 from vmops.lab.storage.volumes import Volumes
 from vmops.lab.whole_files import write_whole
 
-_boot: Any = vim.vm.BootOptions
+_boot = vim.vm.BootOptions
 _FLAGS = {
     "mem.hotadd": "memoryHotAddEnabled",
     "vcpu.hotadd": "cpuHotAddEnabled",

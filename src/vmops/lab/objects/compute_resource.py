@@ -45,10 +45,10 @@ class ComputeResource(ManagedEntity):
         """List the hosts and the root pool, both of which inventory paths can name."""
         return [*self.hosts(), self.root_pool]
 
-    def _configuration(self) -> Any:
+    def _configuration(self) -> vim.ComputeResource.ConfigInfo:
         return vim.ComputeResource.ConfigInfo(vmSwapPlacement="vmDirectory")
 
-    def _summary(self) -> Any:
+    def _summary(self) -> vim.ComputeResource.Summary:
         return vim.ComputeResource.Summary(**self._figures())
 
     def _figures(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class ClusterComputeResource(ComputeResource):
         )
         self.computed["summaryEx"] = self._summary
 
-    def ReconfigureComputeResource_Task(self, spec: Any, modify: bool) -> Any:
+    def ReconfigureComputeResource_Task(self, spec: Any, modify: bool) -> vim.Task:
         """Turn DRS on or off: it empties hosts that enter maintenance mode, and does no more.
 
         Raises:
@@ -108,14 +108,14 @@ class ClusterComputeResource(ComputeResource):
 
         return start_task(self, "ComputeResource.reconfigureEx", run)
 
-    def _configuration(self) -> Any:
+    def _configuration(self) -> vim.cluster.ConfigInfoEx:
         return vim.cluster.ConfigInfoEx(
             vmSwapPlacement="vmDirectory",
             dasConfig=vim.cluster.DasConfigInfo(enabled=False),
             drsConfig=vim.cluster.DrsConfigInfo(enabled=False),
         )
 
-    def _summary(self) -> Any:
+    def _summary(self) -> vim.ClusterComputeResource.Summary:
         return vim.ClusterComputeResource.Summary(
             **self._figures(), currentFailoverLevel=0, numVmotions=0
         )

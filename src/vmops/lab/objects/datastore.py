@@ -105,7 +105,7 @@ class Datastore(ManagedEntity):
         """Refuse: the name is that of a directory other things refer to."""
         raise vmodl.fault.NotSupported(msg=f"Datastore '{newName}': renaming is not supported.")
 
-    def _summary(self) -> Any:
+    def _summary(self) -> vim.Datastore.Summary:
         is_there = self.is_accessible
         return vim.Datastore.Summary(
             datastore=self.ref,
@@ -119,7 +119,7 @@ class Datastore(ManagedEntity):
             maintenanceMode="normal",
         )
 
-    def _info(self) -> Any:
+    def _info(self) -> vim.host.VmfsDatastoreInfo:
         is_there = self.is_accessible
         return vim.host.VmfsDatastoreInfo(
             name=self.name,
@@ -148,7 +148,7 @@ class Datastore(ManagedEntity):
         )
 
 
-def _capability() -> Any:
+def _capability() -> vim.Datastore.Capability:
     return vim.Datastore.Capability(
         directoryHierarchySupported=True,
         rawDiskMappingsSupported=False,

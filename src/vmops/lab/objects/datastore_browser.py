@@ -98,7 +98,7 @@ class HostDatastoreBrowser(ManagedObject):
         search: Callable[[Volumes, DatastorePath, Search], _Found],
         name: str,
         spec: Any,
-    ) -> Any:
+    ) -> vim.Task:
         path = self._parse(name)
         datastore = self._datastore(path)
         wanted = Search.of_spec(spec)

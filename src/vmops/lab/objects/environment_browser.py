@@ -22,7 +22,7 @@ from vmops.lab.operations.properties import capability
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 
 
 class EnvironmentBrowser(ManagedObject):
@@ -113,7 +113,7 @@ class EnvironmentBrowser(ManagedObject):
         return host_hardware.capability()
 
 
-def _portgroup_info(network: Any) -> Any:
+def _portgroup_info(network: Any) -> vim.dvs.DistributedVirtualPortgroupInfo:
     switch = network.switch
     return vim.dvs.DistributedVirtualPortgroupInfo(
         switchName=switch.name,
@@ -174,11 +174,11 @@ def _hardware_options(version: int) -> Any:
     )
 
 
-def _numbers(low: int, high: int, default: int) -> Any:
+def _numbers(low: int, high: int, default: int) -> vim.option.IntOption:
     return vim.option.IntOption(valueIsReadonly=False, min=low, max=high, defaultValue=default)
 
 
-def _allocation(normal: int) -> Any:
+def _allocation(normal: int) -> vim.ResourceAllocationOption:
     return vim.ResourceAllocationOption(
         sharesOption=vim.SharesOption(
             sharesOption=_numbers(0, 1_000_000, normal), defaultLevel="normal"

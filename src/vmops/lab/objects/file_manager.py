@@ -46,7 +46,7 @@ class FileManager(ManagedObject):
             make = partial(datastore_files.make_directory, parents=bool(createParentDirectories))
             await self.kernel.blocking(make, self._volumes, path)
 
-    def DeleteDatastoreFile_Task(self, name: str, datacenter: Any = None) -> Any:
+    def DeleteDatastoreFile_Task(self, name: str, datacenter: Any = None) -> vim.Task:
         """Delete a file, or a folder with its content; of a disk only the file named.
 
         Raises (in the task):
@@ -71,7 +71,7 @@ class FileManager(ManagedObject):
         destinationName: str = "",
         destinationDatacenter: Any = None,
         force: bool | None = None,
-    ) -> Any:
+    ) -> vim.Task:
         """Move a file or folder; the destination is its full new name.
 
         Without a destination datacenter it is the source's.
@@ -105,7 +105,7 @@ class FileManager(ManagedObject):
         destinationName: str = "",
         destinationDatacenter: Any = None,
         force: bool | None = None,
-    ) -> Any:
+    ) -> vim.Task:
         """Copy a file or folder; faults as those of moving.
 
         A replaced file is the old one until the copy is whole; a cancelled or failed copy leaves

@@ -48,7 +48,7 @@ class Folder(Container):
         self.add_child(folder)
         return folder.ref
 
-    def CreateVM_Task(self, config: Any, pool: Any, host: Any = None) -> Any:
+    def CreateVM_Task(self, config: Any, pool: Any, host: Any = None) -> vim.Task:
         """Create a virtual machine here; see `virtual_machine_create`."""
 
         async def run(run: TaskRun) -> Any:
@@ -64,7 +64,7 @@ class Folder(Container):
         asTemplate: bool = False,
         pool: Any = None,
         host: Any = None,
-    ) -> Any:
+    ) -> vim.Task:
         """Add the virtual machine of a .vmx file; see `virtual_machine_register`."""
         wanted = Registration(
             path=path, name=name, as_template=bool(asTemplate), pool=pool, host=host
@@ -76,7 +76,7 @@ class Folder(Container):
 
         return start_task(self, "Folder.registerVm", run, cancelable=False)
 
-    def MoveIntoFolder_Task(self, list: Sequence[Any]) -> Any:  # noqa: A002 - the wire's name
+    def MoveIntoFolder_Task(self, list: Sequence[Any]) -> vim.Task:  # noqa: A002 - the wire's name
         """Move entities of this folder's kind into it, all or none.
 
         Raises (in the task):
@@ -115,7 +115,7 @@ class Folder(Container):
         if entity.parent is not self:
             self.check_child_name(entity.name)
 
-    def Destroy_Task(self) -> Any:
+    def Destroy_Task(self) -> vim.Task:
         """Destroy the folder and all that is in it, virtual machines with their files.
 
         Raises (in the task):

@@ -18,7 +18,7 @@ from vmops.lab.operations.performance_samples import INTERVAL_S, PerformanceSamp
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
 
-_Manager: Any = vim.PerformanceManager
+_Manager = vim.PerformanceManager
 
 
 class PerformanceManager(ManagedObject):
@@ -119,7 +119,7 @@ class PerformanceManager(ManagedObject):
         return [Sample(timestamp=newest, values=added(each.values for each in last))]
 
 
-def _described(key: str) -> Any:
+def _described(key: str) -> vim.ElementDescription:
     return vim.ElementDescription(key=key, label=key.capitalize(), summary=key)
 
 

@@ -39,7 +39,7 @@ class PolicyServiceInstance(ManagedObject):
         super().__init__(kernel, moid)
         self._main = main
 
-    def PbmRetrieveServiceContent(self) -> Any:
+    def PbmRetrieveServiceContent(self) -> pbm.ServiceInstanceContent:
         """References of the managers."""
         service: Any = self._main.registry.get(vim.ServiceInstance("ServiceInstance"))
         about = service.RetrieveServiceContent().about
@@ -158,7 +158,7 @@ class PlacementSolver(ManagedObject):
     @staticmethod
     def _result(
         hub: Any, datastore: ManagedEntity | None, required: Sequence[StoragePolicy]
-    ) -> Any:
+    ) -> pbm.placement.CompatibilityResult:
         if datastore is None or hub.hubType != _HUB:
             raise invalid_argument("hubsToSearch", f"There is no datastore '{hub.hubId}'.")
         missed = [each for each in required if not each.is_met_by(datastore.name)]
@@ -173,11 +173,11 @@ class PlacementSolver(ManagedObject):
         )
 
 
-def _profile_id(each: StoragePolicy) -> Any:
+def _profile_id(each: StoragePolicy) -> pbm.profile.ProfileId:
     return pbm.profile.ProfileId(uniqueId=each.id)
 
 
-def _profile(each: StoragePolicy) -> Any:
+def _profile(each: StoragePolicy) -> pbm.profile.CapabilityBasedProfile:
     rule = pbm.capability.CapabilityInstance(
         id=pbm.capability.CapabilityMetadata.UniqueId(namespace="vmops.lab", id="datastore"),
         constraint=[

@@ -15,15 +15,13 @@ from vmops.lab.operations.relocation.plan import examine
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
 
-_Results: Any = vim.vm.check.Result.Array
-
 
 class ProvisioningChecker(ManagedObject):
     """Makes the checks that a relocation begins with; what they find is in the task's result."""
 
     wire_type = vim.vm.check.ProvisioningChecker
 
-    def CheckRelocate_Task(self, vm: Any, spec: Any, testType: Any = None) -> Any:
+    def CheckRelocate_Task(self, vm: Any, spec: Any, testType: Any = None) -> vim.Task:
         """Check a relocation; ``testType`` chooses nothing, for one fault ends the checks."""
         del testType
 
@@ -39,7 +37,7 @@ class ProvisioningChecker(ManagedObject):
         pool: Any = None,
         state: Any = None,
         testType: Any = None,
-    ) -> Any:
+    ) -> vim.Task:
         """Check a migration to another host or pool."""
         del testType
 
@@ -49,7 +47,9 @@ class ProvisioningChecker(ManagedObject):
 
         return start_task(self, "VirtualMachineProvisioningChecker.checkMigrate", run)
 
-    async def _checked(self, ref: Any, spec: Any, state: str | None = None) -> Any:
+    async def _checked(
+        self, ref: Any, spec: Any, state: str | None = None
+    ) -> list[vim.vm.check.Result]:
         vm = self.kernel.registry.find(ref, Machine)
         result = vim.vm.check.Result(vm=vm.ref, host=spec.host or vm.host.ref)
         try:
@@ -58,4 +58,4 @@ class ProvisioningChecker(ManagedObject):
             (await examine(vm, spec)).ports.release()
         except vmodl.MethodFault as fault:
             result.error = [fault]
-        return _Results([result])
+        return vim.vm.check.Result.Array([result])

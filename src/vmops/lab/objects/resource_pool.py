@@ -57,7 +57,7 @@ class ResourcePool(ManagedEntity):
         find = self.kernel.registry.find
         return [find(ref, ManagedEntity) for ref in self.properties["resourcePool"]]
 
-    def _summary(self) -> Any:
+    def _summary(self) -> vim.ResourcePool.Summary:
         return vim.ResourcePool.Summary(
             name=self.name,
             config=self.properties["config"],
@@ -134,7 +134,7 @@ class ResourcePool(ManagedEntity):
         if pool is None or pool.properties["owner"] != self.properties["owner"]:
             raise invalid_argument("list", "It belongs to another compute resource.")
 
-    def Destroy_Task(self) -> Any:
+    def Destroy_Task(self) -> vim.Task:
         """Destroy the pool; what is in it moves to the pool above.
 
         Raises (in the task):
@@ -170,7 +170,7 @@ class ResourcePool(ManagedEntity):
         """Recompute the runtime: it is never stale."""
 
 
-def _pool_config(ref: Any, spec: Any) -> Any:
+def _pool_config(ref: Any, spec: Any) -> vim.ResourceConfigSpec:
     config = vim.ResourceConfigSpec(
         entity=ref,
         changeVersion="",
@@ -185,7 +185,7 @@ def _pool_config(ref: Any, spec: Any) -> Any:
     return config
 
 
-def _runtime() -> Any:
+def _runtime() -> vim.ResourcePool.RuntimeInfo:
     machine = host_hardware.this_machine()
     memory = machine.memory_bytes
     cpu = machine.mhz * machine.threads

@@ -338,7 +338,7 @@ def _allocations(config: Any) -> dict[str, list[Any]]:
     }
 
 
-def _pool_spec(saved: dict[str, list[Any]]) -> Any:
+def _pool_spec(saved: dict[str, list[Any]]) -> vim.ResourceConfigSpec:
     spec = vim.ResourceConfigSpec(
         cpuAllocation=unlimited("normal", 4000), memoryAllocation=unlimited("normal", 163840)
     )

@@ -252,7 +252,9 @@ class VirtualDiskManager(ManagedObject):
             files_in_use(self.kernel).check_changeable(path)
             await self.kernel.blocking(self.kernel.service(DiskStore).set_uuid, path, uuid)
 
-    async def QueryVirtualDiskGeometry(self, name: str, datacenter: Any = None) -> Any:
+    async def QueryVirtualDiskGeometry(
+        self, name: str, datacenter: Any = None
+    ) -> vim.host.DiskDimensions.Chs:
         """Return the geometry the BIOS is told."""
         disk = await self._inspect(name, datacenter)
         shape = geometry(disk.capacity_bytes, disk.adapter)
@@ -283,7 +285,7 @@ class VirtualDiskManager(ManagedObject):
         *,
         result: str | None = None,
         cancelable: bool = True,
-    ) -> Any:
+    ) -> vim.Task:
         """Run a change on a thread, in a task; ``held`` says what it does to which disk."""
         store = self.kernel.service(DiskStore)
 

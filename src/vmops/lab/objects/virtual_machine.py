@@ -57,7 +57,7 @@ class VirtualMachine(Machine):
         self.computed["summary"] = lambda: properties.summary(self)
         self.computed["resourceConfig"] = lambda: properties.resource_config(self)
 
-    def Rename_Task(self, newName: str) -> Any:
+    def Rename_Task(self, newName: str) -> vim.Task:
         """Rename the machine in the inventory and its .vmx file; no file gets another name."""
 
         async def work(_: TaskRun) -> None:
@@ -65,7 +65,7 @@ class VirtualMachine(Machine):
 
         return self.start_task("rename", work)
 
-    def ReconfigVM_Task(self, spec: Any) -> Any:
+    def ReconfigVM_Task(self, spec: Any) -> vim.Task:
         """Change configuration and devices, all or nothing; see `reconfigure`."""
 
         async def work(_: TaskRun) -> None:
@@ -73,19 +73,19 @@ class VirtualMachine(Machine):
 
         return self.start_task("reconfigure", work)
 
-    def PowerOnVM_Task(self, host: Any = None) -> Any:
+    def PowerOnVM_Task(self, host: Any = None) -> vim.Task:
         """Start the guest, or resume it; see `power.power_on`."""
         return self.start_task("powerOn", lambda _: power.power_on(self, host))
 
-    def PowerOffVM_Task(self) -> Any:
+    def PowerOffVM_Task(self) -> vim.Task:
         """End the guest, or drop its suspended memory."""
         return self.start_task("powerOff", lambda _: power.power_off(self))
 
-    def SuspendVM_Task(self) -> Any:
+    def SuspendVM_Task(self) -> vim.Task:
         """Write the guest's memory to a file and end it."""
         return self.start_task("suspend", lambda _: power.suspend(self))
 
-    def ResetVM_Task(self) -> Any:
+    def ResetVM_Task(self) -> vim.Task:
         """Restart the guest as its reset button would."""
         return self.start_task("reset", lambda _: power.reset(self))
 
@@ -104,7 +104,7 @@ class VirtualMachine(Machine):
         self.require_reachable()
         await tools.stand_by(self)
 
-    def Destroy_Task(self) -> Any:
+    def Destroy_Task(self) -> vim.Task:
         """Remove the machine from the inventory and delete its files."""
 
         async def work(_: TaskRun) -> None:
@@ -147,7 +147,7 @@ class VirtualMachine(Machine):
             self.require_reachable()
             place.mark_as_virtual_machine(self, pool, host)
 
-    def CloneVM_Task(self, folder: Any, name: str, spec: Any) -> Any:
+    def CloneVM_Task(self, folder: Any, name: str, spec: Any) -> vim.Task:
         """Clone the machine or one of its snapshots; see `clone.clone`."""
         return self.start_task(
             "clone",
@@ -161,18 +161,18 @@ class VirtualMachine(Machine):
         datastore: Any,
         controllerKey: int | None = None,
         unitNumber: int | None = None,
-    ) -> Any:
+    ) -> vim.Task:
         """Attach a first class disk; see `first_class_attach.attach`."""
         return self.start_task(
             "attachDisk",
             lambda _: first_class_attach.attach(self, diskId, datastore, controllerKey, unitNumber),
         )
 
-    def DetachDisk_Task(self, diskId: Any) -> Any:
+    def DetachDisk_Task(self, diskId: Any) -> vim.Task:
         """Detach a first class disk; see `first_class_attach.detach`."""
         return self.start_task("detachDisk", lambda _: first_class_attach.detach(self, diskId))
 
-    def RelocateVM_Task(self, spec: Any, priority: Any = None) -> Any:
+    def RelocateVM_Task(self, spec: Any, priority: Any = None) -> vim.Task:
         """Move the machine, its guest running on; see `relocate.relocate`."""
         del priority  # one machine moves at a time
         return self.start_task(
@@ -183,7 +183,7 @@ class VirtualMachine(Machine):
 
     def MigrateVM_Task(
         self, pool: Any = None, host: Any = None, priority: Any = None, state: Any = None
-    ) -> Any:
+    ) -> vim.Task:
         """Move the machine to another host; see `relocate.migrate`."""
         del priority
         return self.start_task(
@@ -198,7 +198,7 @@ class VirtualMachine(Machine):
         description: str | None = None,
         memory: bool = False,
         quiesce: bool = False,
-    ) -> Any:
+    ) -> vim.Task:
         """Take a snapshot; see `create.create`."""
         wanted = NewSnapshot(
             name=name, description=description or "", memory=bool(memory), quiesce=bool(quiesce)
@@ -217,7 +217,7 @@ class VirtualMachine(Machine):
 
     def RevertToCurrentSnapshot_Task(
         self, host: Any = None, suppressPowerOn: bool | None = None
-    ) -> Any:
+    ) -> vim.Task:
         """Put the machine back to the snapshot it stands on.
 
         Raises:
@@ -231,7 +231,9 @@ class VirtualMachine(Machine):
 
         return self.start_task("revertToCurrentSnapshot", work)
 
-    def RemoveAllSnapshots_Task(self, consolidate: bool | None = None, spec: Any = None) -> Any:
+    def RemoveAllSnapshots_Task(
+        self, consolidate: bool | None = None, spec: Any = None
+    ) -> vim.Task:
         """Remove all snapshots, and merge their disks unless ``consolidate`` is false.
 
         Raises:
@@ -248,7 +250,7 @@ class VirtualMachine(Machine):
 
         return self.start_task("removeAllSnapshots", work)
 
-    def ConsolidateVMDisks_Task(self) -> Any:
+    def ConsolidateVMDisks_Task(self) -> vim.Task:
         """Merge disks that no snapshot needs any more; see `remove.consolidate`."""
 
         async def work(run: TaskRun) -> None:
@@ -270,7 +272,7 @@ class VirtualMachine(Machine):
         """Return a ticket for the console; see `console_tickets.acquire_mks`."""
         return await console_tickets.acquire_mks(self)
 
-    def CreateScreenshot_Task(self) -> Any:
+    def CreateScreenshot_Task(self) -> vim.Task:
         """Write the guest's screen to a PNG file beside the .vmx file; the result is its path."""
         return self.start_task("createScreenshot", lambda _: screenshot.create(self))
 

@@ -31,7 +31,9 @@ class VirtualMachineSnapshot(ManagedObject):
         self.uid = uid
         self.properties.update(vm=machine.ref, childSnapshot=[], value=[], availableField=[])
 
-    def RevertToSnapshot_Task(self, host: Any = None, suppressPowerOn: bool | None = None) -> Any:
+    def RevertToSnapshot_Task(
+        self, host: Any = None, suppressPowerOn: bool | None = None
+    ) -> vim.Task:
         """Put the machine back to what it was; see `revert.revert`."""
 
         async def work(_: TaskRun) -> None:
@@ -39,7 +41,9 @@ class VirtualMachineSnapshot(ManagedObject):
 
         return self._start_task("revertToSnapshot", work)
 
-    def RemoveSnapshot_Task(self, removeChildren: bool, consolidate: bool | None = None) -> Any:
+    def RemoveSnapshot_Task(
+        self, removeChildren: bool, consolidate: bool | None = None
+    ) -> vim.Task:
         """Forget the snapshot, and what nobody needs of its disks; see `remove.remove`.
 
         Disks are merged unless ``consolidate`` is false.
@@ -79,7 +83,7 @@ class VirtualMachineSnapshot(ManagedObject):
         vm = self.machine
         return export_snapshot(vm.kernel, vm, vm.snapshots.get(self.uid))
 
-    def _start_task(self, method: str, work: Callable[[TaskRun], Awaitable[None]]) -> Any:
+    def _start_task(self, method: str, work: Callable[[TaskRun], Awaitable[None]]) -> vim.Task:
         async def checked(run: TaskRun) -> None:
             self._check_there()
             await work(run)

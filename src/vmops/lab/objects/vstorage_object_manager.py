@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
 
-_vslm: Any = vim.vslm
+_vslm = vim.vslm
 _MIB = 1024**2
 _LARGEST_MIB = 62 * 1024**2
 _PROVISIONING: dict[str, Provisioning] = {
@@ -154,7 +154,7 @@ class VStorageObjectManager(ManagedObject):
         del diskInfoFlags
         return self._shown(*(await self._get(id, datastore)))
 
-    async def RetrieveVStorageObjectState(self, id: Any, datastore: Any) -> Any:  # noqa: A002
+    async def RetrieveVStorageObjectState(self, id: Any, datastore: Any) -> _vslm.StateInfo:  # noqa: A002
         """Say that nothing is pending; see `RetrieveVStorageObject`."""
         await self._get(id, datastore)
         return _vslm.StateInfo(tentative=False)
@@ -271,7 +271,7 @@ class VStorageObjectManager(ManagedObject):
             if any(_has(device, path) for device in vm.devices):
                 yield vm
 
-    def _shown(self, disk: FirstClassDisk, info: DiskInfo) -> Any:
+    def _shown(self, disk: FirstClassDisk, info: DiskInfo) -> _vslm.VStorageObject:
         holders = [_vslm.ID(id=vm.instance_uuid or "") for vm in self._holders(disk.path)]
         datastore = next(
             each for each in self.kernel.registry.all(Datastore) if each.name == info.path.datastore
@@ -293,7 +293,7 @@ class VStorageObjectManager(ManagedObject):
             )
         )
 
-    def _task(self, method: str, run: Callable[[TaskRun], Any]) -> Any:
+    def _task(self, method: str, run: Callable[[TaskRun], Any]) -> vim.Task:
         return start_task(self, f"VStorageObjectManager.{method}", run)
 
 

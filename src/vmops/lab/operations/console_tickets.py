@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -91,7 +91,7 @@ def _hashed(ticket: str) -> str:
     return hashlib.sha256(ticket.encode()).hexdigest()
 
 
-async def acquire(vm: Machine, kind: str) -> Any:
+async def acquire(vm: Machine, kind: str) -> vim.VirtualMachine.Ticket:
     """Return a VirtualMachineTicket for the machine's console.
 
     ``webmks`` says the URL of a WebSocket that carries RFB; ``mks`` has no URL, and is redeemed at
@@ -123,7 +123,7 @@ async def acquire(vm: Machine, kind: str) -> Any:
     )
 
 
-async def acquire_mks(vm: Machine) -> Any:
+async def acquire_mks(vm: Machine) -> vim.VirtualMachine.MksTicket:
     """Return a ticket as clients before vSphere 4.1 ask for it; see `acquire`."""
     ticket = await acquire(vm, "mks")
     return vim.VirtualMachine.MksTicket(

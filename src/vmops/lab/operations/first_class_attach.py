@@ -18,7 +18,7 @@ from vmops.lab.storage.paths import DatastorePath
 if TYPE_CHECKING:
     from vmops.lab.machine.machine import Machine
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 
 
 async def attach(
@@ -93,5 +93,5 @@ def _controller(vm: Machine) -> int:
     raise invalid_argument("controllerKey", "The machine has no SCSI controller.")
 
 
-def _missing(disk_id: Any) -> Any:
+def _missing(disk_id: Any) -> vim.fault.NotFound:
     return vim.fault.NotFound(msg=f"There is no first class disk '{disk_id.id}'.")

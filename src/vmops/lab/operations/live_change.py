@@ -17,6 +17,7 @@ from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import Cdrom, Disk, GuestDefinition, Nic
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.devices.disks import DiskExtension, fill_from_files
+from vmops.lab.machine.devices.parts import file_of
 from vmops.lab.machine.guest_definition import read_chains, running_definition
 from vmops.lab.operations import remote_display
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_device: Any = vim.vm.device
-_edit: Any = _device.VirtualDeviceSpec.Operation.edit
+_device = vim.vm.device
+_edit = _device.VirtualDeviceSpec.Operation.edit
 _Step = Callable[[], Awaitable[Any]]
 
 
@@ -173,7 +174,7 @@ def _is_new(device: Any, devices: Sequence[Any]) -> bool:
     """Whether a disk is not one the machine has already."""
     if not isinstance(device, _device.VirtualDisk):
         return False
-    name = device.backing.fileName
+    name = file_of(device)
     return all(getattr(each.backing, "fileName", None) != name for each in devices)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
-_event: Any = vim.event
+_event = vim.event
 _POWER: dict[str, tuple[Any, str]] = {
     "poweredOn": (_event.VmPoweredOnEvent, "{} on {} is powered on"),
     "poweredOff": (_event.VmPoweredOffEvent, "{} on {} is powered off"),

@@ -13,7 +13,7 @@ from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import GuestStatistics
 
-_Info: Any = vim.PerformanceManager.CounterInfo
+_Info = vim.PerformanceManager.CounterInfo
 KIB = 1024
 WHOLE = ""
 """The instance that stands for all of a machine's processors, disks or cards."""

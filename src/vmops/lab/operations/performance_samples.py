@@ -8,7 +8,7 @@ import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -30,7 +30,7 @@ KEPT = 180
 _FRESH_S = 2.0
 _AT_LEAST_S = 0.2  # over less time than this a rate says nothing
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,8 @@ from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.references import link, unlink
+from vmops.lab.machine.devices.disks import disk_files
+from vmops.lab.machine.devices.parts import flat_backing
 from vmops.lab.machine.guest_definition import definition_of, read_chains
 from vmops.lab.machine.hot_add_rules import hot_add_limits
 from vmops.lab.machine.machine import Machine
@@ -28,11 +30,11 @@ from vmops.lab.storage.paths import DatastorePath
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
 
 
-def wrong_state(vm: Machine, wanted: str) -> Any:
+def wrong_state(vm: Machine, wanted: str) -> vim.fault.InvalidPowerState:
     """Build the fault; ``wanted`` is the state asked for, or the one the operation needs."""
     return vim.fault.InvalidPowerState(
         requestedState=wanted,
@@ -276,11 +278,9 @@ def _disk_paths(devices: Sequence[Any]) -> tuple[set[str], set[str]]:
     read: set[str] = set()
     for device in devices:
         if isinstance(device, _device.VirtualDisk):
-            backing = device.backing
-            written.add(backing.fileName)
-            while backing.parent is not None:
-                backing = backing.parent
-                read.add(backing.fileName)
+            own, *below = disk_files(flat_backing(device))
+            written.add(own)
+            read.update(below)
     return written, read
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim
 
 from vmops.lab.inventory.wire_defaults import filled
+from vmops.lab.machine.devices.parts import file_of
 from vmops.lab.machine.files import VmFile, scan
 from vmops.lab.machine.snapshots.layout import disks_beside, snapshot_layouts
 from vmops.lab.operations.quick_stats import quick_figures
@@ -18,7 +19,7 @@ from vmops.lab.storage.paths import DatastorePath
 if TYPE_CHECKING:
     from vmops.lab.machine.machine import Machine
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 _GREEN = vim.ManagedEntity.Status.green
 
 
@@ -42,7 +43,7 @@ def capability() -> Any:
     )
 
 
-def summary(vm: Machine) -> Any:
+def summary(vm: Machine) -> vim.vm.Summary:
     """Build the VirtualMachineSummary."""
     guest = vm.properties["guest"]
     return vim.vm.Summary(
@@ -65,7 +66,7 @@ def summary(vm: Machine) -> Any:
     )
 
 
-def _config_summary(vm: Machine) -> Any:
+def _config_summary(vm: Machine) -> vim.vm.Summary.ConfigSummary:
     config = vm.properties["config"]
     if config is None:
         return vim.vm.Summary.ConfigSummary(name=vm.name, template=False, vmPathName=vm.vmx_path)
@@ -92,7 +93,7 @@ def _config_summary(vm: Machine) -> Any:
     )
 
 
-def _quick_stats(vm: Machine) -> Any:
+def _quick_stats(vm: Machine) -> vim.vm.Summary.QuickStats:
     state = vm.properties["runtime"]
     is_on = vm.power_state == "poweredOn"
     used, active, mhz = quick_figures(vm)
@@ -123,7 +124,7 @@ def _quick_stats(vm: Machine) -> Any:
     )
 
 
-def resource_config(vm: Machine) -> Any:
+def resource_config(vm: Machine) -> vim.ResourceConfigSpec | None:
     """Build the ResourceConfigSpec; None if the machine is not accessible."""
     config = vm.properties["config"]
     if config is None:
@@ -146,8 +147,8 @@ def _uncommitted(vm: Machine) -> dict[str, int]:
     }
     for disk in vm.devices:
         if isinstance(disk, _device.VirtualDisk):
-            datastore = DatastorePath.parse(disk.backing.fileName).datastore
-            grow[datastore] += max(0, int(disk.capacityInBytes) - allocated.get(disk.key, 0))
+            datastore = DatastorePath.parse(file_of(disk)).datastore
+            grow[datastore] += max(0, int(disk.capacityInBytes or 0) - allocated.get(disk.key, 0))
     return grow
 
 
@@ -160,7 +161,7 @@ def _committed(vm: Machine, *, only_own: bool = False) -> dict[str, int]:
     return used
 
 
-def _storage_summary(vm: Machine) -> Any:
+def _storage_summary(vm: Machine) -> vim.vm.Summary.StorageSummary:
     return vim.vm.Summary.StorageSummary(
         committed=sum(_committed(vm).values()),
         uncommitted=sum(_uncommitted(vm).values()),
@@ -178,7 +179,7 @@ async def refresh_files(vm: Machine) -> None:
         vm.publish({"layoutEx": _layout(vm), "storage": _storage(vm)})
 
 
-def _layout(vm: Machine) -> Any:
+def _layout(vm: Machine) -> vim.vm.FileLayoutEx:
     by_path: dict[DatastorePath, tuple[int, VmFile]] = {}
     for file in vm.files:
         by_path.setdefault(file.path, (len(by_path), file))
@@ -210,7 +211,7 @@ def _layout(vm: Machine) -> Any:
     )
 
 
-def _storage(vm: Machine) -> Any:
+def _storage(vm: Machine) -> vim.vm.StorageInfo:
     committed, own, grow = _committed(vm), _committed(vm, only_own=True), _uncommitted(vm)
     names = {vm.kernel.registry.get(ref).read("name"): ref for ref in vm.properties["datastore"]}
     return vim.vm.StorageInfo(

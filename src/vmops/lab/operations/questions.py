@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -60,7 +60,7 @@ def answer(vm: Machine, question_id: str, choice: str) -> None:
     pending.answer.set_result(int(choice))
 
 
-def _info(pending: PendingQuestion) -> Any:
+def _info(pending: PendingQuestion) -> vim.vm.QuestionInfo:
     question = pending.question
     choices = [
         vim.ElementDescription(key=str(key), label=choice.label, summary=choice.summary)

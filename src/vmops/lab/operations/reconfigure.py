@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.machine.machine import Machine
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 
 
 @dataclass(slots=True, kw_only=True)

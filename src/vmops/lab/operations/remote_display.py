@@ -44,7 +44,7 @@ def wanted(config: Any) -> RemoteDisplay | None:
     return RemoteDisplay(int(port), password) if password else None
 
 
-def _refused(text: str) -> Any:
+def _refused(text: str) -> vim.fault.GenericVmConfigFault:
     return vim.fault.GenericVmConfigFault(reason=text, msg=text)
 
 

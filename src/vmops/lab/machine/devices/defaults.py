@@ -8,7 +8,7 @@ from pyVmomi import vim
 
 from vmops.lab.machine.devices.slots import IDE, PCI_KEY, VIDEO_KEY, place_controller
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 _VIDEO_KIB = 4096
 
 FIXED_KEYS = frozenset({100, 200, 201, 300, 400, 500, 600, 700, 12000})
@@ -52,7 +52,7 @@ def default_devices() -> list[Any]:
     ]
 
 
-def video_card(video_ram_kib: int) -> Any:
+def video_card(video_ram_kib: int) -> _device.VirtualVideoCard:
     """Build the video card."""
     return _device.VirtualVideoCard(
         key=VIDEO_KEY,
@@ -95,5 +95,5 @@ def _summary(device: Any) -> str:
     return f"File {backing.fileName}" if uri is None else f"Remote {uri}"
 
 
-def _said(label: str, summary: str | None = None) -> Any:
+def _said(label: str, summary: str | None = None) -> vim.Description:
     return vim.Description(label=label, summary=summary or label)

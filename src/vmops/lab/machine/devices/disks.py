@@ -22,7 +22,7 @@ from vmops.lab.storage.paths import DatastorePath
 
 log = logging.getLogger(__name__)
 
-_FlatBacking: Any = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
+_FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,7 +144,7 @@ def fill_from_files(device: Any, chain: Sequence[DiskInfo]) -> None:
     device.backing = backing_of(chain, device.backing.diskMode)
 
 
-def backing_of(chain: Sequence[DiskInfo], disk_mode: str | None) -> Any:
+def backing_of(chain: Sequence[DiskInfo], disk_mode: str | None) -> _FlatBacking:
     """Build the backing of a disk from its files, the disk first."""
     top = chain[0]
     backing = _FlatBacking(

@@ -29,10 +29,10 @@ from vmops.lab.storage.errors import FileExists, FileMissing
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 _Disk = _device.VirtualDisk
-_Cdrom: Any = _device.VirtualCdrom
-_FileOperation: Any = _device.VirtualDeviceSpec.FileOperation
+_Cdrom = _device.VirtualCdrom
+_FileOperation = _device.VirtualDeviceSpec.FileOperation
 _DISK_MODES = frozenset(
     {"persistent", "independent_persistent", "independent_nonpersistent", "nonpersistent"}
 )

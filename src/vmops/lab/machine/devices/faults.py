@@ -7,7 +7,7 @@ from typing import Any
 from pyVmomi import vim
 
 
-def invalid_device(index: int, field: str, why: str) -> Any:
+def invalid_device(index: int, field: str, why: str) -> vim.fault.InvalidDeviceSpec:
     """Build InvalidDeviceSpec; ``field`` is below the device: "unitNumber", "backing.fileName"."""
     return vim.fault.InvalidDeviceSpec(
         deviceIndex=index,
@@ -16,7 +16,7 @@ def invalid_device(index: int, field: str, why: str) -> Any:
     )
 
 
-def invalid_backing(index: int, why: str) -> Any:
+def invalid_backing(index: int, why: str) -> vim.fault.InvalidDeviceBacking:
     """Build the fault for a backing that does not exist or does not fit the device."""
     return vim.fault.InvalidDeviceBacking(
         deviceIndex=index,
@@ -25,7 +25,7 @@ def invalid_backing(index: int, why: str) -> Any:
     )
 
 
-def invalid_operation(index: int, change: Any, why: str) -> Any:
+def invalid_operation(index: int, change: Any, why: str) -> vim.fault.InvalidDeviceOperation:
     """Build the fault for an operation, or file operation, that the device does not allow."""
     return vim.fault.InvalidDeviceOperation(
         deviceIndex=index,
@@ -35,7 +35,7 @@ def invalid_operation(index: int, change: Any, why: str) -> Any:
     )
 
 
-def invalid_controller(index: int, key: int) -> Any:
+def invalid_controller(index: int, key: int) -> vim.fault.InvalidController:
     """Build the fault for a controller that is not there or takes no such device."""
     return vim.fault.InvalidController(
         deviceIndex=index,
@@ -45,7 +45,7 @@ def invalid_controller(index: int, key: int) -> Any:
     )
 
 
-def no_hot_plug(index: int) -> Any:
+def no_hot_plug(index: int) -> vim.fault.DeviceHotPlugNotSupported:
     """Build the fault for a device that cannot change while the machine runs."""
     return vim.fault.DeviceHotPlugNotSupported(
         deviceIndex=index,
@@ -54,7 +54,7 @@ def no_hot_plug(index: int) -> Any:
     )
 
 
-def unsupported_device(device: Any, why: str) -> Any:
+def unsupported_device(device: Any, why: str) -> vim.fault.DeviceNotSupported:
     """Build the fault for a kind of device the lab's machines cannot have."""
     name = type(device).__name__.rpartition(".")[2]
     return vim.fault.DeviceNotSupported(device=name, reason=why, msg=f"{name}: {why}")

@@ -12,10 +12,11 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.lab.machine.devices.faults import invalid_device, no_hot_plug
+from vmops.lab.machine.devices.parts import flat_backing
 from vmops.lab.machine.devices.slots import IDE, SCSI, kind_of
 
-_device: Any = vim.vm.device
-_Operation: Any = _device.VirtualDeviceSpec.Operation
+_device = vim.vm.device
+_Operation = _device.VirtualDeviceSpec.Operation
 
 
 def check_hot_plug(index: int, change: Any, changes: Sequence[Any], devices: Sequence[Any]) -> None:
@@ -69,12 +70,12 @@ def _check_edited(index: int, given: Any, present: Any) -> None:
     if isinstance(present, _device.VirtualEthernetCard):
         address = given.macAddress
         if type(given) is not type(present) or (
-            address and address.lower() != present.macAddress.lower()
+            address and address.lower() != (present.macAddress or "").lower()
         ):
             raise _must_be_off()
     elif isinstance(present, _device.VirtualDisk):
         mode = getattr(given.backing, "diskMode", None)
-        if mode and mode != present.backing.diskMode:
+        if mode and mode != flat_backing(present).diskMode:
             raise _must_be_off()
         _refuse_move(given, present)
     elif isinstance(present, _device.VirtualCdrom):
@@ -97,7 +98,7 @@ def _require_scsi(index: int, controller: Any) -> None:
         raise no_hot_plug(index)
 
 
-def _must_be_off() -> Any:
+def _must_be_off() -> vim.fault.InvalidPowerState:
     return vim.fault.InvalidPowerState(
         requestedState="poweredOff",
         existingState="poweredOn",

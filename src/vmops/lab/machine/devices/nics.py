@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
 
-_device: Any = vim.vm.device
-_card: Any = _device.VirtualEthernetCard
-StandardBacking: Any = _card.NetworkBackingInfo
-DistributedBacking: Any = _card.DistributedVirtualPortBackingInfo
+_device = vim.vm.device
+_card = _device.VirtualEthernetCard
+StandardBacking = _card.NetworkBackingInfo
+DistributedBacking = _card.DistributedVirtualPortBackingInfo
 
 CARD_MODELS: dict[str, Any] = {
     "vmxnet3": _device.VirtualVmxnet3,

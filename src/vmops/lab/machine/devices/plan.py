@@ -42,8 +42,8 @@ from vmops.lab.machine.devices.slots import (
 )
 from vmops.lab.storage.paths import DatastorePath
 
-_device: Any = vim.vm.device
-_Operation: Any = _device.VirtualDeviceSpec.Operation
+_device = vim.vm.device
+_Operation = _device.VirtualDeviceSpec.Operation
 
 
 @dataclass(slots=True, kw_only=True)

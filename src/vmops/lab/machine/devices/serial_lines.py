@@ -10,8 +10,8 @@ from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import Concentrator, NetworkSerialPort
 
-_SERIAL: Any = vim.vm.device.VirtualSerialPort
-UriBacking: Any = _SERIAL.URIBackingInfo
+_SERIAL = vim.vm.device.VirtualSerialPort
+UriBacking = _SERIAL.URIBackingInfo
 _URI = re.compile(r"(?P<scheme>tcp4?|telnet)://(?P<host>[A-Za-z0-9.-]*):(?P<port>\d{1,5})/?")
 _ANY = frozenset({"", "0.0.0.0", "127.0.0.1", "localhost"})  # noqa: S104 - the lab uses 127.0.0.1
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 
 PCI_KEY = 100
 SIO_KEY = 400

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vmops.lab.machine.machine import Machine
     from vmops.lab.machine.snapshot_tree import SnapshotTree
 
-_Disk: Any = vim.vm.device.VirtualDisk
+_Disk = vim.vm.device.VirtualDisk
 _NUMBERED = re.compile(r"-\d{6}$")
 _MOST_LAYERS = 999_999
 

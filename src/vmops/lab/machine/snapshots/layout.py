@@ -14,7 +14,7 @@ from vmops.lab.machine.snapshots.shown_tree import snapshot_ref
 if TYPE_CHECKING:
     from vmops.lab.machine.machine import Machine
 
-_Layout: Any = vim.vm.FileLayoutEx
+_Layout = vim.vm.FileLayoutEx
 _NO_FILE = -1
 
 

@@ -19,7 +19,7 @@ def snapshot_moid(vm: Machine, uid: int) -> str:
     return f"snapshot-{vm.moid.rpartition('-')[2]}-{uid}"
 
 
-def snapshot_ref(vm: Machine, uid: int) -> Any:
+def snapshot_ref(vm: Machine, uid: int) -> vim.vm.Snapshot:
     """Return the reference of a snapshot."""
     return vim.vm.Snapshot(snapshot_moid(vm, uid))
 
@@ -79,7 +79,7 @@ def _forget(vm: Machine, uids: Iterable[int]) -> None:
             vm.kernel.remove(registry.get(moid))
 
 
-def _info(vm: Machine, tree: SnapshotTree) -> Any:
+def _info(vm: Machine, tree: SnapshotTree) -> vim.vm.SnapshotInfo | None:
     if not tree.snapshots:
         return None
     current = None if tree.current is None else snapshot_ref(vm, tree.current)
@@ -87,7 +87,7 @@ def _info(vm: Machine, tree: SnapshotTree) -> Any:
     return vim.vm.SnapshotInfo(currentSnapshot=current, rootSnapshotList=roots)
 
 
-def _node(vm: Machine, tree: SnapshotTree, snapshot: Snapshot) -> Any:
+def _node(vm: Machine, tree: SnapshotTree, snapshot: Snapshot) -> vim.vm.SnapshotTree:
     return vim.vm.SnapshotTree(
         snapshot=snapshot_ref(vm, snapshot.uid),
         vm=vm.ref,

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from pyVmomi import vim, vmodl
 
 from vmops.lab.machine.devices.nics import network_of_card
+from vmops.lab.machine.devices.parts import plug_of
 from vmops.lab.machine.devices.slots import IDE, NVME, SATA, SCSI, kind_of
 from vmops.lab.machine.machine import Machine
 from vmops.lab.objects.ovf import importing
@@ -28,7 +29,7 @@ from vmops.lab.operations.nfc_disks import lease_disks
 if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 _OVF = "http://schemas.dmtf.org/ovf/envelope/1"
 _CIM = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/"
 _RASD = f"{_CIM}CIM_ResourceAllocationSettingData"
@@ -54,7 +55,9 @@ _SUB_TYPES: dict[Any, str] = {
 _KINDS = {IDE: IDE_CONTROLLER, SCSI: SCSI_CONTROLLER, SATA: STORAGE, NVME: STORAGE}
 
 
-def create_descriptor(kernel: Kernel, ref: Any, params: Any) -> Any:
+def create_descriptor(
+    kernel: Kernel, ref: Any, params: Any
+) -> vim.OvfManager.CreateDescriptorResult:
     """Build a CreateDescriptorResult of a machine, or of the snapshot that ``params`` names.
 
     Raises:
@@ -174,7 +177,7 @@ class _Writer:
             more = {"AddressOnParent": device.unitNumber, "Parent": device.controllerKey}
             _item(section, key, CD_DRIVE, label, **more).set(_tag(_OVF, "required"), "false")
         elif isinstance(device, _device.VirtualEthernetCard):
-            more["AutomaticAllocation"] = str(bool(device.connectable.startConnected)).lower()
+            more["AutomaticAllocation"] = str(bool(plug_of(device).startConnected)).lower()
             more["Connection"] = self._network(device)
             _item(section, key, CARD, label, **more)
 

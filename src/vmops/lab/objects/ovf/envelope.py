@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from xml.etree import ElementTree
 
 from pyVmomi import vim
@@ -189,14 +188,14 @@ def unit_bytes(text: str, what: str) -> int:
     return 1 << power
 
 
-def invalid_value(name: str, value: str) -> Any:
+def invalid_value(name: str, value: str) -> vim.fault.OvfElementInvalidValue:
     """Build the fault for an element's value that cannot be."""
     return vim.fault.OvfElementInvalidValue(
         lineNumber=0, name=name, value=value, msg=f"'{value}' is not a value of {name}."
     )
 
 
-def _missing(name: str) -> Any:
+def _missing(name: str) -> vim.fault.OvfMissingElement:
     return vim.fault.OvfMissingElement(
         lineNumber=0, name=name, msg=f"The descriptor has no {name}."
     )
@@ -217,7 +216,7 @@ def _root(text: str) -> _Element:
     return root
 
 
-def _no_xml(line: int, why: str) -> Any:
+def _no_xml(line: int, why: str) -> vim.fault.OvfXmlFormat:
     return vim.fault.OvfXmlFormat(
         lineNumber=line, description=why, msg=f"The descriptor is not XML: {why}"
     )

@@ -23,7 +23,7 @@ from vmops.lab.machine.devices.slots import (
 )
 from vmops.lab.objects.ovf.envelope import Envelope, OvfDisk, OvfItem, invalid_value
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 _SCSI = {
     "": _device.VirtualLsiLogicController,
     "lsilogic": _device.VirtualLsiLogicController,
@@ -221,7 +221,7 @@ class OvfHardware:
         )
 
 
-def _unsupported(item: OvfItem) -> Any:
+def _unsupported(item: OvfItem) -> vim.fault.OvfUnsupportedType:
     number = item.number("ResourceType")
     return vim.fault.OvfUnsupportedType(
         name=item.text("ElementName"),

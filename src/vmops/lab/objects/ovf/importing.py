@@ -100,7 +100,7 @@ def _result(
     host: HostSystem,
     mapped: dict[str, Network],
     params: Any,
-) -> Any:
+) -> vim.OvfManager.CreateImportSpecResult:
     if envelope.is_collection:
         raise vim.fault.OvfUnsupportedPackage(msg="Only single virtual machines can be imported.")
     provisioning = params.diskProvisioning or "thick"
@@ -210,7 +210,7 @@ def _size(envelope: Envelope, spec: Any) -> None:
             spec.memoryAllocation = _allocation(item, unit // _MIB or 1)
 
 
-def _allocation(item: OvfItem, unit: int) -> Any:
+def _allocation(item: OvfItem, unit: int) -> vim.ResourceAllocationInfo | None:
     """Return reservation, limit and shares; None if the item says none."""
     if not any(item.text(name) for name in ("Reservation", "Limit", "Weight")):
         return None

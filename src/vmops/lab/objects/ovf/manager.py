@@ -96,7 +96,7 @@ class OvfManager(ManagedObject):
         return create_descriptor(self.kernel, obj, cdp)
 
 
-def _property(key: int, said: OvfProperty) -> Any:
+def _property(key: int, said: OvfProperty) -> vim.vApp.PropertyInfo:
     return vim.vApp.PropertyInfo(
         key=key,
         classId=said.class_id,

@@ -16,6 +16,7 @@ from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.config import bios_uuid, change_version, files_info, instance_uuid
 from vmops.lab.machine.devices.disks import backing_of
 from vmops.lab.machine.devices.nics import PortReservations, new_mac_address
+from vmops.lab.machine.devices.parts import file_of
 from vmops.lab.machine.machine import Place
 from vmops.lab.machine.snapshots.disks import disks_of, path_of_disk
 from vmops.lab.machine.snapshots.shown_tree import find_snapshot
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_device: Any = vim.vm.device
-_Operation: Any = _device.VirtualDeviceSpec.Operation
+_device = vim.vm.device
+_Operation = _device.VirtualDeviceSpec.Operation
 
 
 async def clone(vm: Machine, folder: Any, name: str, spec: Any, run: TaskRun) -> Any:
@@ -222,7 +223,7 @@ def _about_the_clone(changes: Any, devices: list[Any]) -> Any:
         if change.operation != _Operation.edit or mine is None:
             continue
         if isinstance(mine, _device.VirtualDisk) and change.device.backing is not None:
-            change.device.backing.fileName = mine.backing.fileName
+            change.device.backing.fileName = file_of(mine)
         elif isinstance(mine, _device.VirtualEthernetCard) and mine.addressType != "manual":
             change.device.macAddress = mine.macAddress
     return about

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from vmops.lab.machine.snapshot_tree import Snapshot
     from vmops.lab.storage.disks import Provisioning
 
-_device: Any = vim.vm.device
-_Operation: Any = _device.VirtualDeviceSpec.Operation
-_FlatBacking: Any = _device.VirtualDisk.FlatVer2BackingInfo
+_device = vim.vm.device
+_Operation = _device.VirtualDeviceSpec.Operation
+_FlatBacking = _device.VirtualDisk.FlatVer2BackingInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

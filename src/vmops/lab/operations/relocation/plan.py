@@ -29,7 +29,7 @@ from vmops.lab.storage.paths import DatastorePath
 if TYPE_CHECKING:
     from vmops.lab.machine.machine import Machine
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 
 
 @dataclass(slots=True, kw_only=True)

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_device: Any = vim.vm.device
+_device = vim.vm.device
 
 
 async def relocate(vm: Machine, spec: Any, run: TaskRun) -> None:

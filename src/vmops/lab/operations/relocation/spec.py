@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vmops.lab.machine.machine import Machine
     from vmops.lab.storage.disks import DiskInfo, Provisioning
 
-_FlatBacking: Any = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
+_FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 
 
 def home_datastore(spec: Any, vm: Machine, host: HostSystem) -> str:

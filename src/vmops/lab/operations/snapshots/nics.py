@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.machine.machine import Machine
 
-_Card: Any = vim.vm.device.VirtualEthernetCard
+_Card = vim.vm.device.VirtualEthernetCard
 
 
 def plug_in(
@@ -31,7 +31,7 @@ def plug_in(
 
     A port that another machine has by now is replaced by a free one. The caller releases them.
     """
-    names = {
+    names: dict[str, Any] = {
         network.name: network.ref
         for network in networks_of(host.kernel, host)
         if not isinstance(network, DistributedVirtualPortgroup)
@@ -39,7 +39,7 @@ def plug_in(
     for card in devices:
         if not isinstance(card, _Card):
             continue
-        backing: Any = card.backing
+        backing = card.backing
         if isinstance(backing, StandardBacking):
             backing.network = names.get(backing.deviceName)
         elif isinstance(backing, DistributedBacking):

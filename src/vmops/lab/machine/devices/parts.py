@@ -1,0 +1,37 @@
+"""The parts of a device that the lab's machines always have, and the API's types do not promise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyVmomi import vim
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDisk
+
+_FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
+_FileBacking = vim.vm.device.VirtualDevice.FileBackingInfo
+
+
+def flat_backing(disk: VirtualDisk) -> _FlatBacking:
+    """Return what a disk is kept in: the lab has flat files alone."""
+    backing = disk.backing
+    if not isinstance(backing, _FlatBacking):
+        raise TypeError(f"the disk {disk.key} is in no flat file")
+    return backing
+
+
+def file_of(device: VirtualDevice) -> str:
+    """Return the datastore path of the file behind a device."""
+    backing = device.backing
+    if not isinstance(backing, _FileBacking):
+        raise TypeError(f"there is no file behind the device {device.key}")
+    return backing.fileName
+
+
+def plug_of(device: VirtualDevice) -> VirtualDevice.ConnectInfo:
+    """Return whether and how a device that can be unplugged is plugged in."""
+    plug = device.connectable
+    if plug is None:
+        raise TypeError(f"the device {device.key} cannot be unplugged")
+    return plug
