@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -12,6 +12,8 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import link, unlink
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 
@@ -21,7 +23,13 @@ class Container(ManagedEntity):
     wire_type = vim.Folder
 
     def __init__(
-        self, kernel: Kernel, moid: str, *, name: str, parent: Any, child_type: Sequence[type]
+        self,
+        kernel: Kernel,
+        moid: str,
+        *,
+        name: str,
+        parent: Reference | None,
+        child_type: Sequence[type],
     ) -> None:
         super().__init__(kernel, moid, name=name, parent=parent)
         self.properties.update(childType=list(child_type), childEntity=[])

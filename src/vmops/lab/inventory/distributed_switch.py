@@ -13,6 +13,8 @@ from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.wire_defaults import filled
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 _PortConnection = vim.dvs.PortConnection
@@ -29,7 +31,7 @@ class DistributedVirtualSwitch(ManagedEntity):
         moid: str,
         *,
         name: str,
-        parent: Any,
+        parent: Reference,
         uuid: str,
         hosts: list[Any],
         version: str,
@@ -84,7 +86,7 @@ class DistributedVirtualSwitch(ManagedEntity):
             portgroup=[],
         )
 
-    def renamed(self, name: str) -> dict[str, Any]:
+    def renamed(self, name: str) -> dict[str, object]:
         """Return the changes of a new name, which config and summary repeat."""
         return {"name": name, "summary.name": name, "config.name": name}
 
@@ -144,7 +146,7 @@ class DistributedVirtualPortgroup(Network):
         moid: str,
         *,
         name: str,
-        parent: Any,
+        parent: Reference,
         switch: DistributedVirtualSwitch,
         nat: bool = False,
         first_port: int = 0,
@@ -183,7 +185,7 @@ class DistributedVirtualPortgroup(Network):
         """Give the port group another name; see `ManagedEntity.rename`."""
         ManagedEntity.rename(self, name)
 
-    def renamed(self, name: str) -> dict[str, Any]:
+    def renamed(self, name: str) -> dict[str, object]:
         """Return the changes of a new name, which config and summary repeat."""
         return {**super().renamed(name), "config.name": name}
 

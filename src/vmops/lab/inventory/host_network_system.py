@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
@@ -136,7 +137,7 @@ class HostNetworkSystem(ManagedObject):
     def RefreshNetworkSystem(self) -> None:
         """Re-read the network configuration: it is never stale."""
 
-    def QueryNetworkHint(self, device: Any = None) -> list[Any]:
+    def QueryNetworkHint(self, device: Sequence[str] | None = None) -> list[Any]:
         """Return no hints: the lab's cable ends nowhere."""
         del device
         return []

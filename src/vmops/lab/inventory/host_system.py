@@ -17,6 +17,8 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.task import start_task
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel, ManagedObject
     from vmops.lab.kernel.task import TaskRun
 
@@ -35,9 +37,9 @@ class HostSystem(ManagedEntity):
         moid: str,
         *,
         name: str,
-        parent: Any,
+        parent: Reference,
         uuid: str,
-        browser: Any,
+        browser: Reference,
         network_system_moid: str,
     ) -> None:
         super().__init__(kernel, moid, name=name, parent=parent)
@@ -295,7 +297,7 @@ async def _set_connected(host: HostSystem, *, connected: bool) -> None:
     host.kernel.service(EventLog).post(event, host, f"{text} {host.name}")
 
 
-def _show(host: HostSystem, changes: dict[str, Any]) -> None:
+def _show(host: HostSystem, changes: dict[str, object]) -> None:
     host.kernel.update(host, changes)
     host.kernel.touch(host, "summary")
     if host.parent is not None:

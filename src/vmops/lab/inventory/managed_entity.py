@@ -11,6 +11,8 @@ from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.kernel.task import Tasks, start_task
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 class ManagedEntity(ManagedObject):
     """An object of the inventory tree."""
 
-    def __init__(self, kernel: Kernel, moid: str, *, name: str, parent: Any = None) -> None:
+    def __init__(
+        self, kernel: Kernel, moid: str, *, name: str, parent: Reference | None = None
+    ) -> None:
         super().__init__(kernel, moid)
         self.properties.update(
             name=name,
@@ -58,7 +62,7 @@ class ManagedEntity(ManagedObject):
     async def look_again(self) -> None:
         """Follow what happened to what the entity stands on; nothing unless overridden."""
 
-    def start_migration(self, host: Any) -> Any:
+    def start_migration(self, host: Reference) -> Any:
         """Start the task of moving to another host, as DRS does it."""
         raise vmodl.fault.NotSupported(msg=f"'{self.name}' stays on its host '{host._moId}'.")
 
@@ -82,7 +86,7 @@ class ManagedEntity(ManagedObject):
             self.parent.check_child_name(stored, but=self)
         self.kernel.update(self, self.renamed(stored))
 
-    def renamed(self, name: str) -> dict[str, Any]:
+    def renamed(self, name: str) -> dict[str, object]:
         """Return the property changes a new name means; entities that show it twice add theirs."""
         return {"name": name}
 

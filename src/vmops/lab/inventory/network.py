@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -12,6 +12,8 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import unlink
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 
@@ -21,7 +23,7 @@ class Network(ManagedEntity):
     wire_type = vim.Network
 
     def __init__(
-        self, kernel: Kernel, moid: str, *, name: str, parent: Any, nat: bool = False
+        self, kernel: Kernel, moid: str, *, name: str, parent: Reference, nat: bool = False
     ) -> None:
         super().__init__(kernel, moid, name=name, parent=parent)
         self.nat = nat
@@ -42,7 +44,7 @@ class Network(ManagedEntity):
         """Refuse: the name is that of the hosts' port groups, see UpdatePortGroup."""
         raise vmodl.fault.NotSupported(msg=f"The network '{self.name}' cannot become '{name}'.")
 
-    def renamed(self, name: str) -> dict[str, Any]:
+    def renamed(self, name: str) -> dict[str, object]:
         """Return the changes of a new name, which the summary repeats."""
         return {"name": name, "summary.name": name}
 

@@ -11,10 +11,12 @@ from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 
-def compute_resource_of(kernel: Kernel, pool: Any) -> ManagedEntity:
+def compute_resource_of(kernel: Kernel, pool: Reference | None) -> ManagedEntity:
     """Return the cluster or host whose resources a pool divides.
 
     Raises:
@@ -27,7 +29,9 @@ def compute_resource_of(kernel: Kernel, pool: Any) -> ManagedEntity:
     return kernel.registry.find(owner, ManagedEntity)
 
 
-def choose_host(kernel: Kernel, pool: Any, host: Any, datastore: str) -> HostSystem:
+def choose_host(
+    kernel: Kernel, pool: Reference | None, host: Reference | None, datastore: str
+) -> HostSystem:
     """Return the host a machine goes to: the given one, or the one with the fewest machines.
 
     Raises:
@@ -69,6 +73,6 @@ def datastore_on(kernel: Kernel, host: HostSystem, name: str) -> ManagedEntity |
     return None
 
 
-def environment_browser_of(kernel: Kernel, pool: Any) -> Any:
+def environment_browser_of(kernel: Kernel, pool: Reference | None) -> Any:
     """Return the environment browser of a pool's compute resource."""
     return compute_resource_of(kernel, pool).properties["environmentBrowser"]

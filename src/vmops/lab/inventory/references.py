@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 
-def link(kernel: Kernel, holder: ManagedObject, name: str, ref: Any) -> None:
+def link(kernel: Kernel, holder: ManagedObject, name: str, ref: Reference) -> None:
     """Add a reference to a list property, once."""
     held = holder.properties.get(name, [])
     if all(other._moId != ref._moId for other in held):
         kernel.update(holder, {name: [*held, ref]})
 
 
-def unlink(kernel: Kernel, holder: ManagedObject, name: str, ref: Any) -> None:
+def unlink(kernel: Kernel, holder: ManagedObject, name: str, ref: Reference) -> None:
     """Take a reference out of a list property; no error if it is not there."""
     held = holder.properties.get(name, [])
     left = [other for other in held if other._moId != ref._moId]

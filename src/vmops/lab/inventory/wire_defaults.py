@@ -22,7 +22,7 @@ _PLAIN: dict[str, Any] = {
 }
 
 
-def filled(wire_type: Any, **values: Any) -> Any:
+def filled(wire_type: type[Any], **values: Any) -> Any:
     """Build a data object; mandatory fields not given get False, 0, "" or an empty list.
 
     Mandatory enumerations, types and times have no neutral value and must be given.

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pyVmomi import vim
@@ -19,6 +19,10 @@ from vmops.lab.machine.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, full_n
 from vmops.lab.machine.hot_add_rules import check_cpus, check_memory
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import Entries
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice
 
 _BootableDevice = vim.vm.BootOptions.BootableDevice
 HARDWARE_VERSIONS = (4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
@@ -200,7 +204,7 @@ def normal_uuid(text: str, argument: str) -> str:
         raise invalid_argument(argument, "It is not a UUID.") from error
 
 
-def apply_spec(config: Any, spec: Any, *, power_state: str, clash: Any = None) -> None:
+def apply_spec(config: ConfigInfo, spec: Any, *, power_state: str, clash: Any = None) -> None:
     """Change a copy of a configuration to what a ConfigSpec asks for, devices and name aside.
 
     ``clash(uuid)`` says whether another machine has an instance UUID already.
@@ -232,15 +236,16 @@ def apply_spec(config: Any, spec: Any, *, power_state: str, clash: Any = None) -
         given = getattr(spec, given_name)
         if given is not None:
             setattr(config, name, _merged(getattr(config, name), given))
-    if [type(entry) for entry in config.bootOptions.bootOrder] == [_BootableDevice]:
-        config.bootOptions.bootOrder = []  # how a client asks for the default order
+    boot = config.bootOptions
+    if boot is not None and [type(entry) for entry in boot.bootOrder] == [_BootableDevice]:
+        boot.bootOrder = []  # how a client asks for the default order
     config.extraConfig = merged_extra(config.extraConfig, spec.extraConfig)
     follow_hardware(config)
     now = datetime.now(UTC)
     config.modified, config.changeVersion = now, change_version(now)
 
 
-def _identity(config: Any, spec: Any, clash: Any) -> None:
+def _identity(config: ConfigInfo, spec: Any, clash: Any) -> None:
     if spec.uuid is not None:
         config.uuid = normal_uuid(spec.uuid, "configSpec.uuid") if spec.uuid else bios_uuid()
     if spec.instanceUuid is None:
@@ -254,7 +259,7 @@ def _identity(config: Any, spec: Any, clash: Any) -> None:
     config.instanceUuid = wanted
 
 
-def _hardware(config: Any, spec: Any) -> None:
+def _hardware(config: ConfigInfo, spec: Any) -> None:
     hardware = config.hardware
     cpus = hardware.numCPU if spec.numCPUs is None else spec.numCPUs
     if not 1 <= cpus <= MAX_CPUS:
@@ -264,7 +269,7 @@ def _hardware(config: Any, spec: Any) -> None:
         cores = 1
     if spec.numCoresPerSocket == 0:
         cores = 1  # 0 leaves the topology to the host
-    if cores < 1 or cpus % cores:
+    if cores is None or cores < 1 or cpus % cores:
         raise invalid_argument("configSpec.numCoresPerSocket", "It does not divide numCPUs.")
     memory = hardware.memoryMB if spec.memoryMB is None else spec.memoryMB
     if memory % 4 or not 4 <= memory <= MAX_MEMORY_MIB:
@@ -272,7 +277,7 @@ def _hardware(config: Any, spec: Any) -> None:
     hardware.numCPU, hardware.numCoresPerSocket, hardware.memoryMB = cpus, cores, int(memory)
 
 
-def _refuse_unless_off(config: Any, spec: Any, power_state: str) -> None:
+def _refuse_unless_off(config: ConfigInfo, spec: Any, power_state: str) -> None:
     wrong = vim.fault.InvalidPowerState(
         requestedState="poweredOff",
         existingState=power_state,
@@ -322,11 +327,11 @@ def merged_extra(old: Sequence[Any], given: Sequence[Any] | None) -> list[Any]:
     return [vim.option.OptionValue(key=key, value=value) for key, value in merged.items()]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return str(value).upper() if isinstance(value, bool) else str(value)
 
 
-def _merged(old: Any, given: Any) -> Any:
+def _merged(old: Any, given: VirtualDevice) -> Any:
     for prop in type(given)._GetPropertyList():
         value = getattr(given, prop.name)
         if value not in (None, []):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
@@ -15,6 +15,9 @@ from vmops.lab.machine.devices.serial_lines import is_network
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDisk
 
 _device = vim.vm.device
 _BLOCK = 512
@@ -64,7 +67,7 @@ def own_file_type(vmx: DatastorePath, name: str) -> str | None:
 def scan(
     store: DiskStore,
     vmx: DatastorePath,
-    devices: Sequence[Any],
+    devices: Sequence[VirtualDevice],
     disks_beside: Sequence[Any] = (),
 ) -> tuple[VmFile, ...]:
     """List the machine's files as they are now. Blocking; what cannot be read is left out.
@@ -95,9 +98,9 @@ def _beside(store: DiskStore, vmx: DatastorePath) -> Iterator[VmFile]:
         return
 
 
-def _of_disk(store: DiskStore, disk: Any) -> Iterator[VmFile]:
+def _of_disk(store: DiskStore, disk: VirtualDisk) -> Iterator[VmFile]:
     try:
-        chain = chain_of(store, DatastorePath.parse(disk.backing.fileName))
+        chain = chain_of(store, DatastorePath.parse(file_of(disk)))
     except (StorageError, OSError):
         return
     for level, info in enumerate(chain):
@@ -126,7 +129,7 @@ def _sized(
 def delete_own_files(
     store: DiskStore,
     vmx: DatastorePath,
-    devices: Sequence[Any],
+    devices: Sequence[VirtualDevice],
     disks: Sequence[DatastorePath],
     kept: frozenset[DatastorePath],
 ) -> list[DatastorePath]:

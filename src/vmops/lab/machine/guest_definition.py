@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pyVmomi import vim
 
@@ -28,13 +28,18 @@ from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice
+
     from vmops.lab.machine.machine import Machine
 
 _device = vim.vm.device
 _boot = vim.vm.BootOptions
 
+D = TypeVar("D", bound="VirtualDevice")
 
-def read_chains(store: DiskStore, devices: Sequence[Any]) -> dict[int, list[DiskInfo]]:
+
+def read_chains(store: DiskStore, devices: Sequence[VirtualDevice]) -> dict[int, list[DiskInfo]]:
     """Inspect the files of all disks, by device key. Blocking.
 
     Raises:
@@ -57,7 +62,7 @@ def read_chains(store: DiskStore, devices: Sequence[Any]) -> dict[int, list[Disk
 
 
 def definition_of(
-    vm: Machine, chains: Mapping[int, Sequence[DiskInfo]], config: Any = None
+    vm: Machine, chains: Mapping[int, Sequence[DiskInfo]], config: ConfigInfo | None = None
 ) -> GuestDefinition:
     """Build what the hypervisor needs to start the machine, with its configuration or this."""
     config = vm.config if config is None else config
@@ -87,7 +92,7 @@ def definition_of(
         cpus=hardware.numCPU,
         cores_per_socket=hardware.numCoresPerSocket or 1,
         memory_mib=hardware.memoryMB,
-        firmware=config.firmware,
+        firmware="efi" if config.firmware == "efi" else "bios",
         controllers=tuple(_controllers(hardware.device)),
         disks=tuple(_disk(each, chains) for each in hardware.device if each.key in chains),
         nics=tuple(nics),
@@ -108,7 +113,7 @@ def definition_of(
 
 
 def running_definition(
-    vm: Machine, config: Any, chains: Mapping[int, Sequence[DiskInfo]]
+    vm: Machine, config: ConfigInfo, chains: Mapping[int, Sequence[DiskInfo]]
 ) -> GuestDefinition:
     """Build what a guest with this configuration runs as: connected is what is connected now."""
     shown = copy.copy(config)
@@ -117,52 +122,52 @@ def running_definition(
     return definition_of(vm, chains, shown)
 
 
-def _as_connected(device: Any) -> Any:
+def _as_connected(device: VirtualDevice) -> VirtualDevice:
     if device.connectable is None:
         return device
     copied = copy.copy(device)
-    copied.connectable = copy.copy(device.connectable)
-    copied.connectable.startConnected = bool(device.connectable.connected)
+    copied.connectable = plug = copy.copy(device.connectable)
+    plug.startConnected = bool(plug.connected)
     return copied
 
 
-def _of(devices: Sequence[Any], wire_type: Any) -> list[Any]:
+def _of(devices: Sequence[VirtualDevice], wire_type: type[D]) -> list[D]:
     return [device for device in devices if isinstance(device, wire_type)]
 
 
-def _controllers(devices: Sequence[Any]) -> list[Controller]:
+def _controllers(devices: Sequence[VirtualDevice]) -> list[Controller]:
     return [
         Controller(
             key=device.key,
             bus_number=device.busNumber,
             model=cast("Any", wire_name(device)),
         )
-        for device in devices
+        for device in _of(devices, _device.VirtualController)
         if kind_of(device) is not None
     ]
 
 
-def _disk(device: Any, chains: Mapping[int, Sequence[DiskInfo]]) -> Disk:
+def _disk(device: VirtualDevice, chains: Mapping[int, Sequence[DiskInfo]]) -> Disk:
     return Disk(
         key=device.key,
         layers=chains[device.key][0].layers,
-        controller_key=device.controllerKey,
-        unit_number=device.unitNumber,
-        serial=(device.backing.uuid or "").replace("-", "").replace(" ", ""),
+        controller_key=device.controllerKey or 0,
+        unit_number=device.unitNumber or 0,
+        serial=(getattr(device.backing, "uuid", None) or "").replace("-", "").replace(" ", ""),
     )
 
 
-def _cdrom(drive: Any, store: DiskStore) -> Cdrom:
+def _cdrom(drive: VirtualDevice, store: DiskStore) -> Cdrom:
     image = None
     backing = drive.backing
     is_image = isinstance(backing, _device.VirtualCdrom.IsoBackingInfo)
     if is_image and plug_of(drive).startConnected:
-        file = _host_file(store, backing.fileName)
+        file = _host_file(store, file_of(drive))
         image = file if file.is_file() else None
     return Cdrom(
         key=drive.key,
-        controller_key=drive.controllerKey,
-        unit_number=drive.unitNumber,
+        controller_key=drive.controllerKey or 0,
+        unit_number=drive.unitNumber or 0,
         image=image,
     )
 
@@ -172,11 +177,12 @@ def _host_file(store: DiskStore, name: str) -> Path:
         return store.volumes.resolve(DatastorePath.parse(name))
 
 
-def _boot_order(config: Any) -> list[int]:
+def _boot_order(config: ConfigInfo) -> list[int]:
     keys = {device.key for device in config.hardware.device}
     drives = [each.key for each in _of(config.hardware.device, _device.VirtualCdrom)]
     order: list[int] = []
-    for entry in config.bootOptions.bootOrder or ():
+    options = config.bootOptions
+    for entry in () if options is None else options.bootOrder:
         if isinstance(entry, _boot.BootableCdromDevice):
             order += drives
         elif isinstance(entry, _boot.BootableDiskDevice | _boot.BootableEthernetDevice):

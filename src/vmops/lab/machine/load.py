@@ -23,6 +23,8 @@ from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice
+
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
 
@@ -52,7 +54,7 @@ async def load(kernel: Kernel, vmx: DatastorePath, host: HostSystem) -> Any:
     return config
 
 
-def _fill_disks(store: DiskStore, devices: Sequence[Any]) -> None:
+def _fill_disks(store: DiskStore, devices: Sequence[VirtualDevice]) -> None:
     for device in devices:
         if isinstance(device, _device.VirtualDisk):
             try:
@@ -63,7 +65,7 @@ def _fill_disks(store: DiskStore, devices: Sequence[Any]) -> None:
     describe(list(devices))
 
 
-def _plug_in(kernel: Kernel, devices: Sequence[Any], host: HostSystem) -> None:
+def _plug_in(kernel: Kernel, devices: Sequence[VirtualDevice], host: HostSystem) -> None:
     by_name: dict[str, Any] = {
         network.name: network.ref
         for network in networks_of(kernel, host)

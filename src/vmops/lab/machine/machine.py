@@ -18,6 +18,9 @@ from vmops.lab.machine.disk_datastores import name_datastores
 from vmops.lab.machine.snapshot_tree import SnapshotTree
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel, ManagedObject
     from vmops.lab.kernel.task import TaskRun
     from vmops.lab.machine.files import VmFile
@@ -29,10 +32,10 @@ if TYPE_CHECKING:
 class Place:
     """Where a virtual machine stands in the inventory: references, the pool None for templates."""
 
-    folder: Any
-    host: Any
-    pool: Any
-    browser: Any
+    folder: Reference
+    host: Reference
+    pool: Reference | None
+    browser: Reference
 
 
 @dataclass(slots=True)
@@ -63,7 +66,7 @@ class Machine(ManagedEntity):
         *,
         name: str,
         vmx: DatastorePath,
-        config: Any,
+        config: ConfigInfo,
         place: Place,
     ) -> None:
         super().__init__(kernel, moid, name=name, parent=place.folder)
@@ -171,16 +174,16 @@ class Machine(ManagedEntity):
         value = getattr(self.properties["guest"], name)
         return None if value is None else str(value)
 
-    def publish(self, changes: Mapping[str, Any]) -> None:
+    def publish(self, changes: Mapping[str, object]) -> None:
         """Change properties; the summary, which repeats many of them, counts as changed too."""
         name_datastores(self.kernel, changes)
         self.last_uuids = self.instance_uuid, self.bios_uuid
         self.kernel.update(self, changes)
         self.kernel.touch(self, "summary")
 
-    def renamed(self, name: str) -> dict[str, Any]:
+    def renamed(self, name: str) -> dict[str, object]:
         """Return the changes of a new name, which the configuration repeats."""
-        changes: dict[str, Any] = {"name": name}
+        changes: dict[str, object] = {"name": name}
         if self.is_accessible:
             changes["config.name"] = name
         return changes
@@ -199,7 +202,7 @@ class Machine(ManagedEntity):
     def start_task(
         self,
         method: str,
-        work: Callable[[TaskRun], Awaitable[Any]],
+        work: Callable[[TaskRun], Awaitable[object]],
         *,
         cancelable: bool = False,
         looks: bool = True,
@@ -209,7 +212,7 @@ class Machine(ManagedEntity):
         Unless ``looks`` is false it is seen first whether the machine's files are there.
         """
 
-        async def run(task: TaskRun) -> Any:
+        async def run(task: TaskRun) -> object:
             self._refuse_while_asking()
             async with self.lock:
                 if self.moid not in self.kernel.registry:
@@ -238,7 +241,7 @@ class Machine(ManagedEntity):
         raise NotImplementedError
 
 
-def _runtime(host: Any, *, is_accessible: bool) -> vim.vm.RuntimeInfo:
+def _runtime(host: Reference, *, is_accessible: bool) -> vim.vm.RuntimeInfo:
     """Build the RuntimeInfo of a machine that is off."""
     return vim.vm.RuntimeInfo(
         host=host,

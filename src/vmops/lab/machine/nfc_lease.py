@@ -21,6 +21,8 @@ from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.kernel.kernel import ManagedObject
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.inventory.lab_address import LabAddress
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.storage.paths import DatastorePath
@@ -94,7 +96,7 @@ class HttpNfcLease(ManagedObject):
         super().__init__(kernel, f"session[{uuid4()}]{self.token}")
         self.mode = mode
         self.disks: list[LeaseDisk] = []
-        self.vm: Any = None
+        self.vm: Reference | None = None
         """The virtual machine's reference, once ready."""
         self.snapshot: Any = None
         """The reference of the snapshot whose disks are fetched, if they are a snapshot's."""
@@ -102,7 +104,7 @@ class HttpNfcLease(ManagedObject):
         self._finish = finish
         self._timer: asyncio.TimerHandle | None = None
         self._work: set[asyncio.Task[None]] = set()
-        self._transfers: set[asyncio.Task[Any]] = set()
+        self._transfers: set[asyncio.Task[object]] = set()
         self.properties.update(
             state=_State.initializing,
             initializeProgress=0,
@@ -118,7 +120,7 @@ class HttpNfcLease(ManagedObject):
         """``initializing``, ``ready``, ``done`` or ``error``."""
         return str(self.properties["state"])
 
-    def start(self, prepare: Coroutine[Any, Any, None]) -> None:
+    def start(self, prepare: Coroutine[None, None, None]) -> None:
         """Run ``prepare`` in the background; a fault it raises ends the lease."""
 
         async def run() -> None:
@@ -162,7 +164,7 @@ class HttpNfcLease(ManagedObject):
         self.kernel.update(self, {"info": info, "initializeProgress": 100, "state": _State.ready})
         self._restart_clock()
 
-    async def fail(self, fault: Any) -> None:
+    async def fail(self, fault: vmodl.MethodFault | None) -> None:
         """End the lease with an error and take back what was made; nothing if it has ended."""
         if self.state in (_State.done, _State.error):
             return
@@ -188,7 +190,7 @@ class HttpNfcLease(ManagedObject):
             raise invalid_state(f"The lease is not ready but {self.state}.")
         if disk.is_busy:
             raise invalid_state(f"{disk.file_name} is being transferred.")
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        task = cast("asyncio.Task[object]", asyncio.current_task())
         disk.is_busy = disk.is_on_the_wire = True
         self._transfers.add(task)
         try:
@@ -270,7 +272,7 @@ class HttpNfcLease(ManagedObject):
         if self._finish is not None:
             self._finish()
 
-    async def HttpNfcLeaseAbort(self, fault: Any = None) -> None:
+    async def HttpNfcLeaseAbort(self, fault: vmodl.MethodFault | None = None) -> None:
         """End the lease and take back what was made for it.
 
         Raises:
@@ -298,13 +300,13 @@ class HttpNfcLease(ManagedObject):
     def _expire(self) -> None:
         self._spawn(self.fail(vim.fault.Timedout(msg="The lease has expired.")))
 
-    def _end(self, state: Any, fault: Any) -> None:
+    def _end(self, state: Any, fault: vmodl.MethodFault | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self.kernel.update(self, {"error": fault, "state": state})
         asyncio.get_running_loop().call_later(KEPT_S, self.kernel.remove, self)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=self.moid)
         self._work.add(task)
         task.add_done_callback(self._work.discard)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
 
 DEEPEST = 32
 """Snapshots that may stand on each other; vSphere 8 Configuration Maximums, snapshots per chain."""
@@ -24,7 +27,7 @@ class Snapshot:
     power_state: str
     """What the machine is after a revert; off for a snapshot without memory."""
     quiesced: bool
-    config: Any
+    config: ConfigInfo
     """The machine's ConfigInfo at that moment; its disks are read-only from then on."""
     data: DatastorePath
     """The .vmsn file, which holds that configuration."""

@@ -14,6 +14,8 @@ from vmops.lab.machine.machine import Machine
 from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.machine.machine import ToolsMemory
 
@@ -128,16 +130,17 @@ def without_guest_values(vm: Machine, options: Sequence[Any]) -> list[Any]:
     return _options(entries)
 
 
-def keep_guest_values(vm: Machine, config: Any, spec: Any) -> None:
+def keep_guest_values(vm: Machine, config: ConfigInfo, spec: Any) -> None:
     """Put into a new configuration what the guest has set, but for what a ConfigSpec sets."""
     given = {option.key.lower() for option in spec.extraConfig or ()}
     for name in given & vm.tools.values.keys():
         del vm.tools.values[name]
-    config.tools.toolsVersion = _version_number(vm.tools)
+    if config.tools is not None:
+        config.tools.toolsVersion = _version_number(vm.tools)
     if not vm.tools.values:
         return
     now = _entries(vm)
-    entries = Entries({option.key: option.value for option in config.extraConfig})
+    entries = Entries({option.key: str(option.value) for option in config.extraConfig})
     for name in vm.tools.values:
         _put(entries, name, now.get(name))
     config.extraConfig = _options(entries)

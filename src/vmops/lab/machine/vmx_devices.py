@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
@@ -37,16 +37,19 @@ from vmops.lab.machine.devices.slots import (
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import Entries, path_of, uuid_text, vmx_file_name
 
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualEthernetCard
+
 _device = vim.vm.device
 _Cdrom = _device.VirtualCdrom
 _ADDRESS_TYPES = {"manual": "static", "assigned": "vpx", "generated": "generated"}
 _SERIAL = _device.VirtualSerialPort
 
 
-def place_name(device: Any, devices: Sequence[Any]) -> str | None:
+def place_name(device: VirtualDevice, devices: Sequence[VirtualDevice]) -> str | None:
     """Return what a .vmx file calls a device, ``scsi0:1``; None for those it does not name."""
     kind = kind_of(device)
-    if kind is not None:
+    if kind is not None and isinstance(device, _device.VirtualController):
         return f"{kind.name}{device.busNumber}"
     if isinstance(device, _device.VirtualEthernetCard):
         return f"ethernet{device.key - FIRST_NIC_KEY}"
@@ -59,7 +62,7 @@ def place_name(device: Any, devices: Sequence[Any]) -> str | None:
     return None
 
 
-def device_entries(devices: Sequence[Any], folder: DatastorePath) -> Entries:
+def device_entries(devices: Sequence[VirtualDevice], folder: DatastorePath) -> Entries:
     """Return the entries of all devices; ``folder`` is that of the .vmx file."""
     entries = Entries()
     for device in devices:
@@ -78,7 +81,7 @@ def device_entries(devices: Sequence[Any], folder: DatastorePath) -> Entries:
     return entries
 
 
-def _claimed(device: Any) -> Iterator[tuple[str, str]]:
+def _claimed(device: VirtualDevice) -> Iterator[tuple[str, str]]:
     if isinstance(device, _device.VirtualDisk) and device.storageIOAllocation is not None:
         given = device.storageIOAllocation
         yield from written_allocation(given, given.shares)
@@ -87,9 +90,9 @@ def _claimed(device: Any) -> Iterator[tuple[str, str]]:
         yield from written_allocation(claimed, claimed.share)
 
 
-def _written(device: Any, folder: DatastorePath) -> Iterator[tuple[str, str]]:
+def _written(device: VirtualDevice, folder: DatastorePath) -> Iterator[tuple[str, str]]:
     kind = kind_of(device)
-    if kind is SCSI:
+    if isinstance(device, _device.VirtualSCSIController):
         yield "virtualDev", scsi_model(device) or "lsilogic"
         yield "sharedBus", str(device.sharedBus).removesuffix("Sharing").replace("no", "none")
     elif kind is not None and kind is not IDE:
@@ -114,7 +117,7 @@ def _written(device: Any, folder: DatastorePath) -> Iterator[tuple[str, str]]:
         yield "startConnected", _bool(plug_of(device).startConnected)
 
 
-def _written_cdrom(drive: Any, folder: DatastorePath) -> Iterator[tuple[str, str]]:
+def _written_cdrom(drive: VirtualDevice, folder: DatastorePath) -> Iterator[tuple[str, str]]:
     backing = drive.backing
     if isinstance(backing, _Cdrom.IsoBackingInfo):
         yield "deviceType", "cdrom-image"
@@ -128,13 +131,13 @@ def _written_cdrom(drive: Any, folder: DatastorePath) -> Iterator[tuple[str, str
         )
         yield "deviceType", "cdrom-raw" if raw else "atapi-cdrom"
         yield "clientDevice", _bool(remote)
-        yield "fileName", str(backing.deviceName or "")
+        yield "fileName", str(getattr(backing, "deviceName", None) or "")
     yield "startConnected", _bool(plug_of(drive).startConnected)
 
 
-def _written_card(card: Any) -> Iterator[tuple[str, str]]:
+def _written_card(card: VirtualEthernetCard) -> Iterator[tuple[str, str]]:
     yield "virtualDev", next(name for name, kind in CARD_MODELS.items() if type(card) is kind)
-    yield "addressType", _ADDRESS_TYPES[card.addressType]
+    yield "addressType", _ADDRESS_TYPES[card.addressType or ""]
     yield (
         ("generatedAddress" if card.addressType == "generated" else "address"),
         card.macAddress or "",
@@ -145,7 +148,7 @@ def _written_card(card: Any) -> Iterator[tuple[str, str]]:
         yield "dvs.portgroupId", port.portgroupKey or ""
         yield "dvs.portId", port.portKey or ""
         yield "dvs.connectionId", str(port.connectionCookie)
-    else:
+    elif isinstance(card.backing, StandardBacking):
         yield "networkName", card.backing.deviceName
     yield "wakeOnPcktRcv", _bool(card.wakeOnLanEnabled)
     yield "startConnected", _bool(plug_of(card).startConnected)
@@ -309,5 +312,5 @@ def _connectable(own: Entries, *, default: bool) -> _device.VirtualDevice.Connec
     )
 
 
-def _bool(value: Any) -> str:
+def _bool(value: object) -> str:
     return "TRUE" if value else "FALSE"

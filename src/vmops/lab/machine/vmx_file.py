@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 from pyVmomi import vim
@@ -25,6 +25,9 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import LARGEST, Entries, read_text, render_text, uuid_of, uuid_text
 from vmops.lab.storage.volumes import Volumes
 from vmops.lab.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
 
 _boot = vim.vm.BootOptions
 _FLAGS = {
@@ -60,7 +63,7 @@ def without_location(options: Sequence[Any]) -> list[Any]:
     return [option for option in options if option.key.lower() != LOCATION]
 
 
-def write_vmx(volumes: Volumes, vmx: DatastorePath, config: Any) -> None:
+def write_vmx(volumes: Volumes, vmx: DatastorePath, config: ConfigInfo) -> None:
     """Write a configuration to its .vmx file, as a whole or not at all. Blocking.
 
     Raises:
@@ -91,14 +94,14 @@ def read_vmx(volumes: Volumes, vmx: DatastorePath) -> Any:
     return config_of(entries, vmx)
 
 
-def entries_of(config: Any, folder: DatastorePath) -> Entries:
+def entries_of(config: ConfigInfo, folder: DatastorePath) -> Entries:
     """Return the entries of a configuration."""
     entries = _hardware_entries(config, folder)
     entries.update({option.key: str(option.value) for option in config.extraConfig})
     return entries
 
 
-def without_conflicts(config: Any, folder: DatastorePath) -> list[Any]:
+def without_conflicts(config: ConfigInfo, folder: DatastorePath) -> list[vim.option.OptionValue]:
     """Return the extra configuration without keys that stand for something else in the file.
 
     The API reference: such keys "are silently ignored".
@@ -112,7 +115,7 @@ def without_conflicts(config: Any, folder: DatastorePath) -> list[Any]:
     ]
 
 
-def _hardware_entries(config: Any, folder: DatastorePath) -> Entries:
+def _hardware_entries(config: ConfigInfo, folder: DatastorePath) -> Entries:
     hardware = config.hardware
     entries = Entries(
         {
@@ -126,8 +129,8 @@ def _hardware_entries(config: Any, folder: DatastorePath) -> Entries:
             "cpuid.coresPerSocket": str(hardware.numCoresPerSocket),
             "uuid.bios": uuid_text(config.uuid),
             LOCATION: _location(folder),
-            "vc.uuid": uuid_text(config.instanceUuid),
-            "firmware": config.firmware,
+            "vc.uuid": uuid_text(config.instanceUuid or ""),
+            "firmware": config.firmware or "bios",
             "annotation": config.annotation or "",
             "disk.EnableUUID": _bool(config.flags.diskUuidEnabled),
             "swapPlacement": config.swapPlacement or "inherit",
@@ -148,14 +151,15 @@ def _hardware_entries(config: Any, folder: DatastorePath) -> Entries:
         ("sched.cpu", config.cpuAllocation),
         ("sched.mem", config.memoryAllocation),
     ):
-        for key, value in written_allocation(allocation, allocation.shares):
-            entries[f"{prefix}.{key}"] = value
+        if allocation is not None:
+            for key, value in written_allocation(allocation, allocation.shares):
+                entries[f"{prefix}.{key}"] = value
     _write_boot(entries, config)
     entries.update(device_entries(hardware.device, folder))
     return entries
 
 
-def config_of(entries: Entries, vmx: DatastorePath) -> Any:
+def config_of(entries: Entries, vmx: DatastorePath) -> ConfigInfo:
     """Build the configuration that entries describe; those not understood are extra ones."""
     for key in _IGNORED:
         entries.take(key)
@@ -207,12 +211,12 @@ def _location(folder: DatastorePath) -> str:
     return uuid_text(str(uuid5(_LOCATIONS, str(folder))))
 
 
-def _bool(value: Any) -> str:
+def _bool(value: object) -> str:
     return "TRUE" if value else "FALSE"
 
 
-def _write_boot(entries: Entries, config: Any) -> None:
-    options = config.bootOptions
+def _write_boot(entries: Entries, config: ConfigInfo) -> None:
+    options = config.bootOptions or _boot()
     entries["bios.bootDelay"] = str(options.bootDelay or 0)
     entries["bios.forceSetupOnce"] = _bool(options.enterBIOSSetup)
     entries["uefi.secureBoot.enabled"] = _bool(options.efiSecureBootEnabled)
@@ -220,16 +224,16 @@ def _write_boot(entries: Entries, config: Any) -> None:
     order = []
     for entry in options.bootOrder or ():
         is_cdrom = isinstance(entry, _boot.BootableCdromDevice)
-        name = "cdrom" if is_cdrom else names.get(getattr(entry, "deviceKey", None))
+        name = "cdrom" if is_cdrom else names.get(getattr(entry, "deviceKey", 0))
         if name is not None:
             order.append(name)
     if order:
         entries["bios.bootOrder"] = ",".join(order)
 
 
-def _read_boot(given: dict[str, str], config: Any, entries: Entries) -> None:
+def _read_boot(given: dict[str, str], config: ConfigInfo, entries: Entries) -> None:
     boot = Entries(given)
-    options = config.bootOptions
+    options = config.bootOptions = config.bootOptions or _boot()
     options.bootDelay = max(0, boot.take_int("bootDelay") or 0)
     options.enterBIOSSetup = boot.take_bool("forceSetupOnce")
     options.efiSecureBootEnabled = boot.take_bool("secureBoot.enabled")

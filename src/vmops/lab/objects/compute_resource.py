@@ -12,6 +12,8 @@ from vmops.lab.kernel.task import start_task
 from vmops.lab.objects.resource_pool import ResourcePool
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
 
@@ -21,7 +23,9 @@ class ComputeResource(ManagedEntity):
 
     wire_type = vim.ComputeResource
 
-    def __init__(self, kernel: Kernel, moid: str, *, name: str, parent: Any, browser: Any) -> None:
+    def __init__(
+        self, kernel: Kernel, moid: str, *, name: str, parent: Reference, browser: Reference
+    ) -> None:
         super().__init__(kernel, moid, name=name, parent=parent)
         self.properties.update(
             host=[],
@@ -75,7 +79,9 @@ class ClusterComputeResource(ComputeResource):
 
     wire_type = vim.ClusterComputeResource
 
-    def __init__(self, kernel: Kernel, moid: str, *, name: str, parent: Any, browser: Any) -> None:
+    def __init__(
+        self, kernel: Kernel, moid: str, *, name: str, parent: Reference, browser: Reference
+    ) -> None:
         super().__init__(kernel, moid, name=name, parent=parent, browser=browser)
         self.properties["configuration"] = vim.cluster.ConfigInfo(
             dasConfig=vim.cluster.DasConfigInfo(enabled=False),

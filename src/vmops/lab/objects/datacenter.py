@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -16,6 +16,8 @@ from vmops.lab.objects.folder import (
 )
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 
@@ -25,7 +27,13 @@ class Datacenter(ManagedEntity):
     wire_type = vim.Datacenter
 
     def __init__(
-        self, kernel: Kernel, moid: str, *, name: str, parent: Any, folder_moids: tuple[str, ...]
+        self,
+        kernel: Kernel,
+        moid: str,
+        *,
+        name: str,
+        parent: Reference,
+        folder_moids: tuple[str, ...],
     ) -> None:
         super().__init__(kernel, moid, name=name, parent=parent)
         vm, host, datastore, network = folder_moids

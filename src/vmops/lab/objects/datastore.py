@@ -15,6 +15,8 @@ from vmops.lab.storage.datastore_files import remove_partial
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 _TIB = 1024**4
@@ -33,7 +35,7 @@ class Datastore(ManagedEntity):
 
     wire_type = vim.Datastore
 
-    def __init__(self, kernel: Kernel, moid: str, *, name: str, parent: Any) -> None:
+    def __init__(self, kernel: Kernel, moid: str, *, name: str, parent: Reference) -> None:
         super().__init__(kernel, moid, name=name, parent=parent)
         self._volumes = kernel.service(Volumes)
         # Derived, so that it stays the same when the lab starts again.
@@ -59,7 +61,7 @@ class Datastore(ManagedEntity):
         self.kernel.add(self.browser)
         self.kernel.add(self)
 
-    def mount(self, host: Any) -> None:
+    def mount(self, host: Reference) -> None:
         """Show the datastore as mounted read-write on a host, once."""
         mounts = [mount for mount in self.properties["host"] if mount.key != host]
         mount = vim.Datastore.HostMount(

@@ -104,7 +104,7 @@ class HostDatastoreBrowser(ManagedObject):
         wanted = Search.of_spec(spec)
         is_tree = search is search_tree
 
-        async def run(_: TaskRun) -> Any:
+        async def run(_: TaskRun) -> object:
             volumes = self.kernel.service(Volumes)
             with storage_faults(path):
                 found = await self.kernel.blocking(search, volumes, path, wanted)

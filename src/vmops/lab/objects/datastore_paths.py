@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pyVmomi import vim
@@ -14,6 +14,8 @@ from vmops.lab.objects.datastore import Datastore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 _URL_SCHEMES = ("https://", "http://")
@@ -21,7 +23,7 @@ _VOLUME_URL = "ds:///vmfs/volumes/"
 
 
 def datastore_path(
-    kernel: Kernel, name: str, datacenter: Any, parameter: str = "datacenter"
+    kernel: Kernel, name: str, datacenter: Reference | None, parameter: str = "datacenter"
 ) -> DatastorePath:
     """Return the file a client names by datastore path or URL.
 

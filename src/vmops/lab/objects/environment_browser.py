@@ -20,6 +20,8 @@ from vmops.lab.machine.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, descri
 from vmops.lab.operations.properties import capability
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 _device = vim.vm.device
@@ -30,7 +32,9 @@ class EnvironmentBrowser(ManagedObject):
 
     wire_type = vim.EnvironmentBrowser
 
-    def __init__(self, kernel: Kernel, moid: str, *, compute_resource: Any, browser: Any) -> None:
+    def __init__(
+        self, kernel: Kernel, moid: str, *, compute_resource: Reference, browser: Reference
+    ) -> None:
         super().__init__(kernel, moid)
         self._compute_resource = compute_resource
         self.properties["datastoreBrowser"] = browser
@@ -54,7 +58,7 @@ class EnvironmentBrowser(ManagedObject):
             for number in HARDWARE_VERSIONS
         ]
 
-    def QueryConfigOption(self, key: str | None = None, host: Any = None) -> Any:
+    def QueryConfigOption(self, key: str | None = None, host: Reference | None = None) -> Any:
         """Tell what a hardware version, the newest unless given, offers.
 
         Raises:
@@ -71,7 +75,7 @@ class EnvironmentBrowser(ManagedObject):
             key or DEFAULT_VERSION, tuple(each for each in guest_ids() if each in wanted)
         )
 
-    def QueryConfigTarget(self, host: Any = None) -> Any:
+    def QueryConfigTarget(self, host: Reference | None = None) -> Any:
         """Tell what networks, datastores and processors a machine could have here."""
         source = self.kernel.registry.find(host or self._compute_resource, ManagedEntity)
         machine = host_hardware.this_machine()
@@ -106,7 +110,7 @@ class EnvironmentBrowser(ManagedObject):
                 target.distributedVirtualPortgroup.append(_portgroup_info(network))
         return target
 
-    def QueryTargetCapabilities(self, host: Any = None) -> Any:
+    def QueryTargetCapabilities(self, host: Reference | None = None) -> Any:
         """Tell what the host, or any, can do."""
         if host is not None:
             return self.kernel.registry.find(host, HostSystem).properties["capability"]

@@ -13,6 +13,8 @@ from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.kernel.sessions import current_session
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.sessions import Session
 
@@ -63,7 +65,7 @@ class EventManager(ManagedObject):
         session.holdings[collector] = lambda: self.kernel.remove(collector)
         return collector.ref
 
-    def LogUserEvent(self, entity: Any, msg: str) -> None:
+    def LogUserEvent(self, entity: Reference, msg: str) -> None:
         """Write down what a client has to say of an entity."""
         found = self.kernel.registry.find(entity, ManagedEntity)
         event = vim.event.GeneralUserEvent(message=msg)
@@ -171,7 +173,7 @@ def _fits(event: Any, filter: Any) -> bool:  # noqa: A002
     return not kinds or any(_is_kind(event, kind) for kind in kinds)
 
 
-def _is_kind(event: Any, kind: Any) -> bool:
+def _is_kind(event: Any, kind: type[Any]) -> bool:
     if isinstance(kind, type):
         return isinstance(event, kind)
     name = str(kind).rpartition(".")[2]

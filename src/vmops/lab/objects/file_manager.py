@@ -19,6 +19,8 @@ from vmops.lab.storage.errors import CopyCancelled
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.task import TaskRun
     from vmops.lab.storage.paths import DatastorePath
 
@@ -33,7 +35,10 @@ class FileManager(ManagedObject):
     wire_type = vim.FileManager
 
     async def MakeDirectory(
-        self, name: str, datacenter: Any = None, createParentDirectories: bool | None = None
+        self,
+        name: str,
+        datacenter: Reference | None = None,
+        createParentDirectories: bool | None = None,
     ) -> Any:
         """Create a folder.
 
@@ -46,7 +51,7 @@ class FileManager(ManagedObject):
             make = partial(datastore_files.make_directory, parents=bool(createParentDirectories))
             await self.kernel.blocking(make, self._volumes, path)
 
-    def DeleteDatastoreFile_Task(self, name: str, datacenter: Any = None) -> vim.Task:
+    def DeleteDatastoreFile_Task(self, name: str, datacenter: Reference | None = None) -> vim.Task:
         """Delete a file, or a folder with its content; of a disk only the file named.
 
         Raises (in the task):
@@ -67,9 +72,9 @@ class FileManager(ManagedObject):
     def MoveDatastoreFile_Task(
         self,
         sourceName: str,
-        sourceDatacenter: Any = None,
+        sourceDatacenter: Reference | None = None,
         destinationName: str = "",
-        destinationDatacenter: Any = None,
+        destinationDatacenter: Reference | None = None,
         force: bool | None = None,
     ) -> vim.Task:
         """Move a file or folder; the destination is its full new name.
@@ -101,9 +106,9 @@ class FileManager(ManagedObject):
     def CopyDatastoreFile_Task(
         self,
         sourceName: str,
-        sourceDatacenter: Any = None,
+        sourceDatacenter: Reference | None = None,
         destinationName: str = "",
-        destinationDatacenter: Any = None,
+        destinationDatacenter: Reference | None = None,
         force: bool | None = None,
     ) -> vim.Task:
         """Copy a file or folder; faults as those of moving.
@@ -133,7 +138,11 @@ class FileManager(ManagedObject):
         return self.kernel.service(Volumes)
 
     def _paths(
-        self, source: str, source_datacenter: Any, target: str, target_datacenter: Any
+        self,
+        source: str,
+        source_datacenter: Reference | None,
+        target: str,
+        target_datacenter: Reference | None,
     ) -> tuple[DatastorePath, DatastorePath]:
         if target_datacenter is None:
             target_datacenter = source_datacenter

@@ -17,6 +17,8 @@ from vmops.lab.objects.virtual_machine_register import Registration, register
 from vmops.lab.operations.destroy import destroy
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.task import TaskRun
 
 VM_CHILDREN = (vim.Folder, vim.VirtualMachine, vim.VirtualApp)
@@ -48,10 +50,12 @@ class Folder(Container):
         self.add_child(folder)
         return folder.ref
 
-    def CreateVM_Task(self, config: Any, pool: Any, host: Any = None) -> vim.Task:
+    def CreateVM_Task(
+        self, config: vim.vm.ConfigSpec, pool: Reference, host: Reference | None = None
+    ) -> vim.Task:
         """Create a virtual machine here; see `virtual_machine_create`."""
 
-        async def run(run: TaskRun) -> Any:
+        async def run(run: TaskRun) -> object:
             vm = await create_virtual_machine(self.kernel, self, config, pool, host, run=run)
             return vm.ref
 
@@ -62,15 +66,15 @@ class Folder(Container):
         path: str,
         name: str | None = None,
         asTemplate: bool = False,
-        pool: Any = None,
-        host: Any = None,
+        pool: Reference | None = None,
+        host: Reference | None = None,
     ) -> vim.Task:
         """Add the virtual machine of a .vmx file; see `virtual_machine_register`."""
         wanted = Registration(
             path=path, name=name, as_template=bool(asTemplate), pool=pool, host=host
         )
 
-        async def run(_: TaskRun) -> Any:
+        async def run(_: TaskRun) -> object:
             vm = await register(self.kernel, self, wanted)
             return vm.ref
 

@@ -16,12 +16,16 @@ from vmops.lab.operations.destroy import destroy
 from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.inventory.managed_entity import ManagedEntity
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.machine.machine import Machine
 
 
-def import_vapp(kernel: Kernel, pool: ManagedEntity, spec: Any, folder: Any, host: Any) -> Any:
+def import_vapp(
+    kernel: Kernel, pool: ManagedEntity, spec: Any, folder: Reference | None, host: Reference | None
+) -> Any:
     """Start creating the virtual machine of a VirtualMachineImportSpec; return the lease.
 
     What goes wrong on the way is the lease's error, as on vCenter. The machine is destroyed unless
@@ -59,7 +63,12 @@ class _Import:
         self._vm: Machine | None = None
 
     async def create(
-        self, lease: HttpNfcLease, folder: Container, config: Any, pool: Any, host: Any
+        self,
+        lease: HttpNfcLease,
+        folder: Container,
+        config: vim.vm.ConfigSpec,
+        pool: Reference | None,
+        host: Reference | None,
     ) -> None:
         """Create the virtual machine with empty disks, then make the lease ready."""
         vm = await create_virtual_machine(self._kernel, folder, config, pool, host, run=None)

@@ -16,6 +16,8 @@ from vmops.lab.operations.performance_counters import COUNTERS, added
 from vmops.lab.operations.performance_samples import INTERVAL_S, PerformanceSamples, Sample
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 _Manager = vim.PerformanceManager
@@ -38,7 +40,7 @@ class PerformanceManager(ManagedObject):
             perfCounter=[each.info() for each in COUNTERS],
         )
 
-    def QueryPerfProviderSummary(self, entity: Any) -> Any:
+    def QueryPerfProviderSummary(self, entity: Reference) -> Any:
         """Say how often there are figures of an entity.
 
         Raises:
@@ -51,7 +53,7 @@ class PerformanceManager(ManagedObject):
 
     async def QueryAvailablePerfMetric(
         self,
-        entity: Any,
+        entity: Reference,
         beginTime: Any = None,
         endTime: Any = None,
         intervalId: int | None = None,
@@ -100,7 +102,7 @@ class PerformanceManager(ManagedObject):
             answers.append(_answer(spec, samples))
         return answers
 
-    def _provider(self, ref: Any) -> Machine | HostSystem:
+    def _provider(self, ref: Reference) -> Machine | HostSystem:
         entity = self.kernel.registry.get(ref)
         if not isinstance(entity, Machine | HostSystem):
             raise invalid_argument("entity", "There are no figures of it.")

@@ -84,7 +84,7 @@ class ProfileManager(ManagedObject):
         """
         return [_profile(policy(self._main, each.uniqueId, "profileIds")) for each in profileIds]
 
-    def PbmQueryAssociatedProfile(self, entity: Any) -> list[Any]:
+    def PbmQueryAssociatedProfile(self, entity: pbm.ServerObjectRef) -> list[Any]:
         """The policies of a machine's own files, or of a disk, which is named "vm-12:2000".
 
         Raises:
@@ -100,7 +100,7 @@ class ProfileManager(ManagedObject):
         given = vm.policies.get(key if entity.objectType == "virtualDiskId" else HOME)
         return [] if given is None else [pbm.profile.ProfileId(uniqueId=given)]
 
-    def PbmQueryAssociatedProfiles(self, entities: Sequence[Any]) -> list[Any]:
+    def PbmQueryAssociatedProfiles(self, entities: Sequence[pbm.ServerObjectRef]) -> list[Any]:
         """The same for several of them."""
         return [
             pbm.profile.QueryProfileResult(

@@ -13,6 +13,8 @@ from vmops.lab.operations.power import wrong_state
 from vmops.lab.operations.relocation.plan import examine
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.task import TaskRun
 
 
@@ -21,11 +23,11 @@ class ProvisioningChecker(ManagedObject):
 
     wire_type = vim.vm.check.ProvisioningChecker
 
-    def CheckRelocate_Task(self, vm: Any, spec: Any, testType: Any = None) -> vim.Task:
+    def CheckRelocate_Task(self, vm: Any, spec: Any, testType: object = None) -> vim.Task:
         """Check a relocation; ``testType`` chooses nothing, for one fault ends the checks."""
         del testType
 
-        async def run(_: TaskRun) -> Any:
+        async def run(_: TaskRun) -> object:
             return await self._checked(vm, spec)
 
         return start_task(self, "VirtualMachineProvisioningChecker.checkRelocate", run)
@@ -33,22 +35,22 @@ class ProvisioningChecker(ManagedObject):
     def CheckMigrate_Task(
         self,
         vm: Any,
-        host: Any = None,
-        pool: Any = None,
+        host: Reference | None = None,
+        pool: Reference | None = None,
         state: Any = None,
-        testType: Any = None,
+        testType: object = None,
     ) -> vim.Task:
         """Check a migration to another host or pool."""
         del testType
 
-        async def run(_: TaskRun) -> Any:
+        async def run(_: TaskRun) -> object:
             spec = vim.vm.RelocateSpec(host=host, pool=pool)
             return await self._checked(vm, spec, None if state is None else str(state))
 
         return start_task(self, "VirtualMachineProvisioningChecker.checkMigrate", run)
 
     async def _checked(
-        self, ref: Any, spec: Any, state: str | None = None
+        self, ref: Reference, spec: Any, state: str | None = None
     ) -> list[vim.vm.check.Result]:
         vm = self.kernel.registry.find(ref, Machine)
         result = vim.vm.check.Result(vm=vm.ref, host=spec.host or vm.host.ref)

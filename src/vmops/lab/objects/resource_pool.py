@@ -17,6 +17,8 @@ from vmops.lab.machine.allocations import unlimited
 from vmops.lab.objects.import_vapp import import_vapp
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
 
@@ -32,9 +34,9 @@ class ResourcePool(ManagedEntity):
         moid: str,
         *,
         name: str,
-        parent: Any,
-        owner: Any,
-        config: Any = None,
+        parent: Reference,
+        owner: Reference,
+        config: vim.ResourceConfigSpec | None = None,
     ) -> None:
         super().__init__(kernel, moid, name=name, parent=parent)
         self.properties.update(
@@ -85,7 +87,9 @@ class ResourcePool(ManagedEntity):
         link(self.kernel, self, "resourcePool", pool.ref)
         return pool.ref
 
-    def UpdateConfig(self, name: str | None = None, config: Any = None) -> None:
+    def UpdateConfig(
+        self, name: str | None = None, config: vim.ResourceConfigSpec | None = None
+    ) -> None:
         """Change the pool's name, its allocations, or both."""
         if self.is_root:
             raise vmodl.fault.NotSupported(msg="The root resource pool cannot be changed.")
@@ -162,7 +166,9 @@ class ResourcePool(ManagedEntity):
                 child.DestroyChildren()
                 child.destroy()
 
-    def ImportVApp(self, spec: Any, folder: Any = None, host: Any = None) -> Any:
+    def ImportVApp(
+        self, spec: Any, folder: Reference | None = None, host: Reference | None = None
+    ) -> Any:
         """Create a virtual machine whose disks the client then uploads; see `import_vapp`."""
         return import_vapp(self.kernel, self, spec, folder, host)
 
@@ -170,7 +176,7 @@ class ResourcePool(ManagedEntity):
         """Recompute the runtime: it is never stale."""
 
 
-def _pool_config(ref: Any, spec: Any) -> vim.ResourceConfigSpec:
+def _pool_config(ref: Reference, spec: Any) -> vim.ResourceConfigSpec:
     config = vim.ResourceConfigSpec(
         entity=ref,
         changeVersion="",

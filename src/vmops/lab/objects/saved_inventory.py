@@ -38,6 +38,8 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.whole_files import write_whole
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+
     from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 log = logging.getLogger(__name__)
@@ -325,7 +327,7 @@ def _below(entity: ManagedEntity) -> dict[str, Any]:
     }
 
 
-def _allocations(config: Any) -> dict[str, list[Any]]:
+def _allocations(config: ConfigInfo) -> dict[str, list[Any]]:
     return {
         name: [
             allocation.reservation,

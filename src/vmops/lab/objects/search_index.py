@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pyVmomi import vim
@@ -16,6 +16,9 @@ from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.machine.machine import Machine
 from vmops.lab.objects.datacenter import Datacenter
 
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
 
 class SearchIndex(ManagedObject):
     """The search index; it always sees the inventory as it is now."""
@@ -26,7 +29,7 @@ class SearchIndex(ManagedObject):
         self,
         uuid: str,
         vmSearch: bool,
-        datacenter: Any = None,
+        datacenter: Reference | None = None,
         instanceUuid: bool | None = None,
     ) -> list[Any]:
         """Find virtual machines by BIOS or instance UUID, or hosts by hardware UUID."""
@@ -44,13 +47,13 @@ class SearchIndex(ManagedObject):
         self,
         uuid: str,
         vmSearch: bool,
-        datacenter: Any = None,
+        datacenter: Reference | None = None,
         instanceUuid: bool | None = None,
     ) -> Any:
         """Find the first of `FindAllByUuid`."""
         return _first(self.FindAllByUuid(uuid, vmSearch, datacenter, instanceUuid))
 
-    def FindByDatastorePath(self, datacenter: Any, path: str) -> Any:
+    def FindByDatastorePath(self, datacenter: Reference | None, path: str) -> Any:
         """Find the virtual machine of a .vmx file."""
         return _first(self._all(Machine, datacenter, lambda vm: vm.vmx_path == path))
 
@@ -62,22 +65,26 @@ class SearchIndex(ManagedObject):
                 entity = _child(entity, name)
         return None if entity is None else entity.ref
 
-    def FindChild(self, entity: Any, name: str) -> Any:
+    def FindChild(self, entity: Reference, name: str) -> Any:
         """Find the entity of that name right below another."""
         child = _child(self.kernel.registry.find(entity, ManagedEntity), name)
         return None if child is None else child.ref
 
-    def FindAllByIp(self, ip: str, vmSearch: bool, datacenter: Any = None) -> list[Any]:
+    def FindAllByIp(
+        self, ip: str, vmSearch: bool, datacenter: Reference | None = None
+    ) -> list[Any]:
         """Find virtual machines by the address their tools report."""
         if not vmSearch:
             return []
         return self._all(Machine, datacenter, lambda vm: vm.guest_address("ipAddress") == ip)
 
-    def FindByIp(self, ip: str, vmSearch: bool, datacenter: Any = None) -> Any:
+    def FindByIp(self, ip: str, vmSearch: bool, datacenter: Reference | None = None) -> Any:
         """Find the first of `FindAllByIp`."""
         return _first(self.FindAllByIp(ip, vmSearch, datacenter))
 
-    def FindAllByDnsName(self, dnsName: str, vmSearch: bool, datacenter: Any = None) -> list[Any]:
+    def FindAllByDnsName(
+        self, dnsName: str, vmSearch: bool, datacenter: Reference | None = None
+    ) -> list[Any]:
         """Find virtual machines by the name their tools report, or hosts by theirs."""
         wanted = dnsName.casefold()
         if not vmSearch:
@@ -88,7 +95,9 @@ class SearchIndex(ManagedObject):
             lambda vm: (vm.guest_address("hostName") or "").casefold() == wanted,
         )
 
-    def FindByDnsName(self, dnsName: str, vmSearch: bool, datacenter: Any = None) -> Any:
+    def FindByDnsName(
+        self, dnsName: str, vmSearch: bool, datacenter: Reference | None = None
+    ) -> Any:
         """Find the first of `FindAllByDnsName`."""
         return _first(self.FindAllByDnsName(dnsName, vmSearch, datacenter))
 
@@ -98,7 +107,9 @@ class SearchIndex(ManagedObject):
                 return folder
         raise LookupError("the inventory has no root folder")
 
-    def _all(self, cls: type[Any], datacenter: Any, fits: Callable[[Any], bool]) -> list[Any]:
+    def _all(
+        self, cls: type[Any], datacenter: Reference | None, fits: Callable[[Any], bool]
+    ) -> list[Any]:
         inside = None
         if datacenter is not None:
             inside = self.kernel.registry.find(datacenter, Datacenter)
@@ -109,7 +120,7 @@ class SearchIndex(ManagedObject):
         ]
 
 
-def _first(refs: list[Any]) -> Any:
+def _first(refs: list[Reference]) -> Any:
     return refs[0] if refs else None
 
 

@@ -26,6 +26,8 @@ from vmops.lab.storage.disks import Adapter, DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.errors import DiskHasChildren, FileExists, InvalidDisk
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.task import TaskRun
     from vmops.lab.storage.paths import DatastorePath
 
@@ -48,7 +50,9 @@ class VirtualDiskManager(ManagedObject):
 
     wire_type = vim.VirtualDiskManager
 
-    def CreateVirtualDisk_Task(self, name: str, datacenter: Any = None, spec: Any = None) -> Any:
+    def CreateVirtualDisk_Task(
+        self, name: str, datacenter: Reference | None = None, spec: Any = None
+    ) -> Any:
         """Create a disk of a FileBackedVirtualDiskSpec; the result is its name.
 
         Raises:
@@ -78,9 +82,9 @@ class VirtualDiskManager(ManagedObject):
     def CopyVirtualDisk_Task(
         self,
         sourceName: str,
-        sourceDatacenter: Any = None,
+        sourceDatacenter: Reference | None = None,
         destName: str = "",
-        destDatacenter: Any = None,
+        destDatacenter: Reference | None = None,
         destSpec: Any = None,
         force: bool | None = None,
     ) -> Any:
@@ -117,9 +121,9 @@ class VirtualDiskManager(ManagedObject):
     def MoveVirtualDisk_Task(
         self,
         sourceName: str,
-        sourceDatacenter: Any = None,
+        sourceDatacenter: Reference | None = None,
         destName: str = "",
-        destDatacenter: Any = None,
+        destDatacenter: Reference | None = None,
         force: bool | None = None,
         profile: Any = None,
     ) -> Any:
@@ -137,7 +141,7 @@ class VirtualDiskManager(ManagedObject):
         held: dict[DatastorePath, _Held] = {target: "change", source: "change"}
         return self._start("moveVirtualDisk", move, held)
 
-    def DeleteVirtualDisk_Task(self, name: str, datacenter: Any = None) -> Any:
+    def DeleteVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> Any:
         """Delete a disk: descriptor and data, not its parents.
 
         Raises:
@@ -153,7 +157,7 @@ class VirtualDiskManager(ManagedObject):
     def ExtendVirtualDisk_Task(
         self,
         name: str,
-        datacenter: Any = None,
+        datacenter: Reference | None = None,
         newCapacityKb: int = 0,
         eagerZero: bool | None = None,
     ) -> Any:
@@ -177,12 +181,12 @@ class VirtualDiskManager(ManagedObject):
 
         return self._start("extendVirtualDisk", extend, {path: "change"}, cancelable=False)
 
-    def InflateVirtualDisk_Task(self, name: str, datacenter: Any = None) -> Any:
+    def InflateVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> Any:
         """Give a thin disk all its space, filled with zeros."""
         path = datastore_path(self.kernel, name, datacenter)
         return self._start("inflateVirtualDisk", partial(_inflate, path), {path: "change"})
 
-    def EagerZeroVirtualDisk_Task(self, name: str, datacenter: Any = None) -> Any:
+    def EagerZeroVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> Any:
         """Zero what was never written of a disk that is not thin.
 
         Raises:
@@ -197,7 +201,7 @@ class VirtualDiskManager(ManagedObject):
 
         return self._start("eagerZeroVirtualDisk", zero, {path: "change"})
 
-    def ZeroFillVirtualDisk_Task(self, name: str, datacenter: Any = None) -> Any:
+    def ZeroFillVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> Any:
         """Overwrite all of a disk with zeros; what was on it is lost."""
         path = datastore_path(self.kernel, name, datacenter)
 
@@ -217,7 +221,7 @@ class VirtualDiskManager(ManagedObject):
         return self._start("zeroFillVirtualDisk", wipe, {path: "change"})
 
     def ShrinkVirtualDisk_Task(
-        self, name: str, datacenter: Any = None, copy: bool | None = None
+        self, name: str, datacenter: Reference | None = None, copy: bool | None = None
     ) -> Any:
         """Give back the space of a thin disk's zeros; with ``copy`` or without, it is the same.
 
@@ -233,11 +237,13 @@ class VirtualDiskManager(ManagedObject):
 
         return self._start("shrinkVirtualDisk", shrink, {path: "change"})
 
-    async def QueryVirtualDiskUuid(self, name: str, datacenter: Any = None) -> str:
+    async def QueryVirtualDiskUuid(self, name: str, datacenter: Reference | None = None) -> str:
         """Return a disk's UUID as its descriptor has it: ``60 00 C2 9a .. ..-.. ..``."""
         return (await self._inspect(name, datacenter)).uuid
 
-    async def SetVirtualDiskUuid(self, name: str, datacenter: Any = None, uuid: str = "") -> None:
+    async def SetVirtualDiskUuid(
+        self, name: str, datacenter: Reference | None = None, uuid: str = ""
+    ) -> None:
         """Give a disk another UUID.
 
         Raises:
@@ -253,7 +259,7 @@ class VirtualDiskManager(ManagedObject):
             await self.kernel.blocking(self.kernel.service(DiskStore).set_uuid, path, uuid)
 
     async def QueryVirtualDiskGeometry(
-        self, name: str, datacenter: Any = None
+        self, name: str, datacenter: Reference | None = None
     ) -> vim.host.DiskDimensions.Chs:
         """Return the geometry the BIOS is told."""
         disk = await self._inspect(name, datacenter)
@@ -262,13 +268,17 @@ class VirtualDiskManager(ManagedObject):
             cylinder=shape.cylinders, head=shape.heads, sector=shape.sectors
         )
 
-    async def _inspect(self, name: str, datacenter: Any) -> DiskInfo:
+    async def _inspect(self, name: str, datacenter: Reference | None) -> DiskInfo:
         path = datastore_path(self.kernel, name, datacenter)
         with storage_faults(path):
             return await self.kernel.blocking(self.kernel.service(DiskStore).inspect, path)
 
     def _paths(
-        self, source: str, source_datacenter: Any, target: str, target_datacenter: Any
+        self,
+        source: str,
+        source_datacenter: Reference | None,
+        target: str,
+        target_datacenter: Reference | None,
     ) -> tuple[DatastorePath, DatastorePath]:
         if target_datacenter is None:
             target_datacenter = source_datacenter
@@ -289,7 +299,7 @@ class VirtualDiskManager(ManagedObject):
         """Run a change on a thread, in a task; ``held`` says what it does to which disk."""
         store = self.kernel.service(DiskStore)
 
-        async def run(run: TaskRun) -> Any:
+        async def run(run: TaskRun) -> object:
             with storage_faults(next(iter(held))):
                 in_use = files_in_use(self.kernel)
                 for path, use in held.items():

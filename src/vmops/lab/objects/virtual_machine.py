@@ -31,6 +31,9 @@ from vmops.lab.operations.snapshots import create, remove, revert
 from vmops.lab.operations.snapshots.create import NewSnapshot
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
     from vmops.lab.machine.machine import Place
@@ -47,7 +50,7 @@ class VirtualMachine(Machine):
         *,
         name: str,
         vmx: DatastorePath,
-        config: Any,
+        config: ConfigInfo,
         place: Place,
     ) -> None:
         super().__init__(kernel, moid, name=name, vmx=vmx, config=config, place=place)
@@ -73,7 +76,7 @@ class VirtualMachine(Machine):
 
         return self.start_task("reconfigure", work)
 
-    def PowerOnVM_Task(self, host: Any = None) -> vim.Task:
+    def PowerOnVM_Task(self, host: Reference | None = None) -> vim.Task:
         """Start the guest, or resume it; see `power.power_on`."""
         return self.start_task("powerOn", lambda _: power.power_on(self, host))
 
@@ -136,7 +139,7 @@ class VirtualMachine(Machine):
             self.require_reachable()
             place.mark_as_template(self)
 
-    async def MarkAsVirtualMachine(self, pool: Any, host: Any = None) -> None:
+    async def MarkAsVirtualMachine(self, pool: Reference, host: Reference | None = None) -> None:
         """Make the template a virtual machine again, in a pool.
 
         Raises:
@@ -147,7 +150,7 @@ class VirtualMachine(Machine):
             self.require_reachable()
             place.mark_as_virtual_machine(self, pool, host)
 
-    def CloneVM_Task(self, folder: Any, name: str, spec: Any) -> vim.Task:
+    def CloneVM_Task(self, folder: Reference, name: str, spec: Any) -> vim.Task:
         """Clone the machine or one of its snapshots; see `clone.clone`."""
         return self.start_task(
             "clone",
@@ -157,8 +160,8 @@ class VirtualMachine(Machine):
 
     def AttachDisk_Task(
         self,
-        diskId: Any,
-        datastore: Any,
+        diskId: vim.vslm.ID,
+        datastore: Reference,
         controllerKey: int | None = None,
         unitNumber: int | None = None,
     ) -> vim.Task:
@@ -168,11 +171,11 @@ class VirtualMachine(Machine):
             lambda _: first_class_attach.attach(self, diskId, datastore, controllerKey, unitNumber),
         )
 
-    def DetachDisk_Task(self, diskId: Any) -> vim.Task:
+    def DetachDisk_Task(self, diskId: vim.vslm.ID) -> vim.Task:
         """Detach a first class disk; see `first_class_attach.detach`."""
         return self.start_task("detachDisk", lambda _: first_class_attach.detach(self, diskId))
 
-    def RelocateVM_Task(self, spec: Any, priority: Any = None) -> vim.Task:
+    def RelocateVM_Task(self, spec: Any, priority: object = None) -> vim.Task:
         """Move the machine, its guest running on; see `relocate.relocate`."""
         del priority  # one machine moves at a time
         return self.start_task(
@@ -182,7 +185,11 @@ class VirtualMachine(Machine):
         )
 
     def MigrateVM_Task(
-        self, pool: Any = None, host: Any = None, priority: Any = None, state: Any = None
+        self,
+        pool: Reference | None = None,
+        host: Reference | None = None,
+        priority: object = None,
+        state: Any = None,
     ) -> vim.Task:
         """Move the machine to another host; see `relocate.migrate`."""
         del priority
@@ -216,7 +223,7 @@ class VirtualMachine(Machine):
         return self.CreateSnapshot_Task(name, description, memory, quiesceSpec is not None)
 
     def RevertToCurrentSnapshot_Task(
-        self, host: Any = None, suppressPowerOn: bool | None = None
+        self, host: Reference | None = None, suppressPowerOn: bool | None = None
     ) -> vim.Task:
         """Put the machine back to the snapshot it stands on.
 
@@ -260,7 +267,7 @@ class VirtualMachine(Machine):
 
         return self.start_task("consolidateDisks", work)
 
-    def start_migration(self, host: Any) -> Any:
+    def start_migration(self, host: Reference) -> Any:
         """Start the task of moving to another host, as DRS does it."""
         return self.MigrateVM_Task(host=host)
 

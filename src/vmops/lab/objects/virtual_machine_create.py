@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -21,6 +21,9 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
+    from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
 
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
 async def create_virtual_machine(
     kernel: Kernel,
     folder: Container,
-    config: Any,
-    pool: Any,
-    host: Any,
+    config: vim.vm.ConfigSpec,
+    pool: Reference | None,
+    host: Reference | None,
     *,
     run: TaskRun | None,
 ) -> VirtualMachine:
@@ -79,13 +82,13 @@ async def create_virtual_machine(
 
 async def _create(  # noqa: PLR0913, PLR0917
     kernel: Kernel,
-    spec: Any,
+    spec: vim.vm.ConfigSpec,
     name: str,
     vmx: DatastorePath,
-    host: Any,
+    host: HostSystem,
     folder: Container,
-    pool: Any,
-    browser: Any,
+    pool: Reference | None,
+    browser: Reference,
 ) -> VirtualMachine:
     config = new_config(name, vmx)
     outcome = await plan(kernel, config, spec, vmx, host, "poweredOff")

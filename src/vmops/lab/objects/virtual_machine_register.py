@@ -26,6 +26,9 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 
@@ -36,8 +39,8 @@ class Registration:
     path: str
     name: str | None
     as_template: bool
-    pool: Any
-    host: Any
+    pool: Reference | None
+    host: Reference | None
 
 
 async def register(kernel: Kernel, folder: Container, wanted: Registration) -> VirtualMachine:
@@ -63,7 +66,7 @@ async def register(kernel: Kernel, folder: Container, wanted: Registration) -> V
     if wanted.as_template:
         host = kernel.registry.find(wanted.host, HostSystem)
         compute = host.parent
-        browser = compute.properties["environmentBrowser"] if compute is not None else None
+        browser: Any = compute.properties["environmentBrowser"] if compute is not None else None
     else:
         host = choose_host(kernel, pool, wanted.host, vmx.datastore)
         browser = environment_browser_of(kernel, pool)
@@ -95,7 +98,7 @@ def _refuse_registered(kernel: Kernel, vmx: DatastorePath) -> None:
         )
 
 
-async def _resolve_conflict(kernel: Kernel, vmx: DatastorePath, config: Any) -> None:
+async def _resolve_conflict(kernel: Kernel, vmx: DatastorePath, config: ConfigInfo) -> None:
     """Give the machine another instance UUID if one in the inventory has its own.
 
     vCenter does so to a copy of a machine that is registered.

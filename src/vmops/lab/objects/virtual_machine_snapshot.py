@@ -16,6 +16,8 @@ from vmops.lab.operations.export_vm import export_snapshot
 from vmops.lab.operations.snapshots import remove, revert
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.task import TaskRun
     from vmops.lab.machine.machine import Machine
 
@@ -32,7 +34,7 @@ class VirtualMachineSnapshot(ManagedObject):
         self.properties.update(vm=machine.ref, childSnapshot=[], value=[], availableField=[])
 
     def RevertToSnapshot_Task(
-        self, host: Any = None, suppressPowerOn: bool | None = None
+        self, host: Reference | None = None, suppressPowerOn: bool | None = None
     ) -> vim.Task:
         """Put the machine back to what it was; see `revert.revert`."""
 

@@ -31,6 +31,9 @@ from vmops.lab.storage.disks import DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
 
@@ -67,7 +70,7 @@ class VStorageObjectManager(ManagedObject):
             vim.fault.NoDiskSpace: there is no room.
         """
 
-        async def run(_: TaskRun) -> Any:
+        async def run(_: TaskRun) -> object:
             return self._shown(*(await self._create(spec)))
 
         return self._task("createDisk", run)
@@ -143,7 +146,7 @@ class VStorageObjectManager(ManagedObject):
     async def RetrieveVStorageObject(
         self,
         id: Any,  # noqa: A002 - the wire's name
-        datastore: Any,
+        datastore: Reference,
         diskInfoFlags: Sequence[str] | None = None,
     ) -> Any:
         """Describe one.
@@ -154,18 +157,18 @@ class VStorageObjectManager(ManagedObject):
         del diskInfoFlags
         return self._shown(*(await self._get(id, datastore)))
 
-    async def RetrieveVStorageObjectState(self, id: Any, datastore: Any) -> _vslm.StateInfo:  # noqa: A002
+    async def RetrieveVStorageObjectState(self, id: Any, datastore: Reference) -> _vslm.StateInfo:  # noqa: A002
         """Say that nothing is pending; see `RetrieveVStorageObject`."""
         await self._get(id, datastore)
         return _vslm.StateInfo(tentative=False)
 
-    async def ListVStorageObject(self, datastore: Any) -> list[Any]:
+    async def ListVStorageObject(self, datastore: Reference) -> list[Any]:
         """List the ids of those on a datastore."""
         name = self._datastore(datastore)
         found = await self.kernel.blocking(self._disks.all, name)
         return [_vslm.ID(id=each.id) for each in found]
 
-    def DeleteVStorageObject_Task(self, id: Any, datastore: Any) -> Any:  # noqa: A002
+    def DeleteVStorageObject_Task(self, id: Any, datastore: Reference) -> Any:  # noqa: A002
         """Delete one.
 
         Raises (in the task):
@@ -181,7 +184,7 @@ class VStorageObjectManager(ManagedObject):
 
         return self._task("deleteVStorageObject", run)
 
-    def ExtendDisk_Task(self, id: Any, datastore: Any, newCapacityInMB: int) -> Any:  # noqa: A002
+    def ExtendDisk_Task(self, id: Any, datastore: Reference, newCapacityInMB: int) -> Any:  # noqa: A002
         """Make one larger.
 
         Raises (in the task):
@@ -199,7 +202,7 @@ class VStorageObjectManager(ManagedObject):
 
         return self._task("extendDisk", run)
 
-    async def RenameVStorageObject(self, id: Any, datastore: Any, name: str) -> None:  # noqa: A002
+    async def RenameVStorageObject(self, id: Any, datastore: Reference, name: str) -> None:  # noqa: A002
         """Call one by another name."""
         if not name:
             raise invalid_argument("name", "A disk needs a name.")
@@ -208,7 +211,7 @@ class VStorageObjectManager(ManagedObject):
     async def SetVStorageObjectControlFlags(
         self,
         id: Any,  # noqa: A002 - the wire's name
-        datastore: Any,
+        datastore: Reference,
         controlFlags: Sequence[str] | None = None,
     ) -> None:
         """Let one stay when its machine is deleted.
@@ -221,14 +224,19 @@ class VStorageObjectManager(ManagedObject):
     async def ClearVStorageObjectControlFlags(
         self,
         id: Any,  # noqa: A002 - the wire's name
-        datastore: Any,
+        datastore: Reference,
         controlFlags: Sequence[str] | None = None,
     ) -> None:
         """Take off flags that `SetVStorageObjectControlFlags` has set."""
         await self._set_flags(id, datastore, controlFlags, value=False)
 
     async def _set_flags(
-        self, disk_id: Any, datastore: Any, flags: Sequence[str] | None, *, value: bool
+        self,
+        disk_id: vim.vslm.ID,
+        datastore: Reference,
+        flags: Sequence[str] | None,
+        *,
+        value: bool,
     ) -> None:
         unknown = [flag for flag in flags or () if flag not in _FLAGS]
         if unknown:
@@ -237,20 +245,25 @@ class VStorageObjectManager(ManagedObject):
         await self._change(disk_id, datastore, lambda disk: replace(disk, **changes))
 
     async def _change(
-        self, disk_id: Any, datastore: Any, change: Callable[[FirstClassDisk], FirstClassDisk]
+        self,
+        disk_id: vim.vslm.ID,
+        datastore: Reference,
+        change: Callable[[FirstClassDisk], FirstClassDisk],
     ) -> None:
         disk, _ = await self._get(disk_id, datastore)
         with storage_faults(disk.path):
             await self.kernel.blocking(self._disks.save, change(disk))
 
-    async def _get(self, disk_id: Any, datastore: Any) -> tuple[FirstClassDisk, DiskInfo]:
+    async def _get(
+        self, disk_id: vim.vslm.ID, datastore: Reference
+    ) -> tuple[FirstClassDisk, DiskInfo]:
         name = self._datastore(datastore)
         with _not_found():
             disk = await self.kernel.blocking(self._disks.get, disk_id.id, name)
         with storage_faults(disk.path):
             return disk, await self.kernel.blocking(self._disks.store.inspect, disk.path)
 
-    def _datastore(self, ref: Any) -> str:
+    def _datastore(self, ref: Reference) -> str:
         return self.kernel.registry.find(ref, Datastore).name
 
     def _some_datacenter(self) -> Any:
@@ -258,7 +271,7 @@ class VStorageObjectManager(ManagedObject):
         return next(each.ref for each in found)
 
     @staticmethod
-    def _normal(given: Any) -> str:
+    def _normal(given: vim.vslm.ID) -> str:
         with _not_found():
             return normal_id(given.id)
 
@@ -313,9 +326,8 @@ class HostVStorageObjectManager(VStorageObjectManager):
     HostClearVStorageObjectControlFlags = VStorageObjectManager.ClearVStorageObjectControlFlags
 
 
-def _has(device: Any, path: DatastorePath) -> bool:
-    is_disk = isinstance(device, vim.vm.device.VirtualDisk)
-    return is_disk and str(path) in disk_files(device.backing)
+def _has(device: VirtualDevice, path: DatastorePath) -> bool:
+    return isinstance(device, vim.vm.device.VirtualDisk) and str(path) in disk_files(device)
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from vmops.lab.machine.snapshots.shown_tree import snapshot_ref
 from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.machine.machine import Machine
     from vmops.lab.machine.snapshot_tree import Snapshot
@@ -40,7 +42,7 @@ def export_snapshot(kernel: Kernel, vm: Machine, snapshot: Snapshot) -> Any:
     return _lease(kernel, vm, snapshot.config, snapshot_ref(vm, snapshot.uid))
 
 
-def _lease(kernel: Kernel, vm: Machine, config: Any, snapshot: Any) -> Any:
+def _lease(kernel: Kernel, vm: Machine, config: ConfigInfo, snapshot: Any) -> Any:
     async def prepare() -> None:
         address = await kernel.blocking(lab_address, kernel.settings)
         lease.make_ready(vm.ref, lease_disks(vm, config), address)

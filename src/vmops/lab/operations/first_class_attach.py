@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -16,13 +16,20 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.machine.machine import Machine
 
 _device = vim.vm.device
 
 
 async def attach(
-    vm: Machine, disk_id: Any, datastore: Any, controller: int | None, unit: int | None
+    vm: Machine,
+    disk_id: vim.vslm.ID,
+    datastore: Reference,
+    controller: int | None,
+    unit: int | None,
 ) -> None:
     """Attach a first class disk to the machine, whose lock the caller has.
 
@@ -59,7 +66,7 @@ async def attach(
     await reconfigure(vm, vim.vm.ConfigSpec(deviceChange=[change]))
 
 
-async def detach(vm: Machine, disk_id: Any) -> None:
+async def detach(vm: Machine, disk_id: vim.vslm.ID) -> None:
     """Detach a first class disk from the machine, whose lock the caller has.
 
     Raises:
@@ -71,7 +78,7 @@ async def detach(vm: Machine, disk_id: Any) -> None:
         if not isinstance(device, _device.VirtualDisk):
             continue
         # Under a snapshot's layer the disk is still the same one.
-        for path in map(DatastorePath.parse, disk_files(device.backing)):
+        for path in map(DatastorePath.parse, disk_files(device)):
             found: FirstClassDisk | None = await vm.kernel.blocking(disks.of_path, path)
             if found is not None and found.id == str(disk_id.id).lower():
                 change = _device.VirtualDeviceSpec(operation="remove", device=device)
@@ -80,9 +87,8 @@ async def detach(vm: Machine, disk_id: Any) -> None:
     raise _missing(disk_id)
 
 
-def _has(device: Any, path: DatastorePath) -> bool:
-    is_disk = isinstance(device, _device.VirtualDisk)
-    return is_disk and str(path) in disk_files(device.backing)
+def _has(device: VirtualDevice, path: DatastorePath) -> bool:
+    return isinstance(device, _device.VirtualDisk) and str(path) in disk_files(device)
 
 
 def _controller(vm: Machine) -> int:
@@ -93,5 +99,5 @@ def _controller(vm: Machine) -> int:
     raise invalid_argument("controllerKey", "The machine has no SCSI controller.")
 
 
-def _missing(disk_id: Any) -> vim.fault.NotFound:
+def _missing(disk_id: vim.vslm.ID) -> vim.fault.NotFound:
     return vim.fault.NotFound(msg=f"There is no first class disk '{disk_id.id}'.")

@@ -51,6 +51,6 @@ async def cancellable(work: Awaitable[Any], run: TaskRun) -> Any:
     return running.result()
 
 
-async def _stopped(running: asyncio.Future[Any]) -> None:
+async def _stopped(running: asyncio.Future[object]) -> None:
     running.cancel()
     await asyncio.wait([running])

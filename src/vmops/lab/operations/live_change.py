@@ -9,7 +9,7 @@ import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyVmomi import vim
 
@@ -17,7 +17,7 @@ from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import Cdrom, Disk, GuestDefinition, Nic
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.devices.disks import DiskExtension, fill_from_files
-from vmops.lab.machine.devices.parts import file_of
+from vmops.lab.machine.devices.parts import file_of, flat_backing
 from vmops.lab.machine.guest_definition import read_chains, running_definition
 from vmops.lab.operations import remote_display
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
@@ -25,6 +25,9 @@ from vmops.lab.operations.power import check_locks
 from vmops.lab.storage.disks import DiskStore
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec
+
     from vmops.lab.hypervisor.port import Controller
     from vmops.lab.machine.machine import Machine
 
@@ -32,7 +35,8 @@ log = logging.getLogger(__name__)
 
 _device = vim.vm.device
 _edit = _device.VirtualDeviceSpec.Operation.edit
-_Step = Callable[[], Awaitable[Any]]
+_Step = Callable[[], Awaitable[object]]
+Part = TypeVar("Part", Disk, Nic, Cdrom)
 
 
 @dataclass(slots=True)
@@ -43,8 +47,8 @@ class LiveChange:
     """
 
     vm: Machine
-    config: Any
-    changes: Sequence[Any]
+    config: ConfigInfo
+    changes: Sequence[VirtualDeviceSpec]
     extensions: list[DiskExtension]
     _undo: list[_Step] = field(default_factory=list)
 
@@ -150,7 +154,7 @@ class LiveChange:
         kernel = self.vm.kernel
         for extension in self.extensions:
             with storage_faults(extension.path):
-                eager = bool(extension.device.backing.eagerlyScrub)
+                eager = bool(flat_backing(extension.device).eagerlyScrub)
                 info = await kernel.blocking(
                     lambda it=extension, eager=eager: store.extend(
                         it.path, it.capacity_bytes, eager=eager, in_use=True
@@ -166,11 +170,11 @@ def _step(method: Callable[..., Awaitable[Any]], *arguments: Any, **named: Any) 
     return lambda: method(*arguments, **named)
 
 
-def _chains_there(store: DiskStore, devices: Sequence[Any]) -> dict[int, Any]:
+def _chains_there(store: DiskStore, devices: Sequence[VirtualDevice]) -> dict[int, Any]:
     return read_chains(store, devices)
 
 
-def _is_new(device: Any, devices: Sequence[Any]) -> bool:
+def _is_new(device: VirtualDevice, devices: Sequence[VirtualDevice]) -> bool:
     """Whether a disk is not one the machine has already."""
     if not isinstance(device, _device.VirtualDisk):
         return False
@@ -178,7 +182,9 @@ def _is_new(device: Any, devices: Sequence[Any]) -> bool:
     return all(getattr(each.backing, "fileName", None) != name for each in devices)
 
 
-def _connect(config: Any, devices: Sequence[Any], changes: Sequence[Any]) -> None:
+def _connect(
+    config: ConfigInfo, devices: Sequence[VirtualDevice], changes: Sequence[VirtualDeviceSpec]
+) -> None:
     """Say which devices are connected: new ones that start so, edited ones as the edit says."""
     shown = {each.key: each for each in devices}
     edited = {
@@ -210,8 +216,8 @@ def _same_nic(one: Nic, other: Nic) -> bool:
 
 
 def _difference(
-    before: Iterable[Any], after: Iterable[Any], is_same: Callable[[Any, Any], bool]
-) -> tuple[list[Any], list[Any]]:
+    before: Iterable[Part], after: Iterable[Part], is_same: Callable[[Part, Part], bool]
+) -> tuple[list[Part], list[Part]]:
     """Return what goes and what comes; one of the same key that is another thing does both."""
     old, new = {each.key: each for each in before}, {each.key: each for each in after}
     gone = [one for key, one in old.items() if key not in new or not is_same(one, new[key])]
@@ -219,11 +225,13 @@ def _difference(
     return gone, come
 
 
-def _pairs(before: Iterable[Cdrom | Nic], after: Iterable[Any]) -> Iterable[tuple[Any, Any]]:
+def _pairs(before: Iterable[Part], after: Iterable[Part]) -> Iterable[tuple[Part, Part]]:
     """Pair what there is before and after."""
     new = {each.key: each for each in after}
     for one in before:
         now = new.get(one.key)
-        if now is None or (isinstance(one, Nic) and not _same_nic(one, now)):
+        if now is None or (
+            isinstance(one, Nic) and isinstance(now, Nic) and not _same_nic(one, now)
+        ):
             continue
         yield one, now

@@ -13,6 +13,8 @@ from vmops.lab.kernel.task import Task
 from vmops.lab.machine.machine import Machine
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
@@ -44,7 +46,7 @@ _TOLD = frozenset({"runtime.powerState", "runtime.host", "name"})
 """Properties of a machine whose change is an event, or is part of one."""
 
 
-def post_vm(kind: Any, vm: Machine, text: str, **fields: Any) -> None:
+def post_vm(kind: type[Any], vm: Machine, text: str, **fields: Any) -> None:
     """Write down an event of a machine; ``text`` has places for its name and host."""
     event = kind(template=vm.is_template, **fields)
     vm.kernel.service(EventLog).post(event, vm, text.format(vm.name, vm.host.name))
@@ -146,7 +148,7 @@ class MachineEvents:
                 said = info.error.msg or type(info.error).__name__
                 self._log.post(event, vm, text.format(vm.name, vm.host.name, said))
 
-    def _vm(self, ref: Any) -> Machine | None:
+    def _vm(self, ref: Reference) -> Machine | None:
         if not isinstance(ref, vim.VirtualMachine) or ref._moId not in self._kernel.registry:
             return None
         return self._kernel.registry.find(ref, Machine)

@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.machine.devices.disks import chain_of, fill_from_files
+from vmops.lab.machine.devices.parts import flat_backing
 from vmops.lab.machine.nfc_lease import LeaseDisk
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import InvalidDisk
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.machine.machine import Machine
 
 _SPARSE_MAGIC = b"KDMV"  # a hosted sparse extent, stream-optimized among them
 
 
-def lease_disks(vm: Machine, config: Any = None) -> list[LeaseDisk]:
+def lease_disks(vm: Machine, config: ConfigInfo | None = None) -> list[LeaseDisk]:
     """List the disks of a virtual machine, keyed ``/vm-12/VirtualLsiLogicController0:0``.
 
     They are those of its present configuration, or of another one it had.
     """
-    devices: list[Any] = (config or vm.properties["config"]).hardware.device
+    devices: list[VirtualDevice] = (config or vm.properties["config"]).hardware.device
     controllers = {device.key: device for device in devices}
     disks: list[LeaseDisk] = []
     for device in devices:
         if not isinstance(device, vim.vm.device.VirtualDisk):
             continue
-        backing: Any = device.backing
-        controller = controllers.get(device.controllerKey)
+        backing = flat_backing(device)
+        controller = controllers.get(device.controllerKey or 0)
         place = "VirtualDisk"
-        if controller is not None:
+        if isinstance(controller, vim.vm.device.VirtualController):
             place = type(controller).__name__.rpartition(".")[2] + str(controller.busNumber)
         place += f":{device.unitNumber}"
         disks.append(
@@ -84,11 +88,11 @@ def fill_disk(store: DiskStore, path: DatastorePath, content: Path) -> None:
 async def show_disk(kernel: Kernel, vm: Machine, disk: LeaseDisk) -> int:
     """Read the disk's files into the virtual machine's device; return the capacity in bytes."""
     chain = await kernel.blocking(chain_of, kernel.service(DiskStore), disk.path)
-    devices: list[Any] = list(vm.properties["config"].hardware.device)
+    devices: list[VirtualDevice] = list(vm.properties["config"].hardware.device)
     for index, device in enumerate(devices):
-        if device.key == disk.device_key:
-            devices[index] = copy.deepcopy(device)
-            fill_from_files(devices[index], chain)
+        if device.key == disk.device_key and isinstance(device, vim.vm.device.VirtualDisk):
+            devices[index] = shown = copy.deepcopy(device)
+            fill_from_files(shown, chain)
     kernel.update(vm, {"config.hardware.device": devices})
     disk.capacity_bytes = chain[0].capacity_bytes
     return disk.capacity_bytes

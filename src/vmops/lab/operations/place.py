@@ -15,6 +15,8 @@ from vmops.lab.operations.power import move_to_host, refuse_unless_off
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.machine.machine import Machine
 
 _device = vim.vm.device
@@ -88,7 +90,7 @@ def mark_as_template(vm: Machine) -> None:
     vm.publish({"config.template": True, "resourcePool": None})
 
 
-def mark_as_virtual_machine(vm: Machine, pool: Any, host: Any) -> None:
+def mark_as_virtual_machine(vm: Machine, pool: Reference | None, host: Reference | None) -> None:
     """See `VirtualMachine.MarkAsVirtualMachine`."""
     if not vm.is_template:
         raise vmodl.fault.NotSupported(msg="The machine is not a template.")

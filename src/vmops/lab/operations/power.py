@@ -15,7 +15,6 @@ from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.references import link, unlink
 from vmops.lab.machine.devices.disks import disk_files
-from vmops.lab.machine.devices.parts import flat_backing
 from vmops.lab.machine.guest_definition import definition_of, read_chains
 from vmops.lab.machine.hot_add_rules import hot_add_limits
 from vmops.lab.machine.machine import Machine
@@ -28,6 +27,10 @@ from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 _device = vim.vm.device
@@ -66,7 +69,7 @@ def memory_file(vm: Machine) -> DatastorePath:
     return vm.vmx.sibling(vm.vmx.name.rpartition(".")[0] + ".vmss")
 
 
-async def power_on(vm: Machine, host: Any) -> None:
+async def power_on(vm: Machine, host: Reference | None) -> None:
     """Start the guest, or resume it from the memory it was suspended to.
 
     Raises:
@@ -202,7 +205,7 @@ def show_power(vm: Machine, state: str, *, boot_time: datetime | None = None) ->
     vm.kernel.touch(vm.host, "summary")
 
 
-def usage_limits(vm: Machine, config: Any, *, is_on: bool) -> dict[str, int]:
+def usage_limits(vm: Machine, config: ConfigInfo, *, is_on: bool) -> dict[str, int]:
     """Return the changes that show how much of its host a machine can use."""
     machine_mhz = vm.host.properties["hardware"].cpuInfo.hz // 1_000_000
     hardware = config.hardware
@@ -212,7 +215,7 @@ def usage_limits(vm: Machine, config: Any, *, is_on: bool) -> dict[str, int]:
     }
 
 
-def _shown(device: Any, *, is_on: bool) -> Any:
+def _shown(device: VirtualDevice, *, is_on: bool) -> Any:
     """Return the device as it is in a machine that is on or off: connected or not."""
     if device.connectable is None:
         return device
@@ -224,7 +227,7 @@ def _shown(device: Any, *, is_on: bool) -> Any:
     return shown
 
 
-def _check_host(vm: Machine, host: Any) -> None:
+def _check_host(vm: Machine, host: Reference | None) -> None:
     if host is not None and host != vm.host.ref:
         kernel = vm.kernel
         wanted = kernel.registry.find(host, HostSystem)
@@ -246,7 +249,7 @@ def move_to_host(vm: Machine, host: HostSystem) -> None:
     vm.publish({"runtime.host": host.ref})
 
 
-def check_locks(vm: Machine, devices: Sequence[Any] | None = None) -> None:
+def check_locks(vm: Machine, devices: Sequence[VirtualDevice] | None = None) -> None:
     """Refuse to start on a disk, or on one of these, that another running machine has.
 
     Disks below a disk are only read, so any number of machines may share those.
@@ -273,12 +276,12 @@ def _others_on(vm: Machine) -> list[Machine]:
     ]
 
 
-def _disk_paths(devices: Sequence[Any]) -> tuple[set[str], set[str]]:
+def _disk_paths(devices: Sequence[VirtualDevice]) -> tuple[set[str], set[str]]:
     written: set[str] = set()
     read: set[str] = set()
     for device in devices:
         if isinstance(device, _device.VirtualDisk):
-            own, *below = disk_files(flat_backing(device))
+            own, *below = disk_files(device)
             written.add(own)
             read.update(below)
     return written, read

@@ -31,6 +31,9 @@ from vmops.lab.storage.errors import FileMissing
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDeviceSpec
+
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.machine.machine import Machine
@@ -42,7 +45,7 @@ _device = vim.vm.device
 class Outcome:
     """What a planned change will be: the configuration, and what happens to files and ports."""
 
-    config: Any
+    config: ConfigInfo
     files: DiskChanges
     ports: PortReservations
     policies: dict[str, str | None]
@@ -50,7 +53,12 @@ class Outcome:
 
 
 async def plan(
-    kernel: Kernel, config: Any, spec: Any, vmx: DatastorePath, host: HostSystem, power_state: str
+    kernel: Kernel,
+    config: ConfigInfo,
+    spec: Any,
+    vmx: DatastorePath,
+    host: HostSystem,
+    power_state: str,
 ) -> Outcome:
     """Work out what a ConfigSpec makes of ``config``, a copy which is changed.
 
@@ -107,7 +115,7 @@ class _Clash:
 
 
 async def _known_chains(
-    kernel: Kernel, changes: Sequence[Any]
+    kernel: Kernel, changes: Sequence[VirtualDeviceSpec]
 ) -> dict[DatastorePath, list[DiskInfo]]:
     store = kernel.service(DiskStore)
     known = {}
@@ -195,7 +203,7 @@ async def carry_out(
         raise
 
 
-def show(vm: Machine, config: Any) -> None:
+def show(vm: Machine, config: ConfigInfo) -> None:
     """Publish a changed configuration and what depends on it."""
     vm.publish(
         {
@@ -234,7 +242,7 @@ def _checked_name(vm: Machine, name: str) -> str:
     return stored
 
 
-def keep_connections(config: Any, now: Sequence[Any]) -> None:
+def keep_connections(config: ConfigInfo, now: Sequence[Any]) -> None:
     """Let devices be connected as they are now, and new ones not yet."""
     by_key = {device.key: device for device in now}
     for device in config.hardware.device:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pyVmomi import vim
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+
     from vmops.lab.machine.machine import Machine
 
 _PREFIX = "remotedisplay.vnc."
@@ -24,7 +26,7 @@ class RemoteDisplay(NamedTuple):
     password: str
 
 
-def wanted(config: Any) -> RemoteDisplay | None:
+def wanted(config: ConfigInfo) -> RemoteDisplay | None:
     """Read what a configuration says; None if it serves no VNC.
 
     Raises:
@@ -48,7 +50,7 @@ def _refused(text: str) -> vim.fault.GenericVmConfigFault:
     return vim.fault.GenericVmConfigFault(reason=text, msg=text)
 
 
-def check(vm: Machine, config: Any) -> RemoteDisplay | None:
+def check(vm: Machine, config: ConfigInfo) -> RemoteDisplay | None:
     """Return what a configuration says, if no other machine that runs has the port.
 
     Raises:
@@ -64,7 +66,7 @@ def check(vm: Machine, config: Any) -> RemoteDisplay | None:
     return display
 
 
-def _port_of(config: Any) -> int | None:
+def _port_of(config: ConfigInfo) -> int | None:
     try:
         display = wanted(config)
     except vim.fault.VmConfigFault:
@@ -82,7 +84,7 @@ async def serve(vm: Machine, display: RemoteDisplay | None) -> None:
         await vm.kernel.hypervisor.serve_vnc(vm.moid, display.port, display.password)
 
 
-async def change(vm: Machine, config: Any) -> Callable[[], Awaitable[Any]] | None:
+async def change(vm: Machine, config: ConfigInfo) -> Callable[[], Awaitable[object]] | None:
     """Follow a running machine's changed configuration; return what takes it back.
 
     Raises:
@@ -115,7 +117,7 @@ async def change(vm: Machine, config: Any) -> Callable[[], Awaitable[Any]] | Non
     return take_back
 
 
-def _settings(config: Any) -> dict[str, str]:
+def _settings(config: ConfigInfo) -> dict[str, str]:
     return {
         option.key.lower(): str(option.value)
         for option in config.extraConfig

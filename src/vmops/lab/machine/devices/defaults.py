@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
+from vmops.lab.machine.devices.parts import file_of
 from vmops.lab.machine.devices.slots import IDE, PCI_KEY, VIDEO_KEY, place_controller
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice
 
 _device = vim.vm.device
 _VIDEO_KIB = 4096
@@ -68,7 +72,7 @@ def video_card(video_ram_kib: int) -> _device.VirtualVideoCard:
     )
 
 
-def describe(devices: list[Any]) -> None:
+def describe(devices: list[VirtualDevice]) -> None:
     """Give disks, drives, cards and ports the numbered labels they show."""
     for wire_type, label in (
         (_device.VirtualDisk, "Hard disk"),
@@ -81,18 +85,19 @@ def describe(devices: list[Any]) -> None:
             device.deviceInfo = _said(f"{label} {number}", _summary(device))
 
 
-def _summary(device: Any) -> str:
+def _summary(device: VirtualDevice) -> str:
     if isinstance(device, _device.VirtualDisk):
         return f"{device.capacityInKB:,} KB"
     backing = device.backing
     if isinstance(device, _device.VirtualCdrom):
         iso = isinstance(backing, _device.VirtualCdrom.IsoBackingInfo)
-        return f"ISO {backing.fileName}" if iso else "Remote device"
+        return f"ISO {file_of(device)}" if iso else "Remote device"
     if isinstance(device, _device.VirtualEthernetCard):
         port = getattr(backing, "port", None)
-        return f"DVSwitch: {port.switchUuid}" if port is not None else str(backing.deviceName)
+        name = getattr(backing, "deviceName", None)
+        return f"DVSwitch: {port.switchUuid}" if port is not None else str(name)
     uri = getattr(backing, "serviceURI", None)
-    return f"File {backing.fileName}" if uri is None else f"Remote {uri}"
+    return f"File {file_of(device)}" if uri is None else f"Remote {uri}"
 
 
 def _said(label: str, summary: str | None = None) -> vim.Description:

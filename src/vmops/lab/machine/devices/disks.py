@@ -10,15 +10,19 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.machine.devices.parts import flat_backing
 from vmops.lab.storage.disks import Adapter, DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDisk
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +33,7 @@ _FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 class DiskCreation:
     """A disk to be made: from nothing, over a parent, or in the place of an old one."""
 
-    device: Any
+    device: VirtualDisk
     path: DatastorePath
     capacity_bytes: int
     adapter: Adapter
@@ -43,7 +47,7 @@ class DiskCreation:
 class DiskExtension:
     """A disk to be made larger."""
 
-    device: Any
+    device: VirtualDisk
     path: DatastorePath
     capacity_bytes: int
 
@@ -71,7 +75,7 @@ class DiskChanges:
                     fill_from_files(creation.device, chain_of(store, creation.path))
             for extension in self.extensions:
                 with storage_faults(extension.path):
-                    eager = bool(extension.device.backing.eagerlyScrub)
+                    eager = bool(flat_backing(extension.device).eagerlyScrub)
                     store.extend(extension.path, extension.capacity_bytes, eager=eager)
         except BaseException:
             self.undo(store)
@@ -112,7 +116,7 @@ def _create(store: DiskStore, creation: DiskCreation) -> None:
         store.create(
             creation.path,
             creation.capacity_bytes,
-            provisioning=_provisioning(creation.device.backing),
+            provisioning=_provisioning(flat_backing(creation.device)),
             adapter=creation.adapter,
         )
     except BaseException:
@@ -121,7 +125,7 @@ def _create(store: DiskStore, creation: DiskCreation) -> None:
         raise
 
 
-def _provisioning(backing: Any) -> Provisioning:
+def _provisioning(backing: _FlatBacking) -> Provisioning:
     if backing.thinProvisioned:
         return "thin"
     return "eagerZeroedThick" if backing.eagerlyScrub else "thick"
@@ -136,12 +140,12 @@ def chain_of(store: DiskStore, path: DatastorePath) -> list[DiskInfo]:
     return list(store.inspect_chain(path))
 
 
-def fill_from_files(device: Any, chain: Sequence[DiskInfo]) -> None:
+def fill_from_files(device: VirtualDisk, chain: Sequence[DiskInfo]) -> None:
     """Show in a disk device what its files say: capacity, UUID, provisioning, parents."""
     top = chain[0]
     device.capacityInBytes = top.capacity_bytes
     device.capacityInKB = top.capacity_bytes // 1024
-    device.backing = backing_of(chain, device.backing.diskMode)
+    device.backing = backing_of(chain, flat_backing(device).diskMode)
 
 
 def backing_of(chain: Sequence[DiskInfo], disk_mode: str | None) -> _FlatBacking:
@@ -177,9 +181,10 @@ def wire_uuid(text: str) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def disk_files(backing: Any) -> list[str]:
+def disk_files(disk: VirtualDisk) -> list[str]:
     """Return the datastore paths of a disk's descriptors, its parents' after it."""
     paths = []
+    backing: _FlatBacking | None = flat_backing(disk)
     while backing is not None:
         paths.append(str(backing.fileName))
         backing = backing.parent

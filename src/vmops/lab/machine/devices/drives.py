@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
@@ -14,7 +14,6 @@ from vmops.lab.machine.devices.disks import (
     DiskChanges,
     DiskCreation,
     DiskExtension,
-    disk_files,
     fill_from_files,
 )
 from vmops.lab.machine.devices.faults import (
@@ -23,11 +22,15 @@ from vmops.lab.machine.devices.faults import (
     invalid_operation,
     unsupported_device,
 )
+from vmops.lab.machine.devices.parts import file_of, flat_backing
 from vmops.lab.machine.devices.slots import IDE, scsi_model
 from vmops.lab.storage.disks import Adapter, DiskInfo
 from vmops.lab.storage.errors import FileExists, FileMissing
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec, VirtualDisk
 
 _device = vim.vm.device
 _Disk = _device.VirtualDisk
@@ -55,11 +58,13 @@ class DrivePlanner:
     base_name: str
     known: Mapping[DatastorePath, Sequence[DiskInfo]]
     """The chains of the disks that `disks_to_inspect` listed."""
-    present: tuple[Any, ...]
+    present: tuple[VirtualDisk, ...]
     """The machine's disks before the change."""
     changes: DiskChanges = field(default_factory=DiskChanges)
 
-    def add_disk(self, index: int, change: Any, disk: Any, controller: Any) -> None:
+    def add_disk(
+        self, index: int, change: VirtualDeviceSpec, disk: VirtualDisk, controller: VirtualDevice
+    ) -> None:
         """Plan an added disk: a new one, a child of another, or one that exists."""
         backing = disk.backing
         if type(backing) is not _Disk.FlatVer2BackingInfo:
@@ -74,8 +79,8 @@ class DrivePlanner:
         else:
             raise invalid_operation(index, change, "A disk that is added cannot be destroyed.")
 
-    def _attach(self, index: int, disk: Any) -> None:
-        path = self._file(index, disk.backing.fileName)
+    def _attach(self, index: int, disk: VirtualDisk) -> None:
+        path = self._file(index, file_of(disk))
         if any(path == self._path_of(each) for each in self.present):
             raise invalid_backing(index, f"{path} is a disk of this machine.")
         chain = self.known.get(path)
@@ -84,11 +89,14 @@ class DrivePlanner:
                 raise FileMissing(path)
         fill_from_files(disk, chain)
 
-    def _create(self, index: int, change: Any, disk: Any, controller: Any) -> None:
+    def _create(
+        self, index: int, change: VirtualDeviceSpec, disk: VirtualDisk, controller: VirtualDevice
+    ) -> None:
         parent = None
         size = disk.capacityInBytes or (disk.capacityInKB or 0) * 1024
-        if disk.backing.parent is not None:
-            parent = self._file(index, disk.backing.parent.fileName)
+        backing = flat_backing(disk)
+        if backing.parent is not None:
+            parent = self._file(index, backing.parent.fileName)
             chain = self.known.get(parent)
             if chain is None:
                 with storage_faults(parent):
@@ -100,10 +108,10 @@ class DrivePlanner:
             size = chain[0].capacity_bytes
         if not 0 < size <= _LARGEST_DISK_BYTES:
             raise invalid_device(index, "capacityInKB", "A new disk needs a size up to 62 TiB.")
-        path = self._new_file(index, disk.backing.fileName)
+        path = self._new_file(index, backing.fileName)
         replaces = change.fileOperation == _FileOperation.replace
         self._check_target(path, replaces=replaces)
-        disk.backing.fileName = str(path)
+        backing.fileName = str(path)
         disk.capacityInBytes, disk.capacityInKB = size, size // 1024
         self.changes.creations.append(
             DiskCreation(
@@ -123,18 +131,18 @@ class DrivePlanner:
             if there or path in self._planned():
                 raise FileExists(path)
 
-    def removed(self, index: int, change: Any, disk: Any) -> None:
+    def removed(self, index: int, change: VirtualDeviceSpec, disk: VirtualDisk) -> None:
         """Plan what happens to the file of a removed disk."""
         if change.fileOperation == _FileOperation.destroy:
-            self.changes.deletions.append(self._file(index, disk.backing.fileName))
+            self.changes.deletions.append(self._file(index, file_of(disk)))
         elif change.fileOperation is not None:
             raise invalid_operation(index, change, "The file of a removed disk can only go.")
 
-    def edit_disk(self, index: int, change: Any, old: Any, new: Any) -> None:
+    def edit_disk(self, index: int, change: VirtualDeviceSpec, old: Any, new: Any) -> None:
         """Plan an edited disk: its mode, and a larger size."""
         if change.fileOperation is not None:
             raise invalid_operation(index, change, "An edited disk keeps its file.")
-        if disk_files(new.backing)[0] != disk_files(old.backing)[0]:
+        if file_of(new) != file_of(old):
             raise invalid_backing(index, "An edited disk keeps its file.")
         mode = new.backing.diskMode or old.backing.diskMode
         if mode not in _DISK_MODES:
@@ -155,7 +163,7 @@ class DrivePlanner:
         path = self._file(index, new.backing.fileName)
         self.changes.extensions.append(DiskExtension(device=new, path=path, capacity_bytes=size))
 
-    def prepare_cdrom(self, index: int, drive: Any) -> None:
+    def prepare_cdrom(self, index: int, drive: VirtualDevice) -> None:
         """Check a CD-ROM drive: an image that is there, or a client's or host's own drive."""
         if drive.connectable is None:
             drive.connectable = _device.VirtualDevice.ConnectInfo(
@@ -234,8 +242,8 @@ class DrivePlanner:
         return {creation.path for creation in self.changes.creations}
 
     @staticmethod
-    def _path_of(disk: Any) -> DatastorePath:
-        return DatastorePath.parse(disk.backing.fileName)
+    def _path_of(disk: VirtualDisk) -> DatastorePath:
+        return DatastorePath.parse(file_of(disk))
 
 
 def _finish_serial_port(port: Any) -> None:
@@ -246,7 +254,7 @@ def _finish_serial_port(port: Any) -> None:
         )
 
 
-def _adapter(controller: Any) -> Adapter:
+def _adapter(controller: VirtualDevice) -> Adapter:
     if isinstance(controller, IDE.wire_type):
         return "ide"
     return "busLogic" if scsi_model(controller) == "buslogic" else "lsiLogic"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec
 
 
 def invalid_device(index: int, field: str, why: str) -> vim.fault.InvalidDeviceSpec:
@@ -25,7 +28,9 @@ def invalid_backing(index: int, why: str) -> vim.fault.InvalidDeviceBacking:
     )
 
 
-def invalid_operation(index: int, change: Any, why: str) -> vim.fault.InvalidDeviceOperation:
+def invalid_operation(
+    index: int, change: VirtualDeviceSpec, why: str
+) -> vim.fault.InvalidDeviceOperation:
     """Build the fault for an operation, or file operation, that the device does not allow."""
     return vim.fault.InvalidDeviceOperation(
         deviceIndex=index,
@@ -54,7 +59,7 @@ def no_hot_plug(index: int) -> vim.fault.DeviceHotPlugNotSupported:
     )
 
 
-def unsupported_device(device: Any, why: str) -> vim.fault.DeviceNotSupported:
+def unsupported_device(device: VirtualDevice, why: str) -> vim.fault.DeviceNotSupported:
     """Build the fault for a kind of device the lab's machines cannot have."""
     name = type(device).__name__.rpartition(".")[2]
     return vim.fault.DeviceNotSupported(device=name, reason=why, msg=f"{name}: {why}")

@@ -7,7 +7,7 @@ drive, a card's network, and a disk's size change. Everything else waits until t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -15,11 +15,19 @@ from vmops.lab.machine.devices.faults import invalid_device, no_hot_plug
 from vmops.lab.machine.devices.parts import flat_backing
 from vmops.lab.machine.devices.slots import IDE, SCSI, kind_of
 
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec
+
 _device = vim.vm.device
 _Operation = _device.VirtualDeviceSpec.Operation
 
 
-def check_hot_plug(index: int, change: Any, changes: Sequence[Any], devices: Sequence[Any]) -> None:
+def check_hot_plug(
+    index: int,
+    change: VirtualDeviceSpec,
+    changes: Sequence[VirtualDeviceSpec],
+    devices: Sequence[VirtualDevice],
+) -> None:
     """Refuse a change that a running machine cannot take.
 
     Raises:
@@ -40,7 +48,12 @@ def check_hot_plug(index: int, change: Any, changes: Sequence[Any], devices: Seq
         _check_edited(index, given, present)
 
 
-def _check_added(index: int, device: Any, changes: Sequence[Any], devices: Sequence[Any]) -> None:
+def _check_added(
+    index: int,
+    device: VirtualDevice,
+    changes: Sequence[VirtualDeviceSpec],
+    devices: Sequence[VirtualDevice],
+) -> None:
     if isinstance(device, _device.VirtualController):
         _require_scsi(index, device)
     elif isinstance(device, _device.VirtualDisk):
@@ -55,7 +68,7 @@ def _check_added(index: int, device: Any, changes: Sequence[Any], devices: Seque
         raise no_hot_plug(index)
 
 
-def _check_removed(index: int, device: Any, devices: Sequence[Any]) -> None:
+def _check_removed(index: int, device: VirtualDevice, devices: Sequence[VirtualDevice]) -> None:
     if isinstance(device, _device.VirtualDisk):
         for controller in devices:
             if controller.key == device.controllerKey:
@@ -66,9 +79,9 @@ def _check_removed(index: int, device: Any, devices: Sequence[Any]) -> None:
         raise no_hot_plug(index)
 
 
-def _check_edited(index: int, given: Any, present: Any) -> None:
+def _check_edited(index: int, given: VirtualDevice, present: VirtualDevice) -> None:
     if isinstance(present, _device.VirtualEthernetCard):
-        address = given.macAddress
+        address = getattr(given, "macAddress", None)
         if type(given) is not type(present) or (
             address and address.lower() != (present.macAddress or "").lower()
         ):
@@ -84,13 +97,13 @@ def _check_edited(index: int, given: Any, present: Any) -> None:
         raise no_hot_plug(index)
 
 
-def _refuse_move(given: Any, present: Any) -> None:
+def _refuse_move(given: VirtualDevice, present: VirtualDevice) -> None:
     for name in ("controllerKey", "unitNumber"):
         if getattr(given, name) not in (None, getattr(present, name)):
             raise _must_be_off()
 
 
-def _require_scsi(index: int, controller: Any) -> None:
+def _require_scsi(index: int, controller: VirtualDevice) -> None:
     kind = kind_of(controller)
     if kind is IDE:
         raise _must_be_off()

@@ -15,6 +15,9 @@ from vmops.lab.inventory.network import Network
 from vmops.lab.machine.devices.faults import invalid_backing, invalid_device, unsupported_device
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualEthernetCard
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
 
@@ -68,7 +71,7 @@ class NicPlanner:
     ports: PortReservations
     known_cards: tuple[Any, ...]
 
-    def prepare(self, index: int, card: Any) -> None:
+    def prepare(self, index: int, card: VirtualEthernetCard) -> None:
         """Fill in and check one card that is added or edited.
 
         Raises:
@@ -87,7 +90,7 @@ class NicPlanner:
         if card.wakeOnLanEnabled is None:
             card.wakeOnLanEnabled = True
 
-    def _address(self, index: int, card: Any) -> None:
+    def _address(self, index: int, card: VirtualEthernetCard) -> None:
         given = (card.macAddress or "").lower().replace("-", ":")
         kind = (card.addressType or "").lower()
         if not kind:
@@ -108,7 +111,7 @@ class NicPlanner:
     def _is_own(self, address: str) -> bool:
         return any(card.macAddress == address for card in self.known_cards)
 
-    def _plug(self, index: int, card: Any) -> None:
+    def _plug(self, index: int, card: VirtualEthernetCard) -> None:
         backing = card.backing
         if isinstance(backing, DistributedBacking):
             self._plug_distributed(index, backing)
@@ -204,7 +207,7 @@ def _group_of_port(
     return None
 
 
-def network_of_card(kernel: Kernel, card: Any) -> Network | None:
+def network_of_card(kernel: Kernel, card: VirtualEthernetCard) -> Network | None:
     """Return the network a card is plugged into, None if it is gone."""
     backing = card.backing
     if isinstance(backing, DistributedBacking):
@@ -215,7 +218,7 @@ def network_of_card(kernel: Kernel, card: Any) -> Network | None:
     return kernel.registry.find(ref, Network)
 
 
-def network_refs(kernel: Kernel, cards: Iterable[Any]) -> list[Any]:
+def network_refs(kernel: Kernel, cards: Iterable[VirtualEthernetCard]) -> list[Reference]:
     """Return the networks of some cards, each once."""
     found = {}
     for card in cards:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from pyVmomi import vim
@@ -27,6 +28,20 @@ def file_of(device: VirtualDevice) -> str:
     if not isinstance(backing, _FileBacking):
         raise TypeError(f"there is no file behind the device {device.key}")
     return backing.fileName
+
+
+def with_file(device: VirtualDevice, name: str) -> _FileBacking:
+    """Return a copy of a device's backing with another file."""
+    backing = copy.copy(device.backing)
+    if not isinstance(backing, _FileBacking):
+        raise TypeError(f"there is no file behind the device {device.key}")
+    backing.fileName = name
+    return backing
+
+
+def label_of(device: VirtualDevice) -> str:
+    """Return what people call a device."""
+    return "" if device.deviceInfo is None else device.deviceInfo.label
 
 
 def plug_of(device: VirtualDevice) -> VirtualDevice.ConnectInfo:

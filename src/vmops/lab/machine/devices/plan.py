@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
@@ -42,6 +42,9 @@ from vmops.lab.machine.devices.slots import (
 )
 from vmops.lab.storage.paths import DatastorePath
 
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualController, VirtualDevice, VirtualDeviceSpec
+
 _device = vim.vm.device
 _Operation = _device.VirtualDeviceSpec.Operation
 
@@ -50,7 +53,7 @@ _Operation = _device.VirtualDeviceSpec.Operation
 class DevicePlan:
     """Builds the list of devices that a list of VirtualDeviceConfigSpec leads to."""
 
-    devices: list[Any]
+    devices: list[VirtualDevice]
     """Copies of the present devices; `run` changes them."""
     drives: DrivePlanner
     nics: NicPlanner
@@ -61,7 +64,7 @@ class DevicePlan:
     _claimed_ide: set[int] = field(default_factory=set)
     _unplaced: list[tuple[int, Any]] = field(default_factory=list)
 
-    def run(self, changes: Sequence[Any]) -> list[Any]:
+    def run(self, changes: Sequence[VirtualDeviceSpec]) -> list[Any]:
         """Return the devices after all changes.
 
         Removals come first, then controllers, then the rest, so that the order in the list does
@@ -97,7 +100,9 @@ class DevicePlan:
         describe(self.devices)
         return with_children(self.devices)
 
-    def _check_allowed(self, index: int, change: Any, changes: Sequence[Any]) -> None:
+    def _check_allowed(
+        self, index: int, change: VirtualDeviceSpec, changes: Sequence[VirtualDeviceSpec]
+    ) -> None:
         if change.device is None or change.operation is None:
             raise invalid_device(index, "operation", "A change needs an operation and a device.")
         if self.power_state == "poweredOn":
@@ -113,7 +118,7 @@ class DevicePlan:
                 return device
         raise invalid_device(index, "key", f"There is no device {key}.")
 
-    def _remove(self, index: int, change: Any) -> None:
+    def _remove(self, index: int, change: VirtualDeviceSpec) -> None:
         device = self._find(index, change.device.key)
         if device.key in FIXED_KEYS:
             raise invalid_operation(index, change, "Every machine has this device.")
@@ -125,14 +130,14 @@ class DevicePlan:
         if isinstance(device, _device.VirtualController):
             self._unplaced.append((index, device))
 
-    def _add_controller(self, index: int, controller: Any) -> None:
+    def _add_controller(self, index: int, controller: VirtualController) -> None:
         kind = kind_of(controller)
         if kind is None or (kind is SCSI and scsi_model(controller) is None):
             raise unsupported_device(controller, "the lab has no such controller.")
         if kind is IDE:
             self._claim_ide(index, controller)
             return
-        bus = controller.busNumber
+        bus: int | None = controller.busNumber
         taken = {each.busNumber for each in self.devices if isinstance(each, kind.wire_type)}
         if bus is None or bus < 0:
             bus = free_bus(kind, self.devices)
@@ -145,7 +150,7 @@ class DevicePlan:
         self._keys[given] = controller.key
         self.devices.append(controller)
 
-    def _claim_ide(self, index: int, controller: Any) -> None:
+    def _claim_ide(self, index: int, controller: VirtualController) -> None:
         bus = controller.busNumber
         if bus is None or bus < 0 or (bus in self._claimed_ide and controller.key < 0):
             bus = min({0, 1} - self._claimed_ide, default=IDE.buses)
@@ -154,18 +159,18 @@ class DevicePlan:
         self._claimed_ide.add(bus)
         self._keys[controller.key] = IDE.first_key + bus
 
-    def _add(self, index: int, change: Any) -> None:
+    def _add(self, index: int, change: VirtualDeviceSpec) -> None:
         device = copy.deepcopy(change.device)
         is_disk = isinstance(device, _device.VirtualDisk)
         if change.fileOperation is not None and not is_disk:
             raise invalid_operation(index, change, "The device has no file.")
         if is_disk or isinstance(device, _device.VirtualCdrom):
             kind, controller = self._place(index, device)
-            if is_disk:
+            if isinstance(device, _device.VirtualDisk):
                 self.drives.add_disk(index, change, device, controller)
             else:
                 self.drives.prepare_cdrom(index, device)
-            device.key = device_key(kind, controller.busNumber, device.unitNumber)
+            device.key = device_key(kind, controller.busNumber, device.unitNumber or 0)
             if any(other.key == device.key for other in self.devices):
                 taken = {other.key for other in self.devices}
                 device.key = next(key for key in range(device.key, 2**31) if key not in taken)
@@ -184,7 +189,7 @@ class DevicePlan:
             raise unsupported_device(device, "the lab has no such device.")
         self.devices.append(device)
 
-    def _place(self, index: int, device: Any) -> tuple[ControllerKind, Any]:
+    def _place(self, index: int, device: VirtualDevice) -> tuple[ControllerKind, Any]:
         """Give a disk or drive its controller and unit."""
         if device.controllerKey is None:
             raise vim.fault.MissingController(
@@ -215,7 +220,7 @@ class DevicePlan:
             )
         return kind, controller
 
-    def _edit(self, index: int, change: Any) -> None:
+    def _edit(self, index: int, change: VirtualDeviceSpec) -> None:
         new = copy.deepcopy(change.device)
         old = self._find(index, new.key)
         if isinstance(new, _device.VirtualVideoCard):
@@ -224,12 +229,12 @@ class DevicePlan:
         if isinstance(old, _device.VirtualController) or old.key in FIXED_KEYS:
             if type(new) is not type(old):
                 raise invalid_device(index, "key", f"Device {new.key} is of another kind.")
-            if isinstance(old, _device.VirtualSCSIController) and new.sharedBus is not None:
-                old.sharedBus = new.sharedBus
+            if isinstance(old, _device.VirtualSCSIController):
+                old.sharedBus = getattr(new, "sharedBus", None) or old.sharedBus
             return
         self._edit_replaceable(index, change, old, new)
 
-    def _edit_replaceable(self, index: int, change: Any, old: Any, new: Any) -> None:
+    def _edit_replaceable(self, index: int, change: VirtualDeviceSpec, old: Any, new: Any) -> None:
         if isinstance(old, _device.VirtualEthernetCard) and isinstance(
             new, _device.VirtualEthernetCard
         ):
@@ -284,7 +289,7 @@ def _keep_unset(new: Any, old: Any) -> None:
                 setattr(new, prop.name, kept)
 
 
-def disks_to_inspect(changes: Sequence[Any]) -> list[DatastorePath]:
+def disks_to_inspect(changes: Sequence[VirtualDeviceSpec]) -> list[DatastorePath]:
     """List the disks a plan must know the files of: those attached, and parents of new ones.
 
     Paths that cannot be parsed are left out; the plan refuses them with their index.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import Concentrator, NetworkSerialPort
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
 
 _SERIAL = vim.vm.device.VirtualSerialPort
 UriBacking = _SERIAL.URIBackingInfo
@@ -56,7 +59,7 @@ def _proxy(backing: Any) -> Line:
     return Line(found["host"], int(found["port"]), telnet=True)
 
 
-def network_port(port: Any, config: Any) -> NetworkSerialPort:
+def network_port(port: Any, config: ConfigInfo) -> NetworkSerialPort:
     """Build what the hypervisor needs of a port, with such a backing, of a machine."""
     backing = port.backing
     line = line_of(backing)
@@ -66,7 +69,7 @@ def network_port(port: Any, config: Any) -> NetworkSerialPort:
             service_uri=backing.serviceURI,
             direction=backing.direction,
             vm_name=config.name,
-            vc_uuid=config.instanceUuid,
+            vc_uuid=config.instanceUuid or "",
             bios_uuid=config.uuid,
         )
     return NetworkSerialPort(

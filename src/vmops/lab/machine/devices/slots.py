@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualController, VirtualDevice
 
 _device = vim.vm.device
 
@@ -33,7 +36,7 @@ class ControllerKind:
     """
 
     name: str
-    wire_type: Any
+    wire_type: type[Any]
     first_key: int
     buses: int
     units: int
@@ -115,7 +118,7 @@ SCSI_SUMMARIES = {
 }
 
 
-def kind_of(controller: Any) -> ControllerKind | None:
+def kind_of(controller: VirtualDevice) -> ControllerKind | None:
     """Return the family of a disk controller, None for any other device."""
     for kind in KINDS:
         if isinstance(controller, kind.wire_type):
@@ -123,7 +126,7 @@ def kind_of(controller: Any) -> ControllerKind | None:
     return None
 
 
-def scsi_model(controller: Any) -> str | None:
+def scsi_model(controller: VirtualDevice) -> str | None:
     """Return the .vmx name of a SCSI controller, None for a type that does not exist alone."""
     for name, wire_type in SCSI_MODELS.items():
         if type(controller) is wire_type:
@@ -131,7 +134,7 @@ def scsi_model(controller: Any) -> str | None:
     return None
 
 
-def wire_name(device: Any) -> str:
+def wire_name(device: VirtualDevice) -> str:
     """Return the plain class name of a device, ``VirtualLsiLogicController``."""
     return str(type(device).__name__).rpartition(".")[2]
 
@@ -141,13 +144,13 @@ def device_key(kind: ControllerKind, bus: int, unit: int) -> int:
     return kind.first_device_key + bus * kind.keys_per_bus + unit
 
 
-def free_bus(kind: ControllerKind, devices: Iterable[Any]) -> int | None:
+def free_bus(kind: ControllerKind, devices: Iterable[VirtualDevice]) -> int | None:
     """Return the lowest bus number without a controller, None when all have one."""
     used = {device.busNumber for device in devices if isinstance(device, kind.wire_type)}
     return next((bus for bus in range(kind.buses) if bus not in used), None)
 
 
-def used_units(controller_key: int, devices: Iterable[Any]) -> set[int]:
+def used_units(controller_key: int, devices: Iterable[VirtualDevice]) -> set[int]:
     """Return the units of a controller that have a device."""
     return {
         device.unitNumber
@@ -164,12 +167,12 @@ def free_unit(kind: ControllerKind, used: set[int]) -> int | None:
     return None
 
 
-def place_controller(kind: ControllerKind, controller: Any, bus: int) -> None:
+def place_controller(kind: ControllerKind, controller: VirtualController, bus: int) -> None:
     """Give a controller the keys, units and description of its bus."""
     controller.busNumber = bus
     controller.key = kind.first_key + bus
     summary = kind.label if kind is IDE else kind.name.upper()
-    if kind is SCSI:
+    if isinstance(controller, _device.VirtualSCSIController):
         summary = SCSI_SUMMARIES[scsi_model(controller) or "lsilogic"]
         controller.hotAddRemove = True
         controller.scsiCtlrUnitNumber = kind.reserved_unit
@@ -183,7 +186,7 @@ def place_controller(kind: ControllerKind, controller: Any, bus: int) -> None:
     controller.deviceInfo = vim.Description(label=f"{kind.label} {bus}", summary=summary)
 
 
-def number_cards(devices: list[Any]) -> None:
+def number_cards(devices: list[VirtualDevice]) -> None:
     """Give every network card and serial port without a valid key its key and place."""
     for wire_type, first, most, controller, unit in (
         (_device.VirtualEthernetCard, FIRST_NIC_KEY, MAX_NICS, PCI_KEY, _FIRST_NIC_UNIT),
@@ -199,7 +202,7 @@ def number_cards(devices: list[Any]) -> None:
             card.unitNumber = unit + card.key - first
 
 
-def with_children(devices: list[Any]) -> list[Any]:
+def with_children(devices: list[VirtualDevice]) -> list[Any]:
     """Order devices by key and fill the controllers' lists of what is on them."""
     ordered = sorted(devices, key=lambda device: int(device.key))
     for device in ordered:

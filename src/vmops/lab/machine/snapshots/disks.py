@@ -7,17 +7,21 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.devices.disks import backing_of, chain_of, disk_files
+from vmops.lab.machine.devices.parts import file_of, flat_backing
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDisk
+
     from vmops.lab.machine.machine import Machine
     from vmops.lab.machine.snapshot_tree import SnapshotTree
 
@@ -26,22 +30,22 @@ _NUMBERED = re.compile(r"-\d{6}$")
 _MOST_LAYERS = 999_999
 
 
-def disks_of(devices: Iterable[Any]) -> list[Any]:
+def disks_of(devices: Iterable[VirtualDevice]) -> list[VirtualDisk]:
     """Return those of the devices that are disks."""
     return [device for device in devices if isinstance(device, _Disk)]
 
 
-def path_of_disk(disk: Any) -> DatastorePath:
+def path_of_disk(disk: VirtualDisk) -> DatastorePath:
     """Return the file a disk device is written to."""
-    return DatastorePath.parse(disk.backing.fileName)
+    return DatastorePath.parse(file_of(disk))
 
 
-def is_independent(disk: Any) -> bool:
+def is_independent(disk: VirtualDisk) -> bool:
     """Say whether snapshots leave a disk alone."""
-    return str(disk.backing.diskMode).startswith("independent")
+    return str(flat_backing(disk).diskMode).startswith("independent")
 
 
-def snapshotted_disks(devices: Iterable[Any]) -> list[Any]:
+def snapshotted_disks(devices: Iterable[VirtualDevice]) -> list[VirtualDisk]:
     """Return the disks that a snapshot holds."""
     return [disk for disk in disks_of(devices) if not is_independent(disk)]
 
@@ -60,25 +64,27 @@ def all_disk_files(vm: Machine) -> set[DatastorePath]:
     devices = [*vm.devices]
     for snapshot in vm.snapshots.snapshots:
         devices += snapshot.config.hardware.device
-    return {
-        DatastorePath.parse(name) for disk in disks_of(devices) for name in disk_files(disk.backing)
-    }
+    return {DatastorePath.parse(name) for disk in disks_of(devices) for name in disk_files(disk)}
 
 
 def with_chains(
-    devices: Sequence[Any], chains: Mapping[DatastorePath, Sequence[DiskInfo]]
-) -> list[Any]:
+    devices: Sequence[VirtualDevice], chains: Mapping[DatastorePath, Sequence[DiskInfo]]
+) -> list[VirtualDevice]:
     """Return the devices, disks whose file is a key with the backing that its files now say."""
     changed = list(devices)
     for index, device in enumerate(devices):
-        chain = chains.get(path_of_disk(device)) if isinstance(device, _Disk) else None
+        if not isinstance(device, _Disk):
+            continue
+        chain = chains.get(path_of_disk(device))
         if chain is not None:
             changed[index] = copy.copy(device)
-            changed[index].backing = backing_of(chain, device.backing.diskMode)
+            changed[index].backing = backing_of(chain, flat_backing(device).diskMode)
     return changed
 
 
-def config_with_chains(config: Any, chains: Mapping[DatastorePath, Sequence[DiskInfo]]) -> Any:
+def config_with_chains(
+    config: ConfigInfo, chains: Mapping[DatastorePath, Sequence[DiskInfo]]
+) -> ConfigInfo:
     """Return a configuration whose devices are those of `with_chains`."""
     changed = copy.copy(config)
     changed.hardware = copy.copy(config.hardware)

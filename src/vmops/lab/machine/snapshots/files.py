@@ -24,19 +24,21 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+
     from vmops.lab.machine.machine import Machine
 
 log = logging.getLogger(__name__)
 
 
-def stored_config(vm: Machine, config: Any) -> Any:
+def stored_config(vm: Machine, config: ConfigInfo) -> Any:
     """Return a configuration of the machine as its files are to have it."""
     stored = copy.copy(config)
     stored.extraConfig = without_guest_values(vm, config.extraConfig)
     return stored
 
 
-async def save_config(vm: Machine, config: Any) -> None:
+async def save_config(vm: Machine, config: ConfigInfo) -> None:
     """Write the .vmx file.
 
     Raises:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.machine.machine import Machine
     from vmops.lab.machine.snapshot_tree import Snapshot, SnapshotTree
 
@@ -24,7 +26,7 @@ def snapshot_ref(vm: Machine, uid: int) -> vim.vm.Snapshot:
     return vim.vm.Snapshot(snapshot_moid(vm, uid))
 
 
-def find_snapshot(vm: Machine, ref: Any, argument: str) -> Snapshot:
+def find_snapshot(vm: Machine, ref: Reference, argument: str) -> Snapshot:
     """Return the machine's snapshot with this reference.
 
     Raises:
@@ -38,7 +40,7 @@ def find_snapshot(vm: Machine, ref: Any, argument: str) -> Snapshot:
     raise invalid_argument(argument, "It is another machine's.")
 
 
-def show_tree(vm: Machine, tree: SnapshotTree, changes: Mapping[str, Any] | None = None) -> None:
+def show_tree(vm: Machine, tree: SnapshotTree, changes: Mapping[str, object] | None = None) -> None:
     """Make a tree the machine's, together with other changes of its properties."""
     registry = vm.kernel.registry
     gone = {each.uid for each in vm.snapshots.snapshots} - {each.uid for each in tree.snapshots}

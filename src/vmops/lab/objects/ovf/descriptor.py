@@ -27,6 +27,10 @@ from vmops.lab.objects.virtual_machine_snapshot import VirtualMachineSnapshot
 from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualEthernetCard
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 _device = vim.vm.device
@@ -56,7 +60,7 @@ _KINDS = {IDE: IDE_CONTROLLER, SCSI: SCSI_CONTROLLER, SATA: STORAGE, NVME: STORA
 
 
 def create_descriptor(
-    kernel: Kernel, ref: Any, params: Any
+    kernel: Kernel, ref: Reference, params: Any
 ) -> vim.OvfManager.CreateDescriptorResult:
     """Build a CreateDescriptorResult of a machine, or of the snapshot that ``params`` names.
 
@@ -82,7 +86,7 @@ def create_descriptor(
 class _Writer:
     """Writes one envelope."""
 
-    def __init__(self, vm: Machine, config: Any, name: str, description: str) -> None:
+    def __init__(self, vm: Machine, config: ConfigInfo, name: str, description: str) -> None:
         self._vm = vm
         self._config = config
         self._name = name
@@ -159,15 +163,15 @@ class _Writer:
             self._device(section, device)
         for key in ("cpuHotAddEnabled", "memoryHotAddEnabled", "nestedHVEnabled"):
             _config(section, key, str(bool(getattr(config, key))).lower())
-        _config(section, "firmware", config.firmware)
+        _config(section, "firmware", config.firmware or "bios")
 
-    def _device(self, section: ElementTree.Element, device: Any) -> None:
+    def _device(self, section: ElementTree.Element, device: VirtualDevice) -> None:
         key, label = str(device.key), device.deviceInfo.label if device.deviceInfo else ""
         more: dict[str, Any] = {}
         if type(device) in _SUB_TYPES:
             more["ResourceSubType"] = _SUB_TYPES[type(device)]
         kind = kind_of(device)
-        if kind is not None:
+        if kind is not None and isinstance(device, _device.VirtualController):
             _item(section, key, _KINDS[kind], label, Address=device.busNumber, **more)
         elif isinstance(device, _device.VirtualDisk):
             more = {"AddressOnParent": device.unitNumber, "Parent": device.controllerKey}
@@ -181,7 +185,7 @@ class _Writer:
             more["Connection"] = self._network(device)
             _item(section, key, CARD, label, **more)
 
-    def _network(self, card: Any) -> str:
+    def _network(self, card: VirtualEthernetCard) -> str:
         network = network_of_card(self._vm.kernel, card)
         return "none" if network is None else network.name
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
@@ -22,6 +22,9 @@ from vmops.lab.machine.devices.slots import (
     kind_of,
 )
 from vmops.lab.objects.ovf.envelope import Envelope, OvfDisk, OvfItem, invalid_value
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualController, VirtualDevice, VirtualDeviceSpec
 
 _device = vim.vm.device
 _SCSI = {
@@ -68,7 +71,7 @@ class OvfHardware:
     backings: Callable[[str], Any]
     thin: bool
     eager: bool
-    changes: list[Any] = field(default_factory=list)
+    changes: list[VirtualDeviceSpec] = field(default_factory=list)
     disks: list[PlacedDisk] = field(default_factory=list)
     warnings: list[Any] = field(default_factory=list)
     _controllers: dict[str, Any] = field(default_factory=dict)
@@ -162,7 +165,7 @@ class OvfHardware:
             if item.resources:
                 self._leave_out(item)  # what was to be in it
 
-    def _disk(self, item: OvfItem, controller: Any, unit: int) -> None:
+    def _disk(self, item: OvfItem, controller: VirtualController, unit: int) -> None:
         name = item.resources[0].rpartition("/")[2] if item.resources else ""
         disk = self.envelope.disks.get(name)
         if disk is None:
@@ -209,7 +212,7 @@ class OvfHardware:
         )
         self._add(card)
 
-    def _add(self, device: Any, file_operation: str | None = None) -> None:
+    def _add(self, device: VirtualDevice, file_operation: str | None = None) -> None:
         self.changes.append(
             _device.VirtualDeviceSpec(operation="add", fileOperation=file_operation, device=device)
         )

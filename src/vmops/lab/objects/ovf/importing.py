@@ -24,6 +24,8 @@ from vmops.lab.objects.ovf.envelope import (
 from vmops.lab.objects.ovf.hardware import CPU, DISK, MEMORY, OvfHardware
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 _MIB = 1024 * 1024
@@ -71,7 +73,7 @@ _FLAGS = {
 
 
 def create_import_spec(
-    kernel: Kernel, descriptor: str, pool: Any, datastore: Any, params: Any
+    kernel: Kernel, descriptor: str, pool: Reference, datastore: Reference, params: Any
 ) -> Any:
     """Build a CreateImportSpecResult; what is wrong with the descriptor stands in its ``error``.
 
@@ -247,7 +249,7 @@ def deployment_sizes(envelope: Envelope) -> tuple[int, int, int]:
     return download, flat, download
 
 
-def check_host(kernel: Kernel, host: Any) -> None:
+def check_host(kernel: Kernel, host: Reference) -> None:
     """Raise vmodl.fault.InvalidArgument if there is no host."""
     if host is None:
         raise invalid_argument("host", "A host is needed.")

@@ -17,6 +17,8 @@ from vmops.lab.objects.ovf.importing import (
 )
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
 
 
@@ -69,7 +71,7 @@ class OvfManager(ManagedObject):
             defaultDeploymentOption=next(iter(envelope.options), ""),
         )
 
-    def ValidateHost(self, ovfDescriptor: str, host: Any, vhp: Any) -> Any:
+    def ValidateHost(self, ovfDescriptor: str, host: Reference, vhp: Any) -> Any:
         """Say whether a host takes a descriptor's machine: all hosts take what can be read."""
         check_host(self.kernel, host)
         result = vim.OvfManager.ValidateHostResult
@@ -86,7 +88,7 @@ class OvfManager(ManagedObject):
         )
 
     def CreateImportSpec(
-        self, ovfDescriptor: str, resourcePool: Any, datastore: Any, cisp: Any
+        self, ovfDescriptor: str, resourcePool: Reference, datastore: Reference, cisp: Any
     ) -> Any:
         """Turn a descriptor into a spec for ImportVApp; see `create_import_spec`."""
         return create_import_spec(self.kernel, ovfDescriptor, resourcePool, datastore, cisp)

@@ -38,6 +38,9 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.task import TaskRun
     from vmops.lab.machine.machine import Machine
 
@@ -47,7 +50,7 @@ _device = vim.vm.device
 _Operation = _device.VirtualDeviceSpec.Operation
 
 
-async def clone(vm: Machine, folder: Any, name: str, spec: Any, run: TaskRun) -> Any:
+async def clone(vm: Machine, folder: Reference, name: str, spec: Any, run: TaskRun) -> Any:
     """Clone a machine, whose lock the caller has, or one of its snapshots; return the reference.
 
     The clone has UUIDs and, where they are not fixed by hand, MAC addresses of its own, no
@@ -213,7 +216,7 @@ def _take_along(backing: Any, old: DatastorePath, home: DatastorePath) -> None:
             backing.fileName = str(home.sibling(path.name))
 
 
-def _about_the_clone(changes: Any, devices: list[Any]) -> Any:
+def _about_the_clone(changes: Any, devices: list[VirtualDevice]) -> Any:
     """Let edits of disks and cards, which a client has seen at the source, be of the clone's."""
     own = {device.key: device for device in devices}
     about = copy.copy(changes)

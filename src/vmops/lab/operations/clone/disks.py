@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.devices.disks import chain_of
@@ -14,6 +14,9 @@ from vmops.lab.storage.disks import DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.relocating import Watched, bring_link
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDisk
 
 NEW_CHILD = "createNewChildDiskBacking"
 CHILD_ONLY = "moveChildMostDiskBacking"
@@ -117,7 +120,7 @@ class ClonedDisks:
 
 
 def disk_targets(
-    vmx: DatastorePath, disks: Sequence[Any], datastores: dict[int, str]
+    vmx: DatastorePath, disks: Sequence[VirtualDisk], datastores: dict[int, str]
 ) -> dict[int, DatastorePath]:
     """Name the disks of a clone like the machine, ``web.vmdk``, ``web_1.vmdk``, by device key.
 

@@ -21,6 +21,9 @@ from vmops.lab.operations.clone.disks import MOVE_TYPES, NEW_CHILD, WHOLE
 from vmops.lab.operations.relocation.target import datastore_of_host, refuse_inaccessible
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.machine.machine import Machine
     from vmops.lab.machine.snapshot_tree import Snapshot
     from vmops.lab.storage.disks import Provisioning
@@ -37,8 +40,8 @@ class ClonePlan:
     name: str
     folder: Container
     host: HostSystem
-    pool: Any
-    browser: Any
+    pool: Reference
+    browser: Reference
     datastore: str
     source: Any
     """The ConfigInfo that is cloned, without the disks that are left out."""
@@ -51,7 +54,7 @@ class ClonePlan:
     power_on: bool
 
 
-def clone_plan(vm: Machine, folder: Any, name: str, spec: Any) -> ClonePlan:
+def clone_plan(vm: Machine, folder: Reference, name: str, spec: Any) -> ClonePlan:
     """Check what CloneVM_Task is asked for.
 
     Raises:
@@ -108,7 +111,7 @@ def _changes(spec: Any) -> Any:
 
 
 def _without_left_out(
-    devices: Sequence[Any], changes: Sequence[Any]
+    devices: Sequence[VirtualDevice], changes: Sequence[VirtualDeviceSpec]
 ) -> tuple[list[Any], list[Any]]:
     """Leave out disks that are to be removed: they are never copied, and nothing is deleted."""
     left_out = {
@@ -126,7 +129,7 @@ def _without_left_out(
     return kept, changed
 
 
-def _folder(vm: Machine, ref: Any) -> Container:
+def _folder(vm: Machine, ref: Reference) -> Container:
     folder = vm.kernel.registry.find(ref, ManagedEntity)
     if not isinstance(folder, Container) or not folder.holds(vim.VirtualMachine):
         raise invalid_argument("folder", "It does not hold virtual machines.")
@@ -161,7 +164,7 @@ def _datastore_ref(vm: Machine, name: str) -> Any:
     raise vim.fault.InvalidDatastore(name=name, msg=f"There is no datastore '{name}'.")
 
 
-def _browser(vm: Machine, pool: Any, host: HostSystem) -> Any:
+def _browser(vm: Machine, pool: Reference, host: HostSystem) -> Any:
     if pool is not None:
         return environment_browser_of(vm.kernel, pool)
     compute = host.parent
@@ -169,7 +172,7 @@ def _browser(vm: Machine, pool: Any, host: HostSystem) -> Any:
 
 
 def _disks(
-    vm: Machine, spec: Any, devices: Sequence[Any], host: HostSystem, datastore: str
+    vm: Machine, spec: Any, devices: Sequence[VirtualDevice], host: HostSystem, datastore: str
 ) -> dict[int, tuple[str, str, Provisioning | None]]:
     locators = {locator.diskId: locator for locator in spec.location.disk or ()}
     keys = {disk.key for disk in disks_of(devices)}

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.files import scan
@@ -24,6 +24,9 @@ from vmops.lab.storage.relocating import (
     occupied,
     remove,
 )
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +183,9 @@ class FilePlan:
             )
         self.made.append(link)
 
-    def bring_home(self, store: DiskStore, devices: Sequence[Any], *, running: bool) -> None:
+    def bring_home(
+        self, store: DiskStore, devices: Sequence[VirtualDevice], *, running: bool
+    ) -> None:
         """Let the machine's other files be at the new place too; the .vmx is written. Blocking.
 
         A file the guest has open gets a second name; where the file system cannot do that it

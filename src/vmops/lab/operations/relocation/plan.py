@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.machine.devices.nics import PortReservations
+from vmops.lab.machine.devices.parts import with_file
 from vmops.lab.machine.guest_definition import read_chains
 from vmops.lab.machine.own_disks import own_disks
 from vmops.lab.operations.destroy import needed_by_others
@@ -27,6 +28,9 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec
+
     from vmops.lab.machine.machine import Machine
 
 _device = vim.vm.device
@@ -38,7 +42,7 @@ class Relocation:
 
     target: RelocationTarget
     files: FilePlan
-    config: Any
+    config: ConfigInfo
     """The configuration afterwards; the disks' backings follow as they move."""
     ports: PortReservations
     """Of distributed switches, for cards that change their network; the caller releases them."""
@@ -91,21 +95,21 @@ async def examine(vm: Machine, spec: Any) -> Relocation:
     )
 
 
-def _at_new_place(config: Any, moved: dict[int, DatastorePath]) -> list[Any]:
+def _at_new_place(config: ConfigInfo, moved: dict[int, DatastorePath]) -> list[VirtualDevice]:
     devices = []
     for device in config.hardware.device:
         if device.key in moved:
             device = copy.copy(device)  # noqa: PLW2901 - the list is of what will be
-            device.backing = copy.copy(device.backing)
-            device.backing.fileName = str(moved[device.key])
-            device.backing.parent = None
+            backing: Any = with_file(device, str(moved[device.key]))
+            backing.parent = None
+            device.backing = backing
         devices.append(device)
     return devices
 
 
 async def _replugged(
-    vm: Machine, changes: Sequence[Any], target: RelocationTarget
-) -> tuple[Any, PortReservations]:
+    vm: Machine, changes: Sequence[VirtualDeviceSpec], target: RelocationTarget
+) -> tuple[ConfigInfo, PortReservations]:
     """Return the configuration with cards plugged into the target's networks."""
     for change in changes:
         is_edit = change.operation == _device.VirtualDeviceSpec.Operation.edit

@@ -24,6 +24,7 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import link, unlink
 from vmops.lab.machine.config import files_info
 from vmops.lab.machine.devices.disks import backing_of, chain_of
+from vmops.lab.machine.devices.parts import file_of, with_file
 from vmops.lab.machine.first_class_disks import FirstClassDisks
 from vmops.lab.machine.guest_definition import read_chains, running_definition
 from vmops.lab.machine.snapshots.files import stored_config
@@ -44,9 +45,14 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.relocating import Watched
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.task import TaskRun
     from vmops.lab.machine.machine import Machine
     from vmops.lab.machine.snapshot_tree import SnapshotTree
+    from vmops.lab.storage.disks import DiskInfo
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +132,7 @@ async def _move_guest(vm: Machine, move: Relocation, store: DiskStore, run: Task
         await cancellable(vm.kernel.hypervisor.migrate(vm.moid, machine), run)
 
 
-def _share(run: TaskRun, number: int, disks: Sequence[Any]) -> Progress:
+def _share(run: TaskRun, number: int, disks: Sequence[object]) -> Progress:
     return lambda percent: run.progress(50 + (number * 100 + percent) * 45 // (100 * len(disks)))
 
 
@@ -154,13 +160,13 @@ async def _mirror(
     vm.publish({"config.hardware.device": config.hardware.device})
 
 
-def _with_chain(device: Any, chain: Sequence[Any]) -> Any:
+def _with_chain(device: VirtualDevice, chain: Sequence[DiskInfo]) -> VirtualDevice:
     moved = copy.copy(device)
-    moved.backing = backing_of(chain, device.backing.diskMode)
+    moved.backing = backing_of(chain, getattr(device.backing, "diskMode", None))
     return moved
 
 
-async def _final_config(vm: Machine, move: Relocation, store: DiskStore) -> Any:
+async def _final_config(vm: Machine, move: Relocation, store: DiskStore) -> ConfigInfo:
     """Return the configuration as it will be at the new place."""
     config = move.config
     config.files = files_info(move.files.home)
@@ -171,10 +177,9 @@ async def _final_config(vm: Machine, move: Relocation, store: DiskStore) -> Any:
             path = targets[device.key]
             with storage_faults(path):
                 chain = await vm.kernel.blocking(chain_of, store, path)
-            device.backing = backing_of(chain, device.backing.diskMode)
+            device.backing = backing_of(chain, getattr(device.backing, "diskMode", None))
         elif getattr(device.backing, "fileName", None) in renamed:
-            device.backing = copy.copy(device.backing)
-            device.backing.fileName = renamed[device.backing.fileName]
+            device.backing = with_file(device, renamed[file_of(device)])
     return config
 
 
@@ -253,7 +258,9 @@ def _tell_datastores(vm: Machine, names: set[str]) -> None:
             vm.kernel.touch(datastore, "summary", "info")
 
 
-async def migrate(vm: Machine, *, pool: Any, host: Any, state: Any, run: TaskRun) -> None:
+async def migrate(
+    vm: Machine, *, pool: Reference | None, host: Reference | None, state: Any, run: TaskRun
+) -> None:
     """Move the machine to another host or pool; its files stay.
 
     Raises:

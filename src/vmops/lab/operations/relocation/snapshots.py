@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vmops.lab.machine.config import files_info
+from vmops.lab.machine.devices.parts import with_file
 from vmops.lab.machine.snapshot_tree import SnapshotTree
 from vmops.lab.machine.snapshots.disks import config_with_chains
 from vmops.lab.machine.snapshots.list_file import data_file, memory_file
 from vmops.lab.machine.vmx_file import write_vmx
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+
     from vmops.lab.storage.disks import DiskInfo
     from vmops.lab.storage.paths import DatastorePath
     from vmops.lab.storage.volumes import Volumes
@@ -46,11 +49,11 @@ def moved_tree(
 
 
 def _moved(
-    config: Any,
+    config: ConfigInfo,
     home: DatastorePath,
     chains: Mapping[DatastorePath, Sequence[DiskInfo]],
     renamed: Mapping[str, str],
-) -> Any:
+) -> ConfigInfo:
     moved = config_with_chains(config, chains)
     moved.files = files_info(home)
     devices = moved.hardware.device
@@ -58,8 +61,7 @@ def _moved(
         name = renamed.get(getattr(device.backing, "fileName", None) or "")
         if name is not None:
             devices[index] = copy.copy(device)
-            devices[index].backing = copy.copy(device.backing)
-            devices[index].backing.fileName = name
+            devices[index].backing = with_file(device, name)
     return moved
 
 

@@ -15,9 +15,13 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.placement import compute_resource_of, datastore_on
 from vmops.lab.machine.devices.disks import disk_files
 from vmops.lab.machine.devices.nics import network_of_card
+from vmops.lab.machine.devices.parts import label_of, plug_of
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualEthernetCard
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.machine.machine import Machine
 
 _device = vim.vm.device
@@ -28,11 +32,13 @@ class RelocationTarget:
     """The host, the pool (None for a template) and the folder a machine goes to."""
 
     host: HostSystem
-    pool: Any
+    pool: Reference | None
     folder: Container
 
 
-def target_of(vm: Machine, *, host: Any, pool: Any, folder: Any) -> RelocationTarget:
+def target_of(
+    vm: Machine, *, host: Reference | None, pool: Reference | None, folder: Reference | None
+) -> RelocationTarget:
     """Work out where a machine goes; what is not given stays, or follows from what is.
 
     Raises:
@@ -53,7 +59,7 @@ def target_of(vm: Machine, *, host: Any, pool: Any, folder: Any) -> RelocationTa
     return RelocationTarget(host=chosen, pool=kept_pool, folder=_folder(vm, folder, chosen))
 
 
-def _host(vm: Machine, host: Any, pool: Any) -> HostSystem:
+def _host(vm: Machine, host: Reference | None, pool: Reference | None) -> HostSystem:
     find = vm.kernel.registry.find
     if host is not None:
         return find(host, HostSystem)
@@ -69,7 +75,7 @@ def _host(vm: Machine, host: Any, pool: Any) -> HostSystem:
     return min(fit, key=lambda each: len(each.properties["vm"]))
 
 
-def _folder(vm: Machine, folder: Any, host: HostSystem) -> Container:
+def _folder(vm: Machine, folder: Reference | None, host: HostSystem) -> Container:
     kernel = vm.kernel
     now = vm.parent
     wanted = now if folder is None else kernel.registry.find(folder, ManagedEntity)
@@ -82,7 +88,7 @@ def _folder(vm: Machine, folder: Any, host: HostSystem) -> Container:
     return wanted
 
 
-def datastore_of_host(host: HostSystem, ref: Any) -> ManagedEntity:
+def datastore_of_host(host: HostSystem, ref: Reference) -> ManagedEntity:
     """Return a datastore the host can write to.
 
     Raises:
@@ -108,7 +114,7 @@ def is_accessible(host: HostSystem, datastore: str) -> bool:
     return info is not None and info.mounted is not False and info.accessible is not False
 
 
-def check_devices(devices: Sequence[Any], vmx: DatastorePath, host: HostSystem) -> None:
+def check_devices(devices: Sequence[VirtualDevice], vmx: DatastorePath, host: HostSystem) -> None:
     """Check that a machine would find its files and networks on a host.
 
     ``devices`` and ``vmx`` are as they will be after the move.
@@ -131,40 +137,40 @@ def check_devices(devices: Sequence[Any], vmx: DatastorePath, host: HostSystem) 
                 raise _unreachable(device, path, host)
 
 
-def _check_network(card: Any, host: HostSystem) -> None:
+def _check_network(card: VirtualEthernetCard, host: HostSystem) -> None:
     network = network_of_card(host.kernel, card)
     if network is not None and any(ref == network.ref for ref in host.properties["network"]):
         return
     name = getattr(card.backing, "deviceName", None) or (network.name if network else "")
     raise vim.fault.CannotAccessNetwork(
-        device=card.deviceInfo.label,
+        device=label_of(card),
         backing=name,
-        connected=bool(card.connectable.connected),
+        connected=bool(plug_of(card).connected),
         network=None if network is None else network.ref,
-        msg=f"The host '{host.name}' has no network '{name}' for {card.deviceInfo.label}.",
+        msg=f"The host '{host.name}' has no network '{name}' for {label_of(card)}.",
     )
 
 
-def _unreachable(device: Any, path: DatastorePath, host: HostSystem) -> Any:
+def _unreachable(device: VirtualDevice, path: DatastorePath, host: HostSystem) -> Any:
     is_disk = isinstance(device, _device.VirtualDisk)
     kind = vim.fault.CannotAccessVmDisk if is_disk else vim.fault.CannotAccessVmDevice
     fields: dict[str, Any] = {
-        "device": device.deviceInfo.label,
+        "device": label_of(device),
         "backing": str(path),
         "connected": device.connectable is None or bool(device.connectable.connected),
-        "msg": f"The host '{host.name}' cannot access {path} of {device.deviceInfo.label}.",
+        "msg": f"The host '{host.name}' cannot access {path} of {label_of(device)}.",
     }
     if is_disk:
         fields["fault"] = vim.fault.InvalidDatastore(name=path.datastore)
     return kind(**fields)
 
 
-def _files(device: Any) -> list[DatastorePath]:
+def _files(device: VirtualDevice) -> list[DatastorePath]:
     name = getattr(device.backing, "fileName", None)
     if not name or not name.startswith("["):
         return []
     if isinstance(device, _device.VirtualDisk):
-        return [DatastorePath.parse(each) for each in disk_files(device.backing)]
+        return [DatastorePath.parse(each) for each in disk_files(device)]
     return [DatastorePath.parse(name)]
 
 

@@ -41,6 +41,8 @@ from vmops.lab.storage.errors import DiskHasChildren, StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDisk
+
     from vmops.lab.machine.machine import Machine
 
 log = logging.getLogger(__name__)
@@ -128,8 +130,8 @@ def _left_to_others(vm: Machine) -> set[DatastorePath]:
     return left
 
 
-def _below(disk: Any) -> list[DatastorePath]:
-    return [DatastorePath.parse(name) for name in disk_files(disk.backing)[1:]]
+def _below(disk: VirtualDisk) -> list[DatastorePath]:
+    return [DatastorePath.parse(name) for name in disk_files(disk)[1:]]
 
 
 async def _may_merge(vm: Machine, top: DatastorePath, into: DatastorePath) -> bool:
@@ -171,13 +173,13 @@ def _running_on(vm: Machine, path: DatastorePath) -> Any:
     """Return the disk of a running machine that a layer is part of; None if there is none."""
     if vm.power_state == ON:
         for disk in disks_of(vm.devices):
-            if str(path) in disk_files(disk.backing):
+            if str(path) in disk_files(disk):
                 return disk
     return None
 
 
 async def _collapse(
-    vm: Machine, disk: Any, top: DatastorePath, into: DatastorePath, progress: Progress
+    vm: Machine, disk: VirtualDisk, top: DatastorePath, into: DatastorePath, progress: Progress
 ) -> None:
     inspect = vm.kernel.service(DiskStore).inspect
     upper = (await vm.kernel.blocking(inspect, top)).layers[0].file

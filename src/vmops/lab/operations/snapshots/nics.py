@@ -18,6 +18,8 @@ from vmops.lab.machine.devices.nics import (
 )
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice
+
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.machine.machine import Machine
 
@@ -25,7 +27,7 @@ _Card = vim.vm.device.VirtualEthernetCard
 
 
 def plug_in(
-    vm: Machine | None, devices: Iterable[Any], host: HostSystem, ports: PortReservations
+    vm: Machine | None, devices: Iterable[VirtualDevice], host: HostSystem, ports: PortReservations
 ) -> None:
     """Connect the cards among devices, which are changed, of a machine or of a new one (None).
 

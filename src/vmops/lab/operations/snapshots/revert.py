@@ -39,6 +39,9 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.whole_files import partial_beside
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.machine.machine import Machine
     from vmops.lab.machine.snapshot_tree import Snapshot, SnapshotTree
 
@@ -48,7 +51,7 @@ _KEPT = ("name", "uuid", "instanceUuid", "files", "template", "createDate", "man
 """What a machine is called and known by is no part of its snapshots."""
 
 
-async def revert(vm: Machine, uid: int, host: Any, *, stay_off: bool) -> None:
+async def revert(vm: Machine, uid: int, host: Reference | None, *, stay_off: bool) -> None:
     """Put a machine, whose lock the caller has, back to a snapshot.
 
     Its disks get new layers over the snapshot's, and those that are no snapshot's go. A snapshot
@@ -160,7 +163,7 @@ class _Present:
                 log.exception("%s stays suspended", vm.name)
 
 
-def _show(vm: Machine, config: Any, tree: SnapshotTree) -> None:
+def _show(vm: Machine, config: ConfigInfo, tree: SnapshotTree) -> None:
     """Make a machine one that is off, of another configuration."""
     show_tree(vm, tree, {"config": config})
     if vm.power_state != OFF:
@@ -168,11 +171,12 @@ def _show(vm: Machine, config: Any, tree: SnapshotTree) -> None:
     settle(vm)
 
 
-def _restored(vm: Machine, snapshot: Snapshot, ports: PortReservations) -> Any:
+def _restored(vm: Machine, snapshot: Snapshot, ports: PortReservations) -> ConfigInfo:
     config = copy.deepcopy(snapshot.config)
     for name in _KEPT:
         setattr(config, name, getattr(vm.config, name))
-    config.tools.toolsVersion = vm.config.tools.toolsVersion
+    if config.tools is not None and vm.config.tools is not None:
+        config.tools.toolsVersion = vm.config.tools.toolsVersion
     config.modified = datetime.now(UTC)
     config.changeVersion = change_version(config.modified)
     keep_connections(config, ())
@@ -180,7 +184,7 @@ def _restored(vm: Machine, snapshot: Snapshot, ports: PortReservations) -> Any:
     return config
 
 
-def _destination(vm: Machine, host: Any, *, is_to_run: bool) -> HostSystem:
+def _destination(vm: Machine, host: Reference | None, *, is_to_run: bool) -> HostSystem:
     chosen = vm.host if host is None else vm.kernel.registry.find(host, HostSystem)
     if chosen.parent is not vm.host.parent:
         raise invalid_argument("host", "The machine cannot run there.")
