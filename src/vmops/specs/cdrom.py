@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -11,11 +11,14 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
 from vmops.specs.places import Places
 
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDeviceSpec
+
 CDROM_KEY = -400
 """Of the first drive; the next ones count down."""
 
 
-def insert(images: Sequence[DatastorePath], places: Places) -> list[Any]:
+def insert(images: Sequence[DatastorePath], places: Places) -> list[VirtualDeviceSpec]:
     """The device changes that add an IDE drive for each ISO image.
 
     Raises:
@@ -24,7 +27,7 @@ def insert(images: Sequence[DatastorePath], places: Places) -> list[Any]:
     return [_drive(CDROM_KEY - number, image, places) for number, image in enumerate(images)]
 
 
-def _drive(key: int, image: DatastorePath, places: Places) -> Any:
+def _drive(key: int, image: DatastorePath, places: Places) -> vim.vm.device.VirtualDeviceSpec:
     place = places.take(AdapterType.IDE)
     device = vim.vm.device.VirtualCdrom(
         key=key,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -15,6 +15,9 @@ from vmops.model.image import AdapterType, DiskType
 from vmops.model.size import Allocation
 from vmops.specs.places import Place, Places
 from vmops.specs.size import io_allocation
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDeviceSpec, VirtualDisk
 
 DISK_KEY = -100
 EXTRA_DISK_KEY = -300
@@ -100,7 +103,7 @@ def provisioning(disk_type: DiskType) -> str:
     }[disk_type]
 
 
-def _flat_backing(disk: RootDisk) -> Any:
+def _flat_backing(disk: RootDisk) -> vim.vm.device.VirtualDisk.FlatVer2BackingInfo:
     backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
         fileName=str(disk.path), diskMode="persistent"
     )
@@ -115,15 +118,15 @@ def _flat_backing(disk: RootDisk) -> Any:
     return backing
 
 
-def root_disk(disk: RootDisk, place: Place) -> Any:
+def root_disk(disk: RootDisk, place: Place) -> VirtualDeviceSpec:
     """The device change that adds a root disk."""
     change = _add(DISK_KEY, disk.capacity_bytes, place, _flat_backing(disk), create=disk.is_created)
-    if disk.io is not None:
+    if disk.io is not None and isinstance(change.device, vim.vm.device.VirtualDisk):
         change.device.storageIOAllocation = io_allocation(disk.io)
     return change
 
 
-def create_disks(disks: Sequence[ExtraDisk], places: Places) -> list[Any]:
+def create_disks(disks: Sequence[ExtraDisk], places: Places) -> list[VirtualDeviceSpec]:
     """The device changes that create and add extra disks; ``places.changes()`` go before them.
 
     Raises:
@@ -143,7 +146,7 @@ def create_disks(disks: Sequence[ExtraDisk], places: Places) -> list[Any]:
     ]
 
 
-def new_disk(capacity_bytes: int, adapter: AdapterType) -> list[Any]:
+def new_disk(capacity_bytes: int, adapter: AdapterType) -> list[VirtualDeviceSpec]:
     """The device changes of an imported VM: one empty disk that a lease fills."""
     places = Places()
     backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
@@ -153,7 +156,14 @@ def new_disk(capacity_bytes: int, adapter: AdapterType) -> list[Any]:
     return [*places.changes(), disk]
 
 
-def _add(key: int, capacity_bytes: int, place: Place, backing: Any, *, create: bool) -> Any:
+def _add(
+    key: int,
+    capacity_bytes: int,
+    place: Place,
+    backing: VirtualDisk.FlatVer2BackingInfo,
+    *,
+    create: bool,
+) -> vim.vm.device.VirtualDeviceSpec:
     device = vim.vm.device.VirtualDisk(
         key=key,
         controllerKey=place.controller_key,

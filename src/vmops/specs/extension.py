@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from pyVmomi import vim
 
 from vmops.specs.virtual_machine import MANAGED_TYPE
 
 
-def managing_extension(key: str) -> Any:
+def managing_extension(key: str) -> vim.Extension:
     """The `vim.Extension` of this key, which manages machines that are instances."""
     words = vim.Description(label="vmops", summary="Instances that vmops manages")
     return vim.Extension(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pyVmomi import vim
 
@@ -31,7 +30,9 @@ class NewMedia:
         return (*root, *(disk.path for disk in self.extra))
 
 
-def attach(media: NewMedia, settings: dict[str, str], places: Places | None = None) -> Any:
+def attach(
+    media: NewMedia, settings: dict[str, str], places: Places | None = None
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that attaches disks and CD-ROM drives and sets extraConfig keys.
 
     ``places`` None: the VM has none yet.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pyVmomi import vim
 
@@ -13,10 +13,13 @@ from vmops.model.size import Allocation
 from vmops.specs.extra_config import option_values
 from vmops.specs.size import shares_info
 
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec, VirtualEthernetCard
+
 # Temporary keys of devices to be added; vSphere wants them negative and different (since 7.0).
 FIRST_NIC_KEY = -47
 
-_CARDS: dict[VifModel, Any] = {
+_CARDS: dict[VifModel, type[VirtualEthernetCard]] = {
     VifModel.E1000: vim.vm.device.VirtualE1000,
     VifModel.E1000E: vim.vm.device.VirtualE1000e,
     VifModel.PCNET32: vim.vm.device.VirtualPCNet32,
@@ -35,7 +38,7 @@ class NicBacking:
     switch_uuid: str = ""
 
 
-def nic_backing(backing: NicBacking) -> Any:
+def nic_backing(backing: NicBacking) -> VirtualDevice.BackingInfo:
     """The device backing that plugs a NIC into a port group."""
     card = vim.vm.device.VirtualEthernetCard
     if backing.kind == "distributed":
@@ -51,7 +54,7 @@ def nic_backing(backing: NicBacking) -> Any:
     return card.NetworkBackingInfo(deviceName=backing.name)
 
 
-def model_of(device: Any) -> VifModel | None:
+def model_of(device: VirtualEthernetCard) -> VifModel | None:
     """The model of a NIC that is there; None where images cannot name it."""
     return next((model for model, card in _CARDS.items() if type(device) is card), None)
 
@@ -62,7 +65,7 @@ def add_nic(
     mac_address: str,
     backing: NicBacking,
     allocation: Allocation | None = None,
-) -> Any:
+) -> vim.vm.device.VirtualDeviceSpec:
     """The change that adds NIC number ``index``; MAC "" lets the server choose.
 
     ``allocation`` is in Mbit/s; None leaves it to the server.
@@ -87,7 +90,7 @@ def add_nic(
     return vim.vm.device.VirtualDeviceSpec(operation="add", device=nic)
 
 
-def change_nic(device: Any, backing: NicBacking) -> Any:
+def change_nic(device: VirtualEthernetCard, backing: NicBacking) -> vim.vm.device.VirtualDeviceSpec:
     """The change that plugs a NIC that is there into a port group and connects it."""
     device.backing = nic_backing(backing)
     device.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
@@ -96,11 +99,13 @@ def change_nic(device: Any, backing: NicBacking) -> Any:
     return vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)
 
 
-def remove_nic(device: Any) -> Any:
+def remove_nic(device: VirtualEthernetCard) -> vim.vm.device.VirtualDeviceSpec:
     """The change that takes a NIC out."""
     return vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
 
 
-def nic_changes(changes: Sequence[Any], settings: Mapping[str, str]) -> Any:
+def nic_changes(
+    changes: Sequence[VirtualDeviceSpec], settings: Mapping[str, str]
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` of NIC changes, and of the extraConfig that goes with them."""
     return vim.vm.ConfigSpec(deviceChange=list(changes), extraConfig=option_values(settings))

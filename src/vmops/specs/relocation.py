@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
+
+if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 
 def relocation(
     *,
-    host: Any = None,
-    pool: Any = None,
-    datastore: Any = None,
-    staying: Sequence[tuple[int, Any]] = (),
+    host: Reference | None = None,
+    pool: Reference | None = None,
+    datastore: Reference | None = None,
+    staying: Sequence[tuple[int, Reference]] = (),
     consolidate: bool = False,
-) -> Any:
+) -> vim.vm.RelocateSpec:
     """The `vim.vm.RelocateSpec`; what is None stays as it is. Arguments are references.
 
     ``staying`` are keys of disks that do not move, with their datastores. With ``consolidate`` a

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pyVmomi import vim
 
@@ -17,7 +16,7 @@ from vmops.specs.places import Places
 
 def attach_disk(
     disk: DatastorePath, capacity_bytes: int, controller_key: int, unit_number: int
-) -> Any:
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that attaches a disk that is there to a free place."""
     device = vim.vm.device.VirtualDisk(
         key=DISK_KEY,
@@ -32,7 +31,7 @@ def attach_disk(
     return vim.vm.ConfigSpec(deviceChange=[change])
 
 
-def boot_from(disk_key: int, settings: dict[str, str]) -> Any:
+def boot_from(disk_key: int, settings: dict[str, str]) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that boots from one disk only and sets extraConfig keys."""
     order = [vim.vm.BootOptions.BootableDiskDevice(deviceKey=disk_key)]
     return vim.vm.ConfigSpec(
@@ -41,7 +40,9 @@ def boot_from(disk_key: int, settings: dict[str, str]) -> Any:
     )
 
 
-def boot_from_iso(iso: DatastorePath, places: Places, settings: dict[str, str]) -> Any:
+def boot_from_iso(
+    iso: DatastorePath, places: Places, settings: dict[str, str]
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that adds a drive with an ISO image and boots from drives only.
 
     Raises:
@@ -60,7 +61,7 @@ def end_rescue(
     drive_key: int | None,
     boot_order_keys: Sequence[str | int],
     settings: dict[str, str],
-) -> Any:
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that removes what the rescue added and boots as before.
 
     The rescue disk goes with its file, an ISO image stays in the cache.
@@ -90,7 +91,7 @@ def end_rescue(
     )
 
 
-def boot_order_keys(boot_order: Sequence[Any]) -> list[str | int]:
+def boot_order_keys(boot_order: Sequence[vim.vm.BootOptions.BootableDevice]) -> list[str | int]:
     """A boot order as JSON can keep it."""
     keys: list[str | int] = []
     for entry in boot_order:
@@ -105,7 +106,7 @@ def boot_order_keys(boot_order: Sequence[Any]) -> list[str | int]:
     return keys
 
 
-def _bootable(key: str | int) -> Any:
+def _bootable(key: str | int) -> vim.vm.BootOptions.BootableDevice:
     if isinstance(key, int):
         return vim.vm.BootOptions.BootableDiskDevice(deviceKey=key)
     if key.startswith("nic:"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -14,6 +14,9 @@ from vmops.model.size import Size
 from vmops.specs.disks import EXTRA_DISK_KEY
 from vmops.specs.extra_config import option_values
 from vmops.specs.size import set_size
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDeviceSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +46,10 @@ class Change:
     settings: dict[str, str]
     size: Size | None = None
     disks: Sequence[DiskExchange] = ()
-    controllers: Sequence[Any] = ()
+    controllers: Sequence[VirtualDeviceSpec] = ()
     annotation: str | None = None
 
-    def spec(self) -> Any:
+    def spec(self) -> vim.vm.ConfigSpec:
         """The `vim.vm.ConfigSpec` that makes the change in one call."""
         spec = vim.vm.ConfigSpec(extraConfig=option_values(self.settings))
         if self.size is not None:
@@ -60,7 +63,7 @@ class Change:
         return spec
 
 
-def _removal(disk: DiskExchange) -> Any:
+def _removal(disk: DiskExchange) -> vim.vm.device.VirtualDeviceSpec:
     device = vim.vm.device.VirtualDisk(key=disk.old_key, capacityInKB=0)
     removal = vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
     if disk.destroy_old:
@@ -68,7 +71,7 @@ def _removal(disk: DiskExchange) -> Any:
     return removal
 
 
-def _addition(disk: DiskExchange, number: int) -> Any:
+def _addition(disk: DiskExchange, number: int) -> vim.vm.device.VirtualDeviceSpec:
     backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
         fileName=str(disk.new), diskMode="persistent"
     )
@@ -86,7 +89,7 @@ def _addition(disk: DiskExchange, number: int) -> Any:
     return addition
 
 
-def end(settings: dict[str, str], change_version: str = "") -> Any:
+def end(settings: dict[str, str], change_version: str = "") -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that sets extraConfig keys if nothing has changed meanwhile.
 
     An empty ``change_version`` is that of a server that has none.

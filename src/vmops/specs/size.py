@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyVmomi import vim
 
 from vmops.model.size import Allocation, Size
 
 
-def set_size(spec: Any, size: Size) -> None:
+def set_size(spec: vim.vm.ConfigSpec, size: Size) -> None:
     """Let a ``ConfigSpec`` ask for a size; what a size leaves open is not in it."""
     spec.numCPUs = size.vcpus
     spec.memoryMB = size.memory_mib
@@ -21,7 +19,7 @@ def set_size(spec: Any, size: Size) -> None:
         spec.memoryAllocation = _info(size.memory)
 
 
-def _info(allocation: Allocation) -> Any:
+def _info(allocation: Allocation) -> vim.ResourceAllocationInfo:
     return vim.ResourceAllocationInfo(
         reservation=allocation.reservation,
         limit=allocation.limit,
@@ -29,7 +27,7 @@ def _info(allocation: Allocation) -> Any:
     )
 
 
-def io_allocation(allocation: Allocation) -> Any:
+def io_allocation(allocation: Allocation) -> vim.StorageResourceManager.IOAllocationInfo:
     """A disk's allocation of input and output, in operations each second."""
     return vim.StorageResourceManager.IOAllocationInfo(
         reservation=allocation.reservation,
@@ -38,6 +36,6 @@ def io_allocation(allocation: Allocation) -> Any:
     )
 
 
-def shares_info(allocation: Allocation) -> Any:
+def shares_info(allocation: Allocation) -> vim.SharesInfo:
     """Its shares; their number counts with the level custom only, but the wire wants one."""
     return vim.SharesInfo(level=str(allocation.level), shares=allocation.shares)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from pyVmomi import vim
 
@@ -64,10 +63,10 @@ class NewMachine:
     serial_proxy_uri: str = ""
 
 
-Configurator = Callable[[NewMachine, Any], None]
+Configurator = Callable[[NewMachine, vim.vm.ConfigSpec], None]
 
 
-def _identity(machine: NewMachine, spec: Any) -> None:
+def _identity(machine: NewMachine, spec: vim.vm.ConfigSpec) -> None:
     spec.name = machine.instance.name
     spec.instanceUuid = machine.instance.uuid
     spec.uuid = machine.instance.uuid
@@ -75,11 +74,11 @@ def _identity(machine: NewMachine, spec: Any) -> None:
     spec.files = vim.vm.FileInfo(vmPathName=str(machine.vmx))
 
 
-def _size(machine: NewMachine, spec: Any) -> None:
+def _size(machine: NewMachine, spec: vim.vm.ConfigSpec) -> None:
     set_size(spec, machine.size or machine.instance.flavor.size)
 
 
-def _hardware(machine: NewMachine, spec: Any) -> None:
+def _hardware(machine: NewMachine, spec: vim.vm.ConfigSpec) -> None:
     hardware = machine.hardware
     if hardware.version:
         spec.version = hardware.version
@@ -100,33 +99,33 @@ def _hardware(machine: NewMachine, spec: Any) -> None:
         spec.deviceChange.append(vim.vm.device.VirtualDeviceSpec(operation="add", device=card))
 
 
-def _notes(machine: NewMachine, spec: Any) -> None:
+def _notes(machine: NewMachine, spec: vim.vm.ConfigSpec) -> None:
     if machine.annotation:
         spec.annotation = machine.annotation
     if machine.managed_by:
         spec.managedBy = vim.ext.ManagedByInfo(extensionKey=machine.managed_by, type=MANAGED_TYPE)
 
 
-def _storage(machine: NewMachine, spec: Any) -> None:
+def _storage(machine: NewMachine, spec: vim.vm.ConfigSpec) -> None:
     if machine.storage_policy:
         spec.vmProfile = [vim.vm.DefinedProfileSpec(profileId=machine.storage_policy)]
 
 
-def _tools(machine: NewMachine, spec: Any) -> None:
+def _tools(machine: NewMachine, spec: vim.vm.ConfigSpec) -> None:
     spec.tools = vim.vm.ToolsConfigInfo(
         afterPowerOn=True, afterResume=True, beforeGuestStandby=True, beforeGuestShutdown=True
     )
 
 
-def _nics(machine: NewMachine, spec: Any) -> None:
+def _nics(machine: NewMachine, spec: vim.vm.ConfigSpec) -> None:
     for index, nic in enumerate(machine.nics):
         spec.deviceChange.append(
             nics.add_nic(index, nic.model, nic.mac_address, nic.backing, nic.allocation)
         )
 
 
-def _serial_port(machine: NewMachine, spec: Any) -> None:
-    backing: Any
+def _serial_port(machine: NewMachine, spec: vim.vm.ConfigSpec) -> None:
+    backing: vim.vm.device.VirtualDevice.BackingInfo
     if machine.serial_service_uri:
         backing = vim.vm.device.VirtualSerialPort.URIBackingInfo(
             serviceURI=machine.serial_service_uri,
@@ -149,7 +148,7 @@ def _serial_port(machine: NewMachine, spec: Any) -> None:
     spec.deviceChange.append(vim.vm.device.VirtualDeviceSpec(operation="add", device=port))
 
 
-def _extra_config(machine: NewMachine, spec: Any) -> None:
+def _extra_config(machine: NewMachine, spec: vim.vm.ConfigSpec) -> None:
     values = {extra_config.INSTANCE_UUID: machine.instance.uuid, "disk.EnableUUID": "TRUE"}
     for index, nic in enumerate(machine.nics):
         if nic.interface_id:
@@ -170,7 +169,7 @@ CONFIGURATORS: tuple[Configurator, ...] = (
 )
 
 
-def new_machine(machine: NewMachine) -> Any:
+def new_machine(machine: NewMachine) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` of a VM without disks."""
     spec = vim.vm.ConfigSpec(deviceChange=[])
     for configure in CONFIGURATORS:
@@ -178,12 +177,14 @@ def new_machine(machine: NewMachine) -> Any:
     return spec
 
 
-def settings(values: dict[str, str]) -> Any:
+def settings(values: dict[str, str]) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that sets extraConfig keys; a value of "" removes its key."""
     return vim.vm.ConfigSpec(extraConfig=option_values(values))
 
 
-def import_shell(name: str, datastore: str, capacity_bytes: int, adapter: AdapterType) -> Any:
+def import_shell(
+    name: str, datastore: str, capacity_bytes: int, adapter: AdapterType
+) -> vim.vm.VmImportSpec:
     """The `vim.vm.VmImportSpec` of the smallest VM that can carry an imported disk."""
     return vim.vm.VmImportSpec(
         configSpec=vim.vm.ConfigSpec(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -14,6 +14,9 @@ from vmops.model.image import AdapterType
 from vmops.specs.extra_config import option_values
 from vmops.specs.places import Place, Places
 
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDeviceSpec
+
 VOLUME_KEY = -500
 """Temporary key of a volume's disk; the server gives it one of its own."""
 
@@ -21,8 +24,12 @@ _change = vim.vm.device.VirtualDeviceSpec
 
 
 def attach_volume(
-    disk: Any, *, controllers: Sequence[Any], settings: Mapping[str, str], change_version: str
-) -> Any:
+    disk: VirtualDeviceSpec,
+    *,
+    controllers: Sequence[VirtualDeviceSpec],
+    settings: Mapping[str, str],
+    change_version: str,
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that attaches a disk of `volume_disk` and sets extraConfig keys.
 
     ``controllers`` are the changes that add what the disk sits on. The server refuses if the VM was
@@ -34,12 +41,14 @@ def attach_volume(
     return spec
 
 
-def attach_disk(disk: Any, *, controllers: Sequence[Any]) -> Any:
+def attach_disk(
+    disk: VirtualDeviceSpec, *, controllers: Sequence[VirtualDeviceSpec]
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that attaches a disk of `volume_disk` and nothing more."""
     return vim.vm.ConfigSpec(deviceChange=[*controllers, disk])
 
 
-def remove_disk(disk_key: int, *, destroy: bool) -> Any:
+def remove_disk(disk_key: int, *, destroy: bool) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that takes a disk off, and with ``destroy`` deletes its file."""
     removal = _removal(disk_key)
     if destroy:
@@ -49,7 +58,7 @@ def remove_disk(disk_key: int, *, destroy: bool) -> Any:
 
 def volume_disk(
     path: DatastorePath, capacity_bytes: int, place: Place, *, profile_id: str = ""
-) -> Any:
+) -> _change:
     """The device change that adds a disk that is there; ``profile_id`` is its storage policy."""
     change = _change(operation="add", device=_disk(str(path), capacity_bytes, place))
     if profile_id:
@@ -57,7 +66,9 @@ def volume_disk(
     return change
 
 
-def _disk(file_name: str, capacity_bytes: int, place: Place, **backing: Any) -> Any:
+def _disk(
+    file_name: str, capacity_bytes: int, place: Place, **backing: object
+) -> vim.vm.device.VirtualDisk:
     return vim.vm.device.VirtualDisk(
         key=VOLUME_KEY,
         controllerKey=place.controller_key,
@@ -69,12 +80,16 @@ def _disk(file_name: str, capacity_bytes: int, place: Place, **backing: Any) -> 
     )
 
 
-def add_controllers(controllers: Sequence[Any], change_version: str) -> Any:
+def add_controllers(
+    controllers: Sequence[VirtualDeviceSpec], change_version: str
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that adds controllers; see `attach_volume`."""
     return vim.vm.ConfigSpec(deviceChange=list(controllers), changeVersion=change_version or None)
 
 
-def detach_volume(disk_key: int, settings: Mapping[str, str], change_version: str) -> Any:
+def detach_volume(
+    disk_key: int, settings: Mapping[str, str], change_version: str
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that takes a disk off, leaving its file, and sets extraConfig keys.
 
     See `attach_volume` for ``change_version``.
@@ -88,14 +103,14 @@ def detach_volume(disk_key: int, settings: Mapping[str, str], change_version: st
 
 def hold_elsewhere(
     stale_key: int | None, path: DatastorePath, capacity_bytes: int, place: Place
-) -> Any:
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` by which a shadow VM holds its disk at another path."""
     stale = [] if stale_key is None else [_removal(stale_key)]
     added = _change(operation="add", device=_disk(str(path), capacity_bytes, place))
     return vim.vm.ConfigSpec(deviceChange=[*stale, added])
 
 
-def _removal(key: int) -> Any:
+def _removal(key: int) -> _change:
     # No file operation: the file stays.
     return _change(operation="remove", device=vim.vm.device.VirtualDisk(key=key, capacityInKB=0))
 
@@ -108,7 +123,7 @@ def shadow_vm(
     *,
     adapter: AdapterType = AdapterType.LSI_LOGIC,
     profile_id: str = "",
-) -> Any:
+) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` of a VM that is never powered on and holds a new thin disk.
 
     Its instance UUID is the volume's id, by which volume services of vSphere find it.

@@ -255,7 +255,7 @@ class VirtualMachine:
 
     def relocate(
         self,
-        spec: vim.vm.ConfigSpec,
+        spec: vim.vm.RelocateSpec,
         *,
         observe: Observer | None = None,
         deadline_s: float | None = None,

@@ -18,7 +18,7 @@ _MIB_IN_KIB = 1024
 _device = vim.vm.device
 
 
-def _create(site: Site, manager: Moref, arguments: Arguments) -> Any:
+def _create(site: Site, manager: Moref, arguments: Arguments) -> vim.vslm.VStorageObject:
     spec = arguments["spec"]
     identity = spec.id.id if spec.id is not None else f"planned-{site.world.next_number('disk')}"
     datastore = spec.backingSpec.datastore
