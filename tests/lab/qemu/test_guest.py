@@ -268,8 +268,8 @@ def test_guests_outlive_a_lab_that_is_killed(tmp_path: Path) -> None:
         """
         import asyncio, os, sys
         from pathlib import Path
-        from tests.unit.lab.qemu.machines import a_hypervisor, counting, a_nic
-        from tests.unit.lab.qemu.test_guest import NET
+        from tests.lab.qemu.machines import a_hypervisor, counting, a_nic
+        from tests.lab.qemu.test_guest import NET
         async def run():
             folder = Path(sys.argv[1])
             async with a_hypervisor(folder / "run") as hypervisor:

@@ -124,14 +124,14 @@ def test_power_off_wins_over_a_move(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("where", ["launch", "mark_arrived", "settle_in"])
+@pytest.mark.parametrize("where", ["launch", "mark_arrived", "bring_home"])
 def test_a_lab_killed_in_a_move_leaves_one_guest(tmp_path: Path, where: str) -> None:
     """Killed with the new end waiting, with the guest just arrived, and while it settles in."""
     script = textwrap.dedent(
         """
         import asyncio, os, sys
         from pathlib import Path
-        from tests.unit.lab.qemu.machines import Log, a_hypervisor, counting
+        from tests.lab.qemu.machines import Log, a_hypervisor, counting
         from vmops.lab.qemu import hypervisor, migration
         async def run():
             folder, where = Path(sys.argv[1]), sys.argv[2]

@@ -35,7 +35,8 @@ from vmops.lab.machine.devices.slots import (
     scsi_model,
 )
 from vmops.lab.storage.paths import DatastorePath
-from vmops.lab.storage.vmx_text import Entries, path_of, uuid_text, vmx_file_name
+from vmops.lab.storage.uuids import spaced_uuid
+from vmops.lab.storage.vmx_text import Entries, path_of, vmx_file_name
 
 if TYPE_CHECKING:
     from pyVmomi.vim.vm.device import VirtualDevice, VirtualEthernetCard
@@ -144,7 +145,7 @@ def _written_card(card: VirtualEthernetCard) -> Iterator[tuple[str, str]]:
     )
     if isinstance(card.backing, DistributedBacking):
         port = card.backing.port
-        yield "dvs.switchId", uuid_text(port.switchUuid)
+        yield "dvs.switchId", spaced_uuid(port.switchUuid)
         yield "dvs.portgroupId", port.portgroupKey or ""
         yield "dvs.portId", port.portKey or ""
         yield "dvs.connectionId", str(port.connectionCookie)
@@ -272,9 +273,8 @@ def _read_card(own: Entries, number: int) -> Any:
     types = {written: kind for kind, written in _ADDRESS_TYPES.items()}
     switch = own.take("dvs.switchId")
     if switch:
-        digits = "".join(switch.replace("-", "").split())
         port = vim.dvs.PortConnection(
-            switchUuid=uuid_text(digits),
+            switchUuid=spaced_uuid(switch),
             portgroupKey=own.take("dvs.portgroupId"),
             portKey=own.take("dvs.portId"),
             connectionCookie=own.take_int("dvs.connectionId"),

@@ -22,7 +22,8 @@ from vmops.lab.machine.guest_descriptors import full_name, id_of_vmx_name, vmx_n
 from vmops.lab.machine.vmx_devices import device_entries, devices_of, place_name
 from vmops.lab.storage.errors import InvalidDisk
 from vmops.lab.storage.paths import DatastorePath
-from vmops.lab.storage.vmx_text import LARGEST, Entries, read_text, render_text, uuid_of, uuid_text
+from vmops.lab.storage.uuids import dashed_uuid, spaced_uuid
+from vmops.lab.storage.vmx_text import LARGEST, Entries, read_text, render_text
 from vmops.lab.storage.volumes import Volumes
 from vmops.lab.whole_files import write_whole
 
@@ -127,9 +128,9 @@ def _hardware_entries(config: ConfigInfo, folder: DatastorePath) -> Entries:
             "memSize": str(hardware.memoryMB),
             "numvcpus": str(hardware.numCPU),
             "cpuid.coresPerSocket": str(hardware.numCoresPerSocket),
-            "uuid.bios": uuid_text(config.uuid),
+            "uuid.bios": spaced_uuid(config.uuid),
             LOCATION: _location(folder),
-            "vc.uuid": uuid_text(config.instanceUuid or ""),
+            "vc.uuid": spaced_uuid(config.instanceUuid or ""),
             "firmware": config.firmware or "bios",
             "annotation": config.annotation or "",
             "disk.EnableUUID": _bool(config.flags.diskUuidEnabled),
@@ -176,8 +177,8 @@ def config_of(entries: Entries, vmx: DatastorePath) -> ConfigInfo:
     guest = id_of_vmx_name(entries.take("guestOS") or "") or "otherGuest"
     config.guestId, config.guestFullName = guest, full_name(guest)
     config.hardware.numCoresPerSocket = max(1, entries.take_int("cpuid.coresPerSocket") or 1)
-    config.uuid = uuid_of(entries.take("uuid.bios")) or bios_uuid()
-    config.instanceUuid = uuid_of(entries.take("vc.uuid")) or instance_uuid()
+    config.uuid = (dashed_uuid(entries.take("uuid.bios")) or bios_uuid()).lower()
+    config.instanceUuid = (dashed_uuid(entries.take("vc.uuid")) or instance_uuid()).lower()
     firmware = (entries.take("firmware") or "bios").lower()
     config.firmware = firmware if firmware in FIRMWARES else "bios"
     config.annotation = entries.take("annotation") or ""
@@ -208,7 +209,7 @@ def config_of(entries: Entries, vmx: DatastorePath) -> ConfigInfo:
 
 
 def _location(folder: DatastorePath) -> str:
-    return uuid_text(str(uuid5(_LOCATIONS, str(folder))))
+    return spaced_uuid(str(uuid5(_LOCATIONS, str(folder))))
 
 
 def _bool(value: object) -> str:

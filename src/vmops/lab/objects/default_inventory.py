@@ -30,6 +30,7 @@ from vmops.lab.objects.folder import ROOT_CHILDREN, Folder
 from vmops.lab.objects.resource_pool import ResourcePool
 from vmops.lab.objects.search_index import SearchIndex
 from vmops.lab.objects.virtual_disk_manager import VirtualDiskManager
+from vmops.lab.storage.uuids import spaced_uuid
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _add_switch(kernel: Kernel, datacenter: Datacenter, compute: ComputeResource
         _SWITCH,
         name="dvs1",
         parent=folder.ref,
-        uuid=_switch_uuid(_uuid(kernel, _SWITCH)),
+        uuid=spaced_uuid(_uuid(kernel, _SWITCH)),
         hosts=[host.ref for host in hosts],
         version=_DVS_VERSION,
     )
@@ -232,10 +233,3 @@ def _add_switch(kernel: Kernel, datacenter: Datacenter, compute: ComputeResource
         link(kernel, holder, "network", group.ref)
     for host in hosts:
         link(kernel, group, "host", host.ref)
-
-
-def _switch_uuid(uuid: str) -> str:
-    """Write a UUID as vCenter writes those of switches: ``50 26 .. ..-.. ..``."""
-    digits = uuid.replace("-", "")
-    pairs = [digits[at : at + 2] for at in range(0, 32, 2)]
-    return f"{' '.join(pairs[:8])}-{' '.join(pairs[8:])}"

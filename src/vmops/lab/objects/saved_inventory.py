@@ -32,7 +32,7 @@ from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.operations import properties
 from vmops.lab.operations.connection_state import show_connection
 from vmops.lab.operations.place import join
-from vmops.lab.operations.power import settle_running
+from vmops.lab.operations.power import restore_power
 from vmops.lab.operations.snapshots.merge import show_need
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.whole_files import write_whole
@@ -293,7 +293,7 @@ class SavedInventory:
         join(vm)
         show_tree(vm, await load_tree(vm))
         await show_need(vm)
-        settle_running(vm, entry["power"], running)
+        restore_power(vm, entry["power"], running)
         vm.is_orphaned = bool(entry.get("orphaned"))
         vm.policies = dict(entry.get("policies", {}))
         if config is None:

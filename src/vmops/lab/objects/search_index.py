@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from pyVmomi import vim
 
-from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.container import Container, datacenter_of
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.machine.config import normal_uuid
 from vmops.lab.machine.machine import Machine
 from vmops.lab.objects.datacenter import Datacenter
 
@@ -33,10 +32,7 @@ class SearchIndex(ManagedObject):
         instanceUuid: bool | None = None,
     ) -> list[Any]:
         """Find virtual machines by BIOS or instance UUID, or hosts by hardware UUID."""
-        try:
-            wanted = str(UUID(uuid))
-        except ValueError as error:
-            raise invalid_argument("uuid", "It is not a UUID.") from error
+        wanted = normal_uuid(uuid, "uuid")
         if not vmSearch:
             return self._all(HostSystem, datacenter, lambda host: host.uuid == wanted)
         if instanceUuid:

@@ -24,6 +24,7 @@ from vmops.lab.storage.datastore_files import find
 from vmops.lab.storage.descriptor import geometry
 from vmops.lab.storage.disks import Adapter, DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.errors import DiskHasChildren, FileExists, InvalidDisk
+from vmops.lab.storage.uuids import uuid_digits
 
 if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import ManagedObject as Reference
@@ -251,8 +252,7 @@ class VirtualDiskManager(ManagedObject):
             vim.fault.FileNotFound, FileLocked, InvalidDiskFormat.
         """
         path = datastore_path(self.kernel, name, datacenter)
-        digits = uuid.replace(" ", "").replace("-", "")
-        if len(digits) != 32 or set(digits.lower()) - set("0123456789abcdef"):
+        if uuid_digits(uuid) is None:
             raise invalid_argument("uuid", "It has 32 hexadecimal digits.")
         with storage_faults(path):
             files_in_use(self.kernel).check_changeable(path)

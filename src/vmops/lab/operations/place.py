@@ -40,7 +40,7 @@ def forget(vm: Machine) -> None:
     vm.kernel.remove(vm)
 
 
-def settle(vm: Machine) -> None:
+def follow_devices(vm: Machine) -> None:
     """Follow changed devices: the lists of datastores and networks, and those that list it."""
     for name, now in (("datastore", _datastores(vm)), ("network", _networks(vm))):
         before = vm.properties[name]

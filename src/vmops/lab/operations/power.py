@@ -21,7 +21,7 @@ from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.tools_info import tools_changes
 from vmops.lab.operations import properties, remote_display
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
-from vmops.lab.operations.uuid_question import settle_location
+from vmops.lab.operations.uuid_question import resolve_location
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
@@ -79,7 +79,7 @@ async def power_on(vm: Machine, host: Reference | None) -> None:
         vim.fault.FileNotFound, vim.fault.InvalidDiskFormat, vim.fault.FileLocked: a disk is
             missing, no disk, or another machine's at this moment.
         vim.fault.GenericVmConfigFault: the hypervisor cannot start it; the text says why.
-        As `settle_location` does, which may have a question to the user.
+        As `resolve_location` does, which may have a question to the user.
     """
     if vm.power_state == ON:
         raise wrong_state(vm, ON)
@@ -87,7 +87,7 @@ async def power_on(vm: Machine, host: Reference | None) -> None:
         raise invalid_state("A template cannot be powered on.")
     _check_host(vm, host)
     if vm.power_state == OFF:
-        await settle_location(vm)
+        await resolve_location(vm)
     devices = vm.config.hardware.device
     chains = await vm.kernel.blocking(read_chains, vm.kernel.service(DiskStore), devices)
     check_locks(vm)
@@ -287,7 +287,7 @@ def _disk_paths(devices: Sequence[VirtualDevice]) -> tuple[set[str], set[str]]:
     return written, read
 
 
-def settle_running(vm: Machine, state: str, running: frozenset[str]) -> None:
+def restore_power(vm: Machine, state: str, running: frozenset[str]) -> None:
     """Give a machine found again at a start the state that is true now.
 
     ``state`` is the one that was saved. A guest runs if the hypervisor says so, and a machine is

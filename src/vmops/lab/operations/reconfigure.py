@@ -23,7 +23,7 @@ from vmops.lab.machine.vmx_file import without_conflicts, write_vmx
 from vmops.lab.operations import properties
 from vmops.lab.operations.live_change import LiveChange
 from vmops.lab.operations.machine_events import post_reconfigured
-from vmops.lab.operations.place import settle
+from vmops.lab.operations.place import follow_devices
 from vmops.lab.operations.power import ON, usage_limits
 from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.disks import DiskInfo, DiskStore
@@ -213,7 +213,7 @@ def show(vm: Machine, config: ConfigInfo) -> None:
         }
     )
     vm.publish(tools_info.tools_changes(vm, vm.power_state))
-    settle(vm)
+    follow_devices(vm)
 
 
 async def rename(vm: Machine, name: str) -> None:

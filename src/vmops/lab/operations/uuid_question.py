@@ -41,7 +41,7 @@ _QUESTION = Question(
 _ACTIONS = {"create": _COPIED, "keep": _MOVED}
 
 
-async def settle_location(vm: Machine) -> None:
+async def resolve_location(vm: Machine) -> None:
     """Before a start: if the machine's files are elsewhere now, do what the user says of it.
 
     Raises:

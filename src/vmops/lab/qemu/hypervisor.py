@@ -27,7 +27,7 @@ from vmops.lab.hypervisor.tools import NobodyListens, ToolsCommand, ToolsListene
 from vmops.lab.qemu import console, growth, hot_disks, hot_nics, memory_file, snapshots
 from vmops.lab.qemu.guest import Guest
 from vmops.lab.qemu.launch import Incoming, clean, launch
-from vmops.lab.qemu.migration import Move, mark_arrived, recover_moves, settle_in
+from vmops.lab.qemu.migration import Move, bring_home, mark_arrived, recover_moves
 from vmops.lab.qemu.mirroring import mirror_disk
 from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity
@@ -286,7 +286,7 @@ class QemuHypervisor:
             # The lines of the old QEMU end with it.
             target.serial_ports, source.serial_ports = source.serial_ports, []
             await source.end()
-            await asyncio.to_thread(settle_in, target, source.directory)
+            await asyncio.to_thread(bring_home, target, source.directory)
             if source.console is not None:
                 try:
                     await console.serve_vnc(target, *source.console)

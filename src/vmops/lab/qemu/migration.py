@@ -85,7 +85,7 @@ class Move:
             leaving, arriving = await self._prepare(target)
             with leaving.events() as stops, arriving.events() as starts:
                 failure = await self._send(leaving, ours)
-                if not await to_its_end(self._settle(target, starts)):
+                if not await to_its_end(self._arrives(target, starts)):
                     raise failure or HypervisorError(f"{source.key} did not go on after its move")
                 await self._measure(leaving, stops, starts, began)
         if isinstance(failure, asyncio.CancelledError):
@@ -127,7 +127,7 @@ class Move:
             return error
         return None
 
-    async def _settle(self, target: Guest, starts: QmpEvents) -> bool:
+    async def _arrives(self, target: Guest, starts: QmpEvents) -> bool:
         """Return whether the guest runs at its new place; if not, it runs on at the old one."""
         if await self._has_left():
             try:
@@ -169,7 +169,7 @@ class Move:
         except HypervisorError as error:
             log.info("guest %s moved unmeasured: %s", self._source.key, error)
             return
-        assert self._started is not None  # noqa: S101 - it has settled
+        assert self._started is not None  # noqa: S101 - it has arrived
         self._figures = Migration(
             downtime_ms=(self._started.at_s - stopped.at_s) * 1000,
             total_ms=total_ms,
@@ -187,7 +187,7 @@ async def _discard(guest: Guest) -> None:
     await asyncio.to_thread(_remove, guest.directory)
 
 
-def settle_in(guest: Guest, home: Path) -> None:
+def bring_home(guest: Guest, home: Path) -> None:
     """Make the directory of a guest that has arrived its lasting one. Blocks.
 
     The guest that was there has ended. Cut off anywhere it can be done again.

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
+from vmops.lab.storage.uuids import spaced_uuid, uuid_digits
+
 SECTOR = 512
 LARGEST_DESCRIPTOR = 64 * 1024
 """Bytes; real ones have below 2 KiB."""
@@ -204,15 +206,15 @@ def normal_uuid(text: str) -> str:
     Raises:
         DescriptorError: it is not 16 bytes in hexadecimal.
     """
-    digits = re.sub(r"[ -]", "", text)
-    if not re.fullmatch(r"[0-9A-Fa-f]{32}", digits):
+    digits = uuid_digits(text)
+    if digits is None:
         raise DescriptorError("a disk's uuid has 32 hexadecimal digits")
     return _spaced(bytes.fromhex(digits))
 
 
 def _spaced(value: bytes) -> str:
     # vSphere writes VMware's own prefix with a capital C, all other digits small.
-    text = f"{value[:8].hex(' ')}-{value[8:].hex(' ')}"
+    text = spaced_uuid(value.hex())
     return text.replace("60 00 c2", "60 00 C2") if text.startswith("60 00 c2") else text
 
 

@@ -95,18 +95,3 @@ def path_of(name: str, folder: DatastorePath) -> DatastorePath:
     if name.startswith("/"):
         return DatastorePath.parse_vmfs(name)
     return folder.joined(name)
-
-
-def uuid_text(uuid: str) -> str:
-    """Write a UUID as .vmx files do: ``56 4d .. ..-.. ..``."""
-    digits = re.sub(r"[\s-]", "", uuid)
-    pairs = [digits[at : at + 2] for at in range(0, 32, 2)]
-    return f"{' '.join(pairs[:8])}-{' '.join(pairs[8:])}"
-
-
-def uuid_of(text: str | None) -> str | None:
-    """Read a UUID as .vmx files write it; None if it is none."""
-    digits = re.sub(r"[^0-9a-fA-F]", "", text or "").lower()
-    if len(digits) != 32:
-        return None
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

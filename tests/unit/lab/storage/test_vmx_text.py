@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from vmops.lab.storage.errors import InvalidDatastorePath
 from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.uuids import dashed_uuid, spaced_uuid
 from vmops.lab.storage.vmx_text import (
     Entries,
     path_of,
     read_text,
     render_text,
-    uuid_of,
-    uuid_text,
     vmx_file_name,
 )
 
@@ -60,8 +59,8 @@ def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
 
 @given(st.uuids())
 def test_uuids(uuid: UUID) -> None:
-    assert uuid_of(uuid_text(str(uuid))) == str(uuid)
-    assert uuid_of("no uuid") is None
+    assert dashed_uuid(spaced_uuid(str(uuid))) == str(uuid)
+    assert dashed_uuid("no uuid") is None
 
 
 def test_numbers_and_booleans_that_are_none() -> None:

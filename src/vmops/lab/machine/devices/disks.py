@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from pyVmomi import vim
 
@@ -20,6 +20,7 @@ from vmops.lab.machine.devices.parts import flat_backing
 from vmops.lab.storage.disks import Adapter, DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.uuids import dashed_uuid
 
 if TYPE_CHECKING:
     from pyVmomi.vim.vm.device import VirtualDisk
@@ -158,7 +159,7 @@ def backing_of(chain: Sequence[DiskInfo], disk_mode: str | None) -> _FlatBacking
         writeThrough=False,
         thinProvisioned=top.provisioning == "thin",
         eagerlyScrub=top.provisioning == "eagerZeroedThick",
-        uuid=wire_uuid(top.uuid),
+        uuid=dashed_uuid(top.uuid) or top.uuid,
         contentId=top.cid,
         digestEnabled=False,
     )
@@ -167,21 +168,7 @@ def backing_of(chain: Sequence[DiskInfo], disk_mode: str | None) -> _FlatBacking
     return backing
 
 
-def wire_uuid(text: str) -> str:
-    """Return a disk's UUID as backings show it; a text that is no UUID stays as it is.
-
-    >>> wire_uuid("60 00 C2 9a 11 22 33 44-55 66 77 88 99 aa bb cc")
-    '6000C29a-1122-3344-5566-778899aabbcc'
-    """
-    digits = "".join(text.replace("-", "").split())
-    try:
-        UUID(digits)
-    except ValueError:
-        return text
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-
-
-def disk_files(disk: VirtualDisk) -> list[str]:
+def disk_files(backing: Any) -> list[str]:
     """Return the datastore paths of a disk's descriptors, its parents' after it."""
     paths = []
     backing: _FlatBacking | None = flat_backing(disk)

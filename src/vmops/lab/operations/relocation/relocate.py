@@ -33,7 +33,7 @@ from vmops.lab.machine.vmx_file import write_vmx
 from vmops.lab.operations import properties
 from vmops.lab.operations.hypervisor_calls import cancellable, hypervisor_faults
 from vmops.lab.operations.machine_events import post_moved
-from vmops.lab.operations.place import settle
+from vmops.lab.operations.place import follow_devices
 from vmops.lab.operations.power import ON, move_to_host, wrong_state
 from vmops.lab.operations.relocation.plan import Relocation, examine
 from vmops.lab.operations.relocation.snapshots import moved_tree, write_snapshots
@@ -195,9 +195,9 @@ async def _switch(vm: Machine, move: Relocation, store: DiskStore) -> None:
         write_snapshots(store.volumes, tree)
         write_vmx(store.volumes, move.files.home, stored_config(vm, config))
     vm.vmx = move.files.home
-    _settle_place(vm, move.target)
+    _change_place(vm, move.target)
     show_tree(vm, tree, {"config": config})
-    settle(vm)
+    follow_devices(vm)
 
 
 async def _final_snapshots(vm: Machine, move: Relocation, store: DiskStore) -> SnapshotTree:
@@ -212,7 +212,7 @@ async def _final_snapshots(vm: Machine, move: Relocation, store: DiskStore) -> S
     return moved_tree(vm.snapshots, move.files.home, chains, renamed)
 
 
-def _settle_place(vm: Machine, target: RelocationTarget) -> None:
+def _change_place(vm: Machine, target: RelocationTarget) -> None:
     kernel = vm.kernel
     move_to_host(vm, target.host)
     for name, holder_list, wanted in (

@@ -29,7 +29,7 @@ from vmops.lab.machine.snapshots.files import save_config, save_tree
 from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations import power, properties
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
-from vmops.lab.operations.place import settle
+from vmops.lab.operations.place import follow_devices
 from vmops.lab.operations.power import OFF, ON, SUSPENDED, show_power
 from vmops.lab.operations.reconfigure import keep_connections
 from vmops.lab.operations.snapshots.merge import delete_unneeded, show_need
@@ -168,7 +168,7 @@ def _show(vm: Machine, config: ConfigInfo, tree: SnapshotTree) -> None:
     show_tree(vm, tree, {"config": config})
     if vm.power_state != OFF:
         show_power(vm, OFF)
-    settle(vm)
+    follow_devices(vm)
 
 
 def _restored(vm: Machine, snapshot: Snapshot, ports: PortReservations) -> ConfigInfo:
