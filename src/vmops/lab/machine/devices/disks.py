@@ -168,7 +168,7 @@ def backing_of(chain: Sequence[DiskInfo], disk_mode: str | None) -> _FlatBacking
     return backing
 
 
-def disk_files(backing: Any) -> list[str]:
+def disk_files(disk: VirtualDisk) -> list[str]:
     """Return the datastore paths of a disk's descriptors, its parents' after it."""
     paths = []
     backing: _FlatBacking | None = flat_backing(disk)
