@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
+import vmops
 from tests.backends import second_view
 from tests.backends.capabilities import Capability
 from tests.builders import a_uuid
@@ -26,6 +27,7 @@ from vmops.errors import (
     VMOpsError,
 )
 from vmops.ops.engine.port_groups import PortGroups
+from vmops.vsphere.planning.session import PlanningSession
 
 SWITCH, OTHER_SWITCH = "vSwitch0", "vmops-test-switch"
 VLAN = 27
@@ -281,6 +283,30 @@ def test_it_goes_when_the_last_of_those_that_count_on_it_has_failed(
     third = groups.claim(cluster, vifs)
     groups.give_up(third)
     assert len(port_groups(bench, name)) == (len(systems(bench)) if last_succeeds else 0)
+
+
+def test_in_a_plan_it_is_there_once_it_was_added(bench: Bench, name: str) -> None:
+    backend, vifs = bench.backend, [Vif(network=name, vlan=VLAN)]
+    with vmops.connect(
+        backend.url,
+        backend.username,
+        backend.password,
+        thumbprint=backend.thumbprint,
+        planning=True,
+    ) as session:
+        groups = PortGroups(session, bench.settings)
+        cluster = session.inventory.cluster(backend.cluster)
+        first, second = groups.claim(cluster, vifs), groups.claim(cluster, vifs)
+        with pytest.raises(InvalidVlanTag):
+            groups.claim(cluster, [Vif(network=name, vlan=VLAN + 1)])
+        groups.give_up(first)
+        groups.give_up(second)
+        groups.give_up(groups.claim(cluster, vifs))
+        assert isinstance(session, PlanningSession)
+        planned = [call.method for call in session.plan.calls()]
+    hosts = len(systems(bench))
+    assert planned == [*["AddPortGroup"] * hosts, *["RemovePortGroup"] * hosts] * 2
+    assert port_groups(bench, name) == []
 
 
 @needs(Capability.COUNTED_CALLS)

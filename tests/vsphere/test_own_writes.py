@@ -16,7 +16,7 @@ from vmops.ops.instances.info import get_info
 from vmops.vsphere.live.stream import STREAM_METHODS
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
-from vmops.vsphere.wire.own_writes import OwnWrites
+from vmops.vsphere.wire.coherence import OwnWrites
 
 RUNNING, SHUTDOWN = InstanceState.RUNNING, InstanceState.SHUTDOWN
 

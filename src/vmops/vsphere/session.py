@@ -24,9 +24,9 @@ from vmops.vsphere.managers.storage_policies import StoragePolicies
 from vmops.vsphere.managers.virtual_disk_manager import VirtualDiskManager
 from vmops.vsphere.wire.address import ServerAddress
 from vmops.vsphere.wire.client import Client
+from vmops.vsphere.wire.coherence import OwnWrites
 from vmops.vsphere.wire.http_access import HttpAccess
 from vmops.vsphere.wire.moref import Moref
-from vmops.vsphere.wire.own_writes import OwnWrites
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.secret import Secret
 from vmops.vsphere.wire.trust import Trust

@@ -14,7 +14,7 @@ from vmops.vsphere.live.properties import Values
 from vmops.vsphere.live.watch_list import Watched, WatchList
 from vmops.vsphere.wire import faults
 from vmops.vsphere.wire.client import Client
-from vmops.vsphere.wire.moref import Moref, describe, moid
+from vmops.vsphere.wire.moref import Moref, describe
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +69,13 @@ class Tasks:
                 self._cancel(watched)
                 raise
             finally:
-                self._note_changed(watched)
+                ended = watched.over_at if watched.is_over else None
+                self.client.own_writes.note_task(watched.values, ended)
         if not watched.is_over:
             raise TimedOut(
                 f"{_name(watched)} did not end within {deadline_s:g} seconds; it was asked to stop."
             )
         return _outcome(watched)
-
-    def _note_changed(self, watched: Watched) -> None:
-        """What the task worked on, or made, is not as it was told before."""
-        for path in ("info.entity", "info.result"):
-            if isinstance(found := watched.values.get(path), vim.VirtualMachine):
-                ended = watched.over_at if watched.is_over else None
-                self.client.own_writes.note(moid(found), ended)
 
     def _cancel(self, watched: Watched) -> None:
         if watched.is_over:

@@ -19,8 +19,8 @@ from vmops.vsphere.live.stream import STREAM_METHODS
 from vmops.vsphere.live.tasks import Tasks
 from vmops.vsphere.live.watch_list import Watched, WatchList
 from vmops.vsphere.planning.world import World
-from vmops.vsphere.wire import retry
 from vmops.vsphere.wire.client import Client, ordered_arguments
+from vmops.vsphere.wire.coherence import is_read
 from vmops.vsphere.wire.moref import Moref, describe, moid
 from vmops.vsphere.wire.stub import wire_method
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import MethodInfo
 
 SEARCH = "SearchDatastore_Task"
-# Nothing else than these, the reads of the retry table and what a session makes for its own stream
+# Nothing else than these, the reads and what a session makes for its own stream
 # is ever sent. The search leaves no trace but its line in the list of recent tasks.
 READS = frozenset({SEARCH, "ContinueRetrievePropertiesEx", "CancelRetrievePropertiesEx"})
 _VM_PATHS = next(k.paths + k.optional for k in KINDS if k.wire_type == "VirtualMachine")
@@ -38,7 +38,7 @@ def is_sent(method: str) -> bool:
     """Whether a planning session sends such calls; a method that nobody knows is a change."""
     if method in READS or method in STREAM_METHODS:
         return True
-    return retry.is_read(method) and not method.endswith("_Task")
+    return is_read(method) and not method.endswith("_Task")
 
 
 class Planner(Protocol):

@@ -24,15 +24,10 @@ def _import(site: Site, pool: Moref, arguments: Arguments) -> Moref:
 
 
 def _export(site: Site, source: Moref, arguments: Arguments) -> Moref:
-    planned = site.world.values(moid(source)).get("vm")
-    vm = planned or (source if isinstance(source, vim.VirtualMachine) else None)
-    vm = vm or site.read(source, "vm")["vm"]
     site.world.plan.note(
         "Where the endpoint refuses ExportSnapshot, the disk is copied instead and its file read."
-        if isinstance(source, vim.vm.Snapshot)
-        else "The disks' bytes are read through the lease."
     )
-    return _lease(site, vm)
+    return _lease(site, site.read(source, "vm")["vm"])
 
 
 def _lease(site: Site, vm: Moref) -> Moref:
@@ -81,7 +76,6 @@ def _end(site: Site, lease: Moref, arguments: Arguments) -> None:
 EFFECTS: dict[str, Effect] = {
     "ImportVApp": _import,
     "ExportSnapshot": _export,
-    "ExportVm": _export,
     "HttpNfcLeaseComplete": _end,
     "HttpNfcLeaseAbort": _end,
 }

@@ -9,7 +9,6 @@ Where the operation needs an answer that only the server can give, the plan ends
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyVmomi import VmomiSupport, vim
@@ -20,12 +19,6 @@ from vmops.vsphere.live.inventory import Inventory
 from vmops.vsphere.live.properties import Properties
 from vmops.vsphere.live.tasks import Tasks
 from vmops.vsphere.live.watch_list import WatchList
-from vmops.vsphere.planning import (
-    file_effects,
-    lease_effects,
-    vm_effects,
-    volume_effects,
-)
 from vmops.vsphere.planning.client import (
     PlanningClient,
     PlanningInventory,
@@ -34,10 +27,11 @@ from vmops.vsphere.planning.client import (
     PlanningWatchList,
     world_of,
 )
+from vmops.vsphere.planning.effects import EFFECTS, UNTOLD
 from vmops.vsphere.planning.http import PlanningHttp
 from vmops.vsphere.planning.plain_data import plain_arguments
 from vmops.vsphere.planning.plan import Plan, PlannedCall
-from vmops.vsphere.planning.site import Effect, Site, note_of
+from vmops.vsphere.planning.site import Site, note_of
 from vmops.vsphere.planning.world import World
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.address import ServerAddress
@@ -47,15 +41,6 @@ from vmops.vsphere.wire.moref import Moref, describe
 
 if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import MethodInfo
-
-EFFECTS: Mapping[str, Effect] = {
-    **file_effects.EFFECTS,
-    **lease_effects.EFFECTS,
-    **vm_effects.EFFECTS,
-    **volume_effects.EFFECTS,
-}
-# Signs of life of what is planned: no step of an operation sends them.
-_UNTOLD = frozenset({"HttpNfcLeaseProgress", "CancelTask"})
 
 
 class PlanningSession(Session):
@@ -95,7 +80,7 @@ class _Planner:
             PlanEnds: what it would give is nothing that can be made up.
         """
         world, method = self._site.world, info.wsdlName
-        if method in _UNTOLD:
+        if method in UNTOLD:
             return None
         call = PlannedCall(
             method=method, target=describe(moref), arguments=plain_arguments(info, arguments)

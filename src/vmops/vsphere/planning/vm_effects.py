@@ -264,11 +264,6 @@ def _moved(
     return made
 
 
-def _migrate(site: Site, vm: Moref, arguments: Arguments) -> None:
-    given = {"runtime.host": arguments.get("host"), "resourcePool": arguments.get("pool")}
-    site.world.change(vm, {path: value for path, value in given.items() if value is not None})
-
-
 # Snapshots
 
 
@@ -310,7 +305,6 @@ EFFECTS: dict[str, Effect] = {
     "UnregisterVM": _unregister,
     "ReconfigVM_Task": _reconfigure,
     "RelocateVM_Task": _relocate,
-    "MigrateVM_Task": _migrate,
     "CreateSnapshot_Task": _create_snapshot,
     "RemoveSnapshot_Task": _remove_snapshot,
     "RemoveAllSnapshots_Task": _remove_all_snapshots,

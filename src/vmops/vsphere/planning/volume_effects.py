@@ -1,4 +1,4 @@
-"""What calls do to first class disks and extensions, as far as later steps can see it."""
+"""What calls do to first class disks, as far as later steps can see it."""
 
 from __future__ import annotations
 
@@ -98,11 +98,6 @@ def _look(site: Site, identity: vim.vslm.ID, datastore: Moref) -> Any:
     return site.session.call(manager, method, id=identity, datastore=datastore)
 
 
-def _register_extension(site: Site, manager: Moref, arguments: Arguments) -> None:
-    extension = arguments["extension"]
-    site.world.extensions[str(extension.key)] = extension
-
-
 EFFECTS: dict[str, Effect] = {
     "CreateDisk_Task": _create,
     "HostCreateDisk_Task": _create,
@@ -110,5 +105,4 @@ EFFECTS: dict[str, Effect] = {
     "HostDeleteVStorageObject_Task": _delete,
     "AttachDisk_Task": _attach,
     "DetachDisk_Task": _detach,
-    "RegisterExtension": _register_extension,
 }

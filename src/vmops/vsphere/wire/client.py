@@ -18,9 +18,9 @@ from pyVmomi import VmomiSupport, vim, vmodl
 from vmops import errors
 from vmops.errors import VMOpsError
 from vmops.vsphere.wire import faults, retry
-from vmops.vsphere.wire.moref import Moref, describe, moid
+from vmops.vsphere.wire.coherence import OwnWrites
+from vmops.vsphere.wire.moref import Moref, describe
 from vmops.vsphere.wire.operation_id import operation_id
-from vmops.vsphere.wire.own_writes import OwnWrites
 from vmops.vsphere.wire.policy_stub import PolicyStub
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.secret import Secret
@@ -105,13 +105,8 @@ class Client:
         self, moref: Moref, method: str, timeout_s: float | None, /, **arguments: object
     ) -> Any:
         """`call` with a time limit of its own for the answer, in seconds."""
-        if not isinstance(moref, vim.VirtualMachine) or retry.is_read(method):
+        with self.own_writes.changing(moref, method):
             return self._call(moref, method, timeout_s, arguments)
-        self.own_writes.note(moid(moref))
-        try:
-            return self._call(moref, method, timeout_s, arguments)
-        finally:
-            self.own_writes.note(moid(moref))
 
     def _call(
         self, moref: Moref, method: str, timeout_s: float | None, arguments: dict[str, object]

@@ -12,35 +12,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vmops.errors import Busy, ConnectionLost, NotAuthenticated, SessionOverload, VMOpsError
+from vmops.vsphere.wire.coherence import is_read
 
 # How long reads are repeated, in seconds: a restarting endpoint is back within that.
 WINDOW_S = 10.0
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 2.0
 
-_READ_PREFIXES = ("Find", "Query", "Retrieve", "PbmCheck", "PbmQuery", "PbmRetrieve")
-_READS = frozenset(
-    {
-        "CurrentTime",
-        "SessionIsActive",
-        "HttpNfcLeaseGetManifest",
-        "ListVStorageObject",
-        "HostListVStorageObject",
-        "HostRetrieveVStorageObject",
-    }
-)
 _SESSION = frozenset({"Login", "Logout"})
 _REPEATABLE = frozenset({"CancelTask", "HttpNfcLeaseProgress"})
 # One too many is in nobody's way, and ends with the session.
 _OF_THE_SESSION = frozenset({"CreateContainerView"})
-
-
-def is_read(method: str) -> bool:
-    """Whether the method changes nothing and may be asked twice.
-
-    Continue... is none: the token it takes is used up by an answer that got lost.
-    """
-    return method in _READS or method.startswith(_READ_PREFIXES)
 
 
 def is_idempotent(method: str) -> bool:

@@ -4,7 +4,7 @@ import pytest
 from pyVmomi import vim
 
 from vmops.errors import Busy, ConnectionLost, NotAuthenticated, SessionOverload, VsphereFault
-from vmops.vsphere.wire import retry
+from vmops.vsphere.wire import coherence, retry
 from vmops.vsphere.wire.retry import RetryAction, action_for
 
 READS = ("RetrievePropertiesEx", "FindByUuid", "QueryVirtualDiskUuid", "CurrentTime")
@@ -62,7 +62,7 @@ def test_no_method_that_starts_a_task_counts_as_a_read() -> None:
         for kind in (vim.VirtualMachine, vim.Folder, vim.FileManager, vim.VirtualDiskManager)
         for info in kind._GetMethodList()
     }
-    assert [name for name, info in methods.items() if info.isTask and retry.is_read(name)] == []
+    assert [name for name, info in methods.items() if info.isTask and coherence.is_read(name)] == []
 
 
 class Clock:

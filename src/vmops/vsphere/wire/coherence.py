@@ -1,4 +1,9 @@
-"""Which virtual machines this session changed, so that nobody is told what was before.
+"""What a call changes: nothing, or what nobody is to be told any more as it was before.
+
+Four ask this, and all ask here. The client repeats calls that change nothing (`wire.retry`), and
+notes what the others change. Who asks the live inventory is not told what was before (`OwnWrites`).
+A plan sends what changes nothing, and shows what all else would change in every later answer; it
+has a row for each method (`planning.effects`).
 
 The live inventory hears of a change a moment after the call or task that made it has ended. A
 virtual machine is noted when the session begins to change it and again when the change has ended.
@@ -11,11 +16,35 @@ While it is noted its state is to be read from the server. The note goes when
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator, Mapping
 
+from pyVmomi import vim
+
+from vmops.vsphere.wire.moref import Moref, moid
+
+_READ_PREFIXES = ("Find", "Query", "Retrieve", "PbmCheck", "PbmQuery", "PbmRetrieve")
+_READS = frozenset(
+    {
+        "CurrentTime",
+        "SessionIsActive",
+        "HttpNfcLeaseGetManifest",
+        "ListVStorageObject",
+        "HostListVStorageObject",
+        "HostRetrieveVStorageObject",
+    }
+)
 # Above so many notes, those of virtual machines that are gone are looked for.
 _MANY = 1024
+
+
+def is_read(method: str) -> bool:
+    """Whether the method changes nothing and may be asked twice.
+
+    Continue... is none: the token it takes is used up by an answer that got lost.
+    """
+    return method in _READS or method.startswith(_READ_PREFIXES)
 
 
 class OwnWrites:
@@ -37,6 +66,24 @@ class OwnWrites:
         with self._lock:
             self._number += 1
             self._noted[name] = (self._number, self._polls() if polls is None else polls)
+
+    @contextlib.contextmanager
+    def changing(self, moref: Moref, method: str) -> Iterator[None]:
+        """What a call of this method on this object changes is noted before it and after it."""
+        if not isinstance(moref, vim.VirtualMachine) or is_read(method):
+            yield
+            return
+        self.note(moid(moref))
+        try:
+            yield
+        finally:
+            self.note(moid(moref))
+
+    def note_task(self, told: Mapping[str, object], polls: int | None) -> None:
+        """What a task worked on, or made, is not as it was told before; ``polls`` as in `note`."""
+        for path in ("info.entity", "info.result"):
+            if isinstance(found := told.get(path), vim.VirtualMachine):
+                self.note(moid(found), polls)
 
     @property
     def polls(self) -> int:
