@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -61,6 +62,28 @@ def environment(home: Path) -> dict[str, str]:
 def no_network_outside_this_machine() -> Iterator[None]:
     with network.loopback_only():
         yield
+
+
+def pytest_collection_finish() -> None:
+    """Set aside what was imported and collected, so that looking for garbage takes no time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left_open_by_the_file() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open() -> Iterator[None]:
+    """Find sockets, files and transports that nobody closed while the test that did it runs.
+
+    Python warns of them where they are collected as garbage, which would be in some later test.
+    """
+    yield
+    gc.collect()
 
 
 @pytest.hookimpl(trylast=True)
