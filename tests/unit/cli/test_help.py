@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,16 @@ import pytest
 from click.testing import CliRunner
 
 from vmops.cli.main import COMMANDS, cli
+
+
+@pytest.fixture(autouse=True, scope="module")
+def log_as_before() -> Iterator[None]:
+    """The command sets up logging for its process, which is that of other tests, too."""
+    log = logging.getLogger("vmops")
+    level, handlers = log.level, log.handlers[:]
+    yield
+    log.setLevel(level)
+    log.handlers[:] = handlers
 
 
 def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
