@@ -58,7 +58,7 @@ class Images:
         words = "-".join(f"{key}-{value}" for key, value in sorted(properties.items()))
         name = f"{way}-{words}" if words else f"{way}-plain"
         if name not in {image.name for image in self.store.list()}:
-            self.add(name, self._file(way), **properties)
+            self.add(name, self._file(way), flat=False, **properties)
         return name
 
     def add(self, name: str, source: Path, *, flat: bool = False, **properties: str) -> str:

@@ -72,18 +72,23 @@ def a_bootable_iso(target: Path, boot_sector: bytes) -> Path:
     return target
 
 
-class Stream(io.RawIOBase):
+class Stream(io.BytesIO):
     """Bytes as they come from a network: no seeking, and short reads."""
 
-    def __init__(self, content: bytes) -> None:
-        super().__init__()
-        self._content = io.BytesIO(content)
+    def seekable(self) -> bool:
+        return False
 
-    def readable(self) -> bool:
-        return True
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        raise io.UnsupportedOperation("seek")
 
-    def readinto(self, buffer: Any) -> int:
-        block = self._content.read(min(len(buffer), 70_000))
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("tell")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if size is None or size < 0 else min(size, 70_000))
+
+    def readinto(self, buffer: Any, /) -> int:
+        block = self.read(len(buffer))
         buffer[: len(block)] = block
         return len(block)
 

@@ -134,5 +134,5 @@ def _looped(name: str, target: ast.expr, row: ast.expr) -> Iterator[ast.expr]:
         case ast.Name(id=each), _ if each == name:
             yield row
         case ast.Tuple(elts=targets), ast.Tuple(elts=values):
-            for each, value in zip(targets, values, strict=False):
-                yield from _looped(name, each, value)
+            for inner, value in zip(targets, values, strict=False):
+                yield from _looped(name, inner, value)

@@ -69,20 +69,21 @@ def allocations() -> set[str]:
     """The properties of allocations: of each resource that the border asks for, each thing."""
     trees = dict(source.modules())
     resources = {
-        call.args[1].value
+        str(name.value)
         for call in ast.walk(trees["src/vmops/ops/vmops/shapes.py"])
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
         and call.func.attr in {"from_extra_specs", "if_asked"}
         and len(call.args) == 2
-        and isinstance(call.args[1], ast.Constant)
+        and isinstance(name := call.args[1], ast.Constant)
     }
     suffixes = {
-        text.values[-1].value
+        last.value
         for text in ast.walk(trees["src/vmops/model/size.py"])
         if isinstance(text, ast.JoinedStr)
-        and isinstance(text.values[-1], ast.Constant)
-        and SUFFIX.fullmatch(text.values[-1].value)
+        and isinstance(last := text.values[-1], ast.Constant)
+        and isinstance(last.value, str)
+        and SUFFIX.fullmatch(last.value)
     }
     return {f"quota:{resource}{suffix}" for resource in resources for suffix in suffixes}
 

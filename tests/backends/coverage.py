@@ -77,18 +77,18 @@ def page(items: list[pytest.Item]) -> str:
     reasons: dict[str, int] = {}
     lines = [f"| test | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     file = ""
-    for (stem, test), found in table.items():
+    for (stem, name), found in table.items():
         if stem != file:
             file = stem
             lines.append(f"| **{stem}** |{' |' * len(names)}")
         cells = []
-        for name in names:
+        for kind in names:
             numbers = [
                 "+" if not reason else str(reasons.setdefault(reason, len(reasons) + 1))
-                for reason in sorted(found[name])
+                for reason in sorted(found[kind])
             ]
             cells.append(" ".join(numbers))
-        shown = test.removeprefix("test_").replace("_", " ")
+        shown = name.removeprefix("test_").replace("_", " ")
         lines.append(f"| {shown} | {' | '.join(cells)} |")
     listed = [f"{number}. {reason}" for reason, number in reasons.items()]
     reasons_section = "\n\n## Reasons\n\n" + "\n".join(listed) + "\n\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ VARIABLES = {
     "VMOPS_TEST_VCENTER_NETWORK": "a standard port group",
     "VMOPS_TEST_VCENTER_DISTRIBUTED_NETWORK": "a distributed port group",
 }
-LACKS = {
+LACKS: Mapping[Capability, str] = {
     Capability.LOCAL_FILES: "its datastores are on its hosts",
     Capability.DISK_BYTES: "its disks cannot be read from here",
     Capability.COUNTED_CALLS: "it does not count calls",

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from pyVmomi import SoapStubAdapter, vim, vmodl
+from pyVmomi import vim, vmodl
+from pyVmomi.SoapAdapter import SoapStubAdapter
 
 VERSION = "vim.version.version12"  # 6.5: the newest that all back ends speak
 
@@ -25,7 +26,7 @@ def logged_in(url: str, username: str, password: str, context: ssl.SSLContext) -
         version=VERSION,
         sslContext=context,
     )
-    content = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
+    content: Any = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
     content.sessionManager.Login(username, password)
     try:
         yield content
@@ -54,7 +55,7 @@ def finished(task: Any, seconds: float = 60.0) -> Any:
 def properties(obj: Any, *paths: str) -> dict[str, Any]:
     """The values of an object's properties in one read; what is unset is absent."""
     stub = obj._GetStub()
-    content = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
+    content: Any = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
     found = retrieve(content, [obj], type(obj), paths)
     return next(iter(found.values()), {})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.backends.capabilities import Capability
 from tests.backends.vcsim import Vcsim
 from vmops.vsphere.session import Session
 
-LACKS = {
+LACKS: Mapping[Capability, str] = {
     Capability.DISK_BYTES: "its disks are empty files",
     Capability.DISK_CONVERSION: "CopyVirtualDisk_Task with a spec is not implemented",
     Capability.DISK_GROWTH: "ExtendVirtualDisk_Task is not implemented",

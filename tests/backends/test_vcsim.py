@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
-from pyVmomi import SoapStubAdapter, vim
+from pyVmomi import vim
+from pyVmomi.SoapAdapter import SoapStubAdapter
 
 from tests.backends import vcsim
 from tests.backends.vcsim import Vcsim

@@ -51,8 +51,8 @@ def build() -> Path:
         if not program.exists():
             program.parent.mkdir(parents=True, exist_ok=True)
             unfinished = program.with_suffix(".new")
-            command = ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", unfinished, SOURCE]
-            subprocess.run(command, env=go_environment(), check=True)
+            options = ["-trimpath", "-ldflags=-s -w", "-o", str(unfinished)]
+            subprocess.run(["go", "build", *options, str(SOURCE)], env=go_environment(), check=True)
             unfinished.rename(program)
     return program
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ class Command:
         return self._checked(code, _text(out), _text(err))
 
     def start(
-        self, *args: str, program: list[str] = COMMAND, **settings: Any
+        self, *args: str, program: Sequence[str] = COMMAND, **settings: Any
     ) -> subprocess.Popen[str]:
         """Start it as a process; the caller waits for it with `finish`."""
         ours = ("VMOPS_", "GOVC_", "NO_COLOR")
@@ -111,7 +112,8 @@ class Command:
 
 
 def _text(stream: io.TextIOWrapper) -> str:
-    return stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert isinstance(stream.buffer, io.BytesIO)
+    return stream.buffer.getvalue().decode()
 
 
 @pytest.fixture(scope="module")

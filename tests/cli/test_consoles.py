@@ -46,6 +46,7 @@ def waiting(vmops: Command, web1: str) -> Iterator[tuple[subprocess.Popen[str], 
     """A command that has printed its URL, and waits for a viewer."""
     process = vmops.start("console", "url", "web1", "--keep", "30")
     try:
+        assert process.stdout
         yield process, process.stdout.readline().strip()
     finally:
         if process.poll() is None:
@@ -57,6 +58,7 @@ def test_the_wait_for_a_viewer_is_broken_off(
     vmops: Command, lab: Lab, waiting: tuple[subprocess.Popen[str], str]
 ) -> None:
     process, url = waiting
+    assert process.stderr
     process.stderr.readline()  # it waits by then
     process.send_signal(signal.SIGINT)
     ended = vmops.finish(process)
@@ -110,7 +112,7 @@ def test_diagnostics(vmops: Command, web1: str) -> None:
 
 def test_interfaces_come_and_go(vmops: Command, web1: str) -> None:
     def listed() -> list[dict[str, Any]]:
-        return vmops("interface", "list", "web1", "-o", "json").json
+        return list(vmops("interface", "list", "web1", "-o", "json").json)
 
     before = listed()
     mac = "00:50:56:3b:00:01"

@@ -42,7 +42,7 @@ def test_spawn_tells_its_steps_as_json(vmops: Command) -> None:
 
 def test_an_instance_lives(vmops: Command, lab: Lab, web1: str) -> None:
     def status() -> str:
-        return vmops("show", "web1", "-o", "json").json["status"]
+        return str(vmops("show", "web1", "-o", "json").json["status"])
 
     assert status() == "running"
     for command, becomes in (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Command, begin_upload, spawn
+from tests.cli.conftest import COMMAND, Command, begin_upload, spawn
 from vmops.lab import Lab
 
 UPLOAD = "Upload the image in its place"
@@ -77,6 +77,7 @@ def test_two_spawns_of_one_name_at_once(vmops: Command) -> None:
 
 def test_a_reader_that_goes_away(vmops: Command) -> None:
     process = vmops.start("list", "-o", "json")
+    assert process.stdout
     process.stdout.close()
     process.stdout = None
     ended = vmops.finish(process)
@@ -91,7 +92,7 @@ def test_a_full_disk_below_stdout(vmops: Command) -> None:
 
 
 def test_a_closed_stdout(vmops: Command) -> None:
-    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *Command.start.__kwdefaults__["program"]]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND]
     ended = vmops.finish(vmops.start("list", program=closed))
     assert (ended.code, ended.err) == (0, "")
 

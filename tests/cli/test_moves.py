@@ -19,7 +19,7 @@ def web1(vmops: Command) -> str:
 
 
 def host_of(vmops: Command, name: str) -> str:
-    return vmops("show", name, "-o", "json").json["host"]
+    return str(vmops("show", name, "-o", "json").json["host"])
 
 
 def test_an_image_of_an_instance_boots(vmops: Command, web1: str) -> None:

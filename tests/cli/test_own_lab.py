@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Command, begin_upload, spawn
+from tests.cli.conftest import COMMAND, Command, begin_upload, spawn
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_lab_that_dies_in_mid_upload(own: Command) -> None:
     lab = own("lab", "status", "-o", "json").json
     process = begin_upload(own, "orphan")
     os.kill(lab["process"], signal.SIGKILL)
-    failed = next(json.loads(line) for line in process.stderr if '"StepFailed"' in line)
+    failed = next(json.loads(line) for line in process.stderr or () if '"StepFailed"' in line)
     assert "was lost after" in failed["error"]
     # Undoing tries for half a minute to reach the lab again; who does not want to wait insists.
     while process.poll() is None:
@@ -81,7 +81,7 @@ def test_a_single_esxi_stays_one(own: Command) -> None:
 def test_lab_env_is_for_any_shell(own: Command) -> None:
     printed = own("lab", "env").out
     env = {**os.environ, **own.env}
-    shell = [*Command.start.__kwdefaults__["program"], "env", "-o", "json"]
+    shell = [*COMMAND, "env", "-o", "json"]
     script = f'{printed}\nexec "$@"'
     run = ["sh", "-c", script, "sh", *shell]
     said = subprocess.run(run, env=env, capture_output=True, text=True, check=True).stdout

@@ -53,7 +53,7 @@ def test_the_verbs_are_known() -> None:
 def web1(vmops: Command) -> dict[str, Any]:
     made = spawn(vmops, "web1", "-o", "json")
     assert made.code == 0, made.err
-    return made.json
+    return dict(made.json)
 
 
 PLANS = {
@@ -144,7 +144,7 @@ def test_a_record_is_printed_after_each_change(vmops: Command, web1: dict[str, A
         done = vmops(*words, "-o", "json")
         assert done.code == 0, done.err
         found = done.json
-        return (found[0] if isinstance(found, list) else found)["status"]
+        return str((found[0] if isinstance(found, list) else found)["status"])
 
     assert status("suspend", "web1", "--wait") == "suspended"
     assert status("resume", "web1", "--wait") == "running"

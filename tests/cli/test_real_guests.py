@@ -34,7 +34,7 @@ def web1(vmops: Command) -> Iterator[dict[str, Any]]:
 
 
 def boots(lab: Lab, web1: dict[str, Any]) -> str:
-    return (lab.datastore_root("datastore1") / web1["uuid"] / "serial.log").read_text()
+    return (lab.datastore_root("datastore1") / str(web1["uuid"]) / "serial.log").read_text()
 
 
 def test_the_url_that_is_printed_shows_the_screen(
@@ -43,6 +43,7 @@ def test_the_url_that_is_printed_shows_the_screen(
     process = vmops.start("console", "url", "web1")
     socket = None
     try:
+        assert process.stdout
         url = process.stdout.readline().strip()
         socket = WebSocket(url, lab.certificate_file)
         assert socket.headers["sec-websocket-protocol"] == "binary"

@@ -20,11 +20,11 @@ def web(vmops: Command, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def shown(vmops: Command, name: str) -> dict[str, Any]:
-    return vmops("show", name, "-o", "json").json
+    return dict(vmops("show", name, "-o", "json").json)
 
 
 def status(vmops: Command, name: str) -> str:
-    return shown(vmops, name)["status"]
+    return str(shown(vmops, name)["status"])
 
 
 @pytest.mark.parametrize("more", [(), ("--disk", "1")], ids=["size", "disk"])

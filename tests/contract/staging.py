@@ -129,7 +129,8 @@ class Stage:
             self.kept[state] = (made, self.bench.vm(made))
         instance, vm = self.kept.pop(state)
         self._put_spare_volume()
-        with _AROUND.get(state, _nothing)(self.bench, instance, vm):
+        around = _AROUND.get(state, _nothing)
+        with around(self.bench, instance, vm):
             before = facts(self.bench, vm)
             yield Subject(instance, vm, before)
             unchanged = not changes(before, facts(self.bench, vm))
@@ -284,7 +285,7 @@ def _unreadable(bench: Bench, instance: Instance, vm: Any) -> Iterator[None]:
         _wait_until_heard(bench, vm, "connected")
 
 
-def _nothing(*_: Any) -> AbstractContextManager[None]:
+def _nothing(_bench: Bench, _instance: Instance, _vm: Any) -> AbstractContextManager[Any]:
     return nullcontext()
 
 

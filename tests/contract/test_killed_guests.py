@@ -29,7 +29,7 @@ def killed(bench: Bench, instance: Instance, moment: str, *do: str, images: str 
     images = images or str(bench.images.store.directory)
     kill(
         bench.backend,
-        Doom(uuid=instance.uuid, do=do, moment=moment, images=images, **size),  # type: ignore[arg-type]
+        Doom(uuid=instance.uuid, do=do, moment=moment, images=images, **size),
     )
 
 

@@ -16,7 +16,7 @@ from tests.contract.needs import needs
 from tests.guests.plain_qemu import linux_guest, unpack
 from tests.lab.qemu.efi_guest import efi_bootable, linux_by_efi
 from vmops import Flavor, Instance
-from vmops.lab.qemu import launch
+from vmops.lab.qemu import missing
 
 pytestmark = needs(Capability.GUEST)
 
@@ -28,7 +28,7 @@ ADAPTERS = {
 
 
 def require_efi() -> None:
-    if not any(Path(code).is_file() for code, _ in launch._EFI_FIRMWARE):
+    if not any(Path(code).is_file() for code, _ in missing._EFI_FIRMWARE):
         pytest.skip("no EFI firmware (Debian: ovmf)")
 
 

@@ -28,12 +28,12 @@ IPV6 = {
     "dns": [{"address": "2001:db8::53"}],
     "ips": [{"address": "2001:db8::10"}],
 }
-BARE = {"cidr": "198.51.100.0/24", "gateway": None, "dns": [], "ips": []}
+BARE: dict[str, Any] = {"cidr": "198.51.100.0/24", "gateway": None, "dns": [], "ips": []}
 POINT = {"cidr": "203.0.113.4/31", "ips": [{"address": "203.0.113.4"}]}
 MACS = [f"00:50:56:3e:00:0{number}" for number in range(1, 6)]
 
 
-def a_vif(bench: Bench, mac: str, *subnets: Any) -> dict[str, Any]:
+def a_vif(bench: Bench, mac: str, *subnets: Any) -> Any:
     """An interface in Nova's form."""
     network = {"bridge": bench.backend.network, "subnets": list(subnets)}
     return {"id": f"port-{mac}", "address": mac, "network": network}
@@ -43,7 +43,7 @@ def told(bench: Bench, instance: Any) -> dict[str, str]:
     return second_view.extra_config(bench.vm(instance))
 
 
-EXPECTED = {
+EXPECTED: dict[str, tuple[list[dict[str, Any]], str]] = {
     "ipv4": ([IPV4], "192.0.2.10;255.255.255.192;192.0.2.1;192.0.2.63;192.0.2.53"),
     "ipv6 only": ([IPV6], ";;;;"),
     "ipv6 before ipv4": (

@@ -17,7 +17,7 @@ from vmops.model.power import InstanceState
 def mark(bench: Bench, instance: Instance) -> str:
     """The mark as the server has it."""
     options = bench.vm(instance).config.extraConfig
-    return {o.key: o.value for o in options}.get("vmops.paused", "")
+    return str({o.key: o.value for o in options}.get("vmops.paused", ""))
 
 
 def test_a_paused_instance_is_suspended_and_marked_and_goes_on_unmarked(bench: Bench) -> None:

@@ -64,7 +64,9 @@ def test_a_spawn_is_planned_step_by_step(bench: Bench) -> None:
     assert [s.number for s in part.steps if "." not in s.number] == ["1", "2", "3", "4", "5"]
     assert "3.1" in [step.number for step in part.steps]
     (created,) = [call for call in plan.calls() if call.method == "CreateVM_Task"]
-    assert created.arguments["config"]["instanceUuid"] == instance.uuid
+    config = created.arguments["config"]
+    assert isinstance(config, dict)
+    assert config["instanceUuid"] == instance.uuid
     (sent,) = [call for call in plan.calls() if call.method == "PUT"]
     assert sent.arguments["bytes"] == bench.images.store.get("sparse").size_bytes
     assert [call.target for call in plan.calls()][-1] == "VirtualMachine:planned-vm-1"

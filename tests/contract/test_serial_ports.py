@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyVmomi import vim
@@ -19,7 +20,7 @@ from vmops.model.instance import Instance
 TAIL = 100 * 1024
 
 
-def port_of(bench: Bench, instance: Instance) -> object:
+def port_of(bench: Bench, instance: Instance) -> Any:
     devices = bench.vm(instance).config.hardware.device
     [port] = [each for each in devices if isinstance(each, vim.vm.device.VirtualSerialPort)]
     return port.backing

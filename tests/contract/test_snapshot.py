@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,10 @@ class Told:
     calls: list[tuple[tuple[str, str], ...]] = field(default_factory=list)
     then: dict[str, Callable[[], object]] = field(default_factory=dict)
 
-    def __call__(self, **arguments: str) -> None:
-        self.calls.append(tuple(sorted(arguments.items())))
-        self.then.get(arguments["task_state"], lambda: None)()
+    def __call__(self, *, task_state: str, expected_state: str | None = None) -> None:
+        told = {"expected_state": expected_state, "task_state": task_state}
+        self.calls.append(tuple((name, state) for name, state in told.items() if state))
+        self.then.get(task_state, lambda: None)()
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def way(request: pytest.FixtureRequest, bench: Bench) -> str:
 
 
 def snapshot(
-    bench: Bench, store: DirectoryImageStore, of: Any, name: str = "made", told: Any = None
+    bench: Bench, store: DirectoryImageStore, of: Any, name: str = "made", told: Told | None = None
 ) -> SnapshotResult:
     return bench.engine(images=store).snapshot(None, of, name, told or Told())
 
@@ -196,8 +198,12 @@ def test_the_states_are_told_once_each_in_order(
     instance = bench.spawn(power_on=False)
     there: dict[str, list[str]] = {}
     told = Told()
+
+    def look(state: str) -> None:
+        there[state] = snapshots(bench, instance)
+
     for state in ("image_pending_upload", "image_uploading"):
-        told.then[state] = lambda state=state: there.update({state: snapshots(bench, instance)})
+        told.then[state] = partial(look, state)
     snapshot(bench, store, instance, told=told)
     assert told.calls == [PENDING, UPLOADING]
     assert there["image_pending_upload"] == []

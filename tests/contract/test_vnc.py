@@ -107,7 +107,7 @@ def test_the_console_is_at_the_endpoint_or_at_the_host(bench: Bench) -> None:
 def test_the_vcenter_console_follows_the_instance_to_its_host(bench: Bench) -> None:
     ops, instance = vnc_spawned(bench)
     before = ops.get_vnc_console_vcenter(instance)
-    hosts = second_view.every(bench.content, second_view.vim.HostSystem, "name")
+    hosts = second_view.every(bench.content, vim.HostSystem, "name")
     other = next(h for h, found in hosts.items() if found["name"] != before["host"])
     second_view.finished(bench.vm(instance).MigrateVM_Task(host=other, priority="defaultPriority"))
     after = ops.get_vnc_console_vcenter(instance)
@@ -422,8 +422,8 @@ def test_a_moved_port_is_where_the_console_says(bench: Bench) -> None:
     """Somebody may give a VM another port while it runs."""
     ops, instance = vnc_spawned(bench)
     port = free_ports(1)
-    value = second_view.vim.option.OptionValue(key="RemoteDisplay.vnc.port", value=str(port))
-    change = second_view.vim.vm.ConfigSpec(extraConfig=[value])
+    value = vim.option.OptionValue(key="RemoteDisplay.vnc.port", value=str(port))
+    change = vim.vm.ConfigSpec(extraConfig=[value])
     second_view.finished(bench.vm(instance).ReconfigVM_Task(change))
     console = ops.get_vnc_console(instance)
     assert console["port"] == port

@@ -6,6 +6,7 @@ import copy
 import json
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -250,10 +251,11 @@ def test_in_some_states_nothing_comes_or_leaves(
         "rescued": lambda: bench.ops.rescue(None, instance, None, "flat"),
     }[state]()
     before = bench.vms()
-    for do in (
+    refused: list[Callable[[], object]] = [
         lambda: attach(bench, volume, instance),
         lambda: detach(bench, held, instance),
-    ):
+    ]
+    for do in refused:
         with pytest.raises((InvalidState, InvalidPowerState), match=f"is {state}"):
             do()
     assert bench.vms() == before

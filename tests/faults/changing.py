@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from pyVmomi import vim
 
 from tests.backends import second_view
@@ -25,8 +26,7 @@ def facts(bench: Bench, instance: Instance) -> dict[str, Any]:
     extra = {option.key: option.value for option in config.extraConfig}
     disks = [
         (d.controllerKey, d.unitNumber, d.backing.fileName, d.capacityInKB)
-        for d in config.hardware.device
-        if isinstance(d, vim.vm.device.VirtualDisk)
+        for d in second_view.devices(vm, vim.vm.device.VirtualDisk)
     ]
     cache = f"[{bench.backend.datastore}] {bench.backend.cache_folder}"
     return {
@@ -70,7 +70,7 @@ def without_looks(calls: list[str]) -> list[str]:
     ]
 
 
-def calls_of(bench: Bench, do: Callable[[], None]) -> list[str]:
+def calls_of(bench: Bench, do: Callable[[], object]) -> list[str]:
     """The calls of a good run, in order."""
     lab = matrix.lab_of(bench)
     lab.failures.plan()
@@ -106,13 +106,10 @@ def dying(bench: Bench, at: int) -> Iterator[VMwareVMOps]:
                 raise Died
             return exchange(*arguments, **options)
 
-        session.client.call = call  # type: ignore[method-assign]
-        session.http.exchange = no_exchange  # type: ignore[method-assign]
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(session.client, "call", call)
+            patch.setattr(session.http, "exchange", no_exchange)
             yield bench.engine(session=session)
-        finally:
-            session.client.call = real  # type: ignore[method-assign]
-            session.http.exchange = exchange  # type: ignore[method-assign]
 
 
 def looks_at_tasks(arguments: dict[str, Any]) -> bool:

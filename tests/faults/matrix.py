@@ -70,7 +70,7 @@ def parameters(calls: Iterable[str]) -> list[object]:
 
 def spawn_parameters(way: str) -> list[object]:
     """Those of both kinds of clones: (linked, failure)."""
-    found = []
+    found: list[object] = []
     for linked in (True, False):
         for failure in failures(spawn_calls(way, linked)):
             name = f"{failure.call}#{failure.nth}-{failure.how.replace(' ', '_')}"

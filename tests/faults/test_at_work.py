@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -40,7 +41,11 @@ def test_its_work_is_not_disturbed_and_ended_once_it_is_dead(
     with killing.stopped(bench.backend, doom) as pid:  # type: ignore[arg-type]
         middle = changing.facts(bench, instance)
         told = f"{instance.uuid}.* is busy: {name} has been running since .* in process {pid}"
-        for do in (ends[operation], lambda: bench.ops.power_on(None, instance)):
+        refused: list[Callable[[], object]] = [
+            ends[operation],
+            lambda: bench.ops.power_on(None, instance),
+        ]
+        for do in refused:
             with pytest.raises(Busy, match=told):
                 do()
         assert changing.facts(bench, instance) == middle

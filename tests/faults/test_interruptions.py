@@ -24,6 +24,7 @@ from tests.contract.engine import Bench
 from tests.faults import matrix
 from tests.faults.own_process import environment
 from tests.faults.spawning import HELD, program
+from vmops import in_flight
 from vmops.errors import ConnectionLost, NoDiskSpace, NoSuitableDatastore
 from vmops.lab import Lab
 from vmops.model.datastore_path import DatastorePath
@@ -186,7 +187,7 @@ def test_a_lab_killed_in_mid_upload_has_nothing_left_after_recovery(
         second = LabBackend("lab", state_of=first)
         again = Bench(backend=second, session=second.connect(), images=images)
         # The owner of what is left is this process: it must not count as alive.
-        monkeypatch.setattr(recovery.in_flight, "owner_is_gone", lambda _: True)
+        monkeypatch.setattr(in_flight, "owner_is_gone", lambda _: True)
         for leftover in recovery.find_leftovers(again.session, again.settings):
             recovery.remove_leftover(again.session, leftover)
         assert again.vms() == before[0]

@@ -68,7 +68,7 @@ def test_the_snapshot_of_a_living_process_is_left_alone(bench: Bench, tmp_path: 
     instance = bench.spawn()
     found: list[recovery.Leftover] = []
 
-    def look(**_: str) -> None:
+    def look(*, task_state: str, expected_state: str | None = None) -> None:
         found.extend(recovery.find_leftovers(bench.session, bench.settings))
 
     store = DirectoryImageStore(tmp_path / "made")

@@ -51,7 +51,7 @@ LOST = (How.LOST_BEFORE, How.LOST_AFTER, How.LOST_AT_ONCE)
 
 
 def every_failure() -> list[object]:
-    found = []
+    found: list[object] = []
     for (kind, verb), change in CHANGES.items():
         late = Failure(call=change, how=How.LOST_AT_ONCE)
         for failure in [*matrix.failures([LOOK, change]), late]:

@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -141,7 +141,9 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("disk_format", ["flat", "sparse", "raw"])
-def test_other_formats_and_sizes(disk_format: str, tmp_path: Path) -> None:
+def test_other_formats_and_sizes(
+    disk_format: Literal["flat", "sparse", "raw"], tmp_path: Path
+) -> None:
     linux_guest()
     output = tmp_path / "guest.vmdk"
     image = build_guest(output, work_dir=BUILD / "guest", format=disk_format, size_mib=80)

@@ -20,6 +20,7 @@ from pyVim.connect import Disconnect, SmartConnect
 from pyVmomi import vim
 
 import vmops
+from tests.backends import second_view
 from vmops.lab.guest import boot_sector_disk
 from vmops.lab.guest.conversion import convert_raw
 from vmops.model.block_devices import VolumeKind
@@ -191,8 +192,7 @@ def test_a_volume_that_one_attached_the_other_takes_off(
 def disk_paths(instance: Instance) -> list[str]:
     return [
         each.backing.fileName
-        for each in instance.vm.config.hardware.device
-        if isinstance(each, vim.vm.device.VirtualDisk)
+        for each in second_view.devices(instance.vm, vim.vm.device.VirtualDisk)
     ]
 
 

@@ -135,7 +135,7 @@ def test_an_ended_session_is_opened_again(session: Any, lab: Lab) -> None:
 def _session_manager() -> type:
     from pyVmomi import vim  # noqa: PLC0415  beside oslo's module of the same name
 
-    return vim.SessionManager  # type: ignore[no-any-return]
+    return vim.SessionManager
 
 
 def test_wrong_password(lab: Lab, port: int) -> None:

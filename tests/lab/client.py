@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
-from pyVmomi import SoapStubAdapter, vim
+from pyVmomi import vim
+from pyVmomi.SoapAdapter import SoapStubAdapter
 
 from tests.lab.specs import config_spec
 from vmops.lab import Lab
@@ -33,6 +34,11 @@ class Endpoint(Protocol):
 def context(certificate_file: Path) -> ssl.SSLContext:
     """What trusts the lab's own certificate, and no other."""
     return ssl.create_default_context(cafile=str(certificate_file))
+
+
+def message(fault: object) -> str:
+    """What the server says of a fault; pyVmomi's stubs do not name it."""
+    return str(vars(fault)["msg"])
 
 
 class Session:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyVmomi import vim, vmodl
+from pyVmomi import vmodl
 
 from tests.lab.client import Client
-from tests.lab.specs import device, disk_spec, of_type
+from tests.lab.specs import device, disk_spec, file_of, of_type
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
@@ -171,9 +171,5 @@ def only_node(vm: Any) -> Any:
 
 def frozen_disk(snapshot: Any) -> str:
     """The file of the only disk of a snapshot."""
-    [disk] = [
-        each
-        for each in snapshot.config.hardware.device
-        if isinstance(each, vim.vm.device.VirtualDisk)
-    ]
-    return str(disk.backing.fileName)
+    [disk] = of_type(snapshot, device.VirtualDisk)
+    return file_of(disk)

@@ -89,5 +89,10 @@ def of_type(vm: Any, wire_type: Any) -> list[Any]:
     return [each for each in vm.config.hardware.device if isinstance(each, wire_type)]
 
 
+def file_of(disk: Any) -> str:
+    """The datastore path of the file that a disk is written to."""
+    return str(disk.backing.fileName)
+
+
 def extra(**options: str) -> list[Any]:
     return [vim.option.OptionValue(key=key, value=value) for key, value in options.items()]

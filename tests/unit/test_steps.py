@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.progress import StepFailed, StepFinished, StepStarted, StepUndone
+from vmops.progress import Event, StepFailed, StepFinished, StepStarted, StepUndone
 from vmops.steps import Operation, Reversible, step
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "vmops"
@@ -115,11 +115,11 @@ def test_finally_runs_on_success_and_on_failure() -> None:
 
 
 def test_the_observer_sees_what_happens() -> None:
-    events = []
+    events: list[Event] = []
     with pytest.raises(ValueError, match="x"), Operation("test", events.append) as do:
         do(add(World(), "a"))
         do(fail(ValueError("x")))
-    assert [(type(event), event.title) for event in events] == [
+    assert [(type(event), getattr(event, "title", "")) for event in events] == [
         (StepStarted, "Add a thing"),
         (StepFinished, "Add a thing"),
         (StepStarted, "Fail"),
@@ -160,7 +160,8 @@ def fail_with(error: Exception) -> None:
 
 
 def test_a_step_with_nothing_below_its_yield_is_not_said_to_be_undone() -> None:
-    events, world = [], World()
+    events: list[Event] = []
+    world = World()
     with pytest.raises(ValueError, match="x"), Operation("test", events.append) as do:
         do(look(world))
         do(borrow(world))

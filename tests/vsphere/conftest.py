@@ -76,7 +76,9 @@ def simulator() -> Iterator[Place]:
 @pytest.fixture(params=["lab", pytest.param("vcsim", marks=pytest.mark.vcsim)])
 def place(request: pytest.FixtureRequest) -> Place:
     """Each endpoint in turn."""
-    return request.getfixturevalue("lab" if request.param == "lab" else "simulator")
+    found = request.getfixturevalue("lab" if request.param == "lab" else "simulator")
+    assert isinstance(found, Place)
+    return found
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def disturbed(lab: Place, between: Interposer) -> Iterator[Session]:
         yield connected
 
 
-def end_session(session: Session, admin) -> None:
+def end_session(session: Session, admin: Session) -> None:
     """End a session at the server, as an expiry does."""
     manager = session.client.content.sessionManager
     key = session.properties.read_one(manager, "currentSession")["currentSession"].key
@@ -154,7 +156,7 @@ def no_thread_of_the_client_is_left() -> Iterator[None]:
         time.sleep(0.02)
 
 
-def eventually(condition: Callable[[], Found], seconds: float = 5.0) -> Found:
+def eventually(condition: Callable[[], Found | None], seconds: float = 5.0) -> Found:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it did not become so"

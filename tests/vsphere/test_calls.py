@@ -13,7 +13,7 @@ from pyVmomi import vim
 import vmops
 from tests.vsphere import conftest
 from tests.vsphere.conftest import Place
-from tests.vsphere.interposer import Interposer
+from tests.vsphere.interposer import Interposer, When
 from vmops.errors import (
     ConnectionLost,
     InvalidArgument,
@@ -32,7 +32,7 @@ def now(session: Session) -> Any:
 
 
 def name_of_root(session: Session) -> str:
-    return session.properties.read_one(session.content.rootFolder, "name")["name"]
+    return str(session.properties.read_one(session.content.rootFolder, "name")["name"])
 
 
 def end_session(place: Place, session: Session) -> None:
@@ -126,7 +126,7 @@ def test_a_read_finds_a_server_that_was_away_for_a_while(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_write_whose_connection_is_lost_is_not_repeated(
-    disturbed: Session, between: Interposer, when: str
+    disturbed: Session, between: Interposer, when: When
 ) -> None:
     folder = disturbed.inventory.datacenters()[0].vm_folder
     name = f"folder-{when}"
@@ -226,7 +226,7 @@ def test_an_interrupted_call_spoils_no_later_one(
 ) -> None:
     """Ctrl-C between a request and its answer must not leave the answer to the next caller."""
     real = vmops.vsphere.wire.pool.http.client.HTTPResponse.begin
-    raised = []
+    raised: list[bool] = []
 
     def begin(self: Any) -> Any:
         if not raised and threading.current_thread() is threading.main_thread():

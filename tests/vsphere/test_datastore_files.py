@@ -4,7 +4,6 @@ import io
 import os
 import tracemalloc
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from tests.vsphere.interposer import Interposer
 from tests.vsphere.test_calls import end_session
 from vmops.errors import DatastoreNotFound, FileAlreadyExists, FileNotFound, TransferFailed
 from vmops.model.datastore_path import DatastorePath
-from vmops.progress import TransferProgress
+from vmops.progress import Event, TransferProgress
 from vmops.units import GIB, MIB
 from vmops.vsphere.session import Session
 
@@ -29,25 +28,23 @@ def folder(session: Session) -> Iterator[DatastorePath]:
     session.file_manager.delete(path, missing_ok=True)
 
 
-class Zeros(io.RawIOBase):
+class Zeros(io.BytesIO):
     """So many zeros, of which none is kept in memory."""
 
     def __init__(self, size: int) -> None:
+        super().__init__()
         self.left = size
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, block: Any) -> int:
-        size = min(len(block), self.left)
-        self.left -= size
-        return size
+    def read(self, size: int | None = -1, /) -> bytes:
+        given = self.left if size is None or size < 0 else min(size, self.left)
+        self.left -= given
+        return bytes(given)
 
 
 def test_what_was_written_is_read_and_listed(session: Session, folder: DatastorePath) -> None:
     file = folder.joined(f"file {ODD}")
     data = os.urandom(2 * MIB + 17)
-    events = []
+    events: list[Event] = []
     session.datastore_files.upload(io.BytesIO(data), len(data), file, observe=events.append)
     assert session.datastore_files.read(file) == data
     assert session.datastore_files.size(file) == len(data)

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import pytest
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from tests.vsphere.conftest import MakeVm, Place, end_session, eventually
 from tests.vsphere.interposer import Interposer
 from vmops.errors import ClusterNotFound, DatastoreNotFound, InvalidArgument, ManagedObjectNotFound
 from vmops.vsphere.live.inventory import Inventory
 from vmops.vsphere.live.kinds import KINDS
-from vmops.vsphere.live.stream import STREAM_METHODS
+from vmops.vsphere.live.stream import STREAM_METHODS, Stream
 from vmops.vsphere.session import Session
+
+Collector = vmodl.query.PropertyCollector
 
 
 def test_knows_the_whole_of_an_endpoint(session: Session) -> None:
@@ -87,7 +88,9 @@ def test_hears_of_what_another_session_does(
         assert (known.moid, known.num_cpu, known.memory_mib) == (vm.moid, 1, 64)
         assert known.power_state == "poweredOff"
         vm.power_on()
-        eventually(lambda: session.inventory.vm(vm.moid).power_state == "poweredOn")
+        eventually(
+            lambda: (now := session.inventory.vm(vm.moid)) and now.power_state == "poweredOn"
+        )
         vm.power_off()
         vm.destroy()
         eventually(lambda: session.inventory.vm_by_uuid(instance_uuid) is None)
@@ -124,7 +127,9 @@ def test_is_loaded_anew_after_a_lost_connection(
         vm, instance_uuid = make_vm(other)
         between.resume()
         # Nothing that was known before the loss is told after it.
-        assert disturbed.inventory.vm_by_uuid(instance_uuid).moid == vm.moid
+        found = disturbed.inventory.vm_by_uuid(instance_uuid)
+        assert found
+        assert found.moid == vm.moid
         vm.destroy()
         eventually(lambda: disturbed.inventory.vm_by_uuid(instance_uuid) is None)
 
@@ -148,31 +153,23 @@ def test_is_loaded_once_for_many_threads(lab: Place) -> None:
         assert session.counts["CreatePropertyCollector"] == 1
 
 
-def test_two_datastores_of_one_name_are_told_apart() -> None:
-    inventory = Inventory(stream=None)
+def enters(obj: vim.ManagedEntity, **values: object) -> Collector.ObjectUpdate:
+    changes = [Collector.Change(name=name, op="assign", val=val) for name, val in values.items()]
+    return Collector.ObjectUpdate(obj=obj, kind="enter", changeSet=changes)
+
+
+def test_two_datastores_of_one_name_are_told_apart(lab: Place) -> None:
+    with lab.connect() as session:
+        inventory = Inventory(Stream(session.client))
     inventory.loaded()
-
-    class Change:
-        op = "assign"
-
-        def __init__(self, name: str, val: Any) -> None:
-            self.name, self.val = name, val
-
-    class Update:
-        kind = "enter"
-
-        def __init__(self, obj: Any, **values: Any) -> None:
-            self.obj = obj
-            self.changeSet = [Change(name, value) for name, value in values.items()]
-
     inventory._filters = {kind.wire_type: kind for kind in KINDS}
     one, two = vim.Datacenter("datacenter-1"), vim.Datacenter("datacenter-2")
-    inventory.apply("Datacenter", [Update(one, name="A"), Update(two, name="B")])
+    inventory.apply("Datacenter", [enters(one, name="A"), enters(two, name="B")])
     inventory.apply(
         "Datastore",
         [
-            Update(vim.Datastore("datastore-1"), name="ds", parent=one),
-            Update(vim.Datastore("datastore-2"), name="ds", parent=two),
+            enters(vim.Datastore("datastore-1"), name="ds", parent=one),
+            enters(vim.Datastore("datastore-2"), name="ds", parent=two),
         ],
     )
     with pytest.raises(InvalidArgument, match="several datacenters"):

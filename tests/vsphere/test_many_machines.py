@@ -13,6 +13,7 @@ from pyVmomi import vim
 
 from tests.vsphere.conftest import MakeVm, Place, end_session, eventually
 from vmops.lab import Lab, LabSettings
+from vmops.lab.inventory.container import Container
 from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.virtual_machine_create import create_virtual_machine
 from vmops.model.extra_config import INSTANCE_UUID
@@ -41,7 +42,7 @@ def populate(lab: Lab, place: Place, count: int) -> Crowd:
         datastore = session.inventory.datastores()[0].name
 
     async def create(kernel: Kernel) -> None:
-        above = kernel.registry.get(folder)
+        above = kernel.registry.find(folder, Container)
         for each in made:
             spec = vim.vm.ConfigSpec(
                 name=f"vm-{each}",

@@ -14,7 +14,8 @@ from pyVmomi import vim
 from tests.vsphere.conftest import Place, eventually
 from vmops.errors import ManagedObjectNotFound, TransferFailed, UnsupportedDevice, VMOpsError
 from vmops.model.datastore_path import DatastorePath
-from vmops.progress import TransferProgress
+from vmops.model.image import AdapterType
+from vmops.progress import Event, TransferProgress
 from vmops.specs import virtual_machine as vm_specs
 from vmops.units import MIB
 from vmops.vsphere.live.stream import STREAM_METHODS
@@ -40,7 +41,7 @@ def begin(session: Session, name: str, capacity: int = CAPACITY) -> NfcLease:
     cluster = session.inventory.cluster()
     datacenter = session.inventory.datacenter(cluster.datacenter)
     datastore = session.inventory.datastores()[0].name
-    spec = vm_specs.import_shell(name, datastore, capacity, "lsiLogic")
+    spec = vm_specs.import_shell(name, datastore, capacity, AdapterType.LSI_LOGIC)
     return ResourcePool(session, cluster.resource_pool).import_vapp(spec, datacenter.vm_folder)
 
 
@@ -53,7 +54,7 @@ def test_an_imported_disk_has_the_bytes_that_were_sent(
     lab: Place, image: tuple[bytes, bytes]
 ) -> None:
     raw, stream = image
-    events = []
+    events: list[Event] = []
     with lab.connect() as session:
         with begin(session, "imported") as lease:
             lease.upload(io.BytesIO(stream), len(stream), observe=events.append, name="tiny")
@@ -155,7 +156,7 @@ def quickly(real: Callable[..., Any]) -> Callable[..., Any]:
 
 def test_device_urls_of_the_host_we_talk_to_are_completed(lab: Place) -> None:
     with lab.connect() as session:
-        lease = NfcLease(session, None)
+        lease = NfcLease(session, vim.HttpNfcLease("lease"))
 
         url = vim.HttpNfcLease.DeviceUrl(
             key="k", importKey="i", disk=True, url="https://*/nfc/token/disk-0.vmdk?x=1"
@@ -166,4 +167,5 @@ def test_device_urls_of_the_host_we_talk_to_are_completed(lab: Place) -> None:
         url.url = "https://esx1.example.com/nfc/token/disk-0.vmdk"
         told = lease._device_url(url)
         assert (told.host, told.port) == ("esx1.example.com", 443)
-        assert lease._pool(told) is not session.client.pool
+        with lease._pool(told) as pool:
+            assert pool is not session.client.pool

@@ -146,7 +146,9 @@ def test_an_endpoint_without_screens_says_so(simulator: Place, make_vm: MakeVm) 
 
 def test_is_found_by_its_instance_uuid_in_any_case(session: Session, make_vm: MakeVm) -> None:
     vm, instance_uuid = make_vm(session)
-    assert find_vm_on_server(session, instance_uuid.upper()).moid == vm.moid
+    found = find_vm_on_server(session, instance_uuid.upper())
+    assert found
+    assert found.moid == vm.moid
     assert find_vm(session, instance_uuid).moid == vm.moid
     eventually(lambda: session.inventory.vm_by_uuid(instance_uuid))
     before = session.counts
@@ -199,7 +201,9 @@ def test_a_machine_that_was_registered_anew_is_found_under_its_new_reference(
 
         assert with_vm(session, instance_uuid, work) is PowerState.POWERED_OFF
         assert len(set(seen)) == 2
-        find_vm_on_server(session, instance_uuid).destroy()
+        left = find_vm_on_server(session, instance_uuid)
+        assert left
+        left.destroy()
 
 
 def test_a_folder_that_is_there_is_taken(session: Session) -> None:

@@ -28,7 +28,7 @@ def seen_after(sights: Any, *seconds: float) -> bool:
     for late in seconds:
         sights.list("task-1", time.monotonic() - late)
         sights.see("task-1")
-    return sights.patience_s == 0
+    return bool(sights.patience_s == 0)
 
 
 def test_one_late_sight_among_prompt_ones_changes_nothing() -> None:

@@ -44,6 +44,11 @@ class MethodInfo:
     isTask: bool
     methodResult: _Type
 
+class Object:
+    """A bag of fields, as the coder passes them on."""
+
+    def __init__(self, **fields: object) -> None: ...
+
 class Enum(str):
     _wsdlName: ClassVar[str]
     _version: ClassVar[str]

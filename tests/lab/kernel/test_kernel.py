@@ -93,11 +93,12 @@ def test_finding(kernel: Kernel, vm: Machine) -> None:
     assert registry.get(vim.ManagedEntity("vm-1")) is vm
     assert registry.all(Machine) == [vm]
     assert registry.all(ManagedObject) == [vm]
-    for lookup in (
+    lookups: list[Callable[[], object]] = [
         lambda: registry.get("vm-9"),
         lambda: registry.get(vim.HostSystem("vm-1")),
         lambda: registry.find("vm-1", Folder),
-    ):
+    ]
+    for lookup in lookups:
         with pytest.raises(vmodl.fault.ManagedObjectNotFound):
             lookup()
     kernel.remove(vm)
@@ -108,7 +109,7 @@ def test_services_are_known_by_class(kernel: Kernel, tmp_path: Path) -> None:
     kernel.provide(tmp_path)
     assert kernel.service(type(tmp_path)) is tmp_path
     with pytest.raises(KeyError):
-        kernel.service(Callable)
+        kernel.service(Folder)
 
 
 def test_a_touched_property_is_told(client: Client, lab: SmallLab) -> None:

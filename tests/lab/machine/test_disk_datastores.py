@@ -7,13 +7,11 @@ import pytest
 from pyVmomi import vim
 
 from tests.lab.client import Client
-from tests.lab.specs import new_disk, scsi
+from tests.lab.specs import new_disk, of_type, scsi
 
 
 def backings(vm: Any) -> Iterator[Any]:
-    (disk,) = [
-        each for each in vm.config.hardware.device if isinstance(each, vim.vm.device.VirtualDisk)
-    ]
+    [disk] = of_type(vm, vim.vm.device.VirtualDisk)
     backing = disk.backing
     while backing is not None:
         yield backing

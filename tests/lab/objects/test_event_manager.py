@@ -50,6 +50,7 @@ def test_the_life_of_a_machine(client: Client, name: str) -> None:
     client.result(vm.Destroy_Task())
     latest = client.content.eventManager.latestEvent
     assert isinstance(latest, vim.event.VmRemovedEvent)
+    assert latest.vm
     assert (latest.vm.vm, latest.vm.name) == (vm, f"{name}-2")
 
 

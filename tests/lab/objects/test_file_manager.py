@@ -1,7 +1,7 @@
 """FileManager and HostDatastoreBrowser over SOAP, seen from the datastore's directory."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from pyVmomi import vim, vmodl
 
 from tests.lab.client import Client
 from tests.lab.machines import virtual_machine
+from tests.lab.specs import file_of, of_type
 
 fault = vim.fault
 
@@ -91,14 +92,15 @@ def test_a_bad_path_is_refused_by_every_method(client: Client, manager: Any, pat
     ds, dc = client.datastore, client.datacenter
     bad = path.format(ds=ds)
     browser = client.datastores[ds].browser
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: manager.MakeDirectory(bad, dc),
         lambda: client.result(manager.DeleteDatastoreFile_Task(bad, dc)),
         lambda: client.result(manager.CopyDatastoreFile_Task(bad, dc, f"[{ds}] x", dc)),
         lambda: client.result(manager.MoveDatastoreFile_Task(f"[{ds}] x", dc, bad, dc)),
         lambda: client.result(browser.SearchDatastore_Task(bad)),
         lambda: browser.DeleteFile(bad),
-    ):
+    ]
+    for call in calls:
         with pytest.raises((fault.InvalidDatastorePath, fault.FileNotFound)):
             call()
 
@@ -176,16 +178,12 @@ def test_files_of_a_running_machine_are_locked(client: Client, manager: Any, fol
     with virtual_machine(client, folder, disk_mib=1) as vm:
         client.result(vm.PowerOnVM_Task())
         name = vm.config.files.vmPathName.split("] ")[1].rpartition("/")[0]
-        [disk] = [
-            each
-            for each in vm.config.hardware.device
-            if isinstance(each, vim.vm.device.VirtualDisk)
-        ]
-        descriptor = disk.backing.fileName
+        [disk] = of_type(vm, vim.vm.device.VirtualDisk)
+        descriptor = file_of(disk)
         flat = descriptor.replace(".vmdk", "-flat.vmdk")
         disks = client.content.virtualDiskManager
         browser = client.datastores[ds].browser
-        for call in (
+        calls: list[Callable[[], object]] = [
             lambda: client.result(manager.DeleteDatastoreFile_Task(descriptor, dc)),
             lambda: client.result(manager.DeleteDatastoreFile_Task(flat, dc)),
             lambda: client.result(manager.DeleteDatastoreFile_Task(f"[{ds}] {name}", dc)),
@@ -195,7 +193,8 @@ def test_files_of_a_running_machine_are_locked(client: Client, manager: Any, fol
             lambda: client.result(disks.ExtendVirtualDisk_Task(descriptor, dc, 4096)),
             lambda: client.result(disks.CopyVirtualDisk_Task(descriptor, dc, f"[{ds}] x.vmdk", dc)),
             lambda: browser.DeleteFile(flat),
-        ):
+        ]
+        for call in calls:
             with refused(fault.FileLocked):
                 call()
         url = client.url(flat.split("] ")[1])

@@ -44,7 +44,7 @@ def used(
 
 def between(
     before: GuestStatistics, after: GuestStatistics, seconds: float = 10.0
-) -> dict[tuple[str, str], int]:
+) -> dict[tuple[int, str], int]:
     values = values_between(
         Reading(at=100.0, used=before), Reading(at=100.0 + seconds, used=after), SHAPE
     )

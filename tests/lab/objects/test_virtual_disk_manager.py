@@ -1,6 +1,7 @@
 """VirtualDiskManager over SOAP, seen from the datastore's directory."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -234,10 +235,11 @@ def test_a_linked_clones_parent_can_be_copied_but_not_changed_while_it_runs(
         )
         client.result(vm.PowerOnVM_Task())
         client.result(disks.CopyVirtualDisk_Task(parent, dc, f"{path}/copy.vmdk", dc))
-        for call in (
+        calls: list[Callable[[], object]] = [
             lambda: disks.DeleteVirtualDisk_Task(parent, dc),
             lambda: disks.MoveVirtualDisk_Task(parent, dc, f"{path}/x.vmdk", dc),
             lambda: disks.ExtendVirtualDisk_Task(parent, dc, 8192),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(fault.FileLocked):
                 client.result(call())

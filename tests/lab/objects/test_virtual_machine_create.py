@@ -160,8 +160,9 @@ def test_the_same_instance_uuid_again_gets_another_one(client: Client, name: str
 def test_a_value_that_cannot_be_is_named_and_leaves_nothing(
     client: Client, name: str, field: str, value: int | str
 ) -> None:
+    wrong: dict[str, Any] = {"numCPUs": 4, field: value}
     with pytest.raises(vmodl.fault.InvalidArgument) as caught:
-        client.create("invalid", **{"numCPUs": 4, field: value})
+        client.create("invalid", **wrong)
 
     assert caught.value.invalidProperty == f"configSpec.{field}"
     assert not client.file("[datastore1] invalid").exists()

@@ -20,7 +20,7 @@ from vmops.lab.operations.connection_state import orphan
 
 def connection(vm: Any) -> str:
     assert vm.runtime.connectionState == vm.summary.runtime.connectionState
-    return vm.runtime.connectionState
+    return str(vm.runtime.connectionState)
 
 
 def on_loop(client: Client, work: Callable[[Kernel], Awaitable[Any]]) -> Any:

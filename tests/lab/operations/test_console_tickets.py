@@ -106,7 +106,7 @@ def test_what_ends_a_ticket(
 ) -> None:
     late, off = vm.AcquireTicket("webmks").url, vm.AcquireTicket("webmks").url
     other = connect(client.lab)
-    theirs = vim.VirtualMachine(vm._moId, other.stub).AcquireTicket("webmks").url
+    theirs = vim.VirtualMachine(vm._moId, other.stub).AcquireTicket("webmks").url or ""
     other.close()
     tickets = client.lab.kernel.service(ConsoleTickets)
     clock = tickets.clock

@@ -18,13 +18,13 @@ ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
 
 def state(vm: Any) -> str:
     assert vm.runtime.powerState == vm.summary.runtime.powerState
-    return vm.runtime.powerState
+    return str(vm.runtime.powerState)
 
 
 def refused(client: Client, task: Any) -> tuple[str, str]:
     with pytest.raises(vim.fault.InvalidPowerState) as caught:
         client.result(task)
-    return caught.value.requestedState, caught.value.existingState
+    return str(caught.value.requestedState), str(caught.value.existingState)
 
 
 def test_on_and_off(client: Client, name: str) -> None:

@@ -8,9 +8,9 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from tests.lab.client import Client, connect
+from tests.lab.operations.views import machine
 from tests.lab.specs import device, extra, new_disk, of_type, scsi, standard_nic
 from vmops.lab import Lab
-from vmops.lab.kernel.kernel import Kernel
 
 
 def options(vm: Any) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def test_processors_and_memory_are_added_where_that_is_enabled(
     vm = client.create(
         name, memoryHotAddEnabled=True, cpuHotAddEnabled=True, numCoresPerSocket=2, numCPUs=2
     )
-    assert vm.config.hotPlugMemoryLimit is None
+    assert not vm.config.hotPlugMemoryLimit
     client.result(vm.PowerOnVM_Task())
     assert (vm.config.hotPlugMemoryLimit, vm.config.hotPlugMemoryIncrementSize) == (1024, 128)
     usage = vm.runtime.maxCpuUsage
@@ -104,11 +104,7 @@ def test_processors_and_memory_are_added_where_that_is_enabled(
     hardware = vm.config.hardware
     assert (hardware.numCPU, hardware.numCoresPerSocket, hardware.memoryMB) == (4, 2, 192)
     assert (vm.runtime.maxCpuUsage, vm.runtime.maxMemoryUsage) == (2 * usage, 192)
-
-    async def machine(kernel: Kernel) -> Any:
-        return kernel.hypervisor._running[vm._moId]
-
-    running = lab.on_loop(machine)
+    running = machine(client, vm)
     assert (running.cpus, running.memory_mib) == (4, 192)
     client.result(vm.PowerOffVM_Task())
     assert vm.config.hotPlugMemoryLimit is None
@@ -132,7 +128,7 @@ def test_processors_and_memory_are_added_where_that_is_enabled(
 def test_other_changes_of_them_wait_until_it_is_off(
     client: Client, name: str, enabled: bool, wanted: dict[str, Any], fault: type[Exception]
 ) -> None:
-    flags = {"memoryHotAddEnabled": enabled, "cpuHotAddEnabled": enabled}
+    flags: dict[str, Any] = {"memoryHotAddEnabled": enabled, "cpuHotAddEnabled": enabled}
     vm = client.create(name, numCPUs=2, numCoresPerSocket=2, **flags)
     client.result(vm.PowerOnVM_Task())
 

@@ -11,8 +11,8 @@ from pyVmomi import vim
 from tests.lab.client import Client
 from tests.lab.specs import extra
 from vmops.lab.hypervisor.tools import InfoRefused
-from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.tools_info import GuestTools
 from vmops.lab.operations.tools import quiesce
 
@@ -24,8 +24,8 @@ def with_tools(client: Client, name: str, how: str = "running") -> Any:
 
 
 def quiesced(client: Client, vm: Any, error: BaseException | None = None) -> bool:
-    async def run(kernel: Kernel) -> Any:
-        async with quiesce(kernel.registry.find(vm, ManagedEntity)) as is_quiesced:
+    async def run(kernel: Kernel) -> bool:
+        async with quiesce(kernel.registry.find(vm, Machine)) as is_quiesced:
             if error is not None:
                 raise error
         return is_quiesced
@@ -80,7 +80,7 @@ def test_a_guest_that_refuses_to_be_quiesced(client: Client, name: str) -> None:
 def tell(client: Client, vm: Any, *values: tuple[str, str]) -> list[str]:
     """Let the guest set values, and return its refusals."""
 
-    async def run(kernel: Kernel) -> Any:
+    async def run(kernel: Kernel) -> list[str]:
         refusals = []
         for key, value in values:
             try:

@@ -8,14 +8,22 @@ import pytest
 
 from tests.lab.client import Client
 from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.hypervisor.null import NullHypervisor
+from vmops.lab.hypervisor.port import GuestDefinition
 from vmops.lab.kernel.kernel import Kernel
 
 
-def machine(client: Client, vm: Any) -> Any:
+def guests(kernel: Kernel) -> dict[str, GuestDefinition]:
+    """What runs in a lab without guests, by the machines' keys."""
+    assert isinstance(kernel.hypervisor, NullHypervisor)
+    return kernel.hypervisor._running
+
+
+def machine(client: Client, vm: Any) -> GuestDefinition:
     """What runs, as the hypervisor has it."""
 
-    async def look(kernel: Kernel) -> Any:
-        return kernel.hypervisor._running[vm._moId]
+    async def look(kernel: Kernel) -> GuestDefinition:
+        return guests(kernel)[vm._moId]
 
     return client.lab.on_loop(look)
 

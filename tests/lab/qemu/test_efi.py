@@ -12,7 +12,7 @@ from tests.lab.qemu.efi_guest import efi_bootable
 from tests.lab.qemu.machines import PVSCSI, Log, a_disk, a_hypervisor, bootable, counting
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import Controller
-from vmops.lab.qemu import launch
+from vmops.lab.qemu import missing
 
 pytestmark = pytest.mark.guest
 
@@ -22,7 +22,7 @@ AHCI = Controller(key=15000, bus_number=0, model="VirtualAHCIController")
 def test_an_efi_guest_boots_from_sata_gets_a_scsi_disk_keeps_its_variables_and_moves(
     tmp_path: Path,
 ) -> None:
-    if not any(Path(code).is_file() for code, _ in launch._EFI_FIRMWARE):
+    if not any(Path(code).is_file() for code, _ in missing._EFI_FIRMWARE):
         pytest.skip("no EFI firmware (Debian: ovmf)")
     disk = a_disk(efi_bootable(tmp_path / "efi-flat.vmdk"), controller_key=15000)
     machine = counting(
@@ -56,7 +56,7 @@ def test_an_efi_guest_boots_from_sata_gets_a_scsi_disk_keeps_its_variables_and_m
 def test_efi_without_firmware_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vmops.lab.qemu.launch._EFI_FIRMWARE", ())
+    monkeypatch.setattr("vmops.lab.qemu.missing._EFI_FIRMWARE", ())
 
     async def run() -> None:
         async with a_hypervisor(tmp_path / "run") as hypervisor:

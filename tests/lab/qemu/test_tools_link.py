@@ -213,6 +213,7 @@ def test_a_guest_that_does_not_read_is_hung_up_on_and_may_come_back(
         async with a_link(tmp_path) as peer:
             peer.listener.values["guestinfo.big"] = "x" * 60_000
             await peer.greet()
+            assert isinstance(peer.writer.transport, asyncio.Transport)
             peer.writer.transport.pause_reading()
             peer.say(*(f"info-get {n} guestinfo.big" for n in range(50)))
             await peer.connected()

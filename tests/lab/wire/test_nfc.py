@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPMessage
 from pathlib import Path
@@ -33,7 +33,7 @@ def wait(lease: Any, *states: str) -> str:
     while lease.state not in states:
         assert time.monotonic() < deadline, f"the lease is still {lease.state}"
         time.sleep(0.01)
-    return lease.state
+    return str(lease.state)
 
 
 def begin(client: Client, name: str, *, disk_mib: int = 2, thin: bool = True) -> Any:
@@ -47,7 +47,11 @@ def machines(client: Client) -> set[str]:
 
 
 def put(
-    client: Client, url: str, body: bytes, method: str = "PUT", **headers: str
+    client: Client,
+    url: str,
+    body: bytes | Iterable[bytes] | None,
+    method: str = "PUT",
+    **headers: str,
 ) -> tuple[int, HTTPMessage, bytes]:
     return client.request(method, urlsplit(url).path, body, cookie=False, **headers)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyVmomi import SoapStubAdapter, VmomiSupport, pbm, vim, vmodl
+from pyVmomi import VmomiSupport, pbm, vim, vmodl
+from pyVmomi.SoapAdapter import SoapStubAdapter
 
 from tests.lab.client import Client, connect
 from tests.lab.specs import disk_spec
@@ -20,7 +21,7 @@ VSAN, SECOND = "vSAN Default Storage Policy", "Second Datastore"
 
 
 @contextmanager
-def policy_service(client: Client, *, by_header: bool = True) -> Iterator[pbm.ServiceInstance]:
+def policy_service(client: Client, *, by_header: bool = True) -> Iterator[Any]:
     """Its content, as pyVmomi's own stub sees it."""
     main = client.stub
     host, _, port = main.host.rpartition(":")
@@ -87,13 +88,14 @@ def test_what_there_is_not_is_refused(client: Client) -> None:
     with policy_service(client) as service:
         content = service.RetrieveContent()
         unknown = pbm.profile.ProfileId(uniqueId="none")
-        for ask in (
+        refused: list[Callable[[], object]] = [
             lambda: content.profileManager.RetrieveContent([unknown]),
             lambda: content.placementSolver.QueryMatchingHub(None, unknown),
             lambda: content.placementSolver.CheckCompatibility(
                 [Hub(hubType="Datastore", hubId="datastore-none")], profiles(content)[VSAN]
             ),
-        ):
+        ]
+        for ask in refused:
             with pytest.raises(vmodl.fault.InvalidArgument):
                 ask()
         with pytest.raises(vmodl.fault.NotSupported):
@@ -145,7 +147,7 @@ def test_machines_and_disks_have_what_they_were_given(tmp_path: Path) -> None:
             assert associated(manager, vm, disk) == [found[SECOND].uniqueId]
 
             change = device.VirtualDeviceSpec(operation="edit", device=disk)
-            change.profile = given(found[VSAN])
+            change.profile = [*given(found[VSAN])]
             spec = vim.vm.ConfigSpec(deviceChange=[change], vmProfile=[vim.vm.EmptyProfileSpec()])
             client.result(vm.ReconfigVM_Task(spec))
             assert associated(manager, vm) == []
@@ -177,7 +179,7 @@ def test_an_unknown_policy_is_refused_and_nothing_is_made(client: Client, name: 
     for spec in (of_machine, of_disk):
         with pytest.raises(vmodl.fault.InvalidArgument) as caught:
             client.result(folder.CreateVM_Task(spec, pool))
-        assert caught.value.invalidProperty.endswith("rofile.profileId")
+        assert str(caught.value.invalidProperty).endswith("rofile.profileId")
     assert not (client.root() / name).exists()
 
 

@@ -11,7 +11,7 @@ from vmops.cli.endpoint import find_settings, state_dir
 from vmops.errors import InvalidArgument
 
 
-def values(options: dict[str, Any] | None = None, **environment: str) -> dict[str, Any]:
+def values(options: dict[str, Any] | None = None, /, **environment: str) -> dict[str, Any]:
     return {name: one.value for name, one in find_settings(options or {}, environment).items()}
 
 

@@ -32,7 +32,7 @@ def inside(kind: type[VMOpsError]) -> Iterator[type[VMOpsError]]:
 
 
 # Those that are about a state, or about what is left, whatever their group.
-OTHERWISE = {
+OTHERWISE: dict[type[VMOpsError], int] = {
     errors.LeftBehind: 7,
     errors.NotRescued: 4,
     errors.NotResized: 4,

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 from vmops.cli.progress_view import JsonView, PlainView
 from vmops.errors import TaskFailed
 from vmops.progress import Observer, StepFailed, TaskProgress, TransferProgress
-from vmops.steps import Operation, step
+from vmops.steps import Operation, Reversible, step
 
 
 @step("Make one")
-def one(*, fail_undo: bool = False) -> Iterator[None]:
+def one(*, fail_undo: bool = False) -> Reversible[None]:
     yield
     if fail_undo:
         raise RuntimeError("stuck")
 
 
 @step("Make another")
-def another(error: BaseException | None = None) -> Iterator[None]:
+def another(error: BaseException | None = None) -> Reversible[None]:
     if error is not None:
         raise error
     yield
 
 
 @step("Make many")
-def many(observe: Observer, error: BaseException | None = None) -> Iterator[None]:
+def many(observe: Observer, error: BaseException | None = None) -> Reversible[None]:
     with Operation("inner", observe) as do:
         do(one())
         observe(TransferProgress(name="disk", done_bytes=3 * 1024**2, total_bytes=3 * 1024**2))
@@ -37,7 +37,7 @@ def many(observe: Observer, error: BaseException | None = None) -> Iterator[None
 
 
 @step("Make and remove")
-def removed(observe: Observer) -> Iterator[None]:
+def removed(observe: Observer) -> Reversible[None]:
     yield
     with Operation("remove", observe) as do:
         do(one())

@@ -1,5 +1,7 @@
 """Instances and flavors: what can never be built is refused when it is named."""
 
+from typing import Any
+
 import pytest
 
 from vmops.errors import InstanceUnacceptable, InvalidName
@@ -15,7 +17,7 @@ def test_memory_that_is_no_multiple_of_four_is_refused() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"vcpus": 0}, {"memory_mib": 0}, {"root_gib": -1}])
-def test_senseless_flavors_are_refused(wrong: dict[str, int]) -> None:
+def test_senseless_flavors_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InstanceUnacceptable):
         Flavor(**wrong)
 

@@ -57,7 +57,7 @@ class HttpsConnection(http.client.HTTPSConnection):
             plain.close()
             raise
         try:
-            self._trust.check(sock, self.host)
+            self._trust.check(sock.getpeercert(binary_form=True), self.host)
         except BaseException:
             sock.close()
             raise

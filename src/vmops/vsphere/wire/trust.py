@@ -69,7 +69,7 @@ class Trust:
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def check(self, connected: ssl.SSLSocket, host: str) -> None:
+    def check(self, certificate: bytes | None, host: str) -> None:
         """Compare a new connection's certificate with the pin, before anything is sent on it.
 
         Raises:
@@ -77,7 +77,7 @@ class Trust:
         """
         if not self.thumbprint:
             return
-        certificate = connected.getpeercert(binary_form=True) or b""
+        certificate = certificate or b""
         kind = "sha1" if len(self.thumbprint) == _SHA1_DIGITS else "sha256"
         if not hmac.compare_digest(hashlib.new(kind, certificate).hexdigest(), self.thumbprint):
             shown = thumbprint_of(certificate)

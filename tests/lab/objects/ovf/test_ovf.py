@@ -14,6 +14,7 @@ from pyVmomi import vim, vmodl
 
 from tests.lab.client import Client
 from tests.lab.objects.ovf.packages import VIRTUALBOX, VMWARE
+from tests.lab.specs import file_of, of_type
 from tests.lab.wire.test_nfc import qemu_img, wait
 
 MIB = 1024**2
@@ -106,8 +107,8 @@ def test_a_package_is_imported(client: Client, name: str, tmp_path: Path, descri
     lease.HttpNfcLeaseComplete()
 
     vm = lease.info.entity
-    disks = [each for each in vm.config.hardware.device if isinstance(each, device.VirtualDisk)]
-    file = client.root() / disks[0].backing.fileName.partition("] ")[2]
+    disks = of_type(vm, device.VirtualDisk)
+    file = client.root() / file_of(disks[0]).partition("] ")[2]
     assert file.with_name(f"{file.stem}-flat.vmdk").read_bytes() == raw.read_bytes()
     client.result(vm.PowerOnVM_Task())
     client.result(vm.PowerOffVM_Task())

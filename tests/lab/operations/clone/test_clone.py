@@ -12,7 +12,6 @@ from tests.lab.client import Client
 from tests.lab.machines import CLUSTER, Machine, frozen_disk
 from tests.lab.specs import change, device, distributed_nic, extra, new_disk, of_type, standard_nic
 from vmops.lab.hypervisor.errors import HypervisorError
-from vmops.lab.kernel.kernel import Kernel
 
 LINKED = "createNewChildDiskBacking"
 
@@ -24,7 +23,7 @@ def location(**fields: Any) -> vim.vm.RelocateSpec:
 @pytest.fixture
 def cloned(machine: Machine) -> Iterator[Callable[..., Machine]]:
     """Clones the machine; the clones are gone afterwards."""
-    made = []
+    made: list[Machine] = []
 
     def clone(
         name: str | None = None,
@@ -338,32 +337,25 @@ def test_what_cannot_be_leaves_nothing(
     assert set(client.folder.childEntity) == children
 
 
-def test_a_clone_that_cannot_be_powered_on_goes_again(machine: Machine) -> None:
+def test_a_clone_that_cannot_be_powered_on_goes_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = machine.client
     before = _tree(client)
     [host] = [machine.runtime.host]
 
-    async def refuse(kernel: Kernel) -> None:
-        async def power_on(_: object) -> None:
-            raise HypervisorError("no more guests")
+    async def power_on(_: object) -> None:
+        raise HypervisorError("no more guests")
 
-        kernel.hypervisor.power_on = power_on
-
-    async def allow(kernel: Kernel) -> None:
-        del kernel.hypervisor.power_on
-
-    client.lab.on_loop(refuse)
-    try:
-        with pytest.raises(vim.fault.GenericVmConfigFault):
-            machine.result(
-                machine.CloneVM_Task(
-                    client.folder,
-                    "x",
-                    vim.vm.CloneSpec(location=location(host=host), template=False, powerOn=True),
-                )
+    monkeypatch.setattr(client.lab.kernel.hypervisor, "power_on", power_on)
+    with pytest.raises(vim.fault.GenericVmConfigFault):
+        machine.result(
+            machine.CloneVM_Task(
+                client.folder,
+                "x",
+                vim.vm.CloneSpec(location=location(host=host), template=False, powerOn=True),
             )
-    finally:
-        client.lab.on_loop(allow)
+        )
     assert _tree(client) == before
 
 

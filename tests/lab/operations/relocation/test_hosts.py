@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pyVmomi import vim, vmodl
 
-from tests.lab.client import Client, connect
+from tests.lab.client import Client, connect, message
 from tests.lab.operations.relocation.places import datastore, hosts
 from tests.lab.specs import new_disk, scsi
 from vmops.lab import Lab, LabSettings
@@ -149,15 +150,16 @@ def test_a_host_has_no_storage_adapters(own: Client) -> None:
     storage.UpdateSoftwareInternetScsiEnabled(False)
     target = vim.host.InternetScsiHba.SendTarget(address="192.0.2.1")
     static = vim.host.InternetScsiHba.StaticTarget(address="192.0.2.1", iScsiName="iqn.x")
-    for ask in (
+    refused: list[Callable[[], object]] = [
         lambda: storage.UpdateSoftwareInternetScsiEnabled(True),
         lambda: storage.AddInternetScsiSendTargets("vmhba64", [target]),
         lambda: storage.RemoveInternetScsiSendTargets("vmhba64", [target]),
         lambda: storage.AddInternetScsiStaticTargets("vmhba64", [static]),
         lambda: storage.RemoveInternetScsiStaticTargets("vmhba64", [static]),
-    ):
+    ]
+    for ask in refused:
         with pytest.raises(vmodl.fault.NotSupported) as caught:
             ask()
-        assert "no iSCSI adapter" in caught.value.msg
+        assert "no iSCSI adapter" in message(caught.value)
     with pytest.raises(vim.fault.NotFound):
         storage.RescanHba("vmhba64")

@@ -165,7 +165,7 @@ def test_its_screen_is_seen_through_a_ticket_and_by_password(client: Client, nam
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def test_a_guest_with_snapshots_moves_whole(client: Client, name: str) -> None:

@@ -10,7 +10,7 @@ from pyVmomi import vim, vmodl
 from tests.lab.client import Client
 from tests.lab.operations.relocation.places import datastore, names
 from tests.lab.operations.views import broken
-from tests.lab.specs import device, new_disk, of_type, scsi
+from tests.lab.specs import device, file_of, new_disk, of_type, scsi
 
 Spec = vim.vm.RelocateSpec
 
@@ -47,10 +47,7 @@ def find(vm: Any, name: str) -> Any:
 
 
 def disks(snapshot: Any) -> list[str]:
-    held = [
-        each for each in snapshot.config.hardware.device if isinstance(each, device.VirtualDisk)
-    ]
-    return [each.backing.fileName for each in held]
+    return [file_of(each) for each in of_type(snapshot, device.VirtualDisk)]
 
 
 @pytest.mark.parametrize("power", ["off", "on"])
@@ -62,7 +59,7 @@ def test_all_of_it_moves(client: Client, vm: Any, name: str, power: str) -> None
     client.result(vm.RelocateVM_Task(Spec(datastore=datastore(client, "datastore2"))))
 
     after = names(client.file(f"[datastore2] {name}/x").parent)
-    assert set(after) == set(before)
+    assert after == before
     assert names(client.file(f"[datastore1] {name}/x").parent) is None
     for each in ("a", "b", "c"):
         assert all(path.startswith("[datastore2]") for path in disks(find(vm, each)))

@@ -8,6 +8,7 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from tests.lab.machines import MIB, Machine, frozen_disk, only_node
+from tests.lab.operations.views import guests
 from tests.lab.specs import add, change, disk, extra, new_disk, scsi
 from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.operations.snapshots import create
@@ -179,7 +180,7 @@ def test_a_failure_of_the_hypervisor_leaves_nothing(machine: Machine) -> None:
     machine.on()
 
     async def forget_guest(kernel: Kernel) -> None:
-        kernel.hypervisor._running.clear()
+        guests(kernel).clear()
 
     machine.client.lab.on_loop(forget_guest)
     before, chain = machine.files, machine.chain

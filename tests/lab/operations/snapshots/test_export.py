@@ -30,7 +30,7 @@ def fetch(client: Client, url: str) -> bytes:
     context = ssl.create_default_context(cafile=str(client.lab.certificate_file))
     context.check_hostname = False
     with urllib.request.urlopen(url, context=context, timeout=20) as answer:
-        return answer.read()
+        return bytes(answer.read())
 
 
 @pytest.mark.parametrize("power", ["off", "on"])

@@ -18,7 +18,7 @@ from vmops.lab.guest.cpio import (
 
 def read_cpio(archive: bytes) -> list[tuple[str, int, bytes, tuple[int, int]]]:
     """An independent reader, after cpio(5): name, mode, content, device of each entry."""
-    found = []
+    found: list[tuple[str, int, bytes, tuple[int, int]]] = []
     at = 0
     while True:
         header = archive[at : at + 110]

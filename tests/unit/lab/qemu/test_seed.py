@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pycdlib
@@ -15,7 +16,7 @@ import yaml
 
 from tests.lab.qemu.machines import a_machine
 from vmops.lab.hypervisor.errors import HypervisorError
-from vmops.lab.hypervisor.port import Cdrom
+from vmops.lab.hypervisor.port import Cdrom, GuestDefinition
 from vmops.lab.qemu.seed import seed_files, wants_seed, write_seed
 
 NETWORK = {"version": 2, "ethernets": {"nic0": {"dhcp4": True}}}
@@ -29,7 +30,7 @@ def encoded(text: str, encoding: str) -> str:
     ).decode()
 
 
-def told(**values: str) -> object:
+def told(**values: str) -> GuestDefinition:
     return a_machine(extra_config={f"guestinfo.{key}": text for key, text in values.items()})
 
 
@@ -43,18 +44,18 @@ def iso(file: Path, label: str) -> Path:
 
 @pytest.mark.parametrize("encoding", ["base64", "b64", "gzip+base64", "gz+b64", "GZIP+BASE64"])
 @pytest.mark.parametrize("write", [json.dumps, yaml.safe_dump])
-def test_what_is_told_is_decoded_and_divided(encoding: str, write: object) -> None:
+def test_what_is_told_is_decoded_and_divided(encoding: str, write: Callable[[object], str]) -> None:
     files = seed_files(
         told(
             **{
-                "metadata": encoded(write(METADATA), encoding),  # type: ignore[operator]
+                "metadata": encoded(write(METADATA), encoding),
                 "metadata.encoding": encoding,
                 "Userdata": encoded("#cloud-config\npassword: é", encoding),
                 "userdata.encoding": encoding,
                 "vendordata": "#!/bin/sh",
             }
         )
-    )  # type: ignore[arg-type]
+    )
 
     assert json.loads(files["meta-data"]) == {"instance-id": "i-1", "local-hostname": "web1"}
     assert json.loads(files["network-config"]) == NETWORK
@@ -66,7 +67,7 @@ def test_a_network_may_be_encoded_by_itself() -> None:
     network = encoded(yaml.safe_dump(NETWORK), "gzip")
     metadata = {"network": network, "network.encoding": "gzip+base64"}
 
-    files = seed_files(told(metadata=json.dumps(metadata)))  # type: ignore[arg-type]
+    files = seed_files(told(metadata=json.dumps(metadata)))
 
     assert json.loads(files["network-config"]) == NETWORK
     assert json.loads(files["meta-data"]) == {"instance-id": a_machine().bios_uuid}
@@ -86,13 +87,13 @@ def test_a_network_may_be_encoded_by_itself() -> None:
 )
 def test_nonsense_is_refused_and_not_repeated(values: dict[str, str], words: str) -> None:
     with pytest.raises(HypervisorError, match=words) as caught:
-        seed_files(told(**values))  # type: ignore[arg-type]
+        seed_files(told(**values))
     assert "secret" not in str(caught.value)
 
 
 def test_the_disc_can_be_read_by_its_owner_alone(tmp_path: Path) -> None:
     file = tmp_path / "seed.iso"
-    write_seed(told(userdata="hello"), file)  # type: ignore[arg-type]
+    write_seed(told(userdata="hello"), file)
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     disc = pycdlib.PyCdlib()
@@ -107,7 +108,7 @@ def test_the_disc_can_be_read_by_its_owner_alone(tmp_path: Path) -> None:
 
 def test_only_a_guest_that_is_told_something_by_no_other_disc_gets_one(tmp_path: Path) -> None:
     assert not wants_seed(a_machine(extra_config={"guestinfo.other": "1", "userdata": "2"}))
-    assert wants_seed(told(metadata="{}"))  # type: ignore[arg-type]
+    assert wants_seed(told(metadata="{}"))
     for label, wants in (("config-2", False), ("CIDATA", False), ("DEBIAN", True)):
         drive = Cdrom(
             key=3000, controller_key=200, unit_number=0, image=iso(tmp_path / label, label)

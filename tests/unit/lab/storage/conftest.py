@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -109,6 +110,11 @@ def write_at(file: Path, pieces: dict[int, bytes]) -> None:
         for offset, data in pieces.items():
             opened.seek(offset)
             opened.write(data)
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write to a file, and return nothing, as what takes a stream does."""
+    file.write(data)
 
 
 def names(root: Path) -> list[str]:

@@ -27,7 +27,9 @@ from vmops.lab.storage.volumes import Volumes
 CAPACITY = 5 * MIB + 512
 
 
-def content(store: DiskStore, path: DatastorePath, scratch: Path, qemu_img: Callable) -> bytes:
+def content(
+    store: DiskStore, path: DatastorePath, scratch: Path, qemu_img: Callable[..., str]
+) -> bytes:
     """What a guest would read, put together by qemu-img layer by layer."""
     *deltas, base = store.inspect(path).layers
     node: dict[str, object] = {"driver": "raw", "file": _file(base)}

@@ -161,7 +161,7 @@ def test_a_cancelled_copy_leaves_nothing_and_the_old_target(volumes: Volumes, ro
     (roots / "one/a").write_bytes(b"x" * 3_000_000)
     (roots / "one/b").write_text("old")
 
-    def stop(percent: int) -> None:
+    def stop(percent: float) -> None:
         raise CopyCancelled
 
     with pytest.raises(CopyCancelled):

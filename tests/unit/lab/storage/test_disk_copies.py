@@ -6,11 +6,12 @@ import errno
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.unit.lab.storage.conftest import MIB, names, one, write_at
+from tests.unit.lab.storage.conftest import MIB, names, one, write_all, write_at
 from vmops.lab.storage.disks import DiskStore, Provisioning
 from vmops.lab.storage.errors import (
     CopyCancelled,
@@ -46,7 +47,7 @@ def stream(store: DiskStore, disk: DatastorePath, tmp_path: Path) -> Path:
     """The disk as a streamOptimized file outside the datastores."""
     file = tmp_path / "upload"
     with file.open("wb") as opened:
-        store.export_stream(disk, opened.write)
+        store.export_stream(disk, partial(write_all, opened))
     return file
 
 

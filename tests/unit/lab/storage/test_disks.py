@@ -4,11 +4,12 @@ import os
 import re
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.unit.lab.storage.conftest import MIB, names, one, write_at
+from tests.unit.lab.storage.conftest import MIB, names, one, write_all, write_at
 from vmops.lab.hypervisor.port import DiskLayer
 from vmops.lab.storage.disks import Adapter, DiskStore, Provisioning
 from vmops.lab.storage.errors import (
@@ -41,7 +42,7 @@ def occupied(file: Path) -> int:
 
 def exported(store: DiskStore, path: DatastorePath, file: Path) -> Path:
     with file.open("wb") as opened:
-        assert store.export_stream(path, opened.write) == opened.tell()
+        assert store.export_stream(path, partial(write_all, opened)) == opened.tell()
     return file
 
 

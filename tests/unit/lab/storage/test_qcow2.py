@@ -10,7 +10,7 @@ import pytest
 from tests.unit.lab.storage.conftest import MIB
 from vmops.lab.storage import qcow2
 from vmops.lab.storage.errors import InvalidDisk
-from vmops.lab.storage.layers import DiskFile, RawLayer, RunKind, flattened
+from vmops.lab.storage.layers import DiskFile, Layer, RawLayer, RunKind, flattened
 from vmops.lab.storage.qcow2 import Qcow2Layer
 
 CLUSTER = 65536
@@ -33,7 +33,7 @@ def opened(file: Path) -> Qcow2Layer:
 def flat_bytes(*files: Path) -> bytes:
     """The chain, flattened by our own reader; the last file is raw."""
     *deltas, base = files
-    layers = [
+    layers: list[Layer] = [
         *(opened(file) for file in deltas),
         RawLayer(DiskFile(base, base.name), base.stat().st_size),
     ]

@@ -155,7 +155,7 @@ def put(raw: bytearray, form: str, offset: int, value: int) -> None:
     struct.pack_into(form, raw, offset, value)
 
 
-def read(tmp_path: Path, raw: bytes) -> dict[int, bytes]:
+def read(tmp_path: Path, raw: bytes | bytearray) -> dict[int, bytes]:
     file = tmp_path / "bad.vmdk"
     file.write_bytes(raw)
     return content_of(file)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pyVmomi import SoapAdapter, vim
 from pyVmomi.VmomiSupport import FormatObject, GetVmodlType, ManagedObject, Object, binary, long
 
+from tests.lab.client import message
 from vmops.lab.kernel.service_instance import WIRE_VERSION
 from vmops.lab.wire.codec import ANY, encoder, escape
 
@@ -108,7 +109,7 @@ def test_a_fault_stands_in_its_envelope_with_a_sentence() -> None:
     )
     back = read_back(vim.TaskInfo, info)
     assert isinstance(back.error, vim.fault.FileLocked)
-    assert (back.error.file, back.error.msg) == (
+    assert (back.error.file, message(back.error)) == (
         "[ds] a",
         "Unable to access file [ds] a since it is locked",
     )

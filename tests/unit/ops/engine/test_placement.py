@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from pyVmomi import vim
 
 from vmops.ops.engine.placement import Reservations
 from vmops.vsphere.live.records import DatastoreInfo
@@ -12,8 +13,8 @@ from vmops.vsphere.live.records import DatastoreInfo
 
 def datastore(name: str, free: int) -> DatastoreInfo:
     return DatastoreInfo(
-        moref=None,
-        browser=None,
+        moref=vim.Datastore(name),
+        browser=vim.host.DatastoreBrowser(f"browser-{name}"),
         moid=name,
         name=name,
         type="VMFS",

@@ -47,7 +47,7 @@ def mapping(connection: object, **more: object) -> dict[str, Any]:
 
 def test_nothing_is_no_devices() -> None:
     assert parse_block_devices(None) == BlockDevices()
-    empty = {"block_device_mapping": [], "swap": None, "ephemerals": []}
+    empty: dict[str, Any] = {"block_device_mapping": [], "swap": None, "ephemerals": []}
     assert parse_block_devices(empty) == BlockDevices()
 
 

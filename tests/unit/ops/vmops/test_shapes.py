@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,6 +38,15 @@ class OneImage:
 
     def open(self, image: Image) -> Any:
         raise AssertionError("nothing is read at the border")
+
+    def refuse_taken(self, name: str) -> None:
+        raise AssertionError("nothing is written at the border")
+
+    def receive(self, name: str, blocks: Iterable[bytes], **told: Any) -> Image:
+        raise AssertionError("nothing is written at the border")
+
+    def remove(self, name_or_id: str) -> None:
+        raise AssertionError("nothing is removed at the border")
 
 
 @pytest.mark.parametrize(

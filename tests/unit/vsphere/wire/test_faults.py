@@ -21,7 +21,7 @@ def names(kind: type[Any]) -> list[str]:
 def wire_methods() -> dict[str, list[Any]]:
     """Every method of the API, by its name on the wire."""
     kinds = VmomiSupport.ListManagedTypes()
-    found = {}
+    found: dict[str, list[Any]] = {}
     for name in kinds:
         if name.startswith("vim."):
             for info in VmomiSupport.GetVmodlType(name)._GetMethodList():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pyVmomi import SoapAdapter, vim, vmodl
+from pyVmomi import VmomiSupport, vim, vmodl
 
 from vmops.errors import VsphereFault
 from vmops.vsphere.wire.address import ServerAddress
@@ -97,7 +97,7 @@ def test_an_answer_that_cannot_be_read_is_an_error_of_ours(stub: Stub, answer: b
     ],
 )
 def test_speaks_the_newest_version_that_both_know(told: str, spoken: str) -> None:
-    versions = SoapAdapter.versionMap
+    versions = VmomiSupport.versionMap
     assert version_for(told) == versions[f"vim25/{spoken}"]
 
 
@@ -115,7 +115,7 @@ def test_lazy_reads_and_calls_on_wire_objects_are_refused(stub: Stub) -> None:
     with pytest.raises(TypeError, match=r"Session\.properties"):
         _ = vm.name
     with pytest.raises(TypeError, match=r"Session\.call"):
-        vm.PowerOn()
+        vm.PowerOn(None)
 
 
 def test_an_unknown_method_is_a_mistake_of_the_program() -> None:
