@@ -78,7 +78,8 @@ def test_a_machine_names_its_manager_and_its_policy() -> None:
 @pytest.mark.parametrize("allocation", [None, ALLOCATION])
 def test_a_nic_has_bandwidth_allocated_only_if_asked(allocation: Allocation | None) -> None:
     backing = nics.NicBacking(kind="standard", name="n")
-    found = nics.add_nic(0, VifModel.VMXNET3, "", backing, allocation).device.resourceAllocation
+    card: Any = nics.add_nic(0, VifModel.VMXNET3, "", backing, allocation).device
+    found = card.resourceAllocation
     if allocation is None:
         assert found is None
     else:
@@ -94,7 +95,7 @@ def test_a_root_disk_has_operations_allocated_only_if_asked(allocation: Allocati
         adapter=AdapterType.IDE,
         io=allocation,
     )
-    device = disks.root_disk(disk, Places().take(AdapterType.IDE)).device
+    device: Any = disks.root_disk(disk, Places().take(AdapterType.IDE)).device
     if allocation is None:
         assert device.storageIOAllocation is None
     else:

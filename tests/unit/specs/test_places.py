@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -38,7 +39,7 @@ def test_no_place_is_given_twice_and_none_that_cannot_be(wanted: list[AdapterTyp
         except UnsupportedDevice:
             break
     assert len(set(given_out)) == len(given_out)
-    added = [change.device for change in places.changes()]
+    added: list[Any] = [change.device for change in places.changes()]
     assert sorted(c.busNumber for c in added) == list(range(len(added)))
     assert len(added) <= 4
     on_ide = [p for p in given_out if p.controller_key in {200, 201}]
@@ -72,8 +73,8 @@ def test_controllers_that_are_there_are_filled_first_and_their_buses_are_kept() 
     place = places.take(AdapterType.PARA_VIRTUAL)
     (change,) = places.changes()
     assert place.controller_key == change.device.key < 0
-    assert change.device.busNumber == 2
     assert isinstance(change.device, vim.vm.device.ParaVirtualSCSIController)
+    assert change.device.busNumber == 2
 
 
 def test_what_is_attached_has_keys_of_its_own_and_controllers_come_first() -> None:
@@ -97,8 +98,8 @@ def test_what_is_attached_has_keys_of_its_own_and_controllers_come_first() -> No
             seen.add(change.device.key)
         else:
             assert change.device.controllerKey in seen
-    created = [c for c in changes if c.fileOperation == "create"]
-    assert [c.device.backing.fileName for c in created] == [str(d) for d in media.created]
+    created: list[Any] = [c.device for c in changes if c.fileOperation == "create"]
+    assert [each.backing.fileName for each in created] == [str(d) for d in media.created]
 
 
 def test_the_names_are_novas_and_a_disk_without_adapter_has_the_root_disks() -> None:
@@ -116,7 +117,8 @@ def test_the_names_are_novas_and_a_disk_without_adapter_has_the_root_disks() -> 
 
 
 def test_a_drive_is_connected_when_the_machine_starts() -> None:
-    (change,) = cdrom.insert([FOLDER.joined("a.iso")], Places())
-    assert change.device.backing.fileName == "[ds] u/a.iso"
-    assert change.device.connectable.startConnected
-    assert change.device.controllerKey == 200
+    changes: list[Any] = cdrom.insert([FOLDER.joined("a.iso")], Places())
+    (drive,) = (change.device for change in changes)
+    assert drive.backing.fileName == "[ds] u/a.iso"
+    assert drive.connectable.startConnected
+    assert drive.controllerKey == 200

@@ -34,6 +34,7 @@ def test_identity_and_size() -> None:
     instance = wanted.instance
     assert (spec.name, spec.instanceUuid, spec.uuid) == (instance.name, *[instance.uuid] * 2)
     assert (spec.numCPUs, spec.memoryMB) == (2, instance.flavor.memory_mib)
+    assert spec.files
     assert spec.files.vmPathName == "[ds] u/u.vmx"
     assert spec.firmware is None
 
@@ -60,9 +61,10 @@ def test_extra_config_has_uuid_and_interfaces_and_what_was_given() -> None:
 
 @pytest.mark.parametrize("model", list(VifModel))
 def test_every_nic_model_has_its_device(model: VifModel) -> None:
-    change = nics.add_nic(0, model, "00:50:56:00:00:01", STANDARD)
-    assert type(change.device).__name__ == f"vim.vm.device.{model.value}"
-    assert (change.device.addressType, change.device.macAddress) == ("manual", "00:50:56:00:00:01")
+    card = nics.add_nic(0, model, "00:50:56:00:00:01", STANDARD).device
+    assert type(card).__name__ == f"vim.vm.device.{model.value}"
+    assert isinstance(card, DEVICE.VirtualEthernetCard)
+    assert (card.addressType, card.macAddress) == ("manual", "00:50:56:00:00:01")
 
 
 def test_nics_have_different_keys_below_zero() -> None:
@@ -73,16 +75,18 @@ def test_nics_have_different_keys_below_zero() -> None:
 
 def test_a_mac_that_is_not_given_is_the_servers_to_choose() -> None:
     device = nics.add_nic(0, VifModel.E1000, "", STANDARD).device
+    assert isinstance(device, DEVICE.VirtualEthernetCard)
     assert (device.addressType, device.macAddress) == ("generated", None)
 
 
 def test_backings() -> None:
-    distributed = nics.nic_backing(
+    distributed: Any = nics.nic_backing(
         nics.NicBacking(kind="distributed", name="n", portgroup_key="pg", switch_uuid="sw")
     )
     assert (distributed.port.portgroupKey, distributed.port.switchUuid) == ("pg", "sw")
-    assert nics.nic_backing(STANDARD).deviceName == "VM Network"
-    opaque = nics.nic_backing(nics.NicBacking(kind="opaque", name="n", portgroup_key="id"))
+    standard: Any = nics.nic_backing(STANDARD)
+    assert standard.deviceName == "VM Network"
+    opaque: Any = nics.nic_backing(nics.NicBacking(kind="opaque", name="n", portgroup_key="id"))
     assert opaque.opaqueNetworkId == "id"
 
 

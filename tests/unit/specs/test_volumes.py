@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyVmomi import vim
 
 from vmops.model.datastore_path import DatastorePath
@@ -14,7 +16,7 @@ PLACE = Place(controller_key=1000, unit_number=3)
 
 
 def test_a_disk_that_is_there_is_attached_and_nothing_is_created() -> None:
-    change = volumes.volume_disk(PATH, 4096, PLACE)
+    change: Any = volumes.volume_disk(PATH, 4096, PLACE)
     assert change.operation == "add"
     assert change.fileOperation is None
     assert change.device.backing.fileName == str(PATH)
@@ -26,7 +28,7 @@ def test_a_disk_that_is_there_is_attached_and_nothing_is_created() -> None:
 
 def test_a_volumes_policy_is_given_to_its_disk() -> None:
     """Else the server gives the disk the policy of the machine's home."""
-    change = volumes.volume_disk(PATH, 4096, PLACE, profile_id="p-1")
+    change: Any = volumes.volume_disk(PATH, 4096, PLACE, profile_id="p-1")
     assert [each.profileId for each in change.profile] == ["p-1"]
 
 
@@ -58,13 +60,14 @@ def test_a_disk_leaves_without_its_file() -> None:
 
 
 def test_a_shadow_vm_lets_go_of_what_is_not_there_and_keeps_the_place() -> None:
-    gone, come = volumes.hold_elsewhere(2000, PATH, 4096, PLACE).deviceChange
+    changes: list[Any] = volumes.hold_elsewhere(2000, PATH, 4096, PLACE).deviceChange
+    gone, come = changes
     assert (gone.operation, gone.fileOperation, gone.device.key) == ("remove", None, 2000)
     assert (come.device.backing.fileName, come.device.unitNumber) == (str(PATH), 3)
 
 
 def test_a_shadow_vm_is_known_by_its_volumes_id() -> None:
-    spec = volumes.shadow_vm("data", "v-1", "ds", 4 * 1024**2, profile_id="p-1")
+    spec: Any = volumes.shadow_vm("data", "v-1", "ds", 4 * 1024**2, profile_id="p-1")
     assert (spec.name, spec.instanceUuid) == ("data", "v-1")
     assert {each.key: each.value for each in spec.extraConfig} == {"vmops.volume": "v-1"}
     disk = spec.deviceChange[-1]
