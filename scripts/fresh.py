@@ -22,7 +22,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 FOLDER = PROJECT / ".build/fresh"
 PACKAGES = "ca-certificates,git,make,python3,python3-pip"
-CLONE = Path("/root/vmops")
+CLONE = Path("/srv/vmops")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CARRIED = re.compile(
     r"(PIP_|SSL_CERT_)\w+|REQUESTS_CA_BUNDLE|(https?|no)_proxy|JOBS", re.IGNORECASE

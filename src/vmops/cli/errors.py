@@ -26,6 +26,7 @@ from typing import Final
 import click
 
 from vmops import errors
+from vmops.model.uuid_text import UUID_TEXT
 
 # Most specific first.
 EXIT_CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
@@ -63,8 +64,7 @@ COMMANDS: Final[tuple[tuple[str, str], ...]] = (
     ("Resize it again, or revert the resize", "vmops resize --revert {name}"),
     ("Revert it again", "vmops resize --revert {name}"),
 )
-_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_CALLED = re.compile(rf"Instance (?:(?P<name>\S.*?) \({_UUID}\)|(?P<uuid>{_UUID}))")
+_CALLED = re.compile(rf"Instance (?:(?P<name>\S.*?) \({UUID_TEXT}\)|(?P<uuid>{UUID_TEXT}))")
 # What the server calls the task says nothing beside an error that names what is in the way.
 _SELF_EVIDENT = errors.AlreadyExists
 

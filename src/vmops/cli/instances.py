@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from vmops.errors import Conflict, InstanceNotFound, VMOpsError
+from vmops.model.uuid_text import is_uuid
+from vmops.whole_files import write_whole
 
 if TYPE_CHECKING:
     from vmops.cli.context import CommandContext
     from vmops.cli.endpoint import Setting
     from vmops.ops.instances.listing import InstanceRecord
 
-_UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 NAMES_FILE = "instance-names.json"
 NARROW = ("name", "status", "cpus", "memory_mib", "addresses", "host", "uuid")
 COLUMNS = (*NARROW, "moid", "folder", "guest_id")
@@ -47,7 +46,7 @@ def resolve(context: CommandContext, name: str) -> Found:
         InstanceNotFound: there is none.
         Conflict: several have this name; the message gives their UUIDs.
     """
-    if _UUID.match(name.lower()):
+    if is_uuid(name.lower()):
         return Found(uuid=name.lower(), name=name)
     there = managed(context)
     remember(context, [vm.name for vm in there])
@@ -93,10 +92,8 @@ def _read(folder: Path) -> dict[str, list[str]]:
 def _write(folder: Path, endpoint: str, names: list[str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = folder / f".{NAMES_FILE}.{os.getpid()}"
         content = {**_read(folder), endpoint: sorted(set(names))}
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(folder / NAMES_FILE)
+        write_whole(folder / NAMES_FILE, json.dumps(content).encode())
     except OSError:
         return  # completion is a convenience; a full disk must not fail the command
 

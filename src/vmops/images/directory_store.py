@@ -34,6 +34,7 @@ from vmops.images.inspection import CONVERTED, ImageFacts, inspect
 from vmops.images.qemu_img import convert
 from vmops.model.datastore_path import check_file_name
 from vmops.model.image import DiskType, Image, ImageProperties
+from vmops.whole_files import write_whole
 
 _SUFFIX = ".yaml"
 _BLOCK = 1024 * 1024
@@ -152,7 +153,7 @@ class DirectoryImageStore:
             }
             try:
                 temporary.replace(target)
-                _write_whole(manifest, yaml.safe_dump(entry, sort_keys=False))
+                write_whole(manifest, yaml.safe_dump(entry, sort_keys=False).encode())
             except BaseException:
                 if not manifest.exists():
                     target.unlink(missing_ok=True)
@@ -304,9 +305,3 @@ def _write_blocks(blocks: Iterable[bytes], target: Path) -> str:
         writer.flush()
         os.fsync(writer.fileno())
     return digest.hexdigest()
-
-
-def _write_whole(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{uuid.uuid4().hex}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)

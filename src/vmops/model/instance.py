@@ -13,9 +13,9 @@ from vmops.model.image import VifModel
 from vmops.model.power import InstanceState
 from vmops.model.size import Allocation, Size
 from vmops.model.topology import CpuTopology, cores_per_socket
+from vmops.model.uuid_text import is_uuid
 
 MAX_VLAN = 4095
-_UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 _MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
 
 
@@ -156,7 +156,7 @@ class Instance:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "uuid", self.uuid.lower())
-        if not _UUID.match(self.uuid):
+        if not is_uuid(self.uuid):
             raise InvalidName(f"{self.uuid!r} is not an instance UUID.")
         if len(check_file_name(self.name)) > 80:
             raise InvalidName(f"{self.name!r} is too long: vSphere's names have 80 characters.")

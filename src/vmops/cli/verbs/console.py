@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import click
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import instance_argument, resolve
 from vmops.errors import InvalidArgument
+from vmops.whole_files import write_whole
 
 _FOLLOW_S = 0.5
 
@@ -40,21 +39,8 @@ def screenshot(context: CommandContext, name: str, output_file: Path | None) -> 
         sys.stdout.buffer.write(png)
         return
     file = output_file or Path(f"{found.name}.png")
-    _write_whole(file, png)
+    write_whole(file, png)
     click.echo(str(file))
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    """Write beside and rename: an old picture is never half replaced."""
-    number, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(number, "wb") as stream:
-            stream.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @click.command()

@@ -151,7 +151,7 @@ class Encoder:
     def _list(self, write: Write, tag: str, declared: type, value: list[object]) -> None:
         if declared is not ANY:
             if not issubclass(declared, Array):
-                raise TypeError(f"{tag}: {declared.__name__} is no list")
+                raise TypeError(f"{tag}: {declared.__name__} is not a list")
             for each in value:
                 self._element(write, tag, declared.Item, each)
             return
