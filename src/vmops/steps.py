@@ -30,14 +30,8 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Generic, ParamSpec, Self, TypeAlias, TypeVar
 
-from vmops.progress import (
-    Observer,
-    StepFailed,
-    StepFinished,
-    StepStarted,
-    StepUndone,
-    log_event,
-)
+from vmops.context import tell, undoing
+from vmops.progress import StepFailed, StepFinished, StepStarted, StepUndone
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -73,7 +67,8 @@ def step(title: str) -> Callable[[Callable[P, Reversible[T]]], Callable[P, Step[
 def noting(first: BaseException, what: str) -> Iterator[None]:
     """Clean up after ``first`` inside a step: what fails in that is noted on it, not raised."""
     try:
-        yield
+        with undoing():
+            yield
     except Exception as failure:  # noqa: BLE001 - the first error must stay what the caller sees
         first.add_note(f"Could not {what}: {failure}")
 
@@ -81,12 +76,12 @@ def noting(first: BaseException, what: str) -> Iterator[None]:
 class Operation:
     """Runs steps, and takes them back last-first if one fails.
 
-    Use as a context manager; the instance is called with each step and gives the step's result.
+    Use as a context manager; the instance is called with each step and gives the step's result. The
+    observer of the `vmops.context` that it is in is told.
     """
 
-    def __init__(self, name: str, observe: Observer = log_event) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._observe = observe
         self._done: list[Step[object]] = []
 
     def __enter__(self) -> Self:
@@ -94,12 +89,12 @@ class Operation:
 
     def __call__(self, ready: Step[T]) -> T:
         """Do one step and remember how to undo it."""
-        self._observe(StepStarted(operation=self.name, title=ready.title))
+        tell(StepStarted(operation=self.name, title=ready.title))
         begin = time.monotonic()
         try:
             result = next(ready.work)
         except BaseException as error:
-            self._observe(
+            tell(
                 StepFailed(
                     operation=self.name,
                     title=ready.title,
@@ -109,9 +104,7 @@ class Operation:
             )
             raise
         self._done.append(ready)  # type: ignore[arg-type]
-        self._observe(
-            StepFinished(operation=self.name, title=ready.title, seconds=time.monotonic() - begin)
-        )
+        tell(StepFinished(operation=self.name, title=ready.title, seconds=time.monotonic() - begin))
         return result
 
     def __exit__(
@@ -130,15 +123,16 @@ class Operation:
     def _undo(self, done: Step[object], first: BaseException) -> None:
         has_undo = _has_undo(done.work)
         try:
-            if has_undo:
-                next(done.work, None)
-            done.work.close()
+            with undoing():
+                if has_undo:
+                    next(done.work, None)
+                done.work.close()
         except Exception as failure:  # noqa: BLE001 - the first error must stay what the caller sees
             first.add_note(f"Could not undo {done.title!r}: {failure}")
-            self._observe(StepUndone(operation=self.name, title=done.title, error=failure))
+            tell(StepUndone(operation=self.name, title=done.title, error=failure))
         else:
             if has_undo:
-                self._observe(StepUndone(operation=self.name, title=done.title))
+                tell(StepUndone(operation=self.name, title=done.title))
         finally:
             done.work.close()
 

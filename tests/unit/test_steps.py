@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmops.context import operation
 from vmops.progress import Event, StepFailed, StepFinished, StepStarted, StepUndone
 from vmops.steps import Operation, Reversible, step
 
@@ -116,7 +117,11 @@ def test_finally_runs_on_success_and_on_failure() -> None:
 
 def test_the_observer_sees_what_happens() -> None:
     events: list[Event] = []
-    with pytest.raises(ValueError, match="x"), Operation("test", events.append) as do:
+    with (
+        pytest.raises(ValueError, match="x"),
+        operation("test", observe=events.append),
+        Operation("test") as do,
+    ):
         do(add(World(), "a"))
         do(fail(ValueError("x")))
     assert [(type(event), getattr(event, "title", "")) for event in events] == [
@@ -162,7 +167,11 @@ def fail_with(error: Exception) -> None:
 def test_a_step_with_nothing_below_its_yield_is_not_said_to_be_undone() -> None:
     events: list[Event] = []
     world = World()
-    with pytest.raises(ValueError, match="x"), Operation("test", events.append) as do:
+    with (
+        pytest.raises(ValueError, match="x"),
+        operation("test", observe=events.append),
+        Operation("test") as do,
+    ):
         do(look(world))
         do(borrow(world))
         do(hold(world))

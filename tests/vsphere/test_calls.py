@@ -14,6 +14,7 @@ import vmops
 from tests.vsphere import conftest
 from tests.vsphere.conftest import Place
 from tests.vsphere.interposer import Interposer, When
+from vmops.context import operation
 from vmops.errors import (
     ConnectionLost,
     InvalidArgument,
@@ -22,7 +23,6 @@ from vmops.errors import (
     VsphereFault,
 )
 from vmops.vsphere.session import Session
-from vmops.vsphere.wire.operation_id import operation
 
 ROOT = vim.ServiceInstance("ServiceInstance")
 

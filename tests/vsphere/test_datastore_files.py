@@ -11,6 +11,7 @@ import vmops
 from tests.vsphere.conftest import Place
 from tests.vsphere.interposer import Interposer
 from tests.vsphere.test_calls import end_session
+from vmops.context import operation
 from vmops.errors import DatastoreNotFound, FileAlreadyExists, FileNotFound, TransferFailed
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Event, TransferProgress
@@ -45,7 +46,8 @@ def test_what_was_written_is_read_and_listed(session: Session, folder: Datastore
     file = folder.joined(f"file {ODD}")
     data = os.urandom(2 * MIB + 17)
     events: list[Event] = []
-    session.datastore_files.upload(io.BytesIO(data), len(data), file, observe=events.append)
+    with operation("upload", observe=events.append):
+        session.datastore_files.upload(io.BytesIO(data), len(data), file)
     assert session.datastore_files.read(file) == data
     assert session.datastore_files.size(file) == len(data)
     assert b"".join(session.datastore_files.download(file, start=5, end=15)) == data[5:15]

@@ -12,6 +12,7 @@ import pytest
 from pyVmomi import vim
 
 from tests.vsphere.conftest import Place, eventually
+from vmops.context import operation
 from vmops.errors import ManagedObjectNotFound, TransferFailed, UnsupportedDevice, VMOpsError
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
@@ -57,7 +58,8 @@ def test_an_imported_disk_has_the_bytes_that_were_sent(
     events: list[Event] = []
     with lab.connect() as session:
         with begin(session, "imported") as lease:
-            lease.upload(io.BytesIO(stream), len(stream), observe=events.append, name="tiny")
+            with operation("import", observe=events.append):
+                lease.upload(io.BytesIO(stream), len(stream), name="tiny")
             vm = lease.complete()
         (disk,) = vm.disk_paths()
         assert session.datastore_files.read(disk.flat) == raw

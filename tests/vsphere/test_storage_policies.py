@@ -7,9 +7,9 @@ import pytest
 from tests.vsphere.conftest import Place
 from tests.vsphere.interposer import Interposer
 from tests.vsphere.test_calls import end_session
+from vmops.context import operation
 from vmops.errors import StoragePolicyNotFound
 from vmops.vsphere.session import Session
-from vmops.vsphere.wire.operation_id import operation
 
 NAME = "vSAN Default Storage Policy"
 

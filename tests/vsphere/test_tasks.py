@@ -14,6 +14,7 @@ from pyVmomi import vim
 import vmops
 from tests.vsphere.conftest import MakeVm, Place, end_session
 from tests.vsphere.interposer import Interposer
+from vmops.context import operation
 from vmops.errors import ConnectionLost, FileNotFound, InvalidPowerState, TimedOut
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Event, TaskProgress
@@ -60,7 +61,8 @@ def test_progress_reaches_the_observer(slow_lab: Place) -> None:
         disks = session.virtual_disk_manager
         try:
             disks.create(folder.joined("a.vmdk"), 64 * MIB, "thick")
-            disks.copy(folder.joined("a.vmdk"), folder.joined("b.vmdk"), observe=events.append)
+            with operation("copy", observe=events.append):
+                disks.copy(folder.joined("a.vmdk"), folder.joined("b.vmdk"))
         finally:
             session.file_manager.delete(folder)
     assert events
@@ -78,8 +80,11 @@ def test_a_deadline_asks_the_task_to_stop(
     with slow_lab.connect() as session:
         vm, _ = make_vm(session)
         begin = time.monotonic()
-        with pytest.raises(TimedOut, match=r"VirtualMachine\.powerOn"):
-            vm.power_on(deadline_s=0.05)
+        with (
+            pytest.raises(TimedOut, match=r"VirtualMachine\.powerOn"),
+            operation("power_on", task_deadline_s=0.05),
+        ):
+            vm.power_on()
         assert time.monotonic() - begin < 0.3
         assert session.counts["CancelTask"] == 1
         time.sleep(0.4)
@@ -90,7 +95,8 @@ def test_a_task_that_cannot_be_stopped_and_ends_well_has_ended_well(
 ) -> None:
     with slow_lab.connect() as session:
         vm, _ = make_vm(session)
-        vm.power_on(deadline_s=0.05)
+        with operation("power_on", task_deadline_s=0.05):
+            vm.power_on()
         assert session.counts["CancelTask"] == 1
         assert vm.power_state() == "poweredOn"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from vmops.context import operation
 from vmops.errors import NotSupported, TimedOut
 from vmops.model.power import PowerState
 from vmops.steps import Operation, Reversible, step
@@ -94,7 +95,7 @@ def wait_until(
     """
     if until is Until.BOOTED and before.state is PowerState.SUSPENDED:
         until = Until.GOES_ON
-    with Operation("wait", context.observer) as do:
+    with operation("wait", observe=context.observer), Operation("wait") as do:
         match until:
             case Until.BOOTED:
                 do(guest_booted(context, found, before, patience))

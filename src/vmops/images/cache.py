@@ -23,7 +23,6 @@ from vmops.images import content, filling
 from vmops.images.store import ImageStore
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import DiskType, Image
-from vmops.progress import Observer
 from vmops.steps import Operation
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref
@@ -64,9 +63,7 @@ class ImageCache:
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
 
-    def fetch(
-        self, image: Image, place: CachePlace, root_gib: int, observe: Observer
-    ) -> CachedImage:
+    def fetch(self, image: Image, place: CachePlace, root_gib: int) -> CachedImage:
         """The image's disk on the datastore, put there first if need be.
 
         ``root_gib`` 0 asks for the disk as it is in the image; more asks for a parent of that size.
@@ -94,16 +91,16 @@ class ImageCache:
             if not there(sized):
                 try:
                     if sized != base and there(base):
-                        self._add_size(image, base, sized, wanted_bytes, observe)
+                        self._add_size(image, base, sized, wanted_bytes)
                     else:
-                        self._fill(image, place, entry, sized.name, wanted_bytes, observe)
+                        self._fill(image, place, entry, sized.name, wanted_bytes)
                 except AlreadyExists:
                     # Another machine was faster; what it moved there is as complete as ours.
                     if not there(sized):
                         raise
         return CachedImage(path=sized, capacity_bytes=wanted_bytes)
 
-    def fetch_iso(self, image: Image, place: CachePlace, observe: Observer) -> DatastorePath:
+    def fetch_iso(self, image: Image, place: CachePlace) -> DatastorePath:
         """An ISO image on the datastore, put there first if need be; raises as `fetch`."""
         entry = DatastorePath(place.datastore, self._folder).joined(image.id)
         iso = entry.joined(f"{image.id}.iso")
@@ -111,18 +108,18 @@ class ImageCache:
             there = self._session.datastore_files.exists
             if not there(iso):
                 try:
-                    self._fill_iso(image, entry, observe)
+                    self._fill_iso(image, entry)
                 except AlreadyExists:
                     if not there(iso):
                         raise
         return iso
 
-    def _fill_iso(self, image: Image, entry: DatastorePath, observe: Observer) -> None:
+    def _fill_iso(self, image: Image, entry: DatastorePath) -> None:
         temporary = entry.parent.joined(in_flight.unique_name("tmp"))
         source = filling.Source(session=self._session, store=self._store, image=image)
-        with Operation("cache image", observe) as do:
+        with Operation("cache image") as do:
             do(filling.make_temporary_folder(self._session, temporary))
-            do(filling.upload_iso(source, temporary.joined(f"{image.id}.iso"), observe))
+            do(filling.upload_iso(source, temporary.joined(f"{image.id}.iso")))
             do(filling.move_into_cache(self._session, temporary, entry))
 
     def _fill(
@@ -132,20 +129,19 @@ class ImageCache:
         entry: DatastorePath,
         sized_name: str,
         wanted_bytes: int,
-        observe: Observer,
     ) -> None:
         """Make the entry in a temporary folder, then move it into the cache."""
         temporary = entry.parent.joined(in_flight.unique_name("tmp"))
         base = temporary.joined(f"{image.id}.vmdk")
         with (
-            content.as_vmdk(self._store, image, observe) as (store, vmdk),
-            Operation("cache image", observe) as do,
+            content.as_vmdk(self._store, image) as (store, vmdk),
+            Operation("cache image") as do,
         ):
             source = filling.Source(session=self._session, store=store, image=vmdk)
             if image.properties.disk_type is DiskType.STREAM_OPTIMIZED:
                 vm = do(
                     filling.import_image(
-                        source, place.vm_folder, place.resource_pool, place.datastore, observe
+                        source, place.vm_folder, place.resource_pool, place.datastore
                     )
                 )
                 do(filling.make_temporary_folder(self._session, temporary))
@@ -153,16 +149,16 @@ class ImageCache:
             else:
                 do(filling.make_temporary_folder(self._session, temporary))
                 if image.properties.disk_type is DiskType.SPARSE:
-                    do(filling.upload_sparse(source, base, observe))
-                    do(filling.copy_to_thin(source, base, observe))
+                    do(filling.upload_sparse(source, base))
+                    do(filling.copy_to_thin(source, base))
                     do(filling.delete_sparse(source, base))
                 else:
-                    do(filling.create_metadata(source, base, observe))
+                    do(filling.create_metadata(source, base))
                     do(filling.delete_flat(source, base))
-                    do(filling.upload_flat(source, base, observe))
+                    do(filling.upload_flat(source, base))
             if sized_name != base.name:
                 sized = temporary.joined(sized_name)
-                do(filling.make_sized_copy(source, base, sized, wanted_bytes, observe))
+                do(filling.make_sized_copy(source, base, sized, wanted_bytes))
             do(filling.move_into_cache(self._session, temporary, entry))
 
     def _add_size(
@@ -171,15 +167,14 @@ class ImageCache:
         base: DatastorePath,
         sized: DatastorePath,
         wanted_bytes: int,
-        observe: Observer,
     ) -> None:
         """Add a parent of another size to an entry that is there."""
         source = filling.Source(session=self._session, store=self._store, image=image)
         temporary = sized.parent.parent.joined(in_flight.unique_name("tmp"))
-        with Operation("cache image", observe) as do:
+        with Operation("cache image") as do:
             do(filling.make_temporary_folder(self._session, temporary, keep=False))
             made = temporary.joined(sized.name)
-            do(filling.make_sized_copy(source, base, made, wanted_bytes, observe))
+            do(filling.make_sized_copy(source, base, made, wanted_bytes))
             do(filling.move_disk_into_cache(self._session, made, sized))
 
     @contextlib.contextmanager

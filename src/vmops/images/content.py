@@ -18,10 +18,11 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO, Protocol
 
 from vmops import units
+from vmops.context import tell
 from vmops.errors import ImageNotAcceptable
 from vmops.images import inspection, ova, qemu_img, vmdk
 from vmops.model.image import DISK_FORMATS, DiskType, Image
-from vmops.progress import Observer, TransferProgress
+from vmops.progress import TransferProgress
 
 _QCOW2 = struct.Struct(">4sIQIIQ")
 _QCOW2_MAGIC = b"QFI\xfb"
@@ -92,7 +93,7 @@ def _capacity_of_qcow2(store: Opens, image: Image) -> int:
 
 
 @contextlib.contextmanager
-def as_vmdk(store: Opens, image: Image, observe: Observer) -> Iterator[tuple[Opens, Image]]:
+def as_vmdk(store: Opens, image: Image) -> Iterator[tuple[Opens, Image]]:
     """The image as a bare VMDK or ISO, and what opens it; what was made for that goes at the end.
 
     Raises:
@@ -111,7 +112,7 @@ def as_vmdk(store: Opens, image: Image, observe: Observer) -> Iterator[tuple[Ope
             facts = inspection.inspect(source, disk_format=image.disk_format)
             made = Path(folder) / "image.vmdk"
             total = facts.capacity_bytes or 0
-            qemu_img.convert(source, image.disk_format, made, _telling(image, total, observe))
+            qemu_img.convert(source, image.disk_format, made, _telling(image, total))
             source.unlink()
             size = made.stat().st_size
             yield _File(made), replace(image, size_bytes=size, disk_format="vmdk")
@@ -119,12 +120,12 @@ def as_vmdk(store: Opens, image: Image, observe: Observer) -> Iterator[tuple[Ope
         yield store, image
 
 
-def _telling(image: Image, total_bytes: int, observe: Observer) -> qemu_img.Tell:
-    def tell(percent: float) -> None:
+def _telling(image: Image, total_bytes: int) -> qemu_img.Tell:
+    def tell_percent(percent: float) -> None:
         done = int(total_bytes * percent / 100)
-        observe(TransferProgress(name=image.name, done_bytes=done, total_bytes=total_bytes))
+        tell(TransferProgress(name=image.name, done_bytes=done, total_bytes=total_bytes))
 
-    return tell
+    return tell_percent
 
 
 @dataclass(frozen=True, slots=True)

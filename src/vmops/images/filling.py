@@ -17,7 +17,6 @@ from vmops.errors import UNANSWERED, Conflict, FileNotFound, VsphereFault
 from vmops.images.content import Opens
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
-from vmops.progress import Observer
 from vmops.specs import virtual_machine as vm_specs
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS, provisioning
 from vmops.steps import Reversible, noting, step
@@ -85,14 +84,13 @@ def _delete(session: Session, folder: DatastorePath) -> None:
 
 
 @step("Create the disk's metadata")
-def create_metadata(source: Source, disk: DatastorePath, observe: Observer) -> Reversible[None]:
+def create_metadata(source: Source, disk: DatastorePath) -> Reversible[None]:
     """Create a disk of the image's size, of which only the descriptor will be kept."""
     source.session.virtual_disk_manager.create(
         disk,
         source.capacity_bytes,
         disk_type=provisioning(source.image.properties.disk_type),
         adapter_type=source.descriptor_adapter,
-        observe=observe,
     )
     yield
 
@@ -105,28 +103,27 @@ def delete_flat(source: Source, disk: DatastorePath) -> Reversible[None]:
 
 
 @step("Upload the image in its place")
-def upload_flat(source: Source, disk: DatastorePath, observe: Observer) -> Reversible[None]:
+def upload_flat(source: Source, disk: DatastorePath) -> Reversible[None]:
     """Put the image's bytes where the flat file was."""
-    _upload(source, disk.flat, observe)
+    _upload(source, disk.flat)
     yield
 
 
 @step("Upload the sparse image")
-def upload_sparse(source: Source, disk: DatastorePath, observe: Observer) -> Reversible[None]:
+def upload_sparse(source: Source, disk: DatastorePath) -> Reversible[None]:
     """Put the image beside the disk that will be made of it."""
-    _upload(source, disk.sparse, observe)
+    _upload(source, disk.sparse)
     yield
 
 
 @step("Copy it to a thin disk")
-def copy_to_thin(source: Source, disk: DatastorePath, observe: Observer) -> Reversible[None]:
+def copy_to_thin(source: Source, disk: DatastorePath) -> Reversible[None]:
     """Convert the sparse image to a disk that a VM can use."""
     source.session.virtual_disk_manager.copy(
         disk.sparse,
         disk,
         disk_type="thin",
         adapter_type=source.descriptor_adapter,
-        observe=observe,
     )
     yield
 
@@ -139,15 +136,15 @@ def delete_sparse(source: Source, disk: DatastorePath) -> Reversible[None]:
 
 
 @step("Upload the ISO image")
-def upload_iso(source: Source, target: DatastorePath, observe: Observer) -> Reversible[None]:
+def upload_iso(source: Source, target: DatastorePath) -> Reversible[None]:
     """Put the image where drives can have it."""
-    _upload(source, target, observe)
+    _upload(source, target)
     yield
 
 
 @step("Import the image through a lease")
 def import_image(
-    source: Source, folder: Moref, pool: Moref, datastore: str, observe: Observer
+    source: Source, folder: Moref, pool: Moref, datastore: str
 ) -> Reversible[VirtualMachine]:
     """Import the image as the disk of a VM that is never started.
 
@@ -167,7 +164,7 @@ def import_image(
         raise
     with importing as lease:
         with source.store.open(image) as stream:
-            lease.upload(stream, image.size_bytes, observe=observe, name=image.name)
+            lease.upload(stream, image.size_bytes, name=image.name)
         vm = lease.complete()
     yield vm
     vm.destroy(missing_ok=True)
@@ -201,7 +198,6 @@ def make_sized_copy(
     base: DatastorePath,
     sized: DatastorePath,
     capacity_bytes: int,
-    observe: Observer,
 ) -> Reversible[None]:
     """Copy the disk and extend the copy."""
     disks = source.session.virtual_disk_manager
@@ -211,9 +207,8 @@ def make_sized_copy(
         sized,
         provisioning(source.image.properties.disk_type),
         source.descriptor_adapter,
-        observe=observe,
     )
-    disks.extend(sized, capacity_bytes, observe=observe)
+    disks.extend(sized, capacity_bytes)
     yield
 
 
@@ -235,8 +230,8 @@ def move_disk_into_cache(
     yield
 
 
-def _upload(source: Source, target: DatastorePath, observe: Observer) -> None:
+def _upload(source: Source, target: DatastorePath) -> None:
     with source.store.open(source.image) as stream:
         source.session.datastore_files.upload(
-            stream, source.image.size_bytes, target, observe=observe, name=source.image.name
+            stream, source.image.size_bytes, target, name=source.image.name
         )

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from vmops.model.datastore_path import DatastorePath
-from vmops.progress import Observer
 from vmops.vsphere.endpoint import Endpoint
 from vmops.vsphere.live.inventory import Inventory
 from vmops.vsphere.live.properties import Properties
@@ -140,13 +139,10 @@ class Session:
         moref: Moref,
         method: str,
         /,
-        *,
-        observe: Observer | None = None,
-        deadline_s: float | None = None,
         **arguments: object,
     ) -> Any:
         """Call a method that starts a task, and return the task's result; see `Tasks.run`."""
-        return self.tasks.run(moref, method, observe=observe, deadline_s=deadline_s, **arguments)
+        return self.tasks.run(moref, method, **arguments)
 
     def browse(self, folder: DatastorePath, pattern: str = "*") -> tuple[FileEntry, ...]:
         """The entries of a folder on a datastore; see `DatastoreBrowser.search`.

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from vmops.cli.progress_view import JsonView, PlainView
+from vmops.context import operation, tell
 from vmops.errors import TaskFailed
-from vmops.progress import Observer, StepFailed, TaskProgress, TransferProgress
+from vmops.progress import StepFailed, TaskProgress, TransferProgress
 from vmops.steps import Operation, Reversible, step
 
 
@@ -28,45 +29,45 @@ def another(error: BaseException | None = None) -> Reversible[None]:
 
 
 @step("Make many")
-def many(observe: Observer, error: BaseException | None = None) -> Reversible[None]:
-    with Operation("inner", observe) as do:
+def many(error: BaseException | None = None) -> Reversible[None]:
+    with Operation("inner") as do:
         do(one())
-        observe(TransferProgress(name="disk", done_bytes=3 * 1024**2, total_bytes=3 * 1024**2))
+        tell(TransferProgress(name="disk", done_bytes=3 * 1024**2, total_bytes=3 * 1024**2))
         do(another(error))
     yield
 
 
 @step("Make and remove")
-def removed(observe: Observer) -> Reversible[None]:
+def removed() -> Reversible[None]:
     yield
-    with Operation("remove", observe) as do:
+    with Operation("remove") as do:
         do(one())
 
 
-def lines(work: Callable[[Observer], object]) -> list[str]:
+def lines(work: Callable[[], object]) -> list[str]:
     """What a view prints of the work, without the seconds."""
     stream = io.StringIO()
     view = PlainView(stream)
-    with suppress(ValueError, KeyboardInterrupt):
-        work(view)
+    with suppress(ValueError, KeyboardInterrupt), operation("test", observe=view):
+        work()
     view.close()
     return [line.partition(" (0.")[0] for line in stream.getvalue().splitlines()]
 
 
 def test_steps_inside_a_step_stand_below_it() -> None:
-    def work(observe: Observer) -> None:
-        with Operation("outer", observe) as do:
+    def work() -> None:
+        with Operation("outer") as do:
             do(one())
-            do(many(observe))
+            do(many())
 
     assert lines(work) == ["  Make one", "  Make many:", "    Make one", "    Make another"]
 
 
 def test_a_failure_inside_is_told_once_and_undoing_is_told() -> None:
-    def work(observe: Observer) -> None:
-        with Operation("outer", observe) as do:
-            do(removed(observe))
-            do(many(observe, ValueError("odd")))
+    def work() -> None:
+        with Operation("outer") as do:
+            do(removed())
+            do(many(ValueError("odd")))
 
     assert lines(work) == [
         "  Make and remove",
@@ -80,8 +81,8 @@ def test_a_failure_inside_is_told_once_and_undoing_is_told() -> None:
 
 
 def test_nothing_is_promised_when_undoing_failed() -> None:
-    def work(observe: Observer) -> None:
-        with Operation("outer", observe) as do:
+    def work() -> None:
+        with Operation("outer") as do:
             do(one(fail_undo=True))
             do(another(ValueError("odd")))
 
@@ -89,10 +90,10 @@ def test_nothing_is_promised_when_undoing_failed() -> None:
 
 
 def test_nothing_is_promised_when_a_step_is_in_doubt() -> None:
-    def work(observe: Observer) -> None:
+    def work() -> None:
         doubt = ValueError("odd")
         doubt.add_note("Could not make sure that nothing was created")
-        with Operation("outer", observe) as do:
+        with Operation("outer") as do:
             do(one())
             do(another(doubt))
 
@@ -100,8 +101,8 @@ def test_nothing_is_promised_when_a_step_is_in_doubt() -> None:
 
 
 def test_an_interrupt_is_no_failure() -> None:
-    def work(observe: Observer) -> None:
-        with Operation("outer", observe) as do:
+    def work() -> None:
+        with Operation("outer") as do:
             do(another(KeyboardInterrupt()))
 
     assert lines(work) == ["  Make another: interrupted after 0.0 s"]
@@ -110,8 +111,8 @@ def test_an_interrupt_is_no_failure() -> None:
 def test_a_step_that_moved_bytes_tells_how_many() -> None:
     stream = io.StringIO()
     view = PlainView(stream)
-    with Operation("outer", view) as do:
-        do(many(view))
+    with operation("test", observe=view), Operation("outer") as do:
+        do(many())
     assert "3.0 MiB at " in stream.getvalue()
 
 

@@ -22,6 +22,7 @@ def audit(context: CommandContext, /, fix: bool, **options: object) -> None:
     vmops, or to one on another machine, is left alone. The exit code is 7 if something is found and
     stays.
     """
+    from vmops.context import operation  # noqa: PLC0415
     from vmops.ops.engine.settings import EngineSettings  # noqa: PLC0415
     from vmops.ops.instances.recovery import find_leftovers, remove_leftover  # noqa: PLC0415
 
@@ -37,8 +38,9 @@ def audit(context: CommandContext, /, fix: bool, **options: object) -> None:
             click.echo("Remove it with: vmops audit --fix", err=True)
             sys.exit(7)
         return
-    for one in found:
-        remove_leftover(context.session, one, context.observer)
+    with operation("audit", observe=context.observer):
+        for one in found:
+            remove_leftover(context.session, one)
     click.echo(f"Removed {len(found)}.", err=True)
 
 

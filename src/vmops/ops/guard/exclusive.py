@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from vmops.ops.guard.locks import InstanceLocks
 from vmops.ops.guard.refusals import explained, refuse_early
 from vmops.ops.guard.states import called_by_uuid
-from vmops.vsphere.objects.questions import answers
 from vmops.vsphere.session import Session
-from vmops.vsphere.wire.operation_id import operation
 
 
 def instance_locks(session: Session) -> InstanceLocks:
@@ -27,12 +25,10 @@ def alone(
     purpose: str,
     *,
     after_same: bool = False,
-    answered: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
-    """Have an instance for one operation, its name on every call to the server.
+    """Have an instance for one operation.
 
-    With ``after_same`` an operation of the same purpose is waited for. ``answered`` is what to
-    answer a machine that asks; see `vmops.vsphere.objects.questions.answers`.
+    With ``after_same`` another one of the same purpose is waited for.
 
     Raises:
         Busy: another operation works on it.
@@ -41,9 +37,7 @@ def alone(
     """
     with (
         locks.exclusive(instance_uuid, purpose, after_same=after_same),
-        operation(purpose.replace(" ", "_")),
         explained(session, instance_uuid),
-        answers(answered or {}),
     ):
         refuse_early(session, instance_uuid)
         yield

@@ -23,7 +23,6 @@ from vmops.ops.engine.own_disks import is_below, is_foreign, loose_disks, vm_fol
 from vmops.ops.guard.preconditions import refuse_at_work
 from vmops.ops.guard.states import called
 from vmops.ops.volumes.moved import MovedVolume, find_moved, hand_over
-from vmops.progress import Observer, log_event
 from vmops.specs.extra_config import option_values
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import find_vm
@@ -65,9 +64,7 @@ class OwnedFiles:
         return self.power_state is PowerState.POWERED_ON or (is_suspended and has_others)
 
 
-def destroy(
-    session: Session, instance_uuid: str, *, destroy_disks: bool, observe: Observer
-) -> None:
+def destroy(session: Session, instance_uuid: str, *, destroy_disks: bool) -> None:
     """Destroy an instance. That it is not there (any more) is success.
 
     1. Find the VM and what belongs to it
@@ -91,7 +88,7 @@ def destroy(
     """
     try:
         vm = find_vm(session, instance_uuid)
-        remove(session, vm, destroy_disks=destroy_disks, observe=observe, uuid=instance_uuid)
+        remove(session, vm, destroy_disks=destroy_disks, uuid=instance_uuid)
     except (InstanceNotFound, ManagedObjectNotFound):
         log.info("instance %s does not exist: nothing to destroy", instance_uuid)
 
@@ -101,7 +98,6 @@ def remove(
     vm: VirtualMachine,
     *,
     destroy_disks: bool,
-    observe: Observer = log_event,
     uuid: str = "",
 ) -> None:
     """Destroy a VM that was found. See `destroy` for the steps.
@@ -112,19 +108,19 @@ def remove(
         InstanceNotFound: the VM is not the instance ``uuid``.
         LeftBehind: see `destroy`.
     """
-    with Operation("destroy", observe) as do:
+    with Operation("destroy") as do:
         own = do(find_owned_files(session, vm, uuid))
         try:
             if own.must_be_powered_off:
-                do(power_off(vm, observe))
+                do(power_off(vm))
             if own.snapshots_hold_foreign:
-                own = do(delete_snapshots(session, vm, uuid, observe))
+                own = do(delete_snapshots(session, vm, uuid))
             if own.foreign_disk_keys:
-                do(detach_foreign_disks(vm, own, observe))
+                do(detach_foreign_disks(vm, own))
             if own.moved_volumes:
-                do(give_volumes_back(session, own, observe))
+                do(give_volumes_back(session, own))
             if destroy_disks:
-                do(remove_with_files(session, vm, own, observe))
+                do(remove_with_files(session, vm, own))
             else:
                 do(unregister(vm))
         except LeftBehind:
@@ -186,52 +182,46 @@ def _is_in(file_name: str, folder: str) -> bool:
 
 
 @step("Power off")
-def power_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+def power_off(vm: VirtualMachine) -> Reversible[None]:
     """Pull the plug; a guest that went off by itself meanwhile is off, too."""
     try:
-        vm.power_off(observe=observe)
+        vm.power_off()
     except InvalidPowerState:
         log.debug("%s is off already", called(vm))
     yield
 
 
 @step("Delete the snapshots")
-def delete_snapshots(
-    session: Session, vm: VirtualMachine, uuid: str, observe: Observer
-) -> Reversible[OwnedFiles]:
+def delete_snapshots(session: Session, vm: VirtualMachine, uuid: str) -> Reversible[OwnedFiles]:
     """Bring what was written since into the disks themselves; no snapshot holds them any more."""
-    remove_all_snapshots(session, vm, observe=observe)
+    remove_all_snapshots(session, vm)
     yield _look(session, vm, uuid)
 
 
 @step("Detach what is not its own")
-def detach_foreign_disks(
-    vm: VirtualMachine, own: OwnedFiles, observe: Observer
-) -> Reversible[None]:
+def detach_foreign_disks(vm: VirtualMachine, own: OwnedFiles) -> Reversible[None]:
     """Take volumes and disks of others off, so that removing the VM cannot touch them."""
     notes = {
         extra_config.MOVED_VOLUME.format(volume=each.id): str(each.path)
         for each in own.moved_volumes
     }
-    vm.detach_devices(own.foreign_disk_keys, settings=option_values(notes), observe=observe)
+    vm.detach_devices(own.foreign_disk_keys, settings=option_values(notes))
     yield
 
 
 @step("Give the volumes their disks back")
-def give_volumes_back(session: Session, own: OwnedFiles, observe: Observer) -> Reversible[None]:
+def give_volumes_back(session: Session, own: OwnedFiles) -> Reversible[None]:
     """Move disks that are volumes' to where their shadow VMs have them.
 
     What was noted when they were detached goes with the VM.
     """
     for each in own.moved_volumes:
-        hand_over(session, each, observe)
+        hand_over(session, each)
     yield
 
 
 @step("Remove the VM and its files")
-def remove_with_files(
-    session: Session, vm: VirtualMachine, own: OwnedFiles, observe: Observer
-) -> Reversible[None]:
+def remove_with_files(session: Session, vm: VirtualMachine, own: OwnedFiles) -> Reversible[None]:
     """Remove the VM, then look whether its folder is gone.
 
     vSphere removes the files it knows. A serial log and a config drive are none, so they go first;
@@ -239,7 +229,7 @@ def remove_with_files(
     """
     for file in own.side_files:
         session.datastore_files.delete(file, missing_ok=True)
-    vm.destroy(missing_ok=True, observe=observe)
+    vm.destroy(missing_ok=True)
     if own.folder is not None and session.datastore_files.exists(own.folder):
         _clear(session, own.folder, own)
     for folder in {file.parent for file in own.side_files} - {own.folder}:

@@ -15,7 +15,6 @@ from vmops.ops.engine.placement import find_networks
 from vmops.ops.engine.port_groups import create_port_groups, with_vlan
 from vmops.ops.guard.preconditions import refuse_suspended
 from vmops.ops.guard.states import called
-from vmops.progress import Observer
 from vmops.specs.nics import (
     NicBacking,
     add_nic,
@@ -81,7 +80,7 @@ def network_name(session: Session, nic: VmNic) -> str:
     return next((n.name for n in there if n.portgroup_key == nic.network), nic.network)
 
 
-def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: Observer) -> None:
+def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif]) -> None:
     """Give an instance a NIC for each interface; one that is right already stays as it is.
 
     1. Look at the NICs
@@ -104,19 +103,19 @@ def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: 
     """
 
     def do(vm: VirtualMachine) -> None:
-        with Operation("plug_vifs", observe) as run:
+        with Operation("plug_vifs") as run:
             cluster, networks = _find_networks(engine, vifs)
             there = run(look_at_nics(vm))
             if _plug_changes(there, vifs, networks)[0]:
                 _refuse_suspended(vm, instance_uuid, there)
             if with_vlan(vifs):
                 run(create_port_groups(engine.port_groups, cluster, vifs))
-            run(plug(vm, there, vifs, networks, observe))
+            run(plug(vm, there, vifs, networks))
 
     with_vm(engine.session, instance_uuid, do)
 
 
-def attach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Observer) -> None:
+def attach_interface(engine: Engine, instance_uuid: str, vif: Vif) -> None:
     """Give an instance one more NIC.
 
     1. Look at the NICs
@@ -135,7 +134,7 @@ def attach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
     """
 
     def do(vm: VirtualMachine) -> None:
-        with Operation("attach_interface", observe) as run:
+        with Operation("attach_interface") as run:
             cluster, networks = _find_networks(engine, (vif,))
             there = run(look_at_nics(vm))
             if there.find(vif.id, vif.mac_address) is not None:
@@ -146,12 +145,12 @@ def attach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
             _refuse_suspended(vm, instance_uuid, there)
             if with_vlan((vif,)):
                 run(create_port_groups(engine.port_groups, cluster, (vif,)))
-            run(plug(vm, there, (vif,), networks, observe, only_new=True))
+            run(plug(vm, there, (vif,), networks, only_new=True))
 
     with_vm(engine.session, instance_uuid, do)
 
 
-def unplug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe: Observer) -> None:
+def unplug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif]) -> None:
     """Take the NICs of these interfaces out; those that are not there are passed over.
 
     1. Look at the NICs
@@ -167,16 +166,16 @@ def unplug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif], observe
     """
 
     def do(vm: VirtualMachine) -> None:
-        with Operation("unplug_vifs", observe) as run:
+        with Operation("unplug_vifs") as run:
             there = run(look_at_nics(vm))
             if _unplug_changes(there, vifs)[0]:
                 _refuse_suspended(vm, instance_uuid, there)
-            run(unplug(vm, there, vifs, observe))
+            run(unplug(vm, there, vifs))
 
     with_vm(engine.session, instance_uuid, do)
 
 
-def detach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Observer) -> None:
+def detach_interface(engine: Engine, instance_uuid: str, vif: Vif) -> None:
     """Take one interface's NIC out.
 
     1. Look at the NICs
@@ -190,7 +189,7 @@ def detach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
     """
 
     def do(vm: VirtualMachine) -> None:
-        with Operation("detach_interface", observe) as run:
+        with Operation("detach_interface") as run:
             there = run(look_at_nics(vm))
             if there.find(vif.id, vif.mac_address) is None:
                 raise NotFound(
@@ -198,7 +197,7 @@ def detach_interface(engine: Engine, instance_uuid: str, vif: Vif, observe: Obse
                     f" It has: {', '.join(nic.mac_address for nic in there.nics) or 'none'}."
                 )
             _refuse_suspended(vm, instance_uuid, there)
-            run(unplug(vm, there, (vif,), observe))
+            run(unplug(vm, there, (vif,)))
 
     with_vm(engine.session, instance_uuid, do)
 
@@ -227,14 +226,13 @@ def plug(
     there: VmNics,
     vifs: Sequence[Vif],
     networks: Sequence[NetworkInfo],
-    observe: Observer,
     *,
     only_new: bool = False,
 ) -> Reversible[None]:
     """Add what is missing and mend what is wrong, in one reconfiguration."""
     changes, settings = _plug_changes(there, vifs, networks, only_new=only_new)
     if changes:
-        vm.reconfigure(nic_changes(changes, settings), observe=observe)
+        vm.reconfigure(nic_changes(changes, settings))
     yield
 
 
@@ -294,13 +292,11 @@ def _noted(there: VmNics, interface_id: str, number: int) -> dict[str, str]:
 
 
 @step("Unplug the interfaces")
-def unplug(
-    vm: VirtualMachine, there: VmNics, vifs: Sequence[Vif], observe: Observer
-) -> Reversible[None]:
+def unplug(vm: VirtualMachine, there: VmNics, vifs: Sequence[Vif]) -> Reversible[None]:
     """Remove NICs and their notes, in one reconfiguration."""
     changes, settings = _unplug_changes(there, vifs)
     if changes or settings:
-        vm.reconfigure(nic_changes(changes, settings), observe=observe)
+        vm.reconfigure(nic_changes(changes, settings))
     yield
 
 

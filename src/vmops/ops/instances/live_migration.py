@@ -25,7 +25,6 @@ from vmops.ops.engine.own_disks import loose_disks
 from vmops.ops.engine.placement import FILTERS, WantedSpace, roomiest
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
 from vmops.ops.guard.states import VmState, called, must_run
-from vmops.progress import Observer
 from vmops.specs.relocation import relocation
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.live.records import ClusterInfo, DatastoreInfo, HostInfo
@@ -60,11 +59,10 @@ class Move:
     """Parents of its own that an earlier move copied for it, which the server may leave behind."""
 
 
-def live_migration(  # noqa: PLR0913 - what, whither, how, and who is told
+def live_migration(
     engine: Engine,
     instance_uuid: str,
     dest: str,
-    observe: Observer,
     *,
     block_migration: bool,
     post: Callback,
@@ -94,10 +92,10 @@ def live_migration(  # noqa: PLR0913 - what, whither, how, and who is told
     """
 
     def do(vm: VirtualMachine) -> None:
-        with Operation("live_migration", observe) as run:
+        with Operation("live_migration") as run:
             move = run(check_destination(engine, vm, instance_uuid, dest, block_migration))
             try:
-                run(move_vm(engine.session, vm, move, observe))
+                run(move_vm(engine.session, vm, move))
                 run(check_arrival(vm, move))
             except BaseException as failure:
                 with noting(failure, "tell of the failed migration"):
@@ -211,9 +209,7 @@ def _moid(moref: Any) -> str:
 
 
 @step("Move the VM")
-def move_vm(
-    session: Session, vm: VirtualMachine, move: Move, observe: Observer
-) -> Reversible[None]:
+def move_vm(session: Session, vm: VirtualMachine, move: Move) -> Reversible[None]:
     """Move it in one task; if that fails the server leaves the VM where it was.
 
     Where the answer got lost the VM itself tells whether it has moved.
@@ -226,7 +222,6 @@ def move_vm(
                 datastore=move.datastore.moref if move.datastore else None,
                 staying=move.volumes,
             ),
-            observe=observe,
         )
     except ConnectionLost as lost:
         arrived = False

@@ -13,7 +13,6 @@ from vmops.model import extra_config
 from vmops.model.power import PowerState
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
 from vmops.ops.guard.states import VmState, called, must_run, read_state
-from vmops.progress import Observer
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
@@ -21,7 +20,7 @@ from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 
 
-def pause(session: Session, instance_uuid: str, observe: Observer, *, emulate: bool) -> None:
+def pause(session: Session, instance_uuid: str, *, emulate: bool) -> None:
     """Stop an instance's processors, keeping its memory; a paused instance stays as it is.
 
     1. Mark the instance as paused
@@ -44,14 +43,14 @@ def pause(session: Session, instance_uuid: str, observe: Observer, *, emulate: b
         refuse_resized(name, state.settings)
         if state.power is not PowerState.POWERED_ON:
             raise InvalidPowerState(must_run(name, state))
-        with Operation("pause", observe) as run:
-            run(mark_paused(vm, observe))
-            run(suspend(vm, observe))
+        with Operation("pause") as run:
+            run(mark_paused(vm))
+            run(suspend(vm))
 
     with_vm(session, instance_uuid, do)
 
 
-def unpause(session: Session, instance_uuid: str, observe: Observer, *, emulate: bool) -> None:
+def unpause(session: Session, instance_uuid: str, *, emulate: bool) -> None:
     """Let a paused instance go on.
 
     1. Resume
@@ -70,9 +69,9 @@ def unpause(session: Session, instance_uuid: str, observe: Observer, *, emulate:
             raise InvalidPowerState(f"{name} is running: there is nothing to unpause.")
         if not state.is_paused:
             raise InvalidPowerState(must_run(name, state))
-        with Operation("unpause", observe) as run:
-            run(resume(vm, observe))
-            run(take_mark_off(vm, observe))
+        with Operation("unpause") as run:
+            run(resume(vm))
+            run(take_mark_off(vm))
 
     with_vm(session, instance_uuid, do)
 
@@ -86,29 +85,29 @@ def _refuse_unless(emulate: bool) -> None:
 
 
 @step("Mark the instance as paused")
-def mark_paused(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+def mark_paused(vm: VirtualMachine) -> Reversible[None]:
     """Say that the suspension to come is a pause."""
-    vm.reconfigure(settings({extra_config.PAUSED: "1"}), observe=observe)
+    vm.reconfigure(settings({extra_config.PAUSED: "1"}))
     yield
-    vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
+    vm.reconfigure(settings({extra_config.PAUSED: ""}))
 
 
 @step("Suspend")
-def suspend(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+def suspend(vm: VirtualMachine) -> Reversible[None]:
     """Write the memory to the datastore."""
-    vm.suspend(observe=observe)
+    vm.suspend()
     yield
 
 
 @step("Resume")
-def resume(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+def resume(vm: VirtualMachine) -> Reversible[None]:
     """Go on; a mark that cannot be taken off afterwards means nothing on a running VM."""
-    vm.power_on(observe=observe)
+    vm.power_on()
     yield
 
 
 @step("Take the mark off")
-def take_mark_off(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+def take_mark_off(vm: VirtualMachine) -> Reversible[None]:
     """The instance runs: forget the pause."""
-    vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
+    vm.reconfigure(settings({extra_config.PAUSED: ""}))
     yield

@@ -27,7 +27,6 @@ from vmops.ops.guard.states import (
     must_run,
     read_state,
 )
-from vmops.progress import Observer
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
@@ -39,7 +38,7 @@ log = logging.getLogger(__name__)
 _SHORTEST_LOOK_S = 0.1
 
 
-def power_on(session: Session, instance_uuid: str, observe: Observer) -> None:
+def power_on(session: Session, instance_uuid: str) -> None:
     """Power on, or resume if suspended or paused; a VM that is on stays as it is.
 
     Raises:
@@ -48,11 +47,11 @@ def power_on(session: Session, instance_uuid: str, observe: Observer) -> None:
 
     def do(vm: VirtualMachine) -> None:
         try:
-            vm.power_on(observe=observe)
+            vm.power_on()
         except InvalidPowerState:
             _accept(vm, PowerState.POWERED_ON)
         if known_paused(vm):
-            _forget_pause(vm, observe)
+            _forget_pause(vm)
 
     with_vm(session, instance_uuid, do)
 
@@ -71,7 +70,6 @@ AT_ONCE = Patience()
 def power_off(
     session: Session,
     instance_uuid: str,
-    observe: Observer,
     patience: Patience = AT_ONCE,
     *,
     discard_memory: bool = False,
@@ -98,7 +96,7 @@ def power_off(
         try:
             if patience.timeout_s > 0 and shut_down_guest(vm, patience):
                 return
-            vm.power_off(observe=observe)
+            vm.power_off()
         except InvalidPowerState:
             _accept(vm, PowerState.POWERED_OFF)
 
@@ -125,7 +123,7 @@ def shut_down_guest(vm: VirtualMachine, patience: Patience) -> bool:
     return vm.power_state() is PowerState.POWERED_OFF
 
 
-def reboot(session: Session, instance_uuid: str, *, hard: bool, observe: Observer) -> None:
+def reboot(session: Session, instance_uuid: str, *, hard: bool) -> None:
     """Reboot: by the guest's Tools if they run, unless ``hard``; by a reset otherwise.
 
     Raises:
@@ -137,7 +135,7 @@ def reboot(session: Session, instance_uuid: str, *, hard: bool, observe: Observe
         try:
             if not hard and _tools_run(vm) and _reboot_guest(vm):
                 return
-            vm.reset(observe=observe)
+            vm.reset()
         except InvalidPowerState as refused:
             raise InstanceRebootFailure(
                 must_run(called(vm, instance_uuid), read_state(vm))
@@ -160,7 +158,7 @@ def _reboot_guest(vm: VirtualMachine) -> bool:
     return True
 
 
-def suspend(session: Session, instance_uuid: str, observe: Observer) -> None:
+def suspend(session: Session, instance_uuid: str) -> None:
     """Suspend to disk; a VM that is suspended stays as it is.
 
     Raises:
@@ -182,9 +180,9 @@ def suspend(session: Session, instance_uuid: str, observe: Observer) -> None:
             refuse_resized(name, state.settings)
         if state.settings.get(extra_config.PAUSED) and state.power is PowerState.POWERED_ON:
             # What a pause left on a VM that runs means nothing; suspended, it would.
-            vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
+            vm.reconfigure(settings({extra_config.PAUSED: ""}))
         try:
-            vm.suspend(observe=observe)
+            vm.suspend()
         except InvalidPowerState as refused:
             state = read_state(vm)
             if state.power is not PowerState.SUSPENDED:
@@ -193,7 +191,7 @@ def suspend(session: Session, instance_uuid: str, observe: Observer) -> None:
     with_vm(session, instance_uuid, do)
 
 
-def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
+def resume(session: Session, instance_uuid: str) -> None:
     """Go on where `suspend` stopped.
 
     Raises:
@@ -209,7 +207,7 @@ def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
                 raise InstanceResumeFailure(f"{name} is running: there is nothing to resume.")
             if state.power is not PowerState.SUSPENDED or state.is_paused:
                 raise InstanceResumeFailure(must_run(name, state))
-        vm.power_on(observe=observe)
+        vm.power_on()
 
     with_vm(session, instance_uuid, do)
 
@@ -219,10 +217,10 @@ def resume(session: Session, instance_uuid: str, observe: Observer) -> None:
 
 
 @step("Power on")
-def power_on_step(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+def power_on_step(vm: VirtualMachine) -> Reversible[None]:
     """Start the guest, unless it runs."""
     try:
-        vm.power_on(observe=observe)
+        vm.power_on()
     except InvalidPowerState:
         if vm.power_state() is not PowerState.POWERED_ON:
             raise
@@ -230,23 +228,21 @@ def power_on_step(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
 
 
 @step("Power off")
-def power_off_step(
-    vm: VirtualMachine, observe: Observer, patience: Patience = AT_ONCE
-) -> Reversible[None]:
+def power_off_step(vm: VirtualMachine, patience: Patience = AT_ONCE) -> Reversible[None]:
     """Let the guest shut down if there is time for it, else pull the plug, unless it is off."""
     try:
         if patience.timeout_s <= 0 or not shut_down_guest(vm, patience):
-            vm.power_off(observe=observe)
+            vm.power_off()
     except InvalidPowerState:
         if vm.power_state() is not PowerState.POWERED_OFF:
             raise
     yield
 
 
-def _forget_pause(vm: VirtualMachine, observe: Observer) -> None:
+def _forget_pause(vm: VirtualMachine) -> None:
     """Take the mark off a VM that runs; one that cannot be taken off means nothing there."""
     try:
-        vm.reconfigure(settings({extra_config.PAUSED: ""}), observe=observe)
+        vm.reconfigure(settings({extra_config.PAUSED: ""}))
     except VMOpsError as failure:
         log.info("%s runs, but is still marked as paused: %s", called(vm), failure)
 

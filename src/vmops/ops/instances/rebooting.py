@@ -9,7 +9,6 @@ from vmops.model.power import PowerState
 from vmops.ops.guard.locks import InstanceLocks
 from vmops.ops.guard.states import called_by_uuid
 from vmops.ops.instances import power
-from vmops.progress import Observer
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
@@ -20,9 +19,7 @@ _STATE = "runtime.powerState"
 _TOOLS = "guest.toolsRunningStatus"
 
 
-def reset_if_gone(
-    session: Session, instance_uuid: str, locks: InstanceLocks, observe: Observer
-) -> bool:
+def reset_if_gone(session: Session, instance_uuid: str, locks: InstanceLocks) -> bool:
     """Reset an instance whose guest has not come back; whether that was done.
 
     A guest has come back when it runs and its Tools do; one without Tools cannot say so, and is
@@ -35,7 +32,7 @@ def reset_if_gone(
                 log.info("%s has come back: left alone", name)
                 return False
             log.info("%s takes too long to reboot: it is reset", name)
-            power.reboot(session, instance_uuid, hard=True, observe=observe)
+            power.reboot(session, instance_uuid, hard=True)
     except VMOpsError as failure:
         log.warning("%s could not be reset: %s", name, failure)
         return False

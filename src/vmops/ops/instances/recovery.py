@@ -19,7 +19,6 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.settings import EngineSettings
 from vmops.ops.instances.destroy import remove
 from vmops.ops.instances.snapshot import SNAPSHOT_PREFIX
-from vmops.progress import Observer, log_event
 from vmops.vsphere.objects.snapshots import Snapshot
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
@@ -99,7 +98,7 @@ def _folders(session: Session, settings: EngineSettings) -> list[Leftover]:
     return found
 
 
-def remove_leftover(session: Session, leftover: Leftover, observe: Observer = log_event) -> None:
+def remove_leftover(session: Session, leftover: Leftover) -> None:
     """Remove one leftover; that it is gone already is fine.
 
     Raises:
@@ -107,8 +106,8 @@ def remove_leftover(session: Session, leftover: Leftover, observe: Observer = lo
         Conflict: a snapshot is still being read; a reader that died is given up after five minutes.
     """
     if leftover.snapshot is not None:
-        leftover.snapshot.remove(missing_ok=True, observe=observe)
+        leftover.snapshot.remove(missing_ok=True)
     if leftover.vm is not None:
-        remove(session, leftover.vm, destroy_disks=True, observe=observe)
+        remove(session, leftover.vm, destroy_disks=True)
     if leftover.folder is not None:
         session.file_manager.delete(leftover.folder, missing_ok=True)

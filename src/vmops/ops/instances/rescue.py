@@ -17,7 +17,6 @@ from vmops.ops.guard.preconditions import refuse_at_work, refuse_resized, refuse
 from vmops.ops.guard.states import called
 from vmops.ops.instances.power import power_off_step, power_on_step
 from vmops.ops.notes.rescue import RescueNote, find_note
-from vmops.progress import Observer
 from vmops.specs import rescue as specs
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS
 from vmops.specs.places import Places
@@ -31,7 +30,7 @@ from vmops.vsphere.objects.vm_hardware import VmDrive, VmHardware
 from vmops.vsphere.session import Session
 
 
-def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) -> None:
+def rescue(engine: Engine, instance_uuid: str, image: Image) -> None:
     """Boot an instance from a rescue image; its own root disk is the second disk.
 
     1. Look at the VM
@@ -57,40 +56,38 @@ def rescue(engine: Engine, instance_uuid: str, image: Image, observe: Observer) 
     """
 
     def do(vm: VirtualMachine) -> None:
-        with Operation("rescue", observe) as run:
+        with Operation("rescue") as run:
             hardware = run(look_at(vm, instance_uuid))
             root = root_disk(hardware, called(vm, instance_uuid))
             folder = own_folder(hardware, called(vm, instance_uuid))
             is_iso = image.disk_format == "iso"
             if is_iso:
                 places = Places(hardware.controllers, hardware.used)
-                iso = run(cached_iso(engine, image, folder.datastore, observe))
+                iso = run(cached_iso(engine, image, folder.datastore))
                 note = _note(hardware, iso=iso)
             else:
                 slot = hardware.free_slot(root)
                 target = folder.joined(f"{instance_uuid}-rescue.vmdk")
-                cached = run(cached_image(engine, image, target.datastore, observe))
+                cached = run(cached_image(engine, image, target.datastore))
                 note = _note(hardware, disk=target)
-            run(note_rescue(engine.session, vm, note, observe))
+            run(note_rescue(engine.session, vm, note))
             if hardware.files.power_state is not PowerState.POWERED_OFF:
-                run(power_off_step(vm, observe))
+                run(power_off_step(vm))
             if is_iso:
-                run(boot_from_iso(vm, iso, places, observe))
+                run(boot_from_iso(vm, iso, places))
             else:
-                run(copy_to_rescue_disk(engine, hardware, root, cached, target, observe))
+                run(copy_to_rescue_disk(engine, hardware, root, cached, target))
                 spec = specs.attach_disk(
                     target, cached.capacity_bytes, slot.controller_key, slot.unit_number
                 )
-                run(attach_rescue_disk(vm, spec, observe))
-                run(boot_from_rescue_disk(vm, target, observe))
-            run(power_on_step(vm, observe))
+                run(attach_rescue_disk(vm, spec))
+                run(boot_from_rescue_disk(vm, target))
+            run(power_on_step(vm))
 
     with_vm(engine.session, instance_uuid, do)
 
 
-def unrescue(
-    engine: Engine, instance_uuid: str, observe: Observer, *, power_on_after: bool = True
-) -> None:
+def unrescue(engine: Engine, instance_uuid: str, *, power_on_after: bool = True) -> None:
     """Put a rescued instance back: its own disk boots, the rescue disk is gone.
 
     1. Look at the VM
@@ -113,32 +110,30 @@ def unrescue(
         engine.session,
         instance_uuid,
         lambda vm: _restore(
-            engine.session, vm, observe, called(vm, instance_uuid), power_on_after=power_on_after
+            engine.session, vm, called(vm, instance_uuid), power_on_after=power_on_after
         ),
     )
 
 
-def _restore(
-    session: Session, vm: VirtualMachine, observe: Observer, name: str, *, power_on_after: bool
-) -> None:
-    with Operation("unrescue", observe) as run:
+def _restore(session: Session, vm: VirtualMachine, name: str, *, power_on_after: bool) -> None:
+    with Operation("unrescue") as run:
         hardware, note = run(look_at_rescued(vm, name))
         is_on = hardware.files.power_state is not PowerState.POWERED_OFF
         disk, drive = _rescue_disk(hardware, note.disk), _rescue_drive(hardware, note)
         is_added = disk is not None or drive is not None
         is_changed = is_added or _boots_otherwise(hardware, note)
         if is_on and (is_changed or not power_on_after):
-            run(power_off_step(vm, observe))
+            run(power_off_step(vm))
             is_on = False
         if disk is None and note.disk:
             run(delete_rescue_disk(session, note))
         if is_changed:
-            run(detach_rescue_disk(vm, disk, drive, note, observe))
+            run(detach_rescue_disk(vm, disk, drive, note))
         else:
-            run(forget_rescue(vm, observe))
+            run(forget_rescue(vm))
         if power_on_after and not is_on:
             try:
-                run(power_on_step(vm, observe))
+                run(power_on_step(vm))
             except VMOpsError as failure:
                 failure.add_note(f"{name} is not rescued any more, and off: it can be powered on.")
                 raise
@@ -176,19 +171,15 @@ def look_at_rescued(vm: VirtualMachine, name: str) -> Reversible[tuple[VmHardwar
 
 
 @step("Put the image in the datastore's cache")
-def cached_image(
-    engine: Engine, image: Image, datastore: str, observe: Observer
-) -> Reversible[CachedImage]:
+def cached_image(engine: Engine, image: Image, datastore: str) -> Reversible[CachedImage]:
     """Have the rescue image on the VM's datastore."""
-    yield engine.cache.fetch(image, _cache_place(engine, datastore), 0, observe)
+    yield engine.cache.fetch(image, _cache_place(engine, datastore), 0)
 
 
 @step("Put the image in the datastore's cache")
-def cached_iso(
-    engine: Engine, image: Image, datastore: str, observe: Observer
-) -> Reversible[DatastorePath]:
+def cached_iso(engine: Engine, image: Image, datastore: str) -> Reversible[DatastorePath]:
     """The same for an ISO image."""
-    yield engine.cache.fetch_iso(image, _cache_place(engine, datastore), observe)
+    yield engine.cache.fetch_iso(image, _cache_place(engine, datastore))
 
 
 def _cache_place(engine: Engine, datastore: str) -> CachePlace:
@@ -217,9 +208,7 @@ def _note(
 
 
 @step("Note what has to be put back")
-def note_rescue(
-    session: Session, vm: VirtualMachine, note: RescueNote, observe: Observer
-) -> Reversible[None]:
+def note_rescue(session: Session, vm: VirtualMachine, note: RescueNote) -> Reversible[None]:
     """Write the note before the first change; undone, everything that it knows of is put back.
 
     Whether a call that got no answer had its effect is looked up then, not guessed.
@@ -228,19 +217,18 @@ def note_rescue(
         worker = in_flight.mark("rescue")
         vm.reconfigure(
             settings({extra_config.RESCUE: note.dump(), extra_config.WORKER: worker}),
-            observe=observe,
         )
     except BaseException:
-        _take_back(session, vm, note, observe)
+        _take_back(session, vm, note)
         raise
     yield
-    _take_back(session, vm, note, observe)
+    _take_back(session, vm, note)
 
 
-def _take_back(session: Session, vm: VirtualMachine, note: RescueNote, observe: Observer) -> None:
+def _take_back(session: Session, vm: VirtualMachine, note: RescueNote) -> None:
     wait_for_recent_tasks(session, vm.moref)
     try:
-        _restore(session, vm, observe, vm.moid, power_on_after=note.was_on)
+        _restore(session, vm, vm.moid, power_on_after=note.was_on)
     except NotRescued:
         return  # not even the note came to be
 
@@ -252,45 +240,39 @@ def copy_to_rescue_disk(
     root: VmDisk,
     cached: CachedImage,
     target: DatastorePath,
-    observe: Observer,
 ) -> Reversible[None]:
     """Copy the cached image into the VM's own folder, also if it boots from a volume."""
     adapter = hardware.controller(root.controller_key).adapter
     engine.session.virtual_disk_manager.copy(
-        cached.path, target, "thin", DESCRIPTOR_ADAPTERS[adapter], observe=observe
+        cached.path, target, "thin", DESCRIPTOR_ADAPTERS[adapter]
     )
     yield
 
 
 @step("Attach the rescue disk")
-def attach_rescue_disk(vm: VirtualMachine, spec: Any, observe: Observer) -> Reversible[None]:
+def attach_rescue_disk(vm: VirtualMachine, spec: Any) -> Reversible[None]:
     """Attach it beside the root disk, on a controller of the same kind."""
-    vm.reconfigure(spec, observe=observe)
+    vm.reconfigure(spec)
     yield
 
 
 @step("Boot from the rescue disk")
-def boot_from_rescue_disk(
-    vm: VirtualMachine, target: DatastorePath, observe: Observer
-) -> Reversible[None]:
+def boot_from_rescue_disk(vm: VirtualMachine, target: DatastorePath) -> Reversible[None]:
     """Put it first, also where EFI would take its last choice."""
     disk = _rescue_disk(vm.hardware(), str(target))
     if disk is None:
         raise NoRootDisk(f"The rescue disk {target} is not attached.")
     vm.reconfigure(
         specs.boot_from(disk.key, {extra_config.EFI_QUICK_BOOT: "FALSE", extra_config.WORKER: ""}),
-        observe=observe,
     )
     yield
 
 
 @step("Boot from the rescue disk")
-def boot_from_iso(
-    vm: VirtualMachine, iso: DatastorePath, places: Places, observe: Observer
-) -> Reversible[None]:
+def boot_from_iso(vm: VirtualMachine, iso: DatastorePath, places: Places) -> Reversible[None]:
     """The same for an ISO image, which comes with its drive in the same call."""
     values = {extra_config.EFI_QUICK_BOOT: "FALSE", extra_config.WORKER: ""}
-    vm.reconfigure(specs.boot_from_iso(iso, places, values), observe=observe)
+    vm.reconfigure(specs.boot_from_iso(iso, places, values))
     yield
 
 
@@ -319,7 +301,6 @@ def detach_rescue_disk(
     disk: VmDisk | None,
     drive: VmDrive | None,
     note: RescueNote,
-    observe: Observer,
 ) -> Reversible[None]:
     """Remove the disk with its file or the drive, boot as before, forget the rescue: one change."""
     values = {
@@ -330,12 +311,12 @@ def detach_rescue_disk(
     spec = specs.end_rescue(
         disk.key if disk else None, drive.key if drive else None, note.boot_order, values
     )
-    vm.reconfigure(spec, observe=observe)
+    vm.reconfigure(spec)
     yield
 
 
 @step("Forget the rescue")
-def forget_rescue(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+def forget_rescue(vm: VirtualMachine) -> Reversible[None]:
     """Take off the note of a rescue that had changed nothing yet."""
-    vm.reconfigure(settings({extra_config.RESCUE: "", extra_config.WORKER: ""}), observe=observe)
+    vm.reconfigure(settings({extra_config.RESCUE: "", extra_config.WORKER: ""}))
     yield

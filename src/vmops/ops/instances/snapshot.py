@@ -25,7 +25,6 @@ from vmops.model.power import PowerState
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.own_disks import root_disk
 from vmops.ops.guard.states import called
-from vmops.progress import Observer
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.nfc_lease import DeviceUrl, NfcLease
@@ -112,13 +111,12 @@ class _Subject:
         return properties
 
 
-def snapshot(  # noqa: PLR0913 - what, whither, and who is told
+def snapshot(
     engine: Engine,
     images: ImageStore,
     instance_uuid: str,
     name: str,
     update_task_state: UpdateTaskState,
-    observe: Observer,
     *,
     project_id: str = "",
 ) -> SnapshotResult:
@@ -148,14 +146,14 @@ def snapshot(  # noqa: PLR0913 - what, whither, and who is told
     """
 
     def do(vm: VirtualMachine) -> SnapshotResult:
-        with Operation("snapshot", observe) as run:
+        with Operation("snapshot") as run:
             images.refuse_taken(name)
             subject = run(look_at(vm, instance_uuid, project_id))
             update_task_state(task_state=IMAGE_PENDING_UPLOAD)
-            made, quiesced = run(take_snapshot(engine.session, subject, observe))
+            made, quiesced = run(take_snapshot(engine.session, subject))
             update_task_state(task_state=IMAGE_UPLOADING, expected_state=IMAGE_PENDING_UPLOAD)
-            image = run(upload_disk(engine, images, subject, made, name, observe))
-            run(delete_snapshot(engine.session, subject, made, observe))
+            image = run(upload_disk(engine, images, subject, made, name))
+            run(delete_snapshot(engine.session, subject, made))
         return SnapshotResult(image=image, quiesced=quiesced)
 
     return with_vm(engine.session, instance_uuid, do)
@@ -183,9 +181,7 @@ def look_at(vm: VirtualMachine, instance_uuid: str, project_id: str) -> Reversib
 
 
 @step("Create the snapshot")
-def take_snapshot(
-    session: Session, subject: _Subject, observe: Observer
-) -> Reversible[tuple[Snapshot, bool]]:
+def take_snapshot(session: Session, subject: _Subject) -> Reversible[tuple[Snapshot, bool]]:
     """Freeze the disk's state; what the VM writes from now on goes elsewhere.
 
     A snapshot that was made although its answer was lost is found by its name and removed.
@@ -195,19 +191,19 @@ def take_snapshot(
     quiesced = power_state is PowerState.POWERED_ON and subject.tools_run
     try:
         try:
-            made = create_snapshot(session, subject.vm, name, quiesce=quiesced, observe=observe)
+            made = create_snapshot(session, subject.vm, name, quiesce=quiesced)
         except QuiesceFailed as failure:
             log.warning("%s is not quiesced, its image is crash-consistent: %s", name, failure)
             quiesced = False
-            made = create_snapshot(session, subject.vm, name, quiesce=False, observe=observe)
+            made = create_snapshot(session, subject.vm, name, quiesce=False)
     except BaseException as failure:
         with noting(failure, f"remove the snapshot {name}"):
             wait_for_recent_tasks(session, subject.vm.moref)
             if (left := find_snapshot(session, subject.vm, name)) is not None:
-                left.remove(missing_ok=True, observe=observe)
+                left.remove(missing_ok=True)
         raise
     yield made, quiesced or power_state is PowerState.POWERED_OFF
-    _remove(session, subject.vm, made, observe)
+    _remove(session, subject.vm, made)
 
 
 @step("Upload the disk to the image store")
@@ -217,30 +213,29 @@ def upload_disk(
     subject: _Subject,
     made: Snapshot,
     name: str,
-    observe: Observer,
 ) -> Reversible[Image]:
     """Stream the root disk into the store, by a lease or by a coalesced copy."""
     try:
         lease = made.export()
     except NotSupported as refusal:
         log.info("snapshots cannot be exported here, the disk is copied first: %s", refusal)
-        image = _upload_copy(engine, images, subject, name, observe)
+        image = _upload_copy(engine, images, subject, name)
     except ConnectionLost as lost:
         with noting(lost, "remove the snapshot, which an unknown lease may hold"):
-            _outlive_lease(made, observe)
+            _outlive_lease(made)
         raise
     else:
-        image = _upload_export(lease, images, subject, name, observe)
+        image = _upload_export(lease, images, subject, name)
     yield image
     images.remove(image.id)
 
 
-def _outlive_lease(made: Snapshot, observe: Observer) -> None:
+def _outlive_lease(made: Snapshot) -> None:
     """Remove a snapshot that may be held by a lease whose reference got lost, until it expires."""
     end, delay = time.monotonic() + _LEASE_S, _FIRST_WAIT_S
     while True:
         try:
-            return made.remove(missing_ok=True, observe=observe)
+            return made.remove(missing_ok=True)
         except Conflict:
             if time.monotonic() > end:
                 raise
@@ -248,12 +243,10 @@ def _outlive_lease(made: Snapshot, observe: Observer) -> None:
         delay = min(delay * 2, _LONGEST_WAIT_S)
 
 
-def _upload_export(
-    lease: NfcLease, images: ImageStore, subject: _Subject, name: str, observe: Observer
-) -> Image:
+def _upload_export(lease: NfcLease, images: ImageStore, subject: _Subject, name: str) -> Image:
     with lease:
         device = _root_device(lease.wait_ready(), subject.root_key)
-        with contextlib.closing(lease.download(device, observe=observe, name=name)) as blocks:
+        with contextlib.closing(lease.download(device, name=name)) as blocks:
             image = images.receive(
                 name,
                 blocks,
@@ -277,9 +270,7 @@ def _root_device(devices: tuple[DeviceUrl, ...], key: str) -> DeviceUrl:
     raise FileNotFound(f"root disk {key}", [device.key for device in disks])
 
 
-def _upload_copy(
-    engine: Engine, images: ImageStore, subject: _Subject, name: str, observe: Observer
-) -> Image:
+def _upload_copy(engine: Engine, images: ImageStore, subject: _Subject, name: str) -> Image:
     """Coalesce the chain below the snapshot to a temporary disk, and upload its data file."""
     session = engine.session
     source = DatastorePath.parse(subject.root.file_name)
@@ -289,7 +280,7 @@ def _upload_copy(
     disk = folder.joined("snapshot.vmdk")
     try:
         session.file_manager.make_directory(folder, parents=True)
-        _coalesce(session, source, disk, observe)
+        _coalesce(session, source, disk)
         with contextlib.closing(session.datastore_files.download(disk.flat)) as blocks:
             image = images.receive(
                 name,
@@ -312,27 +303,23 @@ def _upload_copy(
     return image
 
 
-def _coalesce(
-    session: Session, source: DatastorePath, target: DatastorePath, observe: Observer
-) -> None:
+def _coalesce(session: Session, source: DatastorePath, target: DatastorePath) -> None:
     """Copy a chain to one disk: thin where the endpoint takes a wish, else as it does itself."""
     try:
-        session.virtual_disk_manager.copy(source, target, disk_type="thin", observe=observe)
+        session.virtual_disk_manager.copy(source, target, disk_type="thin")
     except NotSupported as refusal:
         log.info("copies cannot be of a wanted type here: %s", refusal)
-        session.virtual_disk_manager.copy(source, target, observe=observe)
+        session.virtual_disk_manager.copy(source, target)
 
 
 @step("Delete the snapshot")
-def delete_snapshot(
-    session: Session, subject: _Subject, made: Snapshot, observe: Observer
-) -> Reversible[None]:
+def delete_snapshot(session: Session, subject: _Subject, made: Snapshot) -> Reversible[None]:
     """Let the VM write to one chain again."""
-    _remove(session, subject.vm, made, observe)
+    _remove(session, subject.vm, made)
     yield
 
 
-def _remove(session: Session, vm: VirtualMachine, made: Snapshot, observe: Observer) -> None:
+def _remove(session: Session, vm: VirtualMachine, made: Snapshot) -> None:
     """Remove it, asking again if the answer got lost or another task is in the way.
 
     Raises:
@@ -340,7 +327,7 @@ def _remove(session: Session, vm: VirtualMachine, made: Snapshot, observe: Obser
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            made.remove(missing_ok=True, observe=observe)
+            made.remove(missing_ok=True)
             break
         except (ConnectionLost, Busy) as failure:
             if attempt == _ATTEMPTS:

@@ -43,7 +43,6 @@ from vmops.ops.notes.resize import (
 )
 from vmops.ops.resize.destination import Destination, find_destination
 from vmops.ops.resize.revert import put_back
-from vmops.progress import Observer
 from vmops.specs import resize as specs
 from vmops.specs.annotation import flavor_facts, told_flavor, with_flavor
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS
@@ -86,9 +85,7 @@ class _Plan:
         return counterpart(DatastorePath.parse(self.root.file_name)) if self.root else None
 
 
-def migrate_disk_and_power_off(
-    engine: Engine, request: ResizeRequest, observe: Observer, tell: Tell
-) -> None:
+def migrate_disk_and_power_off(engine: Engine, request: ResizeRequest, tell: Tell) -> None:
     """Power an instance off and give it another size.
 
     1. Look at the VM
@@ -118,23 +115,23 @@ def migrate_disk_and_power_off(
 
     def do(vm: VirtualMachine) -> None:
         tell(0)
-        with Operation("resize", observe) as run:
+        with Operation("resize") as run:
             plan = run(look_at(engine, vm, request))
             if plan.note.phase is Phase.RESIZED:
                 tell(_CHANGED)
                 return
-            run(note_resize(engine, vm, plan, observe))
+            run(note_resize(engine, vm, plan))
             tell(_NOTED)
             if plan.summary.hardware.files.power_state is not PowerState.POWERED_OFF:
-                run(power.power_off_step(vm, observe, request.patience))
+                run(power.power_off_step(vm, request.patience))
             tell(_OFF)
             if plan.where is not None:
-                plan = run(move_vm(engine, vm, plan, request, observe))
+                plan = run(move_vm(engine, vm, plan, request))
                 tell(_MOVED)
             if plan.root is not None:
-                run(copy_root_disk(engine, plan, observe))
+                run(copy_root_disk(engine, plan))
                 tell(_COPIED)
-            run(change_size(vm, plan, request.flavor, observe))
+            run(change_size(vm, plan, request.flavor))
             tell(_CHANGED)
 
     with_vm(engine.session, request.instance_uuid, do)
@@ -264,9 +261,7 @@ def look_at(engine: Engine, vm: VirtualMachine, request: ResizeRequest) -> Rever
 
 
 @step("Note the resize")
-def note_resize(
-    engine: Engine, vm: VirtualMachine, plan: _Plan, observe: Observer
-) -> Reversible[None]:
+def note_resize(engine: Engine, vm: VirtualMachine, plan: _Plan) -> Reversible[None]:
     """Write the note before the first change; undone, everything that it knows of is put back.
 
     Whether a call that got no answer had its effect is looked up then, not guessed.
@@ -278,28 +273,28 @@ def note_resize(
                 extra_config.RESIZE: plan.note.dump(),
                 extra_config.WORKER: in_flight.mark("resize"),
             }
-            vm.reconfigure(settings(begun), observe=observe)
+            vm.reconfigure(settings(begun))
     except BaseException:
-        put_back(engine.session, vm, observe, power_on=undo_power, missing_ok=True)
+        put_back(engine.session, vm, power_on=undo_power, missing_ok=True)
         raise
     yield
-    put_back(engine.session, vm, observe, power_on=undo_power, missing_ok=True)
+    put_back(engine.session, vm, power_on=undo_power, missing_ok=True)
 
 
 @step("Move the VM")
 def move_vm(
-    engine: Engine, vm: VirtualMachine, plan: _Plan, request: ResizeRequest, observe: Observer
+    engine: Engine, vm: VirtualMachine, plan: _Plan, request: ResizeRequest
 ) -> Reversible[_Plan]:
     """Move it while it is off; on another datastore its disks have other paths."""
     assert plan.where is not None  # noqa: S101 - tells the type checker
-    vm.relocate(plan.where.spec(engine.session, plan.summary), observe=observe)
+    vm.relocate(plan.where.spec(engine.session, plan.summary))
     summary = read_summary(vm) if plan.where.datastore else plan.summary
     root = plan.root and root_disk(summary.hardware, called(vm, request.instance_uuid))
     yield replace(plan, summary=summary, root=root)
 
 
 @step("Copy the root disk, and let the copy grow")
-def copy_root_disk(engine: Engine, plan: _Plan, observe: Observer) -> Reversible[None]:
+def copy_root_disk(engine: Engine, plan: _Plan) -> Reversible[None]:
     """Copy it beside itself, whole, also if it was a linked clone: those cannot grow."""
     assert plan.root is not None  # noqa: S101 - tells the type checker
     assert plan.grown is not None  # noqa: S101
@@ -314,21 +309,17 @@ def copy_root_disk(engine: Engine, plan: _Plan, observe: Observer) -> Reversible
         plan.grown,
         plan.root.provisioning,
         DESCRIPTOR_ADAPTERS[adapter],
-        observe=observe,
     )
     disks.extend(
         plan.grown,
         plan.note.root_bytes,
         eager=plan.root.provisioning == "eagerZeroedThick",
-        observe=observe,
     )
     yield
 
 
 @step("Change the size, and exchange the root disk")
-def change_size(
-    vm: VirtualMachine, plan: _Plan, flavor: Flavor, observe: Observer
-) -> Reversible[None]:
+def change_size(vm: VirtualMachine, plan: _Plan, flavor: Flavor) -> Reversible[None]:
     """One call: whoever looks finds either the old size, disk and note, or the new ones."""
     notes = plan.summary.annotation
     note = replace(plan.note, phase=Phase.RESIZED, old_facts=told_flavor(notes))
@@ -360,5 +351,5 @@ def change_size(
         disks=disks,
         annotation=with_flavor(notes, _facts(flavor)) if note.old_facts else None,
     )
-    vm.reconfigure(change.spec(), observe=observe)
+    vm.reconfigure(change.spec())
     yield

@@ -18,7 +18,6 @@ from vmops.ops.notes.resize import (
     note_replaced,
     replaced_disks,
 )
-from vmops.progress import Observer
 from vmops.specs.resize import end
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
@@ -29,7 +28,7 @@ from vmops.vsphere.session import Session
 log = logging.getLogger(__name__)
 
 
-def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -> bool:
+def confirm_migration(session: Session, instance_uuid: str) -> bool:
     """Keep an instance's new size, and delete the disks of the old one; say if there was anything.
 
     1. Forget the resize
@@ -44,16 +43,16 @@ def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -
     """
 
     def do(vm: VirtualMachine) -> bool:
-        with Operation("confirm resize", observe) as run:
+        with Operation("confirm resize") as run:
             note, version = known_note(vm)
             if note is None or note.phase is not Phase.RESIZED:
-                return _confirm_as_found(session, vm, instance_uuid, observe, run)
+                return _confirm_as_found(session, vm, instance_uuid, run)
             try:
                 # Known without a call; the change version makes sure that it still holds.
-                run(forget_resize(vm, note, version, observe))
+                run(forget_resize(vm, note, version))
             except Busy:
                 log.debug("%s has changed meanwhile: looking again", called(vm, instance_uuid))
-                return _confirm_as_found(session, vm, instance_uuid, observe, run)
+                return _confirm_as_found(session, vm, instance_uuid, run)
             run(delete_old_disks(session, note.kept_disks))
             return True
 
@@ -65,7 +64,7 @@ def confirm_migration(session: Session, instance_uuid: str, observe: Observer) -
 
 
 def _confirm_as_found(
-    session: Session, vm: VirtualMachine, instance_uuid: str, observe: Observer, run: Operation
+    session: Session, vm: VirtualMachine, instance_uuid: str, run: Operation
 ) -> bool:
     summary = read_summary(vm)
     found = summary.hardware.files.extra_config
@@ -76,22 +75,20 @@ def _confirm_as_found(
         return bool(replaced) and run(delete_old_disks(session, replaced))
     if note.phase is not Phase.RESIZED:
         refuse_resized(called(vm, instance_uuid), found)
-    run(forget_resize(vm, note, summary.change_version, observe))
+    run(forget_resize(vm, note, summary.change_version))
     run(delete_old_disks(session, note.kept_disks))
     return True
 
 
 @step("Forget the resize")
-def forget_resize(
-    vm: VirtualMachine, note: ResizeNote, change_version: str, observe: Observer
-) -> Reversible[None]:
+def forget_resize(vm: VirtualMachine, note: ResizeNote, change_version: str) -> Reversible[None]:
     """First this: from here on the old disks are nobody's, and there is no way back.
 
     Raises:
         Busy: the VM was changed since ``change_version``.
     """
     changed = {extra_config.RESIZE: "", **note_replaced(note.kept_disks)}
-    vm.reconfigure(end(changed, change_version), observe=observe)
+    vm.reconfigure(end(changed, change_version))
     yield
 
 

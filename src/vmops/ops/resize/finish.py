@@ -26,7 +26,6 @@ from vmops.ops.notes.resize import (
     known_note,
 )
 from vmops.ops.resize.begin import Tell, refuse_snapshots
-from vmops.progress import Observer
 from vmops.specs import resize as specs
 from vmops.specs.disks import ExtraDisk, extra_disks
 from vmops.specs.places import Place, Places
@@ -46,7 +45,6 @@ def finish_migration(
     session: Session,
     instance_uuid: str,
     devices: BlockDevices,
-    observe: Observer,
     tell: Tell,
     *,
     power_on: bool,
@@ -73,13 +71,13 @@ def finish_migration(
 
     def do(vm: VirtualMachine) -> None:
         note = _note_of(vm, instance_uuid)
-        with Operation("finish resize", observe) as run:
+        with Operation("finish resize") as run:
             # Once exchanged they are the right ones, however often this is called.
             if not note.exchanged and _wanted(note, devices) != note.extras:
-                run(exchange_disks(session, vm, instance_uuid, devices, observe))
+                run(exchange_disks(session, vm, instance_uuid, devices))
                 tell(_EXCHANGED)
             if power_on:
-                run(power.power_on_step(vm, observe))
+                run(power.power_on_step(vm))
         tell(_DONE)
 
     with_vm(session, instance_uuid, do)
@@ -109,7 +107,6 @@ def exchange_disks(
     vm: VirtualMachine,
     instance_uuid: str,
     devices: BlockDevices,
-    observe: Observer,
 ) -> Reversible[None]:
     """One call takes the old ones off, creates the new ones and notes both."""
     summary, name = read_summary(vm), called(vm, instance_uuid)
@@ -127,10 +124,10 @@ def exchange_disks(
         change, new = _plan(summary, note, wanted, devices, name)
         try:
             try:
-                vm.reconfigure(change.spec(), observe=observe)
+                vm.reconfigure(change.spec())
             except FileAlreadyExists:  # of an attempt that died
                 _delete_loose(session, vm, new)
-                vm.reconfigure(change.spec(), observe=observe)
+                vm.reconfigure(change.spec())
         except BaseException as failure:
             with noting(failure, "delete the new disks"):
                 wait_for_recent_tasks(session, vm.moref)

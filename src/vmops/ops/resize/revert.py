@@ -15,7 +15,6 @@ from vmops.ops.guard.states import called
 from vmops.ops.instances import power
 from vmops.ops.notes.resize import Phase, ResizeNote, counterpart, find_note
 from vmops.ops.resize.destination import way_back
-from vmops.progress import Observer
 from vmops.specs import resize as specs
 from vmops.specs.annotation import with_flavor
 from vmops.specs.virtual_machine import settings
@@ -28,9 +27,7 @@ from vmops.vsphere.objects.vm_summary import VmSummary, read_summary
 from vmops.vsphere.session import Session
 
 
-def finish_revert_migration(
-    session: Session, instance_uuid: str, observe: Observer, *, power_on: bool
-) -> None:
+def finish_revert_migration(session: Session, instance_uuid: str, *, power_on: bool) -> None:
     """Give an instance back what it had before its resize.
 
     1. Look at the VM
@@ -51,7 +48,7 @@ def finish_revert_migration(
     """
 
     def do(vm: VirtualMachine) -> None:
-        _revert(session, vm, observe, instance_uuid, power_on=power_on)
+        _revert(session, vm, instance_uuid, power_on=power_on)
 
     with_vm(session, instance_uuid, do)
 
@@ -59,7 +56,6 @@ def finish_revert_migration(
 def put_back(
     session: Session,
     vm: VirtualMachine,
-    observe: Observer,
     *,
     power_on: bool,
     missing_ok: bool = False,
@@ -67,34 +63,32 @@ def put_back(
     """The same for the undo of a resize, which may not have come as far as its note."""
     wait_for_recent_tasks(session, vm.moref)
     try:
-        _revert(session, vm, observe, vm.moid, power_on=power_on)
+        _revert(session, vm, vm.moid, power_on=power_on)
     except NotResized:
         if not missing_ok:
             raise
 
 
-def _revert(
-    session: Session, vm: VirtualMachine, observe: Observer, instance_uuid: str, *, power_on: bool
-) -> None:
-    with Operation("revert resize", observe) as run:
+def _revert(session: Session, vm: VirtualMachine, instance_uuid: str, *, power_on: bool) -> None:
+    with Operation("revert resize") as run:
         summary = run(look_at_resized(session, vm, instance_uuid))
         note = find_note(summary.hardware.files.extra_config)
         assert note is not None  # noqa: S101 - `look_at_resized` refuses
         is_off = summary.hardware.files.power_state is PowerState.POWERED_OFF
         must_be_off = note.phase is Phase.RESIZED or not power_on
         if must_be_off and not is_off:
-            run(power.power_off_step(vm, observe))
+            run(power.power_off_step(vm))
             is_off = True
         if note.phase is Phase.RESIZED:
-            run(take_old_size(vm, summary, note, observe))
+            run(take_old_size(vm, summary, note))
         if note.phase is Phase.PREPARING:
             run(delete_grown_disk(session, summary, called(vm, instance_uuid)))
         spec = way_back(session, summary, note)
         if spec is not None:
-            run(move_back(vm, spec, observe))
+            run(move_back(vm, spec))
         if power_on and is_off:
-            run(power.power_on_step(vm, observe))
-        run(forget_resize(vm, observe))
+            run(power.power_on_step(vm))
+        run(forget_resize(vm))
 
 
 @step("Look at the VM")
@@ -123,9 +117,7 @@ def look_at_resized(
 
 
 @step("Take the old size and disks")
-def take_old_size(
-    vm: VirtualMachine, summary: VmSummary, note: ResizeNote, observe: Observer
-) -> Reversible[None]:
+def take_old_size(vm: VirtualMachine, summary: VmSummary, note: ResizeNote) -> Reversible[None]:
     """One call changes size and note, and exchanges the disks; the new ones' files go."""
     present = _disk_at(summary, note)
     disks = list(_exchanges_back(summary, note))
@@ -145,7 +137,7 @@ def take_old_size(
         disks=disks,
         annotation=with_flavor(summary.annotation, note.old_facts) if note.old_facts else None,
     )
-    vm.reconfigure(change.spec(), observe=observe)
+    vm.reconfigure(change.spec())
     yield
 
 
@@ -184,15 +176,15 @@ def delete_grown_disk(session: Session, summary: VmSummary, name: str) -> Revers
 
 
 @step("Move the VM back")
-def move_back(vm: VirtualMachine, spec: Any, observe: Observer) -> Reversible[None]:
+def move_back(vm: VirtualMachine, spec: Any) -> Reversible[None]:
     """Take it to where it was."""
-    vm.relocate(spec, observe=observe)
+    vm.relocate(spec)
     yield
 
 
 @step("Forget the resize")
-def forget_resize(vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+def forget_resize(vm: VirtualMachine) -> Reversible[None]:
     """The last change, so that whoever comes after a crash still finds the note."""
     ended = {extra_config.RESIZE: "", extra_config.WORKER: ""}
-    vm.reconfigure(settings(ended), observe=observe)
+    vm.reconfigure(settings(ended))
     yield

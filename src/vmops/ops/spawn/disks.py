@@ -13,7 +13,6 @@ from vmops.model.image import Image
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.placement import Placement
 from vmops.ops.spawn.request import SpawnRequest, is_linked_clone
-from vmops.progress import Observer
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS, RootDisk, extra_disks, provisioning
 from vmops.specs.media import NewMedia, attach
 from vmops.specs.places import Places
@@ -23,19 +22,17 @@ from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 @step("Put the image in the datastore's cache")
 def cached_image(
-    engine: Engine, request: SpawnRequest, image: Image, place: Placement, observe: Observer
+    engine: Engine, request: SpawnRequest, image: Image, place: Placement
 ) -> Reversible[CachedImage]:
     """Have the image on the datastore; a cached image stays there, whatever becomes of this VM."""
     root_gib = request.instance.flavor.root_gib if is_linked_clone(engine, request) else 0
-    yield engine.cache.fetch(image, _cache_place(place), root_gib, observe)
+    yield engine.cache.fetch(image, _cache_place(place), root_gib)
 
 
 @step("Put the image in the datastore's cache")
-def cached_iso(
-    engine: Engine, image: Image, place: Placement, observe: Observer
-) -> Reversible[DatastorePath]:
+def cached_iso(engine: Engine, image: Image, place: Placement) -> Reversible[DatastorePath]:
     """Have the ISO image on the datastore, for any number of drives."""
-    yield engine.cache.fetch_iso(image, _cache_place(place), observe)
+    yield engine.cache.fetch_iso(image, _cache_place(place))
 
 
 def _cache_place(place: Placement) -> CachePlace:
@@ -53,7 +50,6 @@ def copy_root_disk(
     request: SpawnRequest,
     image: CachedImage,
     root: DatastorePath,
-    observe: Observer,
 ) -> Reversible[CachedImage]:
     """Copy the cached disk into the VM's folder, as big as the flavor says."""
     disks, properties = engine.session.virtual_disk_manager, request.properties
@@ -65,10 +61,9 @@ def copy_root_disk(
             root,
             provisioning(properties.disk_type),
             DESCRIPTOR_ADAPTERS[properties.adapter_type],
-            observe=observe,
         )
         if wanted > image.capacity_bytes:
-            disks.extend(root, wanted, observe=observe)
+            disks.extend(root, wanted)
     except BaseException as first:
         with noting(first, f"delete {root}"):
             disks.delete(root, missing_ok=True)
@@ -129,7 +124,7 @@ def root_path(request: SpawnRequest, folder: DatastorePath) -> DatastorePath:
 
 @step("Attach the disks")
 def attach_disks(
-    engine: Engine, request: SpawnRequest, vm: VirtualMachine, media: NewMedia, observe: Observer
+    engine: Engine, request: SpawnRequest, vm: VirtualMachine, media: NewMedia
 ) -> Reversible[None]:
     """Create the disks that are new and attach all of them, in one call.
 
@@ -143,8 +138,6 @@ def attach_disks(
     try:
         vm.reconfigure(
             attach(media, settings, places),
-            observe=observe,
-            deadline_s=engine.settings.task_deadline_s,
         )
     except BaseException as first:
         with noting(first, "delete the new disks"):

@@ -15,7 +15,6 @@ from vmops.ops.engine.placement import Placement
 from vmops.ops.instances.destroy import remove
 from vmops.ops.spawn.network_info import network_settings
 from vmops.ops.spawn.request import SpawnRequest
-from vmops.progress import Observer
 from vmops.specs import nics
 from vmops.specs import virtual_machine as vm_specs
 from vmops.specs.annotation import annotation
@@ -35,7 +34,6 @@ def create_vm(
     request: SpawnRequest,
     place: Placement,
     folder: DatastorePath,
-    observe: Observer,
 ) -> Reversible[VirtualMachine]:
     """Create the VM without disks, marked as being spawned."""
     project = request.instance.project_id or request.requester.project_id
@@ -44,38 +42,34 @@ def create_vm(
         with engine.vnc_ports.reserve() as vnc:
             spec = vm_specs.new_machine(_new_machine(engine, request, place, folder, vnc))
             try:
-                vm = _create(engine, vms, spec, place, observe)
+                vm = _create(engine, vms, spec, place)
             except ManagedObjectNotFound:
                 # Somebody may have removed the project's folder since it was last seen.
                 other = engine.folders.after_loss(place.datacenter, project, vms)
                 if other is None:
                     raise
                 vms = other
-                vm = _create(engine, vms, spec, place, observe)
+                vm = _create(engine, vms, spec, place)
     except UNANSWERED as lost:
         with noting(lost, "make sure that nothing was created"):
             _remove_unanswered(engine, request, vms)
         raise
     yield vm
-    _take_back(engine, vm, observe)
+    _take_back(engine, vm)
 
 
-def _create(
-    engine: Engine, vms: Folder, spec: Any, place: Placement, observe: Observer
-) -> VirtualMachine:
+def _create(engine: Engine, vms: Folder, spec: Any, place: Placement) -> VirtualMachine:
     return vms.create_vm(
         spec,
         place.cluster.resource_pool,
-        observe=observe,
-        deadline_s=engine.settings.task_deadline_s,
     )
 
 
-def _take_back(engine: Engine, vm: VirtualMachine, observe: Observer) -> None:
+def _take_back(engine: Engine, vm: VirtualMachine) -> None:
     """Remove a VM that this spawn created; a change to it may still be under way."""
     with contextlib.suppress(ManagedObjectNotFound):
         wait_for_recent_tasks(engine.session, vm.moref)
-        remove(engine.session, vm, destroy_disks=True, observe=observe)
+        remove(engine.session, vm, destroy_disks=True)
 
 
 def _remove_unanswered(engine: Engine, request: SpawnRequest, vms: Folder) -> None:

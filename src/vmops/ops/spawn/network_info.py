@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from vmops.model.instance import Subnet, Vif
-from vmops.progress import Observer
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
@@ -27,7 +26,7 @@ METADATA_ENCODING = "guestinfo.metadata.encoding"
 
 
 def inject_network_info(
-    session: Session, instance_uuid: str, name: str, vifs: Sequence[Vif], observe: Observer
+    session: Session, instance_uuid: str, name: str, vifs: Sequence[Vif]
 ) -> None:
     """Tell an instance's guest its addresses, in one reconfiguration.
 
@@ -38,18 +37,16 @@ def inject_network_info(
     """
 
     def do(vm: VirtualMachine) -> None:
-        with Operation("inject_network_info", observe) as run:
-            run(write_settings(vm, network_settings(instance_uuid, name, vifs), observe))
+        with Operation("inject_network_info") as run:
+            run(write_settings(vm, network_settings(instance_uuid, name, vifs)))
 
     with_vm(session, instance_uuid, do)
 
 
 @step("Write the guest's network settings")
-def write_settings(
-    vm: VirtualMachine, values: dict[str, str], observe: Observer
-) -> Reversible[None]:
+def write_settings(vm: VirtualMachine, values: dict[str, str]) -> Reversible[None]:
     """Set the keys that the guest reads."""
-    vm.reconfigure(settings(values), observe=observe)
+    vm.reconfigure(settings(values))
     yield
 
 

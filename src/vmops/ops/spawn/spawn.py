@@ -20,7 +20,6 @@ from vmops.ops.spawn.machine import create_vm
 from vmops.ops.spawn.place import choose_placement
 from vmops.ops.spawn.request import SpawnRequest, is_linked_clone
 from vmops.ops.spawn.volumes import OwnAttacher, VolumeAttacher, attach_root_volume, attach_volumes
-from vmops.progress import Observer
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
@@ -28,7 +27,6 @@ from vmops.vsphere.objects.virtual_machine import VirtualMachine
 def spawn(
     engine: Engine,
     request: SpawnRequest,
-    observe: Observer,
     attacher: VolumeAttacher | None = None,
 ) -> VirtualMachine:
     """Create a VM from an image and power it on, or leave everything as it was.
@@ -101,36 +99,36 @@ def spawn(
     See: vSphere Web Services API, Folder.CreateVM_Task, VirtualMachine.ReconfigVM_Task.
     """
     check_size(request)
-    attacher = attacher or OwnAttacher(engine.session, request.instance.uuid, observe)
+    attacher = attacher or OwnAttacher(engine.session, request.instance.uuid)
     for attachment in request.devices.volumes:
         attacher.check(attachment)
-    with Operation("spawn", observe) as do:
+    with Operation("spawn") as do:
         place = do(choose_placement(engine, request, needed_bytes(engine, request)))
         for attachment in request.devices.volumes:
             attacher.look(attachment)
         if with_vlan(request.vifs):
             do(create_port_groups(engine.port_groups, place.cluster, request.vifs))
         vm_folder = DatastorePath(place.datastore.name).joined(request.instance.uuid)
-        vm = do(create_vm(engine, request, place, vm_folder, observe))
+        vm = do(create_vm(engine, request, place, vm_folder))
         disk = None
         cdroms: tuple[DatastorePath, ...] = ()
         if (iso := request.iso_image) is not None:
-            cdroms += (do(cached_iso(engine, iso, place, observe)),)
+            cdroms += (do(cached_iso(engine, iso, place)),)
         elif request.image is not None:
-            disk = do(cached_image(engine, request, request.image, place, observe))
+            disk = do(cached_image(engine, request, request.image, place))
             if not is_linked_clone(engine, request):
                 root = root_path(request, vm_folder)
-                disk = do(copy_root_disk(engine, request, disk, root, observe))
+                disk = do(copy_root_disk(engine, request, disk, root))
         if (volume := request.devices.root_volume) is not None:
             do(attach_root_volume(request, volume, vm, place, attacher))
         if request.config_drive is not None:
             cdroms += (do(upload_config_drive(engine, request.config_drive, vm_folder)),)
         media = new_media(request, vm_folder, disk, cdroms, place.storage_policy)
-        do(attach_disks(engine, request, vm, media, observe))
+        do(attach_disks(engine, request, vm, media))
         if request.devices.data_volumes:
-            do(attach_volumes(engine, request, vm, attacher, observe))
+            do(attach_volumes(engine, request, vm, attacher))
         if request.power_on:
-            do(power_on(engine, vm, observe))
+            do(power_on(engine, vm))
     return vm
 
 
@@ -168,7 +166,7 @@ def needed_bytes(engine: Engine, request: SpawnRequest) -> int:
 
 
 @step("Power on")
-def power_on(engine: Engine, vm: VirtualMachine, observe: Observer) -> Reversible[None]:
+def power_on(engine: Engine, vm: VirtualMachine) -> Reversible[None]:
     """Start the guest."""
-    vm.power_on(observe=observe, deadline_s=engine.settings.task_deadline_s)
+    vm.power_on()
     yield

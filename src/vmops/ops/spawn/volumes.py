@@ -13,7 +13,6 @@ from vmops.ops.spawn.request import SpawnRequest
 from vmops.ops.volumes.attach import attach_to
 from vmops.ops.volumes.change import refuse_iscsi
 from vmops.ops.volumes.holders import refuse_held
-from vmops.progress import Observer
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Reversible, step
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
@@ -44,7 +43,6 @@ class OwnAttacher:
 
     session: Session
     instance_uuid: str
-    observe: Observer
 
     def check(self, attachment: VolumeAttachment) -> None:
         """See `VolumeAttacher`."""
@@ -56,13 +54,13 @@ class OwnAttacher:
 
     def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
         """See `VolumeAttacher`."""
-        attach_to(self.session, vm, self.instance_uuid, attachment, self.observe)
+        attach_to(self.session, vm, self.instance_uuid, attachment)
 
     def attach_root(
         self, vm: VirtualMachine, attachment: VolumeAttachment, place: Placement
     ) -> None:
         """See `VolumeAttacher`; the volume stays on its datastore."""
-        attach_to(self.session, vm, self.instance_uuid, attachment, self.observe, as_root=True)
+        attach_to(self.session, vm, self.instance_uuid, attachment, as_root=True)
 
 
 @step("Attach the root volume")
@@ -84,15 +82,12 @@ def attach_volumes(
     request: SpawnRequest,
     vm: VirtualMachine,
     attacher: VolumeAttacher,
-    observe: Observer,
 ) -> Reversible[None]:
     """Attach the others in order; then take off the mark of the spawn: the instance is whole."""
     for attachment in request.devices.data_volumes:
         attacher.attach(vm, _with_adapter(attachment, request))
     vm.reconfigure(
         settings({extra_config.OPERATION: ""}),
-        observe=observe,
-        deadline_s=engine.settings.task_deadline_s,
     )
     yield
 

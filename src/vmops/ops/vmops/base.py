@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from vmops.context import operation
 from vmops.errors import ImageNotFound, NotSupported
 from vmops.images.cache import ImageCache
 from vmops.images.store import ImageStore
@@ -111,12 +113,17 @@ class EngineBase:
 
         With ``after_same`` one of the same purpose is waited for; any other is `Busy`.
         """
-        with alone(
-            self._session,
-            self._locks,
-            uuid,
-            purpose,
-            after_same=after_same,
-            answered=self._settings.answers,
+        with (
+            self._operation(purpose.replace(" ", "_")),
+            alone(self._session, self._locks, uuid, purpose, after_same=after_same),
         ):
             yield
+
+    def _operation(self, name: str) -> AbstractContextManager[str]:
+        """All that is done inside is told, limited and answered as this engine was told to."""
+        return operation(
+            name,
+            observe=self._observe,
+            task_deadline_s=self._settings.task_deadline_s,
+            answers=self._settings.answers,
+        )

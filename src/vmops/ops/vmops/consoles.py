@@ -12,7 +12,6 @@ from vmops.ops.instances.instance_diagnostics import get_instance_diagnostics
 from vmops.ops.vmops import shapes
 from vmops.ops.vmops.base import EngineBase
 from vmops.ops.vmops.shapes import Shape
-from vmops.vsphere.wire.operation_id import operation
 
 
 class ConsoleMethods(EngineBase):
@@ -20,7 +19,7 @@ class ConsoleMethods(EngineBase):
 
     def get_diagnostics(self, instance: Shape) -> dict[str, Scalar]:
         """What vSphere tells of an instance, flat; see `instances.diagnostics.get_diagnostics`."""
-        with operation("get_diagnostics"):
+        with self._operation("get_diagnostics"):
             return diagnostics.get_diagnostics(self._session, shapes.instance_uuid(instance))
 
     def get_instance_diagnostics(self, instance: Shape) -> InstanceDiagnostics:
@@ -29,19 +28,19 @@ class ConsoleMethods(EngineBase):
         See `vmops.ops.instances.instance_diagnostics.get_instance_diagnostics`.
         """
         uuid = shapes.instance_uuid(instance)
-        with operation("get_instance_diagnostics"), explained(self._session, uuid):
+        with self._operation("get_instance_diagnostics"), explained(self._session, uuid):
             return get_instance_diagnostics(self._session, uuid)
 
     def get_console_output(self, instance: Shape) -> bytes:
         """The tail of the instance's serial log; see `vmops.ops.instances.console.serial_log`."""
         uuid, log_dir = shapes.instance_uuid(instance), self._settings.serial_log_dir
-        with operation("get_console_output"), explained(self._session, uuid):
+        with self._operation("get_console_output"), explained(self._session, uuid):
             return console.serial_log(self._session, uuid, log_dir=log_dir)
 
     def get_console_screenshot(self, instance: Shape) -> bytes:
         """The instance's screen now, as PNG; see `vmops.ops.instances.console.screenshot`."""
         uuid = shapes.instance_uuid(instance)
-        with operation("get_console_screenshot"), explained(self._session, uuid):
+        with self._operation("get_console_screenshot"), explained(self._session, uuid):
             return console.screenshot(self._session, uuid)
 
     def get_vnc_console(self, instance: Shape) -> VncConsole:
@@ -54,5 +53,5 @@ class ConsoleMethods(EngineBase):
 
     def _vnc_console(self, name: str, instance: Shape, *, at_host: bool) -> VncConsole:
         uuid = shapes.instance_uuid(instance)
-        with operation(name), explained(self._session, uuid):
+        with self._operation(name), explained(self._session, uuid):
             return vnc.get_vnc_console(self._session, uuid, self._settings, at_host=at_host)

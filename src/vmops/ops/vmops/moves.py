@@ -33,7 +33,6 @@ class MoveMethods(EngineBase):
                 uuid,
                 snapshot_name,
                 update_task_state,
-                self._observe,
                 project_id=project_id,
             ),
         )
@@ -60,7 +59,6 @@ class MoveMethods(EngineBase):
                 self._engine,
                 uuid,
                 dest,
-                self._observe,
                 block_migration=block_migration,
                 post=lambda: post_method(*told),
                 recover=lambda: recover_method(*told),

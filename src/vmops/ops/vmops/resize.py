@@ -45,7 +45,7 @@ class ResizeMethods(EngineBase):
         )
         with self._alone(uuid, "resize"):
             tell = self._progress(context, uuid)
-            migrate_disk_and_power_off(self._engine, request, self._observe, tell)
+            migrate_disk_and_power_off(self._engine, request, tell)
 
     def finish_migration(  # noqa: PLR0913, PLR0917 - the signature is Nova's
         self,
@@ -67,7 +67,7 @@ class ResizeMethods(EngineBase):
         uuid, devices = shapes.instance_uuid(instance), parse_block_devices(block_device_info)
         with self._alone(uuid, "finish resize"):
             tell = self._progress(context, uuid)
-            finish_migration(self._session, uuid, devices, self._observe, tell, power_on=power_on)
+            finish_migration(self._session, uuid, devices, tell, power_on=power_on)
 
     def confirm_migration(
         self, migration: Shape, instance: Shape, network_info: Iterable[Shape] | None
@@ -79,7 +79,7 @@ class ResizeMethods(EngineBase):
         return self._on(
             instance,
             "confirm resize",
-            lambda uuid: confirm_migration(self._session, uuid, self._observe),
+            lambda uuid: confirm_migration(self._session, uuid),
         )
 
     def finish_revert_migration(
@@ -93,9 +93,7 @@ class ResizeMethods(EngineBase):
         self._on(
             instance,
             "revert resize",
-            lambda uuid: finish_revert_migration(
-                self._session, uuid, self._observe, power_on=power_on
-            ),
+            lambda uuid: finish_revert_migration(self._session, uuid, power_on=power_on),
         )
 
     def _progress(self, context: Any, uuid: str) -> Tell:

@@ -115,4 +115,4 @@ class SpawnMethods(EngineBase):
             requester=shapes.parse_requester(context),
         )
         with self._alone(request.instance.uuid, "spawn"):
-            spawn(self._engine, request, self._observe, attacher)
+            spawn(self._engine, request, attacher)

@@ -18,7 +18,6 @@ from vmops.ops.vmops.resize import ResizeMethods
 from vmops.ops.vmops.shapes import Shape
 from vmops.ops.vmops.spawn import SpawnMethods
 from vmops.ops.vmops.volumes import VolumeMethods
-from vmops.vsphere.wire.operation_id import operation
 
 
 class VMwareVMOps(
@@ -37,12 +36,12 @@ class VMwareVMOps(
 
     def list_instances(self) -> list[str]:
         """The UUIDs of all instances; see `vmops.ops.instances.info.list_instances`."""
-        with operation("list_instances"):
+        with self._operation("list_instances"):
             return info.list_instances(self._session)
 
     def get_info(self, instance: Shape) -> InstanceInfo:
         """State and size of an instance; see `vmops.ops.instances.info.get_info`."""
-        with operation("get_info"):
+        with self._operation("get_info"):
             return info.get_info(self._session, shapes.instance_uuid(instance))
 
     def destroy(
@@ -52,9 +51,7 @@ class VMwareVMOps(
         self._on(
             instance,
             "destroy",
-            lambda uuid: destroy(
-                self._session, uuid, destroy_disks=destroy_disks, observe=self._observe
-            ),
+            lambda uuid: destroy(self._session, uuid, destroy_disks=destroy_disks),
         )
 
     def power_on(
@@ -68,7 +65,7 @@ class VMwareVMOps(
         self._on(
             instance,
             "power on",
-            lambda uuid: power.power_on(self._session, uuid, self._observe),
+            lambda uuid: power.power_on(self._session, uuid),
             after_same=True,
         )
 
@@ -90,7 +87,7 @@ class VMwareVMOps(
             instance,
             "power off",
             lambda uuid: power.power_off(
-                self._session, uuid, self._observe, patience, discard_memory=discard_memory
+                self._session, uuid, patience, discard_memory=discard_memory
             ),
             after_same=True,
         )
@@ -109,18 +106,16 @@ class VMwareVMOps(
         self._on(
             instance,
             "reboot",
-            lambda uuid: power.reboot(self._session, uuid, hard=hard, observe=self._observe),
+            lambda uuid: power.reboot(self._session, uuid, hard=hard),
         )
 
     def suspend(self, instance: Shape) -> None:
         """Suspend to disk; see `vmops.ops.instances.power.suspend`."""
-        self._on(
-            instance, "suspend", lambda uuid: power.suspend(self._session, uuid, self._observe)
-        )
+        self._on(instance, "suspend", lambda uuid: power.suspend(self._session, uuid))
 
     def resume(self, instance: Shape) -> None:
         """Go on where `suspend` stopped; see `vmops.ops.instances.power.resume`."""
-        self._on(instance, "resume", lambda uuid: power.resume(self._session, uuid, self._observe))
+        self._on(instance, "resume", lambda uuid: power.resume(self._session, uuid))
 
     def pause(self, instance: Shape) -> None:
         """Suspend and mark as paused, as vSphere has no pause; see `instances.pause.pause`."""
@@ -128,7 +123,7 @@ class VMwareVMOps(
         self._on(
             instance,
             "pause",
-            lambda uuid: pausing.pause(self._session, uuid, self._observe, emulate=emulate),
+            lambda uuid: pausing.pause(self._session, uuid, emulate=emulate),
         )
 
     def unpause(self, instance: Shape) -> None:
@@ -137,7 +132,7 @@ class VMwareVMOps(
         self._on(
             instance,
             "unpause",
-            lambda uuid: pausing.unpause(self._session, uuid, self._observe, emulate=emulate),
+            lambda uuid: pausing.unpause(self._session, uuid, emulate=emulate),
         )
 
     def rescue(
@@ -149,14 +144,14 @@ class VMwareVMOps(
     ) -> None:
         """Boot from another image, with the own root disk beside; see `instances.rescue.rescue`."""
         image = shapes.parse_image(image_meta, self._images)
-        self._on(instance, "rescue", lambda uuid: rescue(self._engine, uuid, image, self._observe))
+        self._on(instance, "rescue", lambda uuid: rescue(self._engine, uuid, image))
 
     def unrescue(self, instance: Shape, power_on: bool = True) -> None:
         """Put a rescued instance back; see `vmops.ops.instances.rescue.unrescue`."""
         self._on(
             instance,
             "unrescue",
-            lambda uuid: unrescue(self._engine, uuid, self._observe, power_on_after=power_on),
+            lambda uuid: unrescue(self._engine, uuid, power_on_after=power_on),
         )
 
     def poll_rebooting_instances(self, timeout: float, instances: Iterable[Shape]) -> None:
@@ -167,5 +162,5 @@ class VMwareVMOps(
         """
         for instance in instances:
             uuid = shapes.instance_uuid(instance)
-            with operation("poll_rebooting_instances"):
-                rebooting.reset_if_gone(self._session, uuid, self._locks, self._observe)
+            with self._operation("poll_rebooting_instances"):
+                rebooting.reset_if_gone(self._session, uuid, self._locks)

@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from vmops.context import current, operation
 from vmops.errors import InstanceNotFound, NotSupported
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
+from vmops.ops.engine.settings import EngineSettings
 from vmops.ops.guard.exclusive import alone, instance_locks
 from vmops.ops.guard.locks import InstanceLocks
 from vmops.ops.vmops import shapes
@@ -41,11 +43,13 @@ class VMwareVolumeOps:
         *,
         locks: InstanceLocks | None = None,
         observe: Observer = log_event,
+        config: EngineSettings | None = None,
     ) -> None:
         """Keep what is given; ``locks`` are shared with whoever else works on the instances."""
         self._session = session
         self._locks = locks or instance_locks(session)
         self._observe = observe
+        self._config = config
 
     def attach_volume(
         self, connection_info: Shape, instance: Shape, adapter_type: object = None
@@ -56,7 +60,7 @@ class VMwareVolumeOps:
         """
         attachment = parse_attachment(connection_info, adapter_type)
         with self._alone(instance, "attach volume") as uuid:
-            attach_volume(self._session, uuid, attachment, self._observe)
+            attach_volume(self._session, uuid, attachment)
 
     def attach_root_volume(
         self,
@@ -72,13 +76,13 @@ class VMwareVolumeOps:
         del datastore
         attachment = parse_attachment(connection_info, adapter_type)
         with self._alone(instance, "attach root volume") as uuid:
-            attach_volume(self._session, uuid, attachment, self._observe, as_root=True)
+            attach_volume(self._session, uuid, attachment, as_root=True)
 
     def detach_volume(self, connection_info: Shape, instance: Shape) -> None:
         """Take a volume off; see `vmops.ops.volumes.detach.detach_volume`."""
         volume = parse_volume(connection_info)
         with self._alone(instance, "detach volume") as uuid:
-            detach_volume(self._session, uuid, volume, self._observe)
+            detach_volume(self._session, uuid, volume)
 
     def get_volume_connector(self, instance: Shape) -> dict[str, str | None]:
         """What a volume service must know to let an instance at a volume.
@@ -129,7 +133,7 @@ class VMwareVolumeOps:
             places = Places(hardware.controllers, hardware.used)
             disk = specs.volume_disk(path, kib_to_bytes(disk_size or 0), places.take(adapter))
             spec = specs.attach_disk(disk, controllers=places.changes())
-            vm.reconfigure(spec, observe=self._observe)
+            vm.reconfigure(spec)
 
     def detach_disk_from_vm(
         self, vm_ref: Any, instance: Shape, device: Any, destroy_disk: bool = False
@@ -142,7 +146,7 @@ class VMwareVolumeOps:
         key = int(device if isinstance(device, int) else shapes.field(device, "key"))
         with self._alone(instance, "detach disk"):
             spec = specs.remove_disk(key, destroy=destroy_disk)
-            self._machine(vm_ref).reconfigure(spec, observe=self._observe)
+            self._machine(vm_ref).reconfigure(spec)
 
     def _machine(self, vm_ref: Any) -> VirtualMachine:
         if isinstance(vm_ref, VirtualMachine):
@@ -156,5 +160,16 @@ class VMwareVolumeOps:
         if is_lent(uuid):
             yield uuid
             return
-        with alone(self._session, self._locks, uuid, purpose):
+        # Inside an operation of an engine, that engine's settings hold.
+        is_inside = bool(current().operation_id)
+        settings = self._config or (None if is_inside else EngineSettings())
+        with (
+            operation(
+                purpose.replace(" ", "_"),
+                observe=self._observe,
+                task_deadline_s=settings.task_deadline_s if settings else None,
+                answers=settings.answers if settings else None,
+            ),
+            alone(self._session, self._locks, uuid, purpose),
+        ):
             yield uuid

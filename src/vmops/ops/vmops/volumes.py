@@ -13,7 +13,6 @@ from vmops.ops.vmops.volumeops import VMwareVolumeOps
 from vmops.ops.volumes import made
 from vmops.ops.volumes.change import lend
 from vmops.ops.volumes.made import MadeVolume, WantedVolume
-from vmops.vsphere.wire.operation_id import operation
 
 
 class VolumeMethods(EngineBase):
@@ -26,7 +25,9 @@ class VolumeMethods(EngineBase):
         Ours knows what the engine does with an instance at the moment: one operation at a time.
         """
         if self._volumeops is None:
-            return VMwareVolumeOps(self._session, locks=self._locks, observe=self._observe)
+            return VMwareVolumeOps(
+                self._session, locks=self._locks, observe=self._observe, config=self._settings
+            )
         return self._volumeops
 
     def attach_volume(
@@ -58,23 +59,23 @@ class VolumeMethods(EngineBase):
 
     def create_volume(self, wanted: WantedVolume) -> MadeVolume:
         """Make an empty volume; see `vmops.ops.volumes.made.create_volume`."""
-        with operation("create_volume"):
-            return made.create_volume(self._engine, wanted, self._observe)
+        with self._operation("create_volume"):
+            return made.create_volume(self._engine, wanted)
 
     def list_volumes(self) -> tuple[MadeVolume, ...]:
         """The volumes that need no volume service; see `vmops.ops.volumes.made.list_volumes`."""
-        with operation("list_volumes"):
+        with self._operation("list_volumes"):
             return made.list_volumes(self._session)
 
     def find_volume(self, name_or_id: str) -> MadeVolume:
         """One of them; see `vmops.ops.volumes.made.find_volume`."""
-        with operation("find_volume"):
+        with self._operation("find_volume"):
             return made.find_volume(self._session, name_or_id)
 
     def delete_volume(self, name_or_id: str) -> None:
         """Delete one of them; see `vmops.ops.volumes.made.delete_volume`."""
-        with operation("delete_volume"):
-            made.delete_volume(self._session, name_or_id, self._observe)
+        with self._operation("delete_volume"):
+            made.delete_volume(self._session, name_or_id)
 
     @contextlib.contextmanager
     def _lock_for_others(self, instance: Shape, purpose: str) -> Iterator[None]:

@@ -25,7 +25,6 @@ from vmops.ops.volumes.change import (
     surely,
 )
 from vmops.ops.volumes.holders import first_class_holders, held_by
-from vmops.progress import Observer
 from vmops.specs import volumes as specs
 from vmops.specs.places import Place, Places
 from vmops.specs.rescue import boot_from
@@ -43,7 +42,6 @@ def attach_volume(
     session: Session,
     instance_uuid: str,
     attachment: VolumeAttachment,
-    observe: Observer,
     *,
     as_root: bool = False,
 ) -> None:
@@ -71,7 +69,7 @@ def attach_volume(
     with_vm(
         session,
         instance_uuid,
-        lambda vm: attach_to(session, vm, instance_uuid, attachment, observe, as_root=as_root),
+        lambda vm: attach_to(session, vm, instance_uuid, attachment, as_root=as_root),
     )
 
 
@@ -80,13 +78,12 @@ def attach_to(
     vm: VirtualMachine,
     instance_uuid: str,
     attachment: VolumeAttachment,
-    observe: Observer,
     *,
     as_root: bool = False,
 ) -> None:
     """Attach a volume to a VM that was found; see `attach_volume`."""
     refuse_iscsi(attachment.volume)
-    with Operation("attach_volume", observe) as run:
+    with Operation("attach_volume") as run:
         subject = run(look_at(session, vm, attachment.volume, instance_uuid))
         if subject.disk is None:
             adapter = _adapter(subject, attachment)
@@ -94,13 +91,13 @@ def attach_to(
             if subject.is_first_class:
                 place = _place_that_is_there(subject.hardware, adapter)
                 if place is None:
-                    place = run(add_controller(subject, adapter, observe))
-                run(attach_first_class_disk(subject, place, observe))
+                    place = run(add_controller(subject, adapter))
+                run(attach_first_class_disk(subject, place))
             else:
                 _refuse_shadow(subject)
-                run(attach_vmdk(subject, adapter, observe, as_root=as_root))
+                run(attach_vmdk(subject, adapter, as_root=as_root))
         if as_root and not _is_noted(subject):
-            run(note_root_volume(vm, attachment.volume, observe, is_first=not subject.files.disks))
+            run(note_root_volume(vm, attachment.volume, is_first=not subject.files.disks))
 
 
 def _adapter(subject: Subject, attachment: VolumeAttachment) -> AdapterType:
@@ -136,46 +133,45 @@ def _is_noted(subject: Subject) -> bool:
 
 
 @step("Add a controller")
-def add_controller(subject: Subject, adapter: AdapterType, observe: Observer) -> Reversible[Place]:
+def add_controller(subject: Subject, adapter: AdapterType) -> Reversible[Place]:
     """Add one and see which key the server gave it; an empty one that stays does no harm."""
     places = Places(subject.hardware.controllers, subject.hardware.used)
     places.take(adapter)
     spec = specs.add_controllers(places.changes(), subject.view.change_version)
-    subject.vm.reconfigure(spec, observe=observe)
+    subject.vm.reconfigure(spec)
     now = subject.vm.hardware()
     yield Places(now.controllers, now.used).take(adapter)
 
 
 @step("Attach the volume's disk")
-def attach_first_class_disk(subject: Subject, place: Place, observe: Observer) -> Reversible[None]:
+def attach_first_class_disk(subject: Subject, place: Place) -> Reversible[None]:
     """Attach it by its id; the server knows who has it."""
     vm, volume = subject.vm, subject.volume
     try:
         try:
-            _attach_from(subject, volume.datastore, place, observe)
+            _attach_from(subject, volume.datastore, place)
         except NotFound as error:
             if isinstance(error, ManagedObjectNotFound) and error.moref == describe(vm.moref):
                 raise
             moved_to = _other_datastore(subject)
             if moved_to is None:
                 raise VolumeNotFound(volume.label) from error
-            _attach_from(subject, moved_to, place, observe)
+            _attach_from(subject, moved_to, place)
     except (Busy, FileLocked) as error:
         if holders := first_class_holders(subject.session, volume):
             raise held_by(volume, holders) from error
         raise VolumeInUse(f"Volume {volume.label} cannot be attached now. {error}") from error
     yield
-    vm.detach_first_class_disk(volume.backing, observe=observe)
+    vm.detach_first_class_disk(volume.backing)
 
 
-def _attach_from(subject: Subject, datastore: str, place: Place, observe: Observer) -> None:
+def _attach_from(subject: Subject, datastore: str, place: Place) -> None:
     def attach() -> None:
         subject.vm.attach_first_class_disk(
             subject.volume.backing,
             reference("Datastore", datastore),
             place.controller_key,
             place.unit_number,
-            observe=observe,
         )
 
     surely(subject, attach, lambda disk: disk is not None)
@@ -191,9 +187,7 @@ def _other_datastore(subject: Subject) -> str | None:
 
 
 @step("Attach the volume's disk")
-def attach_vmdk(
-    subject: Subject, adapter: AdapterType, observe: Observer, *, as_root: bool
-) -> Reversible[None]:
+def attach_vmdk(subject: Subject, adapter: AdapterType, *, as_root: bool) -> Reversible[None]:
     """Attach the shadow VM's disk and note its UUID, in one change."""
     volume, shadow = subject.volume, subject.view.shadow
     held = shadow.disk if shadow is not None else None
@@ -213,7 +207,7 @@ def attach_vmdk(
             settings=notes,
             change_version=change_version,
         )
-        subject.vm.reconfigure(spec, observe=observe)
+        subject.vm.reconfigure(spec)
 
     try:
         change(subject, attach, lambda disk: disk is not None)
@@ -225,9 +219,7 @@ def attach_vmdk(
 
 
 @step("Note what the VM boots from")
-def note_root_volume(
-    vm: VirtualMachine, volume: Volume, observe: Observer, *, is_first: bool
-) -> Reversible[None]:
+def note_root_volume(vm: VirtualMachine, volume: Volume, *, is_first: bool) -> Reversible[None]:
     """Write down which disk is the root disk, and put it first if there are others."""
     notes = {extra_config.ROOT_VOLUME: mark(volume)}
     spec = settings(notes)
@@ -236,5 +228,5 @@ def note_root_volume(
         if disk is None:
             raise VolumeNotFound(volume.label)
         spec = boot_from(disk.key, notes)
-    vm.reconfigure(spec, observe=observe)
+    vm.reconfigure(spec)
     yield

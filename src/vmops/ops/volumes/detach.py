@@ -18,7 +18,6 @@ from vmops.ops.volumes.change import (
     surely,
 )
 from vmops.ops.volumes.moved import MovedVolume, forget_move, give_back, is_moved, moved_volumes
-from vmops.progress import Observer
 from vmops.specs import volumes as specs
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
@@ -28,7 +27,7 @@ from vmops.vsphere.objects.vm_hardware import VmHardware
 from vmops.vsphere.session import Session
 
 
-def detach_volume(session: Session, instance_uuid: str, volume: Volume, observe: Observer) -> None:
+def detach_volume(session: Session, instance_uuid: str, volume: Volume) -> None:
     """Take a volume off an instance; its disk stays.
 
     1. Look at the VM and the volume
@@ -51,14 +50,14 @@ def detach_volume(session: Session, instance_uuid: str, volume: Volume, observe:
     refuse_iscsi(volume)
 
     def do(vm: VirtualMachine) -> None:
-        with Operation("detach_volume", observe) as run:
+        with Operation("detach_volume") as run:
             subject = run(look_at(session, vm, volume, instance_uuid))
-            _detach(run, subject, observe)
+            _detach(run, subject)
 
     with_vm(session, instance_uuid, do)
 
 
-def _detach(run: Operation, subject: Subject, observe: Observer) -> None:
+def _detach(run: Operation, subject: Subject) -> None:
     volume, shadow, disk = subject.volume, subject.view.shadow, subject.disk
     left_at = moved_volumes(subject.files.extra_config).get(volume.id, "")
     if disk is None and not left_at:
@@ -67,10 +66,10 @@ def _detach(run: Operation, subject: Subject, observe: Observer) -> None:
         refuse_on_ide(subject, subject.hardware.controller(disk.controller_key).adapter)
         _refuse_in_snapshot(subject, disk)
         if subject.is_first_class:
-            run(detach_first_class_disk(subject, observe))
+            run(detach_first_class_disk(subject))
             return
         left_at = disk.file_name if is_moved(shadow, disk) else ""
-        run(detach_vmdk(subject, disk, left_at, observe))
+        run(detach_vmdk(subject, disk, left_at))
     if left_at and shadow is not None:
         moved = MovedVolume(
             id=volume.id,
@@ -78,8 +77,8 @@ def _detach(run: Operation, subject: Subject, observe: Observer) -> None:
             shadow=shadow,
             is_layered=disk is not None and bool(disk.parents),
         )
-        run(give_back(subject.session, moved, observe))
-        run(forget_move(subject.vm, volume, observe))
+        run(give_back(subject.session, moved))
+        run(forget_move(subject.vm, volume))
 
 
 def _refuse_in_snapshot(subject: Subject, disk: VmDisk) -> None:
@@ -96,20 +95,18 @@ def _refuse_in_snapshot(subject: Subject, disk: VmDisk) -> None:
 
 
 @step("Detach the volume's disk")
-def detach_first_class_disk(subject: Subject, observe: Observer) -> Reversible[None]:
+def detach_first_class_disk(subject: Subject) -> Reversible[None]:
     """Take it off by its id."""
     surely(
         subject,
-        lambda: subject.vm.detach_first_class_disk(subject.volume.backing, observe=observe),
+        lambda: subject.vm.detach_first_class_disk(subject.volume.backing),
         lambda disk: disk is None,
     )
     yield
 
 
 @step("Detach the volume's disk")
-def detach_vmdk(
-    subject: Subject, disk: VmDisk, left_at: str, observe: Observer
-) -> Reversible[None]:
+def detach_vmdk(subject: Subject, disk: VmDisk, left_at: str) -> Reversible[None]:
     """Take it off, forget its UUID, and note where it is if it was moved: one change."""
     volume = subject.volume
     notes = {f"{extra_config.VOLUME_PREFIX}{volume.id}": ""}
@@ -121,7 +118,7 @@ def detach_vmdk(
         if there is None or there.file_name != disk.file_name:
             raise Busy(f"The disk of volume {volume.label} was moved just now. Try again.")
         spec = specs.detach_volume(there.key, notes, change_version)
-        subject.vm.reconfigure(spec, observe=observe)
+        subject.vm.reconfigure(spec)
 
     change(subject, detach, lambda found: found is None)
     yield

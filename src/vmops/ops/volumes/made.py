@@ -26,7 +26,6 @@ from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.own_disks import volume_disk
 from vmops.ops.engine.placement import Compliance, pick_datastore
 from vmops.ops.volumes.holders import held_by
-from vmops.progress import Observer
 from vmops.specs.volumes import shadow_vm
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.live.records import ClusterInfo, DatastoreInfo
@@ -83,7 +82,7 @@ class WantedVolume:
             )
 
 
-def create_volume(engine: Engine, wanted: WantedVolume, observe: Observer) -> MadeVolume:
+def create_volume(engine: Engine, wanted: WantedVolume) -> MadeVolume:
     """Make an empty volume.
 
     1. Choose where it goes
@@ -96,13 +95,13 @@ def create_volume(engine: Engine, wanted: WantedVolume, observe: Observer) -> Ma
         NotSupported: the endpoint has no disks of this kind, or no policies.
         NoDiskSpace: the datastore became full.
     """
-    with Operation("create_volume", observe) as run:
+    with Operation("create_volume") as run:
         cluster, datastore, profile_id = run(choose_place(engine, wanted))
         disks = FirstClassDisks(engine.session)
         kind = wanted.kind or (VolumeKind.FIRST_CLASS_DISK if disks.is_there else VolumeKind.VMDK)
         if kind is VolumeKind.FIRST_CLASS_DISK:
-            return run(create_first_class_disk(disks, wanted, datastore, profile_id, observe))
-        return run(create_shadow_vm(engine, wanted, cluster, datastore, profile_id, observe))
+            return run(create_first_class_disk(disks, wanted, datastore, profile_id))
+        return run(create_shadow_vm(engine, wanted, cluster, datastore, profile_id))
 
 
 @step("Choose where it goes")
@@ -132,7 +131,6 @@ def create_first_class_disk(
     wanted: WantedVolume,
     datastore: DatastoreInfo,
     profile_id: str,
-    observe: Observer,
 ) -> Reversible[MadeVolume]:
     """Make a first class disk; after a lost answer none is left."""
     disk_id = str(uuid.uuid4())
@@ -143,14 +141,13 @@ def create_first_class_disk(
             datastore.moref,
             wanted.size_bytes,
             profile_id=profile_id,
-            observe=observe,
         )
     except UNANSWERED as lost:
         with noting(lost, "make sure that no disk was made"):
             _delete_of_name(disks, wanted.name, datastore)
         raise
     yield _first_class(made.id, wanted.name, made.capacity_bytes, datastore, made.path)
-    disks.delete(made.id, datastore.moref, observe=observe)
+    disks.delete(made.id, datastore.moref)
 
 
 def _delete_of_name(disks: FirstClassDisks, name: str, datastore: DatastoreInfo) -> None:
@@ -166,7 +163,6 @@ def create_shadow_vm(
     cluster: ClusterInfo,
     datastore: DatastoreInfo,
     profile_id: str,
-    observe: Observer,
 ) -> Reversible[MadeVolume]:
     """Make a VM that holds it and is never powered on; after a lost answer none is left."""
     session, volume_id = engine.session, str(uuid.uuid4())
@@ -175,7 +171,7 @@ def create_shadow_vm(
         wanted.name, volume_id, datastore.name, wanted.size_bytes, profile_id=profile_id
     )
     try:
-        vm = folder.create_vm(spec, cluster.resource_pool, observe=observe)
+        vm = folder.create_vm(spec, cluster.resource_pool)
     except UNANSWERED as lost:
         with noting(lost, "make sure that nothing was created"):
             wait_for_recent_tasks(session, folder.moref)
@@ -190,7 +186,7 @@ def create_shadow_vm(
         datastore=datastore.name,
         path=disk.file_name,
     )
-    vm.destroy(missing_ok=True, observe=observe)
+    vm.destroy(missing_ok=True)
 
 
 def list_volumes(session: Session) -> tuple[MadeVolume, ...]:
@@ -225,7 +221,7 @@ def find_volume(session: Session, name_or_id: str) -> MadeVolume:
     return found[0]
 
 
-def delete_volume(session: Session, name_or_id: str, observe: Observer) -> None:
+def delete_volume(session: Session, name_or_id: str) -> None:
     """Delete a volume with what is on it.
 
     1. Find the volume
@@ -235,9 +231,9 @@ def delete_volume(session: Session, name_or_id: str, observe: Observer) -> None:
         VolumeNotFound: there is no such volume.
         VolumeInUse: an instance has it. Nothing was deleted.
     """
-    with Operation("delete_volume", observe) as run:
+    with Operation("delete_volume") as run:
         made = run(find(session, name_or_id))
-        run(delete_disk(session, made, observe))
+        run(delete_disk(session, made))
 
 
 @step("Find the volume")
@@ -250,13 +246,13 @@ def find(session: Session, name_or_id: str) -> Reversible[MadeVolume]:
 
 
 @step("Delete its disk")
-def delete_disk(session: Session, made: MadeVolume, observe: Observer) -> Reversible[None]:
+def delete_disk(session: Session, made: MadeVolume) -> Reversible[None]:
     """Delete the disk, with the VM that holds it if there is one."""
     if made.volume.kind is VolumeKind.FIRST_CLASS_DISK:
         datastore = session.inventory.datastore(made.datastore)
-        FirstClassDisks(session).delete(made.volume.backing, datastore.moref, observe=observe)
+        FirstClassDisks(session).delete(made.volume.backing, datastore.moref)
     else:
-        VirtualMachine.of(session, made.volume.backing).destroy(missing_ok=True, observe=observe)
+        VirtualMachine.of(session, made.volume.backing).destroy(missing_ok=True)
     yield
 
 

@@ -21,7 +21,6 @@ from vmops.model import extra_config
 from vmops.model.block_devices import Volume
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.own_disks import volume_disk
-from vmops.progress import Observer
 from vmops.specs import volumes as specs
 from vmops.specs.places import Place
 from vmops.specs.virtual_machine import settings
@@ -108,13 +107,13 @@ def _shadow_of(session: Session, volume_id: str) -> ShadowVm | None:
 
 
 @step("Give the disk back to its shadow VM")
-def give_back(session: Session, moved: MovedVolume, observe: Observer) -> Reversible[None]:
+def give_back(session: Session, moved: MovedVolume) -> Reversible[None]:
     """See `hand_over`."""
-    hand_over(session, moved, observe)
+    hand_over(session, moved)
     yield
 
 
-def hand_over(session: Session, moved: MovedVolume, observe: Observer) -> None:
+def hand_over(session: Session, moved: MovedVolume) -> None:
     """Move a disk into its shadow VM's folder, and let the shadow VM hold it there.
 
     What it did when it was interrupted is found to be done when it is done again. A disk that is
@@ -126,16 +125,14 @@ def hand_over(session: Session, moved: MovedVolume, observe: Observer) -> None:
         raise NoRootDisk(f"The VM {shadow.name} of the volume has no disk that tells its place.")
     was, path = DatastorePath.parse(known.file_name), moved.path
     if not (known.parents or moved.is_layered):
-        path = _move(session, moved.path, was, observe)
+        path = _move(session, moved.path, was)
     if path != was:
         place = Place(controller_key=known.controller_key, unit_number=known.unit_number)
         spec = specs.hold_elsewhere(known.key, path, known.capacity_bytes, place)
-        shadow.vm.reconfigure(spec, observe=observe)
+        shadow.vm.reconfigure(spec)
 
 
-def _move(
-    session: Session, left_at: DatastorePath, was: DatastorePath, observe: Observer
-) -> DatastorePath:
+def _move(session: Session, left_at: DatastorePath, was: DatastorePath) -> DatastorePath:
     """Move a disk, on its datastore, into the folder of the name that it was in."""
     folder = DatastorePath(left_at.datastore, was.parent.path)
     if folder.path == left_at.parent.path or not folder.path:
@@ -145,7 +142,7 @@ def _move(
     for number in range(_NAMES):
         target = folder.joined(f"{stem}_{number}.vmdk" if number else was.name)
         try:
-            session.virtual_disk_manager.move(left_at, target, observe=observe)
+            session.virtual_disk_manager.move(left_at, target)
         except FileAlreadyExists:
             log.warning("%s is there, though its volume's disk was %s", target, left_at)
             continue
@@ -158,8 +155,8 @@ def _move(
 
 
 @step("Forget where the disk was")
-def forget_move(vm: VirtualMachine, volume: Volume, observe: Observer) -> Reversible[None]:
+def forget_move(vm: VirtualMachine, volume: Volume) -> Reversible[None]:
     """The last change, so that whoever comes after a crash still finds the note."""
     note = extra_config.MOVED_VOLUME.format(volume=volume.id)
-    vm.reconfigure(settings({note: ""}), observe=observe)
+    vm.reconfigure(settings({note: ""}))
     yield

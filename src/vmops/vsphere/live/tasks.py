@@ -8,8 +8,9 @@ from typing import Any
 
 from pyVmomi import vim, vmodl
 
+from vmops.context import current, tell
 from vmops.errors import ConnectionLost, TimedOut, VMOpsError
-from vmops.progress import Observer, TaskProgress, log_event
+from vmops.progress import TaskProgress
 from vmops.vsphere.live.properties import Values
 from vmops.vsphere.live.watch_list import Watched, WatchList
 from vmops.vsphere.wire import faults
@@ -34,34 +35,29 @@ class Tasks:
         moref: Moref,
         method: str,
         /,
-        *,
-        observe: Observer | None = None,
-        deadline_s: float | None = None,
         **arguments: object,
     ) -> Any:
         """Call a method that starts a task, wait for its end, and return the task's result.
 
         Raises:
-            TimedOut: it did not end within ``deadline_s`` seconds; it was asked to stop. One that
+            TimedOut: it did not end within the operation's deadline; it was asked to stop. One that
                 cannot be stopped, and ends well within the next seconds, has ended well.
             TaskFailed: it ended with a fault that has no class of its own.
             ConnectionLost: the server is gone; the task may or may not have had its effect.
             VMOpsError: the fault it ended with, translated.
         """
         task = self.client.call(moref, method, **arguments)
-        return self.wait(task, observe=observe, deadline_s=deadline_s)
+        return self.wait(task)
 
-    def wait(
-        self, task: Moref, *, observe: Observer | None = None, deadline_s: float | None = None
-    ) -> Any:
+    def wait(self, task: Moref) -> Any:
         """Wait for a task's end and return its result; raises as `run`.
 
         When the waiting thread is interrupted (Ctrl-C), the task is asked to stop.
         """
+        deadline_s = current().task_deadline_s
         with self._watch_list.watch(task) as watched:
             try:
-                news = _Percent(watched, observe or log_event)
-                if not self._watch_list.wait(watched, deadline_s, news):
+                if not self._watch_list.wait(watched, deadline_s, _Percent(watched)):
                     self._cancel(watched)
             except VMOpsError:
                 raise
@@ -94,18 +90,17 @@ class Tasks:
 
 
 class _Percent:
-    """Tells an observer how far a task is, each number once."""
+    """Tells the observer how far a task is, each number once."""
 
-    def __init__(self, watched: Watched, observe: Observer) -> None:
+    def __init__(self, watched: Watched) -> None:
         self._watched = watched
-        self._observe = observe
         self._told = -1
 
     def __call__(self, values: Values) -> None:
         percent = values.get("info.progress")
         if percent is not None and percent != self._told:
             self._told = percent
-            self._observe(TaskProgress(task=_description(self._watched), percent=int(percent)))
+            tell(TaskProgress(task=_description(self._watched), percent=int(percent)))
 
 
 def _description(watched: Watched) -> str:

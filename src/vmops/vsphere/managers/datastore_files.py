@@ -7,9 +7,9 @@ from collections.abc import Generator
 from typing import BinaryIO
 from urllib.parse import quote
 
+from vmops.context import tell
 from vmops.errors import FileNotFound, TransferFailed, VMOpsError
 from vmops.model.datastore_path import DatastorePath
-from vmops.progress import Observer, log_event
 from vmops.vsphere.managers.datacenters import Datacenters
 from vmops.vsphere.wire.http_access import HttpAccess, refusal
 from vmops.vsphere.wire.transfer import BLOCK_BYTES, Progress, Upload
@@ -47,7 +47,6 @@ class DatastoreFiles:
         size_bytes: int,
         path: DatastorePath,
         *,
-        observe: Observer = log_event,
         name: str = "",
     ) -> None:
         """Write a file: exactly ``size_bytes`` from ``source``. What was there is replaced.
@@ -72,11 +71,11 @@ class DatastoreFiles:
             source=source,
             size_bytes=size_bytes,
         )
-        status = self._http.send(put, Progress(observe, name or path.name, size_bytes))
+        status = self._http.send(put, Progress(tell, name or path.name, size_bytes))
         if status == 401 and seekable:
             client.login_again(seen)
             source.seek(start)
-            status = self._http.send(put, Progress(observe, name or path.name, size_bytes))
+            status = self._http.send(put, Progress(tell, name or path.name, size_bytes))
         if status >= _REFUSED or status < 200:
             raise _transfer_error(refusal(status, str(path), "uploading"), status)
 

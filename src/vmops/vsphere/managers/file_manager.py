@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from vmops.errors import AlreadyExists, FileNotFound
 from vmops.model.datastore_path import DatastorePath
-from vmops.progress import Observer
 from vmops.vsphere.live.tasks import Tasks
 from vmops.vsphere.managers.datacenters import Datacenters
 
@@ -69,7 +68,6 @@ class FileManager:
         destination: DatastorePath,
         *,
         force: bool = False,
-        observe: Observer | None = None,
     ) -> None:
         """Move or rename a file or folder; ``force`` replaces what is at the destination.
 
@@ -77,7 +75,7 @@ class FileManager:
             FileAlreadyExists: something is at the destination.
             FileNotFound: the source is not there.
         """
-        self._between("MoveDatastoreFile_Task", source, destination, force, observe)
+        self._between("MoveDatastoreFile_Task", source, destination, force)
 
     def copy(
         self,
@@ -85,10 +83,9 @@ class FileManager:
         destination: DatastorePath,
         *,
         force: bool = False,
-        observe: Observer | None = None,
     ) -> None:
         """Copy a file; raises as `move`."""
-        self._between("CopyDatastoreFile_Task", source, destination, force, observe)
+        self._between("CopyDatastoreFile_Task", source, destination, force)
 
     def _between(
         self,
@@ -96,12 +93,10 @@ class FileManager:
         source: DatastorePath,
         destination: DatastorePath,
         force: bool,
-        observe: Observer | None,
     ) -> None:
         self._tasks.run(
             self._tasks.client.content.fileManager,
             method,
-            observe=observe,
             sourceName=str(source),
             sourceDatacenter=self._datacenters.moref(source),
             destinationName=str(destination),

@@ -9,7 +9,6 @@ from pyVmomi import vim
 from vmops.errors import FileNotFound
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
-from vmops.progress import Observer
 from vmops.units import bytes_to_kib
 from vmops.vsphere.live.tasks import Tasks
 from vmops.vsphere.managers.datacenters import Datacenters
@@ -43,8 +42,6 @@ class VirtualDiskManager:
         capacity_bytes: int,
         disk_type: str = "thin",
         adapter_type: str = AdapterType.LSI_LOGIC,
-        *,
-        observe: Observer | None = None,
     ) -> None:
         """Create an empty disk; the capacity is rounded up to whole KiB.
 
@@ -59,7 +56,6 @@ class VirtualDiskManager:
         )
         self._run(
             "CreateVirtualDisk_Task",
-            observe,
             name=str(path),
             datacenter=self._datacenters.moref(path),
             spec=spec,
@@ -71,8 +67,6 @@ class VirtualDiskManager:
         destination: DatastorePath,
         disk_type: str | None = None,
         adapter_type: str | None = None,
-        *,
-        observe: Observer | None = None,
     ) -> None:
         """Copy a disk, converting it if a type is given.
 
@@ -90,7 +84,6 @@ class VirtualDiskManager:
             )
         self._run(
             "CopyVirtualDisk_Task",
-            observe,
             sourceName=str(source),
             sourceDatacenter=self._datacenters.moref(source),
             destName=str(destination),
@@ -99,13 +92,10 @@ class VirtualDiskManager:
             force=False,
         )
 
-    def move(
-        self, source: DatastorePath, destination: DatastorePath, *, observe: Observer | None = None
-    ) -> None:
+    def move(self, source: DatastorePath, destination: DatastorePath) -> None:
         """Move or rename a disk; raises as `copy`."""
         self._run(
             "MoveVirtualDisk_Task",
-            observe,
             sourceName=str(source),
             sourceDatacenter=self._datacenters.moref(source),
             destName=str(destination),
@@ -119,7 +109,6 @@ class VirtualDiskManager:
         capacity_bytes: int,
         *,
         eager: bool = False,
-        observe: Observer | None = None,
     ) -> None:
         """Grow a disk to this capacity; ``eager`` writes zeros over the new part at once.
 
@@ -129,7 +118,6 @@ class VirtualDiskManager:
         """
         self._run(
             "ExtendVirtualDisk_Task",
-            observe,
             name=str(path),
             datacenter=self._datacenters.moref(path),
             newCapacityKb=bytes_to_kib(capacity_bytes),
@@ -146,7 +134,6 @@ class VirtualDiskManager:
         try:
             self._run(
                 "DeleteVirtualDisk_Task",
-                None,
                 name=str(path),
                 datacenter=self._datacenters.moref(path),
             )
@@ -154,9 +141,9 @@ class VirtualDiskManager:
             if not missing_ok:
                 raise
 
-    def _run(self, method: str, observe: Observer | None, **arguments: Any) -> None:
+    def _run(self, method: str, **arguments: Any) -> None:
         manager = self._tasks.client.content.virtualDiskManager
-        self._tasks.run(manager, method, observe=observe, **arguments)
+        self._tasks.run(manager, method, **arguments)
 
 
 def _descriptor_adapter(adapter_type: str) -> str:

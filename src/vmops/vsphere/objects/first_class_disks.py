@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pyVmomi import vim
 
 from vmops.errors import NotFound, NotSupported
-from vmops.progress import Observer
 from vmops.units import MIB
 from vmops.vsphere.live.records import DatastoreInfo
 from vmops.vsphere.session import Session
@@ -55,7 +54,6 @@ class FirstClassDisks:
         capacity_bytes: int,
         *,
         profile_id: str = "",
-        observe: Observer | None = None,
     ) -> FirstClassDisk:
         """Create a thin disk, which stays when a virtual machine that has it is deleted.
 
@@ -77,7 +75,7 @@ class FirstClassDisks:
         if profile_id:
             spec.profile = [vim.vm.DefinedProfileSpec(profileId=profile_id)]
         method = self._method("CreateDisk_Task")
-        return _disk(self._session.run_task(self._there, method, observe=observe, spec=spec))
+        return _disk(self._session.run_task(self._there, method, spec=spec))
 
     def ids(self, datastore: Moref) -> tuple[str, ...]:
         """The ids of a datastore's disks."""
@@ -105,7 +103,7 @@ class FirstClassDisks:
                 return datastore
         return None
 
-    def delete(self, disk_id: str, datastore: Moref, *, observe: Observer | None = None) -> None:
+    def delete(self, disk_id: str, datastore: Moref) -> None:
         """Delete a disk.
 
         Raises:
@@ -113,9 +111,7 @@ class FirstClassDisks:
             Conflict: a virtual machine has it.
         """
         method = self._method("DeleteVStorageObject_Task")
-        self._session.run_task(
-            self._there, method, observe=observe, id=_vslm.ID(id=disk_id), datastore=datastore
-        )
+        self._session.run_task(self._there, method, id=_vslm.ID(id=disk_id), datastore=datastore)
 
     @property
     def _there(self) -> Moref:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pyVmomi import vim
 
 from vmops.errors import DuplicateName, ManagedObjectNotFound
-from vmops.progress import Observer
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref, describe
@@ -19,13 +18,7 @@ class Folder:
         self.moref = moref
 
     def create_vm(
-        self,
-        spec: vim.vm.ConfigSpec,
-        pool: Moref,
-        host: Moref | None = None,
-        *,
-        observe: Observer | None = None,
-        deadline_s: float | None = None,
+        self, spec: vim.vm.ConfigSpec, pool: Moref, host: Moref | None = None
     ) -> VirtualMachine:
         """Create a virtual machine from a ``ConfigSpec``.
 
@@ -37,8 +30,6 @@ class Folder:
         moref = self._session.run_task(
             self.moref,
             "CreateVM_Task",
-            observe=observe,
-            deadline_s=deadline_s,
             config=spec,
             pool=pool,
             host=host,

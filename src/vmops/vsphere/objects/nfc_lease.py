@@ -7,11 +7,13 @@ import logging
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
+from vmops.context import current
 from vmops.errors import (
     Conflict,
     ConnectionLost,
@@ -20,7 +22,7 @@ from vmops.errors import (
     TransferFailed,
     VMOpsError,
 )
-from vmops.progress import Event, Observer, TransferProgress, log_event
+from vmops.progress import Event, Observer, TransferProgress
 from vmops.vsphere.live.watch_list import LEASE
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
@@ -125,7 +127,6 @@ class NfcLease:
         source: BinaryIO,
         size_bytes: int,
         *,
-        observe: Observer = log_event,
         name: str = "",
         device: DeviceUrl | None = None,
     ) -> None:
@@ -145,7 +146,7 @@ class NfcLease:
             if not disks:
                 raise TransferFailed("The lease has no disk to send bytes to.")
             device = disks[0]
-        progress = Progress(self._watch(observe, size_bytes), name or device.key, size_bytes)
+        progress = Progress(self._watch(size_bytes), name or device.key, size_bytes)
         post = Upload(
             method="POST",
             target=device.target,
@@ -158,9 +159,7 @@ class NfcLease:
         if status >= 400 or status < 200:
             raise refusal(status, name or device.key, "importing")
 
-    def download(
-        self, device: DeviceUrl, *, observe: Observer = log_event, name: str = ""
-    ) -> Generator[bytes, None, None]:
+    def download(self, device: DeviceUrl, *, name: str = "") -> Generator[bytes, None, None]:
         """The bytes of a disk that is being exported, streamOptimized, in blocks.
 
         Raises:
@@ -169,7 +168,7 @@ class NfcLease:
             CertificateRefused: the host is not the one that the lease names.
         """
         size = device.size_bytes
-        progress = Progress(self._watch(observe, size), name or device.key, size or None)
+        progress = Progress(self._watch(size), name or device.key, size or None)
         with (
             self._pool(device) as pool,
             self._session.http.fetch(device.target, pool) as response,
@@ -220,7 +219,9 @@ class NfcLease:
         except VMOpsError as error:
             log.warning("Could not abort %s: %s", describe(self.moref), error)
 
-    def _watch(self, observe: Observer, size_bytes: int) -> Observer:
+    def _watch(self, size_bytes: int) -> Observer:
+        observe = current().observe
+
         def watch(event: Event) -> None:
             if isinstance(event, TransferProgress):
                 self._percent = min(event.done_bytes * 100 // max(size_bytes, 1), 99)
@@ -265,7 +266,10 @@ class NfcLease:
     def _keep(self) -> None:
         lease_s = int(self._values.get("info.leaseTimeout") or _DEFAULT_LEASE_S)
         self._keeper = threading.Thread(
-            target=self._keep_alive, args=(max(lease_s / 4, 0.1),), name="vmops-lease", daemon=True
+            target=copy_context().run,
+            args=(self._keep_alive, max(lease_s / 4, 0.1)),
+            name="vmops-lease",
+            daemon=True,
         )
         self._keeper.start()
 

@@ -10,10 +10,11 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vmops.context import current
 from vmops.errors import Conflict, QuestionPending, VMOpsError
 from vmops.model.power import PowerState
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
@@ -30,30 +31,17 @@ log = logging.getLogger(__name__)
 MOVED_OR_COPIED = "msg.uuid.altered"
 MOVED = "button.uuid.movedTheVM"
 DEFAULT_ANSWERS: Mapping[str, str] = {"msg.serial.file.open": "Append"}
-"""Answers that lose nothing, by message id. `MOVED_OR_COPIED` has a rule of its own: the files were
-moved if no other virtual machine of the endpoint has the same BIOS UUID, and then it keeps its
-identity; otherwise nobody here can know."""
+"""Answers that lose nothing, by message id. Those of the operation's `vmops.context` win over them;
+"" answers nothing. An answer is a choice's key, label or summary, whatever its case.
+
+`MOVED_OR_COPIED` has a rule of its own: the files were moved if no other virtual machine of the
+endpoint has the same BIOS UUID, and then it keeps its identity; otherwise nobody here can know."""
 
 _QUESTION = "runtime.question"
 _POWER = "runtime.powerState"
 # A power-on without a question has ended by then, or is told of by the inventory at no cost.
 _FIRST_LOOK_S = 0.5
 _LOOK_S = 1.0
-
-_answers: ContextVar[Mapping[str, str]] = ContextVar("answers", default=DEFAULT_ANSWERS)
-
-
-@contextmanager
-def answers(by_message: Mapping[str, str]) -> Iterator[None]:
-    """Answer questions within so; they win over `DEFAULT_ANSWERS`, "" answers nothing.
-
-    An answer is a choice's key, label or summary, whatever its case.
-    """
-    token = _answers.set({**DEFAULT_ANSWERS, **by_message})
-    try:
-        yield
-    finally:
-        _answers.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +107,7 @@ def answering(session: Session, moref: Moref) -> Iterator[None]:
     Raises:
         QuestionPending: it asks what no rule answers. It was told to cancel, where it can be.
     """
-    watcher = _Watcher(session, moref, _answers.get())
+    watcher = _Watcher(session, moref, {**DEFAULT_ANSWERS, **current().answers})
     try:
         with watcher:
             yield

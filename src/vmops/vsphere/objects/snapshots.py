@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vmops.errors import ManagedObjectNotFound
-from vmops.progress import Observer
 from vmops.vsphere.objects.nfc_lease import NfcLease
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk, disks_from
@@ -39,7 +38,7 @@ class Snapshot:
             self._session, self._session.call(self.moref, "ExportSnapshot"), purpose="export"
         )
 
-    def remove(self, *, missing_ok: bool = False, observe: Observer | None = None) -> None:
+    def remove(self, *, missing_ok: bool = False) -> None:
         """Remove it, not those that follow it, and consolidate its disks.
 
         Raises:
@@ -49,7 +48,6 @@ class Snapshot:
             self._session.run_task(
                 self.moref,
                 "RemoveSnapshot_Task",
-                observe=observe,
                 removeChildren=False,
                 consolidate=True,
             )
@@ -64,7 +62,6 @@ def create_snapshot(
     name: str,
     *,
     quiesce: bool,
-    observe: Observer | None = None,
 ) -> Snapshot:
     """Make a snapshot without the memory; with ``quiesce`` the guest flushes and holds its writes.
 
@@ -75,7 +72,6 @@ def create_snapshot(
     made = session.run_task(
         vm.moref,
         "CreateSnapshot_Task",
-        observe=observe,
         name=name,
         description="",
         memory=False,
@@ -98,11 +94,9 @@ def snapshot_disks(session: Session, vm: VirtualMachine) -> tuple[VmDisk, ...]:
     return tuple(disk for values in found.values() for disk in disks_from(values.get(path) or ()))
 
 
-def remove_all_snapshots(
-    session: Session, vm: VirtualMachine, *, observe: Observer | None = None
-) -> None:
+def remove_all_snapshots(session: Session, vm: VirtualMachine) -> None:
     """Remove all of a virtual machine's snapshots, and consolidate its disks."""
-    session.run_task(vm.moref, "RemoveAllSnapshots_Task", observe=observe, consolidate=True)
+    session.run_task(vm.moref, "RemoveAllSnapshots_Task", consolidate=True)
 
 
 def _trees(vm: VirtualMachine) -> Iterator[vim.vm.SnapshotTree]:

@@ -16,7 +16,6 @@ from vmops.errors import (
 )
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
-from vmops.progress import Observer
 from vmops.vsphere.live.kinds import power_state
 from vmops.vsphere.live.records import VmInfo
 from vmops.vsphere.objects import vm_files, vm_hardware, vm_nics
@@ -121,7 +120,7 @@ class VirtualMachine:
 
     # Power
 
-    def power_on(self, *, observe: Observer | None = None, deadline_s: float | None = None) -> None:
+    def power_on(self) -> None:
         """Power on, or resume a suspended VM; see `objects.questions` for what it may ask.
 
         Raises:
@@ -130,33 +129,31 @@ class VirtualMachine:
             QuestionPending: it asks what no rule answers; it was told to cancel.
         """
         with answering(self._session, self.moref):
-            self._run("PowerOnVM_Task", observe, deadline_s)
+            self._run("PowerOnVM_Task")
 
-    def power_off(
-        self, *, observe: Observer | None = None, deadline_s: float | None = None
-    ) -> None:
+    def power_off(self) -> None:
         """Power off without asking the guest.
 
         Raises:
             InvalidPowerState: it is off already.
         """
-        self._run("PowerOffVM_Task", observe, deadline_s)
+        self._run("PowerOffVM_Task")
 
-    def suspend(self, *, observe: Observer | None = None, deadline_s: float | None = None) -> None:
+    def suspend(self) -> None:
         """Write the memory to a file and stop.
 
         Raises:
             InvalidPowerState: it is not on.
         """
-        self._run("SuspendVM_Task", observe, deadline_s)
+        self._run("SuspendVM_Task")
 
-    def reset(self, *, observe: Observer | None = None, deadline_s: float | None = None) -> None:
+    def reset(self) -> None:
         """Press the reset button.
 
         Raises:
             InvalidPowerState: it is not on.
         """
-        self._run("ResetVM_Task", observe, deadline_s)
+        self._run("ResetVM_Task")
 
     def shutdown_guest(self) -> None:
         """Ask the guest to shut down, and do not wait for it.
@@ -173,13 +170,7 @@ class VirtualMachine:
 
     # Changing
 
-    def reconfigure(
-        self,
-        spec: vim.vm.ConfigSpec,
-        *,
-        observe: Observer | None = None,
-        deadline_s: float | None = None,
-    ) -> None:
+    def reconfigure(self, spec: vim.vm.ConfigSpec) -> None:
         """Change what a ``ConfigSpec`` names.
 
         Raises:
@@ -187,15 +178,13 @@ class VirtualMachine:
             UnsupportedDevice: a device of the spec cannot be.
             FileNotFound, FileLocked: a disk's file is missing or in use.
         """
-        self._run("ReconfigVM_Task", observe, deadline_s, spec=spec)
+        self._run("ReconfigVM_Task", spec=spec)
 
     def detach_devices(
         self,
         keys: Collection[int],
         *,
         settings: Sequence[vim.option.OptionValue] = (),
-        observe: Observer | None = None,
-        deadline_s: float | None = None,
     ) -> None:
         """Take devices off, leaving their files; keys that are not there are passed over.
 
@@ -209,16 +198,10 @@ class VirtualMachine:
         ]
         if changes:
             spec = vim.vm.ConfigSpec(deviceChange=changes, extraConfig=list(settings))
-            self.reconfigure(spec, observe=observe, deadline_s=deadline_s)
+            self.reconfigure(spec)
 
     def attach_first_class_disk(
-        self,
-        disk_id: str,
-        datastore: Moref,
-        controller_key: int,
-        unit_number: int,
-        *,
-        observe: Observer | None = None,
+        self, disk_id: str, datastore: Moref, controller_key: int, unit_number: int
     ) -> None:
         """Attach a first class disk at a free place.
 
@@ -229,48 +212,41 @@ class VirtualMachine:
         """
         self._run(
             "AttachDisk_Task",
-            observe,
             diskId=vim.vslm.ID(id=disk_id),
             datastore=datastore,
             controllerKey=controller_key,
             unitNumber=unit_number,
         )
 
-    def detach_first_class_disk(self, disk_id: str, *, observe: Observer | None = None) -> None:
+    def detach_first_class_disk(self, disk_id: str) -> None:
         """Take a first class disk off.
 
         Raises:
             NotFound: the virtual machine does not have it.
         """
-        self._run("DetachDisk_Task", observe, diskId=vim.vslm.ID(id=disk_id))
+        self._run("DetachDisk_Task", diskId=vim.vslm.ID(id=disk_id))
 
-    def rename(self, name: str, *, observe: Observer | None = None) -> None:
+    def rename(self, name: str) -> None:
         """Rename it in the inventory; its files keep their names.
 
         Raises:
             DuplicateName: the folder has one of this name.
             InvalidName: the name is not allowed.
         """
-        self._run("Rename_Task", observe, newName=name)
+        self._run("Rename_Task", newName=name)
 
-    def relocate(
-        self,
-        spec: vim.vm.RelocateSpec,
-        *,
-        observe: Observer | None = None,
-        deadline_s: float | None = None,
-    ) -> None:
+    def relocate(self, spec: vim.vm.RelocateSpec) -> None:
         """Move it to another host, pool or datastore, as a ``RelocateSpec`` says."""
-        self._run("RelocateVM_Task", observe, deadline_s, spec=spec)
+        self._run("RelocateVM_Task", spec=spec)
 
-    def destroy(self, *, missing_ok: bool = False, observe: Observer | None = None) -> None:
+    def destroy(self, *, missing_ok: bool = False) -> None:
         """Remove it with all its files.
 
         Raises:
             InvalidPowerState: it is on.
         """
         try:
-            self._run("Destroy_Task", observe)
+            self._run("Destroy_Task")
         except ManagedObjectNotFound:
             if not missing_ok:
                 raise
@@ -314,13 +290,9 @@ class VirtualMachine:
     def _run(
         self,
         method: str,
-        observe: Observer | None = None,
-        deadline_s: float | None = None,
         **arguments: object,
     ) -> Any:
-        return self._session.run_task(
-            self.moref, method, observe=observe, deadline_s=deadline_s, **arguments
-        )
+        return self._session.run_task(self.moref, method, **arguments)
 
 
 def _configured(values: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from pyVmomi import VmomiSupport, vim
 
 from vmops.errors import FileNotFound, ManagedObjectNotFound
 from vmops.model.datastore_path import DatastorePath
-from vmops.progress import Observer
 from vmops.vsphere.live.inventory import Inventory
 from vmops.vsphere.live.kinds import BUILDERS, KINDS
 from vmops.vsphere.live.properties import Properties, Selection, Values
@@ -236,14 +235,11 @@ class PlanningTasks(Tasks):
         moref: Moref,
         method: str,
         /,
-        *,
-        observe: Observer | None = None,
-        deadline_s: float | None = None,
         **arguments: Any,
     ) -> Any:
         """See `Tasks.run`."""
         if method != SEARCH:
-            return super().run(moref, method, observe=observe, deadline_s=deadline_s, **arguments)
+            return super().run(moref, method, **arguments)
         files = world_of(self.client).files
         folder = DatastorePath.parse(arguments["datastorePath"])
         there = files.look(folder)

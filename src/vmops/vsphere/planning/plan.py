@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from vmops.context import current
 from vmops.progress import Event, StepFailed, StepFinished, StepStarted
-from vmops.vsphere.wire.operation_id import operation_id
 
 _RANDOM_END = re.compile(r"-[0-9a-f]{8}$")
 
@@ -142,5 +142,5 @@ class Plan:
 
 def _purpose() -> str:
     """What the operation under way is called in its id: "vmops-power_on-1a2b3c4d": "Power on"."""
-    words = _RANDOM_END.sub("", operation_id.get()).removeprefix("vmops-").replace("_", " ")
+    words = _RANDOM_END.sub("", current().operation_id).removeprefix("vmops-").replace("_", " ")
     return words.capitalize() or "Call the server"

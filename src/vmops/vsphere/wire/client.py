@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import VmomiSupport, vim, vmodl
 
 from vmops import errors
+from vmops.context import current
 from vmops.errors import VMOpsError
 from vmops.vsphere.wire import faults, retry
 from vmops.vsphere.wire.coherence import OwnWrites
 from vmops.vsphere.wire.moref import Moref, describe
-from vmops.vsphere.wire.operation_id import operation_id
 from vmops.vsphere.wire.policy_stub import PolicyStub
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.secret import Secret
@@ -216,7 +216,7 @@ class Client:
         takes_cookie: bool = False,
     ) -> Any:
         method = info.wsdlName
-        current = operation_id.get()
+        operation_id = current().operation_id
         begin = self._clock()
         failure: VMOpsError | None = None
         cause: BaseException | None = None
@@ -227,7 +227,7 @@ class Client:
                 moref,
                 info,
                 arguments,
-                operation_id=current,
+                operation_id=operation_id,
                 timeout_s=timeout_s,
                 takes_cookie=takes_cookie,
             )
@@ -244,7 +244,7 @@ class Client:
                 describe(moref),
                 method,
                 (self._clock() - begin) * 1000,
-                f" [{current}]" if current else "",
+                f" [{operation_id}]" if operation_id else "",
                 f" -> {type(failure).__name__}" if failure else "",
             )
         if failure is not None:

@@ -7,6 +7,7 @@ import json
 import pytest
 from pyVmomi import VmomiSupport, vim
 
+from vmops.context import operation
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import StepFailed, StepFinished, StepStarted
 from vmops.vsphere.planning.client import is_sent
@@ -15,7 +16,6 @@ from vmops.vsphere.planning.files import PlannedFiles
 from vmops.vsphere.planning.plain_data import plain, plain_arguments
 from vmops.vsphere.planning.plan import Plan, PlanEnds, PlannedCall
 from vmops.vsphere.planning.world import World
-from vmops.vsphere.wire.operation_id import operation
 from vmops.vsphere.wire.stub import wire_method
 
 

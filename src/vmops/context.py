@@ -1,0 +1,91 @@
+"""What all that an operation does has in common, set once where the operation begins.
+
+Its id travels in the ``operationID`` header of every call, which vCenter, ESXi and the lab write
+into their logs and into the tasks they start. A thread that an operation starts has to be run in
+`contextvars.copy_context`, or it belongs to none.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+
+from vmops.progress import Event, Observer, log_event
+
+UNDO_AT_LEAST_S = 60.0
+"""How long a task may take that takes something back, however short the deadline is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What is known everywhere inside an operation; outside of one, the defaults hold."""
+
+    operation_id: str = ""
+    observe: Observer = log_event
+    """Who is told of steps, tasks and transfers."""
+    task_deadline_s: float | None = None
+    """How long each of the server's tasks may take before it is asked to stop; None: any time."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """What to answer a virtual machine that asks; see `vmops.vsphere.objects.questions`."""
+
+
+_OUTSIDE = Context()
+_current: ContextVar[Context] = ContextVar("context", default=_OUTSIDE)
+
+
+def current() -> Context:
+    """That of the operation which the calling thread is in."""
+    return _current.get()
+
+
+def tell(event: Event) -> None:
+    """Tell the operation's observer."""
+    current().observe(event)
+
+
+@contextmanager
+def operation(
+    name: str,
+    *,
+    observe: Observer | None = None,
+    task_deadline_s: float | None = None,
+    answers: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """Be an operation inside: ``operation("spawn")`` gives the id "vmops-spawn-1a2b3c4d".
+
+    An operation inside another keeps the outer one's id as its beginning, and of the rest what is
+    not given.
+    """
+    outer = current()
+    operation_id = f"{outer.operation_id or 'vmops'}-{name}-{secrets.token_hex(4)}"
+    inner = Context(
+        operation_id=operation_id,
+        observe=observe or outer.observe,
+        task_deadline_s=outer.task_deadline_s if task_deadline_s is None else task_deadline_s,
+        answers=outer.answers if answers is None else answers,
+    )
+    with _set(inner):
+        yield operation_id
+
+
+@contextmanager
+def undoing() -> Iterator[None]:
+    """Take back inside what was done; there is time for it even where there was none to do it."""
+    context = current()
+    if context.task_deadline_s is not None:
+        patient = max(context.task_deadline_s, UNDO_AT_LEAST_S)
+        context = replace(context, task_deadline_s=patient)
+    with _set(context):
+        yield
+
+
+@contextmanager
+def _set(context: Context) -> Iterator[None]:
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)
