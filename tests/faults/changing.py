@@ -41,6 +41,14 @@ def facts(bench: Bench, instance: Instance) -> dict[str, Any]:
     }
 
 
+def facts_and_snapshots(bench: Bench, instance: Instance) -> dict[str, Any]:
+    """What an instance is, without the list of snapshots that vSphere keeps once there was one."""
+    found = facts(bench, instance)
+    tree = second_view.properties(bench.vm(instance), "snapshot").get("snapshot")
+    kept = {path for path in found["files"] if not path.endswith(".vmsd")}
+    return {**found, "files": kept, "snapshots": tree and tree.rootSnapshotList}
+
+
 def failing(bench: Bench, failure: Failure, do: Callable[[], None]) -> VMOpsError | None:
     """Do something with one call failing, and give the error."""
     lab = matrix.lab_of(bench)

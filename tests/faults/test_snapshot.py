@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from pyVmomi import vmodl
 
-from tests.backends import second_view
 from tests.contract.engine import Bench
 from tests.faults import changing, matrix
-from vmops import DirectoryImageStore, Instance
+from vmops import DirectoryImageStore
 from vmops.errors import ConnectionLost, VMOpsError
 from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.lab.wire.failures import Failure, How
@@ -59,14 +58,6 @@ def files_of(store: DirectoryImageStore) -> list[str]:
     return [f.name for f in store.directory.iterdir()] if store.directory.exists() else []
 
 
-def facts(bench: Bench, instance: Instance) -> dict[str, object]:
-    """What an instance is, without the list of snapshots that vSphere keeps once there was one."""
-    found = changing.facts(bench, instance)
-    tree = second_view.properties(bench.vm(instance), "snapshot").get("snapshot")
-    kept = {path for path in found["files"] if not path.endswith(".vmsd")}
-    return {**found, "files": kept, "snapshots": tree and tree.rootSnapshotList}
-
-
 def open_leases(bench: Bench) -> int:
     async def count(kernel: object) -> int:
         registry = kernel.registry  # type: ignore[attr-defined]
@@ -83,7 +74,7 @@ def check_all_or_nothing(
 ) -> None:
     """Either the image is there or nothing is; and the snapshot's traces never are."""
     instance = bench.spawn()
-    before = facts(bench, instance)
+    before = changing.facts_and_snapshots(bench, instance)
     ops, lab = bench.engine(images=store), matrix.lab_of(bench)
     lab.failures.plan(failure, *planned)
     error = None
@@ -99,7 +90,7 @@ def check_all_or_nothing(
     calls = lab.failures.calls()
     lab.failures.clear()
     assert calls.count(failure.call) >= failure.nth, f"the call was not made, only {calls}"
-    assert facts(bench, instance) == before
+    assert changing.facts_and_snapshots(bench, instance) == before
     assert open_leases(bench) == 0
     if error is None:
         assert failure.how not in (How.REFUSED, How.TASK_FAILS), "unnoticed"
@@ -110,7 +101,7 @@ def check_all_or_nothing(
     else:
         assert files_of(store) == []
         ops.snapshot(None, instance, "made", lambda **_: None)
-    assert facts(bench, instance) == before
+    assert changing.facts_and_snapshots(bench, instance) == before
 
 
 @pytest.mark.parametrize("failure", named(EXPORT_FAILURES))

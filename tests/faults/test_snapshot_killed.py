@@ -9,8 +9,8 @@ import pytest
 
 from tests.contract.engine import Bench
 from tests.faults import killing
+from tests.faults.changing import facts_and_snapshots as facts
 from tests.faults.killing import MID_TRANSFER, Doom, after
-from tests.faults.test_snapshot import facts
 from vmops import DirectoryImageStore
 from vmops.errors import Conflict
 from vmops.lab.machine.nfc_lease import HttpNfcLease

@@ -12,6 +12,7 @@ import pytest
 
 from tests.builders import qemu_img
 from tests.image_files import Remote, an_archive, an_ova, an_ovf
+from vmops.context import operation
 from vmops.errors import ImageNotAcceptable, NotSupported
 from vmops.images import content
 from vmops.images import qemu_img as converter
@@ -51,7 +52,7 @@ def test_an_archives_disk_is_known_before_it_is_sent(tmp_path: Path) -> None:
     known = content.complete(store, store.image(container_format="ova"))
     assert known.capacity_bytes == MIB
     assert known.properties.disk_type is DiskType.STREAM_OPTIMIZED
-    with content.as_vmdk(store, known, lambda _: None) as (opens, image):
+    with content.as_vmdk(store, known) as (opens, image):
         assert (image.size_bytes, image.container_format) == (len(vmdk), "bare")
         with opens.open(image) as stream:
             assert io.BufferedReader(stream).read() == vmdk  # type: ignore[type-var]
@@ -70,7 +71,10 @@ def test_another_format_becomes_stream_optimized_and_leaves_nothing(
     events: list[Event] = []
     known = content.complete(store, store.image(kind))
     assert known.capacity_bytes == MIB
-    with content.as_vmdk(store, known, events.append) as (opens, image):
+    with (
+        operation("spawn", observe=events.append),
+        content.as_vmdk(store, known) as (opens, image),
+    ):
         with opens.open(image) as stream:
             vmdk = stream.read()
         assert (image.disk_format, image.size_bytes) == ("vmdk", len(vmdk))
@@ -136,7 +140,7 @@ def test_a_qcow2_that_names_other_files_is_not_opened_by_a_tool(
     monkeypatch.setenv("PATH", str(program.parent))
     with (
         pytest.raises(ImageNotAcceptable, match="refused"),
-        content.as_vmdk(store, known, lambda _: None),
+        content.as_vmdk(store, known),
     ):
         pass
     assert not touched.exists()
@@ -148,7 +152,7 @@ def test_a_vmdk_in_raw_clothes_is_not_taken_for_raw(raw: Path) -> None:
     store = Remote(converted(raw, "qcow2").read_bytes())
     with (
         pytest.raises(ImageNotAcceptable, match="said to have format raw, but is qcow2"),
-        content.as_vmdk(store, store.image("raw"), lambda _: None),
+        content.as_vmdk(store, store.image("raw")),
     ):
         pass
 

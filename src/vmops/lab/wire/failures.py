@@ -38,6 +38,8 @@ class How(StrEnum):
     """A fault, or an HTTP status, comes instead of an effect."""
     TASK_FAILS = "task fails"
     """A task is given back that ends with a fault and had no effect. For methods that start one."""
+    TASK_HANGS = "task hangs"
+    """A task is given back that has no effect and does not end before it is cancelled."""
     LOST_BEFORE = "lost before"
     """The connection is dropped, and nothing was done."""
     LOST_AFTER = "lost after"
@@ -126,6 +128,8 @@ def middleware(kernel: Kernel, failures: Failures) -> Any:
                 await _task_ended(kernel, answer)
         elif failure.how is How.TASK_FAILS:
             return _failing_task(kernel, call, _fault_of(failure))
+        elif failure.how is How.TASK_HANGS:
+            return _hanging_task(kernel, call)
         elif failure.how is How.REFUSED:
             return _refused(failure, is_soap=is_soap)
         if request.transport is not None:
@@ -159,8 +163,23 @@ def _failing_task(kernel: Kernel, method: str, fault: vmodl.MethodFault) -> web.
     async def run(_: TaskRun) -> None:
         raise fault
 
+    return _with_task(kernel, method, f"failing.{method}", run)
+
+
+def _hanging_task(kernel: Kernel, method: str) -> web.Response:
+    async def run(task: TaskRun) -> None:
+        while True:
+            task.check_cancelled()
+            await asyncio.sleep(_LOOK_S)
+
+    return _with_task(kernel, method, f"hanging.{method}", run)
+
+
+def _with_task(
+    kernel: Kernel, method: str, description_id: str, run: Callable[[TaskRun], Awaitable[None]]
+) -> web.Response:
     service = kernel.registry.get(vim.ServiceInstance("ServiceInstance"))
-    task = start_task(service, f"failing.{method}", run)
+    task = start_task(service, description_id, run)
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>'
         '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'

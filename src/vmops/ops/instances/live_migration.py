@@ -16,6 +16,7 @@ from vmops.errors import (
     InvalidPowerState,
     MigrationPreCheckFailed,
     NoSuitableHost,
+    TimedOut,
     VMOpsError,
 )
 from vmops.model.datastore_path import DatastorePath
@@ -223,7 +224,7 @@ def move_vm(session: Session, vm: VirtualMachine, move: Move) -> Reversible[None
                 staying=move.volumes,
             ),
         )
-    except ConnectionLost as lost:
+    except (ConnectionLost, TimedOut) as lost:
         arrived = False
         with noting(lost, "find out where the VM is"):
             wait_for_recent_tasks(session, vm.moref)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmops import in_flight
+from vmops.context import undoing
 from vmops.errors import InvalidState, NoRootDisk, NotRescued, VMOpsError
 from vmops.images.cache import CachedImage, CachePlace
 from vmops.model import extra_config
@@ -219,7 +220,8 @@ def note_rescue(session: Session, vm: VirtualMachine, note: RescueNote) -> Rever
             settings({extra_config.RESCUE: note.dump(), extra_config.WORKER: worker}),
         )
     except BaseException:
-        _take_back(session, vm, note)
+        with undoing():
+            _take_back(session, vm, note)
         raise
     yield
     _take_back(session, vm, note)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from vmops import in_flight, units
+from vmops.context import undoing
 from vmops.errors import InvalidState, ResizeError
 from vmops.model import extra_config
 from vmops.model.block_devices import BlockDevices
@@ -275,7 +276,8 @@ def note_resize(engine: Engine, vm: VirtualMachine, plan: _Plan) -> Reversible[N
             }
             vm.reconfigure(settings(begun))
     except BaseException:
-        put_back(engine.session, vm, power_on=undo_power, missing_ok=True)
+        with undoing():
+            put_back(engine.session, vm, power_on=undo_power, missing_ok=True)
         raise
     yield
     put_back(engine.session, vm, power_on=undo_power, missing_ok=True)

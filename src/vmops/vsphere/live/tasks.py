@@ -57,7 +57,8 @@ class Tasks:
         deadline_s = current().task_deadline_s
         with self._watch_list.watch(task) as watched:
             try:
-                if not self._watch_list.wait(watched, deadline_s, _Percent(watched)):
+                is_late = not self._watch_list.wait(watched, deadline_s, _Percent(watched))
+                if is_late:
                     self._cancel(watched)
             except VMOpsError:
                 raise
@@ -67,7 +68,7 @@ class Tasks:
             finally:
                 ended = watched.over_at if watched.is_over else None
                 self.client.own_writes.note_task(watched.values, ended)
-        if not watched.is_over:
+        if is_late and (not watched.is_over or _is_cancelled(watched)):
             raise TimedOut(
                 f"{_name(watched)} did not end within {deadline_s:g} seconds; it was asked to stop."
             )
@@ -117,6 +118,10 @@ def _entity(watched: Watched) -> str:
 def _name(watched: Watched) -> str:
     entity = _entity(watched)
     return f"Task {_description(watched)}{f' on {entity}' if entity else ''}"
+
+
+def _is_cancelled(watched: Watched) -> bool:
+    return isinstance(watched.values.get("info.error"), vmodl.fault.RequestCanceled)
 
 
 def _outcome(watched: Watched) -> Any:
