@@ -114,7 +114,7 @@ def test_lists_its_files_in_one_read(lab: Place, make_vm: MakeVm) -> None:
         assert beside_the_stream(session, before) == {"RetrievePropertiesEx": 1}
         assert files.instance_uuid == instance_uuid
         assert files.power_state is PowerState.POWERED_OFF
-        assert files.volume_disk_uuids == {"disk-uuid"}
+        assert files.extra_config["volume-1"] == "disk-uuid"
         (disk,) = files.disks
         assert disk.file_name == str(vmx.parent.joined("d.vmdk"))
         assert disk.capacity_bytes == 1024 * 1024

@@ -36,4 +36,5 @@ MOVED_VOLUME = "vmops.moved-volume.{volume}"
 """Where a detached volume's disk is that the server had moved away from its shadow VM; there until
 the shadow VM has it back. See `vmops.ops.volumes.moved`."""
 VOLUME_PREFIX = "volume-"
-"""``volume-<volume id>`` = UUID of an attached volume's disk."""
+"""``volume-<volume id>`` = UUID of an attached volume's disk, or its path where the server tells no
+UUIDs."""

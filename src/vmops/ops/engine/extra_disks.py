@@ -7,7 +7,7 @@ import re
 from vmops import units
 from vmops.model.block_devices import BlockDevices
 from vmops.model.datastore_path import DatastorePath
-from vmops.ops.engine.own_disks import is_below, vm_folder
+from vmops.ops.engine.own_disks import is_below, is_volume, vm_folder
 from vmops.ops.notes.resize import ExtraSizes
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
@@ -33,7 +33,7 @@ def _extras(files: VmFiles) -> list[tuple[VmDisk, re.Match[str]]]:
     for disk in files.disks:
         # Behind snapshots the disk itself is the last of the chain.
         base = (disk.file_name, *disk.parents)[-1]
-        if is_below(base, folder) and disk.uuid not in files.volume_disk_uuids:
+        if is_below(base, folder) and not is_volume(files, disk):
             match = _NAME.fullmatch(DatastorePath.parse(base).name)
             if match is not None:
                 found.append((disk, match))

@@ -9,6 +9,7 @@ from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.notes import rescue as rescue_note
 from vmops.ops.notes import resize as resize_note
+from vmops.ops.notes.volumes import noted_volumes
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 from vmops.vsphere.objects.vm_hardware import VmHardware
 
@@ -42,7 +43,7 @@ def volume_disk(files: VmFiles, volume: str) -> VmDisk | None:
     It is known by its UUID, which it keeps wherever it is moved and under any snapshot. Where a
     copy in the VM's own folder has the same one, that is not it.
     """
-    note = files.volumes.get(volume)
+    note = noted_volumes(files.extra_config).get(volume)
     found = [disk for disk in files.disks if disk.first_class_id == volume]
     found = found or [disk for disk in files.disks if note and note == disk.identity]
     folder = vm_folder(files)
@@ -51,13 +52,16 @@ def volume_disk(files: VmFiles, volume: str) -> VmDisk | None:
 
 
 def is_volume(files: VmFiles, disk: VmDisk) -> bool:
-    """Whether a disk is a volume's, wherever it is.
+    """Whether a disk is a volume's, wherever it is: a first class disk, or noted as one.
 
     A copy of a volume has the volume's UUID where the server gives it no other one: of two such
     disks the one in the VM's own folder is the VM's.
     """
-    if disk.first_class_id or not files.is_volume(disk):
-        return bool(disk.first_class_id)
+    if disk.first_class_id:
+        return True
+    known = {each.uuid for each in files.disks if each.first_class_id}
+    if disk.identity not in known.union(noted_volumes(files.extra_config).values()):
+        return False
     folder = vm_folder(files)
     twins = [each for each in files.disks if each.identity == disk.identity]
     has_elsewhere = any(not is_below(each.file_name, folder) for each in twins)
@@ -113,7 +117,7 @@ def loose_disks(files: VmFiles) -> frozenset[str]:
 
 def _noted(files: VmFiles) -> Iterator[str]:
     for disk in files.disks:
-        if not files.is_volume(disk):
+        if not is_volume(files, disk):
             yield from disk.parents
     yield from resize_note.replaced_disks(files.extra_config)
     if (rescue := rescue_note.find_note(files.extra_config)) is not None:

@@ -25,10 +25,11 @@ def alone(
     purpose: str,
     *,
     after_same: bool = False,
+    is_part: bool = False,
 ) -> Iterator[None]:
     """Have an instance for one operation.
 
-    With ``after_same`` another one of the same purpose is waited for.
+    See `InstanceLocks.exclusive` for ``after_same`` and ``is_part``.
 
     Raises:
         Busy: another operation works on it.
@@ -36,7 +37,7 @@ def alone(
         VMOpsError: what the operation raises, in words that name the instance.
     """
     with (
-        locks.exclusive(instance_uuid, purpose, after_same=after_same),
+        locks.exclusive(instance_uuid, purpose, after_same=after_same, is_part=is_part),
         explained(session, instance_uuid),
     ):
         refuse_early(session, instance_uuid)

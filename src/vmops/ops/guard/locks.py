@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,6 +24,8 @@ class _Hold:
 # By endpoint and instance: engines of this process see each other, whatever their sessions.
 _guard = threading.Lock()
 _held: dict[tuple[str, str], _Hold] = {}
+# Those that the calling context holds.
+_mine: ContextVar[frozenset[tuple[str, str]]] = ContextVar("mine", default=frozenset())
 
 
 class InstanceLocks:
@@ -34,17 +37,21 @@ class InstanceLocks:
 
     @contextlib.contextmanager
     def exclusive(
-        self, instance_uuid: str, purpose: str, *, after_same: bool = False
+        self, instance_uuid: str, purpose: str, *, after_same: bool = False, is_part: bool = False
     ) -> Iterator[None]:
         """Hold the instance for one operation, named by ``purpose`` ("spawn").
 
         With ``after_same`` an operation of the same purpose is waited for: of two callers who want
-        an instance off, both are to find it off.
+        an instance off, both are to find it off. What ``is_part`` of an operation may be done
+        inside the one that holds the instance.
 
         Raises:
             Busy: another operation holds it; the message says which one and since when.
         """
         key, hold = (self._endpoint, instance_uuid.lower()), _Hold(purpose)
+        if is_part and key in _mine.get():
+            yield
+            return
         while (other := self._take(key, hold)) is not None:
             if not after_same or other.purpose != purpose:
                 raise Busy(
@@ -52,9 +59,11 @@ class InstanceLocks:
                     f" since {other.since:%H:%M:%S}."
                 )
             other.ended.wait()
+        token = _mine.set(_mine.get() | {key})
         try:
             yield
         finally:
+            _mine.reset(token)
             with _guard:
                 del _held[key]
             hold.ended.set()

@@ -22,7 +22,7 @@ from vmops.errors import (
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.ops.engine.engine import Engine
-from vmops.ops.engine.own_disks import loose_disks
+from vmops.ops.engine.own_disks import is_volume, loose_disks
 from vmops.ops.engine.placement import FILTERS, WantedSpace, roomiest
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
 from vmops.ops.guard.states import VmState, called, must_run
@@ -153,7 +153,7 @@ def _plan_move(
     volumes = {
         disk.key: datastores[_datastore_of(disk.file_name)]
         for disk in files.disks
-        if disk.uuid in files.volume_disk_uuids and _datastore_of(disk.file_name) in datastores
+        if is_volume(files, disk) and _datastore_of(disk.file_name) in datastores
     }
     _require_mounted(volumes.values(), host, "Volumes stay where they are: detach them first.")
     for staying, what in ((files.serial_files, "serial log"), (files.iso_files, "config drive")):

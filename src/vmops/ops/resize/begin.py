@@ -23,7 +23,7 @@ from vmops.model.power import PowerState
 from vmops.model.size import Size
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.extra_disks import sizes_of, wanted_sizes
-from vmops.ops.engine.own_disks import own_folder, root_disk
+from vmops.ops.engine.own_disks import is_volume, own_folder, root_disk
 from vmops.ops.guard.preconditions import (
     refuse_at_work,
     refuse_rescued,
@@ -228,7 +228,7 @@ def _growing_root(summary: VmSummary, request: ResizeRequest, name: str) -> VmDi
     root = root_disk(summary.hardware, name)
     folder = own_folder(summary.hardware, name)
     own = DatastorePath.parse(root.file_name).is_below(folder)
-    if not own or root.uuid in files.volume_disk_uuids or root.capacity_bytes == wanted:
+    if not own or is_volume(files, root) or root.capacity_bytes == wanted:
         return None
     if wanted < root.capacity_bytes:
         raise ResizeError(

@@ -8,7 +8,7 @@ from typing import Any
 from vmops.errors import HostNotFound, InvalidName, MigrationPreCheckFailed
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.engine import Engine
-from vmops.ops.engine.own_disks import is_below, vm_folder
+from vmops.ops.engine.own_disks import is_foreign
 from vmops.ops.engine.placement import FILTERS, WantedSpace, roomiest
 from vmops.ops.notes.resize import ResizeNote
 from vmops.specs.relocation import relocation
@@ -179,9 +179,8 @@ def _datastore_of(engine: Engine, host: HostInfo, cluster: ClusterInfo) -> Datas
 def _foreign_disks(session: Session, summary: VmSummary) -> list[tuple[int, Any]]:
     """Volumes and disks of others, with their datastores: they stay where they are."""
     files = summary.hardware.files
-    folder = vm_folder(files)
     return [
         (disk.key, session.inventory.datastore(DatastorePath.parse(disk.file_name).datastore).moref)
         for disk in files.disks
-        if disk.uuid in files.volume_disk_uuids or not is_below(disk.file_name, folder)
+        if is_foreign(files, disk)
     ]

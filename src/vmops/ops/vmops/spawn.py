@@ -16,7 +16,7 @@ from vmops.ops.vmops.base import EngineBase
 from vmops.ops.vmops.block_devices import connection_of, parse_block_devices
 from vmops.ops.vmops.config_drive_shapes import GuestData, make_config_drive
 from vmops.ops.vmops.shapes import Shape
-from vmops.ops.volumes.change import lend, mark
+from vmops.ops.volumes.change import volume_key
 from vmops.specs.virtual_machine import settings
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
@@ -38,21 +38,19 @@ class GivenAttacher:
     def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
         """See `VolumeAttacher`."""
         connection = connection_of(attachment.volume)
-        with lend(shapes.instance_uuid(self.instance)):
-            self.volumeops.attach_volume(connection, self.instance, attachment.adapter)
+        self.volumeops.attach_volume(connection, self.instance, attachment.adapter)
 
     def attach_root(
         self, vm: VirtualMachine, attachment: VolumeAttachment, place: Placement
     ) -> None:
         """See `VolumeAttacher`; the note is ours."""
-        with lend(shapes.instance_uuid(self.instance)):
-            self.volumeops.attach_root_volume(
-                connection_of(attachment.volume),
-                self.instance,
-                place.datastore.moref,
-                attachment.adapter,
-            )
-        vm.reconfigure(settings({keys.ROOT_VOLUME: mark(attachment.volume)}))
+        self.volumeops.attach_root_volume(
+            connection_of(attachment.volume),
+            self.instance,
+            place.datastore.moref,
+            attachment.adapter,
+        )
+        vm.reconfigure(settings({keys.ROOT_VOLUME: volume_key(attachment.volume)}))
 
 
 class SpawnMethods(EngineBase):

@@ -17,7 +17,6 @@ from vmops.ops.vmops import shapes
 from vmops.ops.vmops.block_devices import parse_adapter, parse_attachment, parse_volume
 from vmops.ops.vmops.shapes import Shape
 from vmops.ops.volumes.attach import attach_volume
-from vmops.ops.volumes.change import is_lent
 from vmops.ops.volumes.detach import detach_volume
 from vmops.progress import Observer, log_event
 from vmops.specs import volumes as specs
@@ -157,9 +156,6 @@ class VMwareVolumeOps:
     @contextlib.contextmanager
     def _alone(self, instance: Shape, purpose: str) -> Iterator[str]:
         uuid = shapes.instance_uuid(instance)
-        if is_lent(uuid):
-            yield uuid
-            return
         # Inside an operation of an engine, that engine's settings hold.
         is_inside = bool(current().operation_id)
         settings = self._config or (None if is_inside else EngineSettings())
@@ -170,6 +166,6 @@ class VMwareVolumeOps:
                 task_deadline_s=settings.task_deadline_s if settings else None,
                 answers=settings.answers if settings else None,
             ),
-            alone(self._session, self._locks, uuid, purpose),
+            alone(self._session, self._locks, uuid, purpose, is_part=True),
         ):
             yield uuid

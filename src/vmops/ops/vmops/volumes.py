@@ -11,7 +11,6 @@ from vmops.ops.vmops.base import EngineBase
 from vmops.ops.vmops.shapes import Shape
 from vmops.ops.vmops.volumeops import VMwareVolumeOps
 from vmops.ops.volumes import made
-from vmops.ops.volumes.change import lend
 from vmops.ops.volumes.made import MadeVolume, WantedVolume
 
 
@@ -84,5 +83,5 @@ class VolumeMethods(EngineBase):
             yield
             return
         uuid = shapes.instance_uuid(instance)
-        with self._alone(uuid, purpose), lend(uuid):
+        with self._alone(uuid, purpose):
             yield

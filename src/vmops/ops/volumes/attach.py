@@ -17,12 +17,12 @@ from vmops.model.image import AdapterType
 from vmops.ops.engine.own_disks import volume_disk
 from vmops.ops.volumes.change import (
     Subject,
-    change,
+    confirm_effect,
     look_at,
-    mark,
     refuse_iscsi,
     refuse_on_ide,
-    surely,
+    retry_on_conflict,
+    volume_key,
 )
 from vmops.ops.volumes.holders import first_class_holders, held_by
 from vmops.specs import volumes as specs
@@ -127,7 +127,7 @@ def _refuse_shadow(subject: Subject) -> None:
 
 def _is_noted(subject: Subject) -> bool:
     """Whether the root volume was noted before, or with the change that attached it."""
-    if subject.files.extra_config.get(extra_config.ROOT_VOLUME) == mark(subject.volume):
+    if subject.files.extra_config.get(extra_config.ROOT_VOLUME) == volume_key(subject.volume):
         return True
     return not subject.is_first_class and not subject.files.disks
 
@@ -174,7 +174,7 @@ def _attach_from(subject: Subject, datastore: str, place: Place) -> None:
             place.unit_number,
         )
 
-    surely(subject, attach, lambda disk: disk is not None)
+    confirm_effect(subject, attach, lambda disk: disk is not None)
 
 
 def _other_datastore(subject: Subject) -> str | None:
@@ -196,7 +196,7 @@ def attach_vmdk(subject: Subject, adapter: AdapterType, *, as_root: bool) -> Rev
     path, capacity_bytes = DatastorePath.parse(held.file_name), held.capacity_bytes
     notes = {f"{extra_config.VOLUME_PREFIX}{volume.id}": held.identity}
     if as_root:
-        notes[extra_config.ROOT_VOLUME] = mark(volume)
+        notes[extra_config.ROOT_VOLUME] = volume_key(volume)
 
     def attach(hardware: VmHardware, change_version: str) -> None:
         places = Places(hardware.controllers, hardware.used)
@@ -210,7 +210,7 @@ def attach_vmdk(subject: Subject, adapter: AdapterType, *, as_root: bool) -> Rev
         subject.vm.reconfigure(spec)
 
     try:
-        change(subject, attach, lambda disk: disk is not None)
+        retry_on_conflict(subject, attach, lambda disk: disk is not None)
     except FileLocked as error:
         raise VolumeInUse(
             f"Volume {volume.label} is in use by a running machine. {error}"
@@ -221,10 +221,10 @@ def attach_vmdk(subject: Subject, adapter: AdapterType, *, as_root: bool) -> Rev
 @step("Note what the VM boots from")
 def note_root_volume(vm: VirtualMachine, volume: Volume, *, is_first: bool) -> Reversible[None]:
     """Write down which disk is the root disk, and put it first if there are others."""
-    notes = {extra_config.ROOT_VOLUME: mark(volume)}
+    notes = {extra_config.ROOT_VOLUME: volume_key(volume)}
     spec = settings(notes)
     if not is_first:
-        disk = volume_disk(vm.files(), mark(volume))
+        disk = volume_disk(vm.files(), volume_key(volume))
         if disk is None:
             raise VolumeNotFound(volume.label)
         spec = boot_from(disk.key, notes)

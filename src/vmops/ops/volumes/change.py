@@ -7,9 +7,7 @@ is found again wherever the server moves it. A first class disk is known by its 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vmops.errors import UNANSWERED, Busy, InvalidPowerState, NotSupported
@@ -19,6 +17,7 @@ from vmops.model.power import PowerState
 from vmops.ops.engine.own_disks import volume_disk
 from vmops.ops.guard.preconditions import refuse_rescued, refuse_suspended
 from vmops.ops.guard.states import called
+from vmops.ops.notes.volumes import noted_volumes
 from vmops.steps import Reversible, noting, step
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
@@ -29,24 +28,6 @@ from vmops.vsphere.session import Session
 
 # How often a change is planned anew because somebody else has changed the VM meanwhile.
 _ATTEMPTS = 3
-
-
-_lent: ContextVar[str] = ContextVar("lent", default="")
-
-
-@contextlib.contextmanager
-def lend(instance_uuid: str) -> Iterator[None]:
-    """Let a volume engine that is called inside work on an instance that the caller holds."""
-    token = _lent.set(instance_uuid)
-    try:
-        yield
-    finally:
-        _lent.reset(token)
-
-
-def is_lent(instance_uuid: str) -> bool:
-    """Whether whoever called us holds the instance for us."""
-    return _lent.get() == instance_uuid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +53,7 @@ class Subject:
     @property
     def disk(self) -> VmDisk | None:
         """The volume's disk at the VM; None if it is not attached."""
-        return volume_disk(self.files, mark(self.volume))
+        return volume_disk(self.files, volume_key(self.volume))
 
     @property
     def is_first_class(self) -> bool:
@@ -93,7 +74,7 @@ def refuse_iscsi(volume: Volume) -> None:
         )
 
 
-def mark(volume: Volume) -> str:
+def volume_key(volume: Volume) -> str:
     """What notes a volume at its instance: its id, or its first class disk's."""
     return volume.backing if volume.kind is VolumeKind.FIRST_CLASS_DISK else volume.id
 
@@ -101,7 +82,7 @@ def mark(volume: Volume) -> str:
 def attached_volumes(files: VmFiles) -> tuple[str, ...]:
     """The ids of a VM's volumes: those noted, and its first class disks'."""
     first_class = {disk.first_class_id for disk in files.disks} - {""}
-    return (*files.volumes, *sorted(first_class))
+    return (*noted_volumes(files.extra_config), *sorted(first_class))
 
 
 @step("Look at the VM and the volume")
@@ -132,7 +113,7 @@ def refuse_on_ide(subject: Subject, adapter: AdapterType) -> None:
         )
 
 
-def change(
+def retry_on_conflict(
     subject: Subject,
     do: Callable[[VmHardware, str], None],
     is_done: Callable[[VmDisk | None], bool],
@@ -151,15 +132,15 @@ def change(
 
     for _ in range(_ATTEMPTS - 1):
         try:
-            surely(subject, once, is_done)
+            confirm_effect(subject, once, is_done)
         except Busy:
             view = look_at_volume(subject.session, subject.vm, subject.volume.id, None)
         else:
             return
-    surely(subject, once, is_done)
+    confirm_effect(subject, once, is_done)
 
 
-def surely(
+def confirm_effect(
     subject: Subject, do: Callable[[], None], is_done: Callable[[VmDisk | None], bool]
 ) -> None:
     """Do it; where no answer comes the VM itself tells whether it was done.
@@ -172,6 +153,6 @@ def surely(
         done = False
         with noting(lost, "find out what became of it"):
             wait_for_recent_tasks(subject.session, subject.vm.moref)
-            done = is_done(volume_disk(subject.vm.files(), mark(subject.volume)))
+            done = is_done(volume_disk(subject.vm.files(), volume_key(subject.volume)))
         if not done or not isinstance(lost, Exception):
             raise

@@ -10,12 +10,12 @@ from vmops.ops.engine.own_disks import volume_disk
 from vmops.ops.volumes.change import (
     Subject,
     attached_volumes,
-    change,
+    confirm_effect,
     look_at,
-    mark,
     refuse_iscsi,
     refuse_on_ide,
-    surely,
+    retry_on_conflict,
+    volume_key,
 )
 from vmops.ops.volumes.moved import MovedVolume, forget_move, give_back, is_moved, moved_volumes
 from vmops.specs import volumes as specs
@@ -97,7 +97,7 @@ def _refuse_in_snapshot(subject: Subject, disk: VmDisk) -> None:
 @step("Detach the volume's disk")
 def detach_first_class_disk(subject: Subject) -> Reversible[None]:
     """Take it off by its id."""
-    surely(
+    confirm_effect(
         subject,
         lambda: subject.vm.detach_first_class_disk(subject.volume.backing),
         lambda disk: disk is None,
@@ -114,11 +114,11 @@ def detach_vmdk(subject: Subject, disk: VmDisk, left_at: str) -> Reversible[None
         notes[extra_config.MOVED_VOLUME.format(volume=volume.id)] = left_at
 
     def detach(hardware: VmHardware, change_version: str) -> None:
-        there = volume_disk(hardware.files, mark(volume))
+        there = volume_disk(hardware.files, volume_key(volume))
         if there is None or there.file_name != disk.file_name:
             raise Busy(f"The disk of volume {volume.label} was moved just now. Try again.")
         spec = specs.detach_volume(there.key, notes, change_version)
         subject.vm.reconfigure(spec)
 
-    change(subject, detach, lambda found: found is None)
+    retry_on_conflict(subject, detach, lambda found: found is None)
     yield

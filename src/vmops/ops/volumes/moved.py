@@ -21,6 +21,7 @@ from vmops.model import extra_config
 from vmops.model.block_devices import Volume
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.own_disks import volume_disk
+from vmops.ops.notes.volumes import noted_volumes
 from vmops.specs import volumes as specs
 from vmops.specs.places import Place
 from vmops.specs.virtual_machine import settings
@@ -73,7 +74,7 @@ def find_moved(session: Session, files: VmFiles) -> tuple[MovedVolume, ...]:
     """
     left = moved_volumes(files.extra_config)
     found = []
-    for volume_id in {*files.volumes, *left}:
+    for volume_id in {*noted_volumes(files.extra_config), *left}:
         disk = volume_disk(files, volume_id)
         if disk is not None and disk.first_class_id:
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,6 @@ from pyVmomi import vim
 from vmops.model.power import PowerState
 from vmops.units import kib_to_bytes
 from vmops.vsphere.live.kinds import power_state
-
-# ``volume-<volume id>`` in extraConfig names the disk UUID of an attached volume, as Nova does it,
-# or its path where the server tells no UUIDs.
-VOLUME_PREFIX = "volume-"
 
 PATHS = (
     "config.instanceUuid",
@@ -65,25 +61,11 @@ class VmFiles:
     vmx: str
     power_state: PowerState | None
     disks: tuple[VmDisk, ...]
-    volume_disk_uuids: frozenset[str]
     serial_files: tuple[str, ...]
     iso_files: tuple[str, ...] = ()
     """The images in its CD-ROM drives."""
     extra_config: dict[str, str] = field(default_factory=dict)
     has_snapshots: bool = False
-
-    @property
-    def volumes(self) -> Mapping[str, str]:
-        """The disk UUIDs of attached volumes by the volumes' ids, as noted when attaching."""
-        return {
-            key.removeprefix(VOLUME_PREFIX): value
-            for key, value in self.extra_config.items()
-            if key.startswith(VOLUME_PREFIX) and value
-        }
-
-    def is_volume(self, disk: VmDisk) -> bool:
-        """Whether a disk is a volume's: noted as one, or a first class disk."""
-        return bool(disk.first_class_id) or disk.identity in self.volume_disk_uuids
 
 
 def files_from(values: dict[str, Any]) -> VmFiles:
@@ -91,14 +73,11 @@ def files_from(values: dict[str, Any]) -> VmFiles:
     devices = values.get("config.hardware.device") or ()
     extra = {str(o.key): str(o.value) for o in values.get("config.extraConfig") or ()}
     disks = disks_from(devices)
-    noted = (v for key, v in extra.items() if key.startswith(VOLUME_PREFIX))
-    first_class = (disk.uuid for disk in disks if disk.first_class_id)
     return VmFiles(
         instance_uuid=str(values.get("config.instanceUuid") or ""),
         vmx=str(values.get("config.files.vmPathName") or ""),
         power_state=power_state(values.get("runtime.powerState")),
         disks=disks,
-        volume_disk_uuids=frozenset(uuid for uuid in (*noted, *first_class) if uuid),
         serial_files=_files_of(devices, vim.vm.device.VirtualSerialPort),
         iso_files=_files_of(devices, vim.vm.device.VirtualCdrom),
         extra_config=extra,

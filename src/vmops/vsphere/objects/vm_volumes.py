@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pyVmomi import vim, vmodl
 
 from vmops.errors import InvalidArgument, ManagedObjectNotFound
+from vmops.model.extra_config import VOLUME_PREFIX
 from vmops.vsphere.live.properties import Selection, Values
 from vmops.vsphere.objects import vm_hardware
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
-from vmops.vsphere.objects.vm_files import VOLUME_PREFIX, VmDisk
+from vmops.vsphere.objects.vm_files import VmDisk
 from vmops.vsphere.objects.vm_hardware import VmHardware
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import describe, wire_type

@@ -9,7 +9,7 @@ import pytest
 from vmops.errors import NoRootDisk
 from vmops.model.hardware import Firmware
 from vmops.model.power import PowerState
-from vmops.ops.engine.own_disks import is_foreign, root_disk, volume_disk
+from vmops.ops.engine.own_disks import is_foreign, is_volume, root_disk, volume_disk
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 from vmops.vsphere.objects.vm_hardware import VmHardware
 
@@ -27,14 +27,11 @@ def disk(name: str, unit: int, uuid: str, **more: str) -> VmDisk:
 
 
 def hardware(*disks: VmDisk, **extra: str) -> VmHardware:
-    noted = {value for key, value in extra.items() if key.startswith("volume-") and value}
-    first_class = {each.uuid for each in disks if each.first_class_id}
     files = VmFiles(
         instance_uuid="i",
         vmx="[ds] vm/vm.vmx",
         power_state=PowerState.POWERED_OFF,
         disks=disks,
-        volume_disk_uuids=frozenset(noted | first_class),
         serial_files=(),
         extra_config=extra,
     )
@@ -95,7 +92,7 @@ def test_where_the_server_tells_no_uuid_it_is_found_by_its_path() -> None:
     plain = replace(VOLUME, uuid="")
     there = hardware(OWN, plain, **{"volume-1": plain.file_name})
     assert volume_disk(there.files, "1") == plain
-    assert there.files.is_volume(plain)
+    assert is_volume(there.files, plain)
 
 
 def test_what_is_not_the_vms_own() -> None:

@@ -74,3 +74,22 @@ def test_it_is_free_again_after_a_failure() -> None:
         raise ZeroDivisionError
     with locks.exclusive("a", "destroy"):
         pass
+
+
+def test_what_is_a_part_may_be_done_inside_what_holds_the_instance() -> None:
+    locks = InstanceLocks("here")
+    with locks.exclusive("A", "spawn"):
+        with InstanceLocks("here").exclusive("a", "attach volume", is_part=True):
+            pass
+        with ThreadPoolExecutor(1) as pool:  # which is not inside
+            other = pool.submit(_attach, locks)
+            with pytest.raises(Busy, match="spawn"):
+                other.result()
+        with pytest.raises(Busy, match="spawn"), locks.exclusive("a", "destroy"):
+            raise AssertionError
+    _attach(locks)
+
+
+def _attach(locks: InstanceLocks) -> None:
+    with locks.exclusive("a", "attach volume", is_part=True):
+        pass

@@ -22,8 +22,8 @@ def files(vmx: str, *disks: tuple[str, str], volumes: frozenset[str] = frozenset
             VmDisk(key=2000 + number, file_name=name, uuid=uuid, capacity_bytes=0)
             for number, (name, uuid) in enumerate(disks)
         ),
-        volume_disk_uuids=volumes,
         serial_files=("[ds] vm/serial.log", "[other] logs/serial.log"),
+        extra_config={f"volume-{uuid}": uuid for uuid in volumes},
     )
 
 
