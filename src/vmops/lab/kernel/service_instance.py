@@ -73,37 +73,36 @@ class ServiceInstance(ManagedObject):
 
 
 def _about_vcenter(instance_uuid: str) -> vim.AboutInfo:
-    return vim.AboutInfo(
-        name="VMware vCenter Server",
-        fullName=f"VMware vCenter Server {PRODUCT_VERSION} build-0 (vmops lab)",
-        vendor="VMware, Inc.",
-        version=PRODUCT_VERSION,
-        build="0",
-        localeVersion="INTL",
-        localeBuild="000",
+    return _about(
+        "VMware vCenter Server",
         osType="linux-x64",
         productLineId="vpx",
         apiType="VirtualCenter",
-        apiVersion=API_VERSION,
         instanceUuid=instance_uuid,
         licenseProductName="VMware VirtualCenter Server",
-        licenseProductVersion="8.0",
     )
 
 
 def _about_esx() -> vim.AboutInfo:
+    return _about(
+        "VMware ESXi",
+        osType="vmnix-x86",
+        productLineId="embeddedEsx",
+        apiType="HostAgent",
+        licenseProductName="VMware ESX Server",
+    )
+
+
+def _about(name: str, **fields: str) -> vim.AboutInfo:
     return vim.AboutInfo(
-        name="VMware ESXi",
-        fullName=f"VMware ESXi {PRODUCT_VERSION} build-0 (vmops lab)",
+        name=name,
+        fullName=f"{name} {PRODUCT_VERSION} build-0 (vmops lab)",
         vendor="VMware, Inc.",
         version=PRODUCT_VERSION,
         build="0",
         localeVersion="INTL",
         localeBuild="000",
-        osType="vmnix-x86",
-        productLineId="embeddedEsx",
-        apiType="HostAgent",
         apiVersion=API_VERSION,
-        licenseProductName="VMware ESX Server",
         licenseProductVersion="8.0",
+        **fields,
     )

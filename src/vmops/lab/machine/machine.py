@@ -107,10 +107,8 @@ class Machine(ManagedEntity):
         Raises:
             vim.fault.InvalidState: the machine's files cannot be read.
         """
-        config = self.properties["config"]
-        if config is None:
-            raise invalid_state(f"The files of '{self.name}' are not accessible.")
-        return config
+        self.require_accessible()
+        return self.properties["config"]
 
     @property
     def is_accessible(self) -> bool:
@@ -187,6 +185,11 @@ class Machine(ManagedEntity):
         if self.is_accessible:
             changes["config.name"] = name
         return changes
+
+    def require_accessible(self) -> None:
+        """Raise vim.fault.InvalidState if the machine's files cannot be read."""
+        if not self.is_accessible:
+            raise invalid_state(f"The files of '{self.name}' are not accessible.")
 
     def require_reachable(self) -> None:
         """Refuse what needs the machine's host.

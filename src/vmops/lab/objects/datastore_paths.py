@@ -55,6 +55,23 @@ def datastore_path(
     return path
 
 
+def source_and_target(
+    kernel: Kernel,
+    source: str,
+    source_datacenter: Reference | None,
+    target: str,
+    target_datacenter: Reference | None,
+    target_parameter: str,
+) -> tuple[DatastorePath, DatastorePath]:
+    """Return both ends of a move or copy; without a datacenter the target is in the source's."""
+    if target_datacenter is None:
+        target_datacenter = source_datacenter
+    return (
+        datastore_path(kernel, source, source_datacenter, "sourceDatacenter"),
+        datastore_path(kernel, target, target_datacenter, target_parameter),
+    )
+
+
 def find_datastore(
     kernel: Kernel, name: str, datacenter: Datacenter | None, path: str
 ) -> Datastore:

@@ -12,7 +12,7 @@ from pyVmomi import vim
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.kernel.task import start_task
-from vmops.lab.objects.datastore_paths import datastore_path, datastores_of
+from vmops.lab.objects.datastore_paths import datastore_path, datastores_of, source_and_target
 from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.storage import datastore_files
 from vmops.lab.storage.errors import CopyCancelled
@@ -88,8 +88,13 @@ class FileManager(ManagedObject):
             vim.fault.FileLocked: a running virtual machine holds one of them.
             vim.fault.NoDiskSpace: it does not fit.
         """
-        source, target = self._paths(
-            sourceName, sourceDatacenter, destinationName, destinationDatacenter
+        source, target = source_and_target(
+            self.kernel,
+            sourceName,
+            sourceDatacenter,
+            destinationName,
+            destinationDatacenter,
+            "destinationDatacenter",
         )
 
         async def run(_: TaskRun) -> None:
@@ -116,8 +121,13 @@ class FileManager(ManagedObject):
         A replaced file is the old one until the copy is whole; a cancelled or failed copy leaves
         nothing.
         """
-        source, target = self._paths(
-            sourceName, sourceDatacenter, destinationName, destinationDatacenter
+        source, target = source_and_target(
+            self.kernel,
+            sourceName,
+            sourceDatacenter,
+            destinationName,
+            destinationDatacenter,
+            "destinationDatacenter",
         )
 
         async def run(run: TaskRun) -> None:
@@ -136,20 +146,6 @@ class FileManager(ManagedObject):
     @property
     def _volumes(self) -> Volumes:
         return self.kernel.service(Volumes)
-
-    def _paths(
-        self,
-        source: str,
-        source_datacenter: Reference | None,
-        target: str,
-        target_datacenter: Reference | None,
-    ) -> tuple[DatastorePath, DatastorePath]:
-        if target_datacenter is None:
-            target_datacenter = source_datacenter
-        return (
-            datastore_path(self.kernel, source, source_datacenter, "sourceDatacenter"),
-            datastore_path(self.kernel, target, target_datacenter, "destinationDatacenter"),
-        )
 
     def _changed(self, *paths: DatastorePath) -> None:
         for datastore in datastores_of(self.kernel, *paths):

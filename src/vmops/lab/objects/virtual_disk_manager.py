@@ -16,7 +16,7 @@ from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.kernel.task import start_task
-from vmops.lab.objects.datastore_paths import datastore_path, datastores_of
+from vmops.lab.objects.datastore_paths import datastore_path, datastores_of, source_and_target
 from vmops.lab.objects.file_manager import thread_progress
 from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.storage.consolidating import children
@@ -98,7 +98,9 @@ class VirtualDiskManager(ManagedObject):
             vim.fault.FileAlreadyExists, FileNotFound, FileLocked, NoDiskSpace,
             vim.fault.InvalidDiskFormat (in the task).
         """
-        source, target = self._paths(sourceName, sourceDatacenter, destName, destDatacenter)
+        source, target = source_and_target(
+            self.kernel, sourceName, sourceDatacenter, destName, destDatacenter, "destDatacenter"
+        )
         provisioning: Provisioning = "thick"
         adapter: Adapter = "busLogic"
         if destSpec is not None:
@@ -133,7 +135,9 @@ class VirtualDiskManager(ManagedObject):
         Raises:
             vim.fault.FileAlreadyExists, FileNotFound, FileLocked, NoDiskSpace (in the task).
         """
-        source, target = self._paths(sourceName, sourceDatacenter, destName, destDatacenter)
+        source, target = source_and_target(
+            self.kernel, sourceName, sourceDatacenter, destName, destDatacenter, "destDatacenter"
+        )
 
         def move(store: DiskStore, progress: Callable[[float], None]) -> None:
             if source != target:
@@ -272,20 +276,6 @@ class VirtualDiskManager(ManagedObject):
         path = datastore_path(self.kernel, name, datacenter)
         with storage_faults(path):
             return await self.kernel.blocking(self.kernel.service(DiskStore).inspect, path)
-
-    def _paths(
-        self,
-        source: str,
-        source_datacenter: Reference | None,
-        target: str,
-        target_datacenter: Reference | None,
-    ) -> tuple[DatastorePath, DatastorePath]:
-        if target_datacenter is None:
-            target_datacenter = source_datacenter
-        return (
-            datastore_path(self.kernel, source, source_datacenter, "sourceDatacenter"),
-            datastore_path(self.kernel, target, target_datacenter, "destDatacenter"),
-        )
 
     def _start(
         self,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import vim, vmodl
 
 from vmops.lab.hypervisor.tools import NO_TOOLS
-from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.tools_info import guest_info
 from vmops.lab.objects.virtual_machine_snapshot import VirtualMachineSnapshot
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import ManagedObject as Reference
 
     from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.task import TaskRun
     from vmops.lab.machine.machine import Place
     from vmops.lab.storage.paths import DatastorePath
 
@@ -62,19 +60,11 @@ class VirtualMachine(Machine):
 
     def Rename_Task(self, newName: str) -> vim.Task:
         """Rename the machine in the inventory and its .vmx file; no file gets another name."""
-
-        async def work(_: TaskRun) -> None:
-            await reconfigure.rename(self, newName)
-
-        return self.start_task("rename", work)
+        return self.start_task("rename", lambda _: reconfigure.rename(self, newName))
 
     def ReconfigVM_Task(self, spec: Any) -> vim.Task:
         """Change configuration and devices, all or nothing; see `reconfigure`."""
-
-        async def work(_: TaskRun) -> None:
-            await reconfigure.reconfigure(self, spec)
-
-        return self.start_task("reconfigure", work)
+        return self.start_task("reconfigure", lambda _: reconfigure.reconfigure(self, spec))
 
     def PowerOnVM_Task(self, host: Reference | None = None) -> vim.Task:
         """Start the guest, or resume it; see `power.power_on`."""
@@ -109,12 +99,8 @@ class VirtualMachine(Machine):
 
     def Destroy_Task(self) -> vim.Task:
         """Remove the machine from the inventory and delete its files."""
-
-        async def work(_: TaskRun) -> None:
-            await destroy.destroy_unlocked(self)
-
         # What is known of its disks is needed to delete them.
-        return self.start_task("destroy", work, looks=False)
+        return self.start_task("destroy", lambda _: destroy.destroy_unlocked(self), looks=False)
 
     async def UnregisterVM(self) -> None:
         """Remove the machine from the inventory; its files stay.
@@ -230,13 +216,11 @@ class VirtualMachine(Machine):
         Raises:
             vim.fault.NotFound: it stands on none.
         """
-
-        async def work(_: TaskRun) -> None:
-            if self.snapshots.current is None:
-                raise vim.fault.NotFound(msg="The machine has no current snapshot.")
-            await revert.revert(self, self.snapshots.current, host, stay_off=bool(suppressPowerOn))
-
-        return self.start_task("revertToCurrentSnapshot", work)
+        stay_off = bool(suppressPowerOn)
+        return self.start_task(
+            "revertToCurrentSnapshot",
+            lambda _: revert.revert_to_current(self, host, stay_off=stay_off),
+        )
 
     def RemoveAllSnapshots_Task(
         self, consolidate: bool | None = None, spec: Any = None
@@ -248,24 +232,17 @@ class VirtualMachine(Machine):
         """
         if spec is not None:
             raise vmodl.fault.NotSupported(msg="Snapshots are removed one by one, or all.")
-
-        async def work(run: TaskRun) -> None:
-            uids = frozenset(each.uid for each in self.snapshots.snapshots)
-            await remove.remove(
-                self, uids, merge_disks=consolidate is not False, progress=run.progress
-            )
-
-        return self.start_task("removeAllSnapshots", work)
+        merges = consolidate is not False
+        return self.start_task(
+            "removeAllSnapshots",
+            lambda run: remove.remove_all(self, merge_disks=merges, progress=run.progress),
+        )
 
     def ConsolidateVMDisks_Task(self) -> vim.Task:
         """Merge disks that no snapshot needs any more; see `remove.consolidate`."""
-
-        async def work(run: TaskRun) -> None:
-            if not self.is_accessible:
-                raise invalid_state(f"The files of '{self.name}' are not accessible.")
-            await remove.consolidate(self, run.progress)
-
-        return self.start_task("consolidateDisks", work)
+        return self.start_task(
+            "consolidateDisks", lambda run: remove.consolidate(self, run.progress)
+        )
 
     def start_migration(self, host: Reference) -> Any:
         """Start the task of moving to another host, as DRS does it."""

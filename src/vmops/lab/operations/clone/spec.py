@@ -18,7 +18,7 @@ from vmops.lab.machine.snapshots.disks import disks_of
 from vmops.lab.machine.snapshots.files import stored_config
 from vmops.lab.machine.snapshots.shown_tree import find_snapshot
 from vmops.lab.operations.clone.disks import MOVE_TYPES, NEW_CHILD, WHOLE
-from vmops.lab.operations.relocation.target import datastore_of_host, refuse_inaccessible
+from vmops.lab.operations.relocation.target import datastore_of_host
 
 if TYPE_CHECKING:
     from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec
@@ -73,7 +73,7 @@ def clone_plan(vm: Machine, folder: Reference, name: str, spec: Any) -> ClonePla
     for asked in (spec.customization, spec.memory, location.service, location.cryptoSpec):
         if asked:
             raise vmodl.fault.NotSupported(msg="The lab cannot make a clone of this kind.")
-    refuse_inaccessible(vm)
+    vm.require_accessible()
     if spec.template and spec.powerOn:
         raise invalid_argument("spec.powerOn", "A template cannot be powered on.")
     snapshot = None if spec.snapshot is None else find_snapshot(vm, spec.snapshot, "spec.snapshot")

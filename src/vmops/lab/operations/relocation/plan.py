@@ -21,7 +21,6 @@ from vmops.lab.operations.relocation.spec import disk_wishes, home_datastore
 from vmops.lab.operations.relocation.target import (
     RelocationTarget,
     check_devices,
-    refuse_inaccessible,
     target_of,
 )
 from vmops.lab.storage.disks import DiskStore
@@ -64,7 +63,7 @@ async def examine(vm: Machine, spec: Any) -> Relocation:
         raise vmodl.fault.NotSupported(msg="A single host moves no virtual machines.")
     if spec.service is not None or spec.cryptoSpec is not None:
         raise vmodl.fault.NotSupported(msg="The lab has one vCenter and encrypts nothing.")
-    refuse_inaccessible(vm)
+    vm.require_accessible()
     target = target_of(vm, host=spec.host, pool=spec.pool, folder=spec.folder)
     store = vm.kernel.service(DiskStore)
     ports = PortReservations()

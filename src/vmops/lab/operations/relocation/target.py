@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
+from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.container import Container, datacenter_of
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
@@ -172,9 +172,3 @@ def _files(device: VirtualDevice) -> list[DatastorePath]:
     if isinstance(device, _device.VirtualDisk):
         return [DatastorePath.parse(each) for each in disk_files(device)]
     return [DatastorePath.parse(name)]
-
-
-def refuse_inaccessible(vm: Machine) -> None:
-    """Raise vim.fault.InvalidState if the machine's files cannot be read."""
-    if not vm.is_accessible:
-        raise invalid_state(f"The files of '{vm.name}' are not accessible.")

@@ -45,12 +45,20 @@ async def remove(
     await properties.refresh_files(vm)
 
 
+async def remove_all(vm: Machine, *, merge_disks: bool, progress: Progress) -> None:
+    """Remove all snapshots; see `remove`."""
+    uids = frozenset(each.uid for each in vm.snapshots.snapshots)
+    await remove(vm, uids, merge_disks=merge_disks, progress=progress)
+
+
 async def consolidate(vm: Machine, progress: Progress) -> None:
     """Merge what can be merged of a machine's disks; the caller has its lock.
 
     Raises:
-        As `snapshot_merge.merge` does.
+        vim.fault.InvalidState: the machine's files cannot be read.
+        As `merge.merge` does.
     """
+    vm.require_accessible()
     try:
         await merge(vm, progress)
     finally:

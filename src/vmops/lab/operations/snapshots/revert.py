@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyVmomi import vmodl
+from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
@@ -49,6 +49,17 @@ log = logging.getLogger(__name__)
 
 _KEPT = ("name", "uuid", "instanceUuid", "files", "template", "createDate", "managedBy")
 """What a machine is called and known by is no part of its snapshots."""
+
+
+async def revert_to_current(vm: Machine, host: Reference | None, *, stay_off: bool) -> None:
+    """Put a machine, whose lock the caller has, back to the snapshot it stands on; see `revert`.
+
+    Raises:
+        vim.fault.NotFound: it stands on none.
+    """
+    if vm.snapshots.current is None:
+        raise vim.fault.NotFound(msg="The machine has no current snapshot.")
+    await revert(vm, vm.snapshots.current, host, stay_off=stay_off)
 
 
 async def revert(vm: Machine, uid: int, host: Reference | None, *, stay_off: bool) -> None:
