@@ -82,7 +82,7 @@ def check(bench: Bench, first: str, second: str) -> None:
     title, begin = FIRST[first]
     with held(bench, title, lambda ops: begin(ops, instance)):
         before = facts(bench, vm)
-        with pytest.raises(Busy, match=f"{instance.uuid} is busy: {first} has .* {SINCE}"):
+        with pytest.raises(Busy, match=f"{instance.uuid}\\) is busy: {first} has .* {SINCE}"):
             SECOND[second](bench.ops, instance)
         assert changes(before, facts(bench, vm)) == {}
 
@@ -91,7 +91,7 @@ def test_the_second_is_told_of_a_spawn(bench: Bench) -> None:
     instance = an_instance()
     with held(bench, "Power on", lambda ops: ops.spawn(None, instance, "flat", ())):
         for do in (SECOND["destroy"], SECOND["power off"]):
-            with pytest.raises(Busy, match=f"{instance.uuid} is busy: spawn has .* {SINCE}"):
+            with pytest.raises(Busy, match=f"{instance.uuid}\\) is busy: spawn has .* {SINCE}"):
                 do(bench.ops, instance)
 
 
