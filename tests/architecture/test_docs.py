@@ -13,6 +13,10 @@ PAGES = sorted([*source.PROJECT.glob("*.md"), *source.PROJECT.glob("docs/**/*.md
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
 # `src/vmops/...`, `tests/...` and the like, without placeholders in capitals or braces.
 FILE = re.compile(r"`((?:src|tests|scripts|docs|benchmarks)/[a-z0-9_./-]+)`")
+ROOM = re.compile(r"`((?:lab|ops|vsphere)/[a-z_/]+)`")
+MODULE = re.compile(r"`([a-z_]+\.[a-z_]+\.[A-Za-z_.]+)`")
+# Names of vmops in a VM's extraConfig look the same.
+KEYS = ("vmops.lab.tools",)
 COMMAND = re.compile(r"`make ([a-z]+)`|^make ([a-z]+)", re.MULTILINE)
 
 
@@ -41,6 +45,45 @@ def test_every_file_named_exists() -> None:
         if not (source.PROJECT / target).exists()
     ]
     assert dead == []
+
+
+def test_every_room_is_described_and_no_other() -> None:
+    packages = {
+        file.parent.relative_to(source.SOURCE / "vmops").as_posix()
+        for file in source.SOURCE.glob("vmops/*/**/__init__.py")
+    }
+    rooms = {name for name in packages if name.startswith(("lab/", "ops/", "vsphere/"))}
+    text = (source.PROJECT / "docs" / "design.md").read_text()
+    assert set(ROOM.findall(text)) == rooms
+
+
+def test_every_module_named_exists() -> None:
+    """In documents and docstrings: `vmops.ops.guard.locks`, `guard.locks.InstanceLocks`."""
+    files = list(source.SOURCE.rglob("*.py"))
+    known = {
+        f".{'.'.join(file.relative_to(source.SOURCE).with_suffix('').parts)}".removesuffix(
+            ".__init__"
+        ): file.read_text()
+        for file in files
+    }
+    rooms = {name.split(".")[-2] for name in known if name.count(".") > 3} | {"vmops"}
+    dead = [
+        f"{file.name}: {name}"
+        for file in [*PAGES, *files]
+        for name in MODULE.findall(file.read_text())
+        if name.split(".")[0] in rooms and not name.startswith(KEYS) and not _is_named(name, known)
+    ]
+    assert dead == []
+
+
+def _is_named(name: str, known: dict[str, str]) -> bool:
+    """Whether there is such a module, or what is named besides stands in it."""
+    parts = name.split(".")
+    return any(
+        there.endswith(f".{'.'.join(parts[:n])}") and all(part in text for part in parts[n:])
+        for n in range(len(parts), 1, -1)
+        for there, text in known.items()
+    )
 
 
 def test_every_make_target_named_exists() -> None:

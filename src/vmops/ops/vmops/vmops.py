@@ -27,7 +27,7 @@ class VMwareVMOps(
 
     Every method may be called from any thread; two operations on one instance at once raise `Busy`
     for the second, but two that want it on, or off, both find it so. ``context``, ``network_info``
-    and the like are of Nova's shapes or ours (see `vmops.shapes`); an instance may also be
+    and the like are of Nova's shapes or ours (see `ops.vmops.shapes`); an instance may also be
     given by its UUID where nothing else of it is needed. Errors are those of `vmops.errors`;
     besides those named, every method may raise `InvalidState` where the instance's host or files
     cannot be reached, and
