@@ -33,7 +33,7 @@ class DistributedVirtualSwitch(ManagedEntity):
         name: str,
         parent: Reference,
         uuid: str,
-        hosts: list[Any],
+        hosts: list[Reference],
         version: str,
     ) -> None:
         super().__init__(kernel, moid, name=name, parent=parent)
@@ -95,19 +95,24 @@ class DistributedVirtualSwitch(ManagedEntity):
         find = self.kernel.registry.find
         return [find(ref, DistributedVirtualPortgroup) for ref in self.properties["portgroup"]]
 
-    def FetchDVPorts(self, criteria: Any = None) -> list[Any]:
+    def FetchDVPorts(
+        self, criteria: vim.dvs.PortCriteria | None = None
+    ) -> list[vim.dvs.DistributedVirtualPort]:
         """List the ports, filtered by port group, port key and whether they are connected."""
         ports = []
         for group in self.portgroups():
             connected = {key: (vm, nic) for key, vm, nic in group.connections()}
             for key in group.properties["portKeys"]:
-                vm, nic = connected.get(key, (None, None))
-                if _asked_for(criteria, group.moid, key, connected=vm is not None):
-                    ports.append(self._port(group, key, vm, nic))
+                held = connected.get(key)
+                if _asked_for(criteria, group.moid, key, connected=held is not None):
+                    ports.append(self._port(group, key, held))
         return ports
 
     def _port(
-        self, group: DistributedVirtualPortgroup, key: str, vm: Any, nic: Any
+        self,
+        group: DistributedVirtualPortgroup,
+        key: str,
+        held: tuple[ManagedObject, Any] | None,
     ) -> vim.dvs.DistributedVirtualPort:
         port = vim.dvs.DistributedVirtualPort(
             key=key,
@@ -119,7 +124,8 @@ class DistributedVirtualSwitch(ManagedEntity):
             conflict=False,
             lastStatusChange=self._created,
         )
-        if vm is not None:
+        if held is not None:
+            vm, nic = held
             port.connectee = vim.dvs.PortConnectee(
                 connectedEntity=vm.ref, nicKey=str(nic.key), type="vmVnic"
             )
@@ -234,7 +240,9 @@ def _vlan_setting(vlan_id: int) -> vim.dvs.VmwareDistributedVirtualSwitch.Vmware
     )
 
 
-def _asked_for(criteria: Any, group: str, key: str, *, connected: bool) -> bool:
+def _asked_for(
+    criteria: vim.dvs.PortCriteria | None, group: str, key: str, *, connected: bool
+) -> bool:
     if criteria is None:
         return True
     if criteria.connected is not None and bool(criteria.connected) != connected:

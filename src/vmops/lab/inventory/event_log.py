@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -20,7 +20,7 @@ KEPT = 1000
 
 
 _event = vim.event
-_ARGUMENTS: dict[Any, tuple[str, Any, str]] = {
+_ARGUMENTS: dict[type, tuple[str, type[vim.event.EventArgument], str]] = {
     vim.VirtualMachine: ("vm", _event.VmEventArgument, "vm"),
     vim.HostSystem: ("host", _event.HostEventArgument, "host"),
     vim.Datacenter: ("datacenter", _event.DatacenterEventArgument, "datacenter"),
@@ -38,7 +38,7 @@ class EventLog:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._kept: deque[Any] = deque(maxlen=KEPT)
+        self._kept: deque[vim.event.Event] = deque(maxlen=KEPT)
         self._number = 0
         self._listener: Callable[[], None] = lambda: None
 
@@ -47,11 +47,13 @@ class EventLog:
         self._listener = listener
 
     @property
-    def events(self) -> list[Any]:
+    def events(self) -> list[vim.event.Event]:
         """The events kept, oldest first."""
         return list(self._kept)
 
-    def post(self, event: Any, entity: ManagedEntity | None, message: str) -> Any:
+    def post(
+        self, event: vim.event.Event, entity: ManagedEntity | None, message: str
+    ) -> vim.event.Event:
         """Write an event down; what it has to say of the entity's surroundings is filled in."""
         self._number += 1
         session = current_session.get(None)
@@ -65,7 +67,7 @@ class EventLog:
         self._listener()
         return event
 
-    def _surround(self, event: Any, entity: ManagedEntity) -> None:
+    def _surround(self, event: vim.event.Event, entity: ManagedEntity) -> None:
         """Name the entity, what it is in, and the host a machine is on."""
         around: list[ManagedEntity] = []
         above: ManagedEntity | None = entity

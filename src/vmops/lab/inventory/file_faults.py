@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from pyVmomi import vim, vmodl
 
@@ -26,7 +25,7 @@ from vmops.lab.storage.errors import (
     UnknownDatastore,
 )
 
-_FILE_FAULTS: tuple[tuple[type[StorageError], Any], ...] = (
+_FILE_FAULTS: tuple[tuple[type[StorageError], type[vim.fault.FileFault]], ...] = (
     (FileMissing, vim.fault.FileNotFound),
     (FileExists, vim.fault.FileAlreadyExists),
     (FileInUse, vim.fault.FileLocked),
@@ -36,7 +35,7 @@ _FILE_FAULTS: tuple[tuple[type[StorageError], Any], ...] = (
 """Faults that have nothing but the file's name; the first that fits counts."""
 
 # What the operating system says when a file operation itself fails.
-_ERRNO_FAULTS: dict[int, Any] = {
+_ERRNO_FAULTS: dict[int, type[vim.fault.FileFault]] = {
     errno.ENOENT: vim.fault.FileNotFound,
     errno.ENOTDIR: vim.fault.FileNotFound,
     errno.EEXIST: vim.fault.FileAlreadyExists,
@@ -50,7 +49,7 @@ _ERRNO_FAULTS: dict[int, Any] = {
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def fault_of(error: StorageError | OSError, path: str) -> Any:
+def fault_of(error: StorageError | OSError, path: str) -> vmodl.MethodFault:
     """Return the fault for an error.
 
     The fault names the file that the error is about, ``path`` where the error does not say.
@@ -78,7 +77,7 @@ def fault_of(error: StorageError | OSError, path: str) -> Any:
     return fault(**fields, msg=str(error))
 
 
-def _fault_of_os_error(error: OSError, path: str) -> Any:
+def _fault_of_os_error(error: OSError, path: str) -> vmodl.MethodFault:
     text = f"{path}: {error.strerror or 'input/output error'}"
     if error.errno in _FULL:
         return vim.fault.NoDiskSpace(file=path, datastore=datastore_of(path), msg=text)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pyVmomi import vim
 
@@ -107,7 +106,7 @@ def hardware_summary(uuid: str) -> vim.host.Summary.HardwareSummary:
     )
 
 
-def capability() -> Any:
+def capability() -> vim.host.Capability:
     """Build what a lab host can do; all else is False."""
     return filled(
         vim.host.Capability,

@@ -40,11 +40,11 @@ class HostNetworkSystem(ManagedObject):
             ),
         )
 
-    def portgroups(self) -> list[Any]:
+    def portgroups(self) -> list[vim.host.PortGroup]:
         """Return the HostPortGroups."""
         return list(self.properties["networkInfo"].portgroup)
 
-    def AddPortGroup(self, portgrp: Any) -> None:
+    def AddPortGroup(self, portgrp: vim.host.PortGroup.Specification) -> None:
         """Add a port group, and the network of its name if that is new.
 
         Raises:
@@ -66,7 +66,7 @@ class HostNetworkSystem(ManagedObject):
         if compute is not None:
             link(self.kernel, compute, "network", network.ref)
 
-    def UpdatePortGroup(self, pgName: str, portgrp: Any) -> None:
+    def UpdatePortGroup(self, pgName: str, portgrp: vim.host.PortGroup.Specification) -> None:
         """Change a port group's VLAN, switch or policy.
 
         Raises:
@@ -108,7 +108,9 @@ class HostNetworkSystem(ManagedObject):
             if not network.properties["vm"]:
                 drop_network(network)
 
-    def AddVirtualSwitch(self, vswitchName: str, spec: Any = None) -> None:
+    def AddVirtualSwitch(
+        self, vswitchName: str, spec: vim.host.VirtualSwitch.Specification | None = None
+    ) -> None:
         """Add a standard switch without uplinks.
 
         Raises:
@@ -137,12 +139,14 @@ class HostNetworkSystem(ManagedObject):
     def RefreshNetworkSystem(self) -> None:
         """Re-read the network configuration: it is never stale."""
 
-    def QueryNetworkHint(self, device: Sequence[str] | None = None) -> list[Any]:
+    def QueryNetworkHint(
+        self, device: Sequence[str] | None = None
+    ) -> list[vim.host.PhysicalNic.NetworkHint]:
         """Return no hints: the lab's cable ends nowhere."""
         del device
         return []
 
-    def _check(self, spec: Any) -> None:
+    def _check(self, spec: vim.host.PortGroup.Specification) -> None:
         if not spec.name:
             raise invalid_argument("portgrp.name", "A port group needs a name.")
         if not 0 <= spec.vlanId <= _MAX_VLAN:
@@ -151,7 +155,7 @@ class HostNetworkSystem(ManagedObject):
         if all(switch.name != spec.vswitchName for switch in switches):
             raise vim.fault.NotFound(msg=f"There is no switch '{spec.vswitchName}'.")
 
-    def _group(self, name: str) -> Any:
+    def _group(self, name: str) -> vim.host.PortGroup:
         for group in self.portgroups():
             if group.spec.name == name:
                 return group
@@ -180,7 +184,9 @@ class HostNetworkSystem(ManagedObject):
         link(self.kernel, datacenter_of(folder), "network", network.ref)
         return network
 
-    def _publish(self, groups: list[Any], switches: list[Any] | None = None) -> None:
+    def _publish(
+        self, groups: list[vim.host.PortGroup], switches: list[vim.host.VirtualSwitch] | None = None
+    ) -> None:
         old = self.properties["networkInfo"]
         shown = [
             _switch(
@@ -215,7 +221,9 @@ def _network_info() -> vim.host.NetworkInfo:
     )
 
 
-def _switch(name: str, groups: list[str], ports: int, nics: Any = ()) -> vim.host.VirtualSwitch:
+def _switch(
+    name: str, groups: list[Any], ports: int, nics: Sequence[Any] = ()
+) -> vim.host.VirtualSwitch:
     bridge = None
     if nics:
         devices = [key.removeprefix(_NIC_KEY) for key in nics]
@@ -234,7 +242,7 @@ def _switch(name: str, groups: list[str], ports: int, nics: Any = ()) -> vim.hos
     )
 
 
-def _port_group(spec: Any) -> vim.host.PortGroup:
+def _port_group(spec: vim.host.PortGroup.Specification) -> vim.host.PortGroup:
     return vim.host.PortGroup(
         key=_GROUP_KEY + spec.name,
         port=[],

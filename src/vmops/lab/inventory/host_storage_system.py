@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -47,26 +47,38 @@ class HostStorageSystem(ManagedObject):
         if enabled:
             raise _no_iscsi()
 
-    def AddInternetScsiSendTargets(self, iScsiHbaDevice: str, targets: Sequence[Any]) -> None:
+    def AddInternetScsiSendTargets(
+        self, iScsiHbaDevice: str, targets: Sequence[vim.host.InternetScsiHba.SendTarget]
+    ) -> None:
         """Raise vmodl.fault.NotSupported: the lab's hosts reach no iSCSI targets."""
         raise _no_iscsi()
 
-    def AddInternetScsiStaticTargets(self, iScsiHbaDevice: str, targets: Sequence[Any]) -> None:
+    def AddInternetScsiStaticTargets(
+        self, iScsiHbaDevice: str, targets: Sequence[vim.host.InternetScsiHba.StaticTarget]
+    ) -> None:
         """Raise vmodl.fault.NotSupported, as for send targets."""
         raise _no_iscsi()
 
     def RemoveInternetScsiSendTargets(
-        self, iScsiHbaDevice: str, targets: Sequence[Any], force: bool | None = None
+        self,
+        iScsiHbaDevice: str,
+        targets: Sequence[vim.host.InternetScsiHba.SendTarget],
+        force: bool | None = None,
     ) -> None:
         """Raise vmodl.fault.NotSupported, as for adding them."""
         raise _no_iscsi()
 
-    def RemoveInternetScsiStaticTargets(self, iScsiHbaDevice: str, targets: Sequence[Any]) -> None:
+    def RemoveInternetScsiStaticTargets(
+        self, iScsiHbaDevice: str, targets: Sequence[vim.host.InternetScsiHba.StaticTarget]
+    ) -> None:
         """Raise vmodl.fault.NotSupported, as for adding them."""
         raise _no_iscsi()
 
     def UpdateInternetScsiAuthenticationProperties(
-        self, iScsiHbaDevice: str, authenticationProperties: Any, targetSet: Any = None
+        self,
+        iScsiHbaDevice: str,
+        authenticationProperties: vim.host.InternetScsiHba.AuthenticationProperties,
+        targetSet: vim.host.InternetScsiHba.TargetSet | None = None,
     ) -> None:
         """Raise vmodl.fault.NotSupported: there is nobody to log in to."""
         raise _no_iscsi()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -150,7 +150,7 @@ class HostSystem(ManagedEntity):
         self,
         timeout: int = 0,
         evacuatePoweredOffVms: bool | None = None,
-        maintenanceSpec: Any = None,
+        maintenanceSpec: object = None,
     ) -> vim.Task:
         """Take the host out of service in a task."""
         del maintenanceSpec
@@ -179,7 +179,7 @@ class HostSystem(ManagedEntity):
 
         return start_task(self, "HostSystem.disconnect", run)
 
-    def ReconnectHost_Task(self, cnxSpec: Any = None, reconnectSpec: Any = None) -> vim.Task:
+    def ReconnectHost_Task(self, cnxSpec: object = None, reconnectSpec: object = None) -> vim.Task:
         """Find the host again; the lab knows it without being told where it is."""
         del cnxSpec, reconnectSpec
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -62,7 +62,7 @@ class ManagedEntity(ManagedObject):
     async def look_again(self) -> None:
         """Follow what happened to what the entity stands on; nothing unless overridden."""
 
-    def start_migration(self, host: Reference) -> Any:
+    def start_migration(self, host: Reference) -> vim.Task:
         """Start the task of moving to another host, as DRS does it."""
         raise vmodl.fault.NotSupported(msg=f"'{self.name}' stays on its host '{host._moId}'.")
 

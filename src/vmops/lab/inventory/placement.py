@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -73,6 +73,7 @@ def datastore_on(kernel: Kernel, host: HostSystem, name: str) -> ManagedEntity |
     return None
 
 
-def environment_browser_of(kernel: Kernel, pool: Reference | None) -> Any:
+def environment_browser_of(kernel: Kernel, pool: Reference | None) -> Reference:
     """Return the environment browser of a pool's compute resource."""
-    return compute_resource_of(kernel, pool).properties["environmentBrowser"]
+    browser: Reference = compute_resource_of(kernel, pool).properties["environmentBrowser"]
+    return browser

@@ -6,11 +6,13 @@ objects have fifty of them. Only what matters is then written out where the obje
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from pyVmomi import VmomiSupport
 
-_PLAIN: dict[str, Any] = {
+T = TypeVar("T", bound=VmomiSupport.DataObject)
+
+_PLAIN: dict[str, object] = {
     "bool": False,
     "byte": 0,
     "short": 0,
@@ -22,7 +24,7 @@ _PLAIN: dict[str, Any] = {
 }
 
 
-def filled(wire_type: type[Any], **values: Any) -> Any:
+def filled(wire_type: type[T], **values: object) -> T:
     """Build a data object; mandatory fields not given get False, 0, "" or an empty list.
 
     Mandatory enumerations, types and times have no neutral value and must be given.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.machine.allocations import follow_hardware, unlimited
@@ -22,7 +22,6 @@ from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
     from pyVmomi.vim.vm import ConfigInfo
-    from pyVmomi.vim.vm.device import VirtualDevice
 
 _BootableDevice = vim.vm.BootOptions.BootableDevice
 HARDWARE_VERSIONS = (4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
@@ -204,7 +203,13 @@ def normal_uuid(text: str, argument: str) -> str:
         raise invalid_argument(argument, "It is not a UUID.") from error
 
 
-def apply_spec(config: ConfigInfo, spec: Any, *, power_state: str, clash: Any = None) -> None:
+def apply_spec(
+    config: ConfigInfo,
+    spec: vim.vm.ConfigSpec,
+    *,
+    power_state: str,
+    clash: Callable[[str], bool] | None = None,
+) -> None:
     """Change a copy of a configuration to what a ConfigSpec asks for, devices and name aside.
 
     ``clash(uuid)`` says whether another machine has an instance UUID already.
@@ -245,7 +250,9 @@ def apply_spec(config: ConfigInfo, spec: Any, *, power_state: str, clash: Any = 
     config.modified, config.changeVersion = now, change_version(now)
 
 
-def _identity(config: ConfigInfo, spec: Any, clash: Any) -> None:
+def _identity(
+    config: ConfigInfo, spec: vim.vm.ConfigSpec, clash: Callable[[str], bool] | None
+) -> None:
     if spec.uuid is not None:
         config.uuid = normal_uuid(spec.uuid, "configSpec.uuid") if spec.uuid else bios_uuid()
     if spec.instanceUuid is None:
@@ -259,7 +266,7 @@ def _identity(config: ConfigInfo, spec: Any, clash: Any) -> None:
     config.instanceUuid = wanted
 
 
-def _hardware(config: ConfigInfo, spec: Any) -> None:
+def _hardware(config: ConfigInfo, spec: vim.vm.ConfigSpec) -> None:
     hardware = config.hardware
     cpus = hardware.numCPU if spec.numCPUs is None else spec.numCPUs
     if not 1 <= cpus <= MAX_CPUS:
@@ -277,7 +284,7 @@ def _hardware(config: ConfigInfo, spec: Any) -> None:
     hardware.numCPU, hardware.numCoresPerSocket, hardware.memoryMB = cpus, cores, int(memory)
 
 
-def _refuse_unless_off(config: ConfigInfo, spec: Any, power_state: str) -> None:
+def _refuse_unless_off(config: ConfigInfo, spec: vim.vm.ConfigSpec, power_state: str) -> None:
     wrong = vim.fault.InvalidPowerState(
         requestedState="poweredOff",
         existingState=power_state,
@@ -292,9 +299,9 @@ def _refuse_unless_off(config: ConfigInfo, spec: Any, power_state: str) -> None:
     changes_memory = spec.memoryMB not in (None, config.hardware.memoryMB)
     if (changes_cpus or changes_memory) and power_state != "poweredOn":
         raise wrong
-    if changes_cpus:
+    if changes_cpus and spec.numCPUs is not None:
         check_cpus(config, spec.numCPUs)
-    if changes_memory:
+    if changes_memory and spec.memoryMB is not None:
         check_memory(config, spec.memoryMB)
 
 
@@ -310,13 +317,15 @@ def hardware_version(text: str) -> str:
     return f"vmx-{int(match.group(1)):02d}"
 
 
-def merged_extra(old: Sequence[Any], given: Sequence[Any] | None) -> list[Any]:
+def merged_extra(
+    old: Sequence[vim.option.OptionValue], given: Sequence[vim.option.OptionValue] | None
+) -> list[vim.option.OptionValue]:
     """Merge extra configuration by key, in any case; an empty value removes its key.
 
     Raises:
         vmodl.fault.InvalidArgument: a key is empty or cannot stand in a .vmx file.
     """
-    merged = Entries({option.key: option.value for option in old})
+    merged = Entries({option.key: str(option.value) for option in old})
     for option in given or ():
         if not option.key or re.search(r'[\x00-\x20="#]', option.key):
             raise invalid_argument("configSpec.extraConfig", f"The key {option.key!a} cannot be.")
@@ -331,7 +340,7 @@ def _text(value: object) -> str:
     return str(value).upper() if isinstance(value, bool) else str(value)
 
 
-def _merged(old: Any, given: VirtualDevice) -> Any:
+def _merged(old: object, given: vmodl.DynamicData) -> object:
     for prop in type(given)._GetPropertyList():
         value = getattr(given, prop.name)
         if value not in (None, []):

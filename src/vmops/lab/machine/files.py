@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -68,7 +68,7 @@ def scan(
     store: DiskStore,
     vmx: DatastorePath,
     devices: Sequence[VirtualDevice],
-    disks_beside: Sequence[Any] = (),
+    disks_beside: Sequence[VirtualDisk] = (),
 ) -> tuple[VmFile, ...]:
     """List the machine's files as they are now. Blocking; what cannot be read is left out.
 

@@ -140,7 +140,7 @@ def _record(datastore: str, disk_id: str) -> DatastorePath:
     return DatastorePath(datastore, f"{FOLDER}/{disk_id}{_ENDING}")
 
 
-def _read(kept: Any, datastore: str) -> FirstClassDisk:
+def _read(kept: Mapping[str, Any], datastore: str) -> FirstClassDisk:
     return FirstClassDisk(
         id=normal_id(kept["id"]),
         name=str(kept["name"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
 
 from pyVmomi import vim
 
@@ -99,7 +98,7 @@ def _family(guest_id: str) -> str:
 
 
 @cache
-def descriptor(guest_id: str) -> Any:
+def descriptor(guest_id: str) -> vim.vm.GuestOsDescriptor:
     """Build the GuestOsDescriptor of one operating system."""
     modern = is_64_bit(guest_id)
     controllers = [*SCSI_MODELS.values(), _device.VirtualIDEController]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -53,7 +53,7 @@ def check_memory(config: ConfigInfo, memory_mib: int) -> None:
         )
 
 
-def hot_add_limits(config: ConfigInfo, *, is_on: bool) -> dict[str, Any]:
+def hot_add_limits(config: ConfigInfo, *, is_on: bool) -> dict[str, int | None]:
     """Return the changes of a machine's configuration when it is powered on, or off."""
     shows = is_on and config.memoryHotAddEnabled
     return {

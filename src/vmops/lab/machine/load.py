@@ -23,6 +23,7 @@ from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo
     from pyVmomi.vim.vm.device import VirtualDevice
 
     from vmops.lab.inventory.host_system import HostSystem
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _device = vim.vm.device
 
 
-async def load(kernel: Kernel, vmx: DatastorePath, host: HostSystem) -> Any:
+async def load(kernel: Kernel, vmx: DatastorePath, host: HostSystem) -> ConfigInfo:
     """Read a machine's configuration and what its disks' files say.
 
     Disks and networks that are gone stay in the configuration; starting the machine then fails.

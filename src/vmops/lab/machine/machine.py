@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -19,6 +19,7 @@ from vmops.lab.machine.snapshot_tree import SnapshotTree
 
 if TYPE_CHECKING:
     from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice
     from pyVmomi.VmomiSupport import ManagedObject as Reference
 
     from vmops.lab.kernel.kernel import Kernel, ManagedObject
@@ -66,7 +67,7 @@ class Machine(ManagedEntity):
         *,
         name: str,
         vmx: DatastorePath,
-        config: ConfigInfo,
+        config: ConfigInfo | None,
         place: Place,
     ) -> None:
         super().__init__(kernel, moid, name=name, parent=place.folder)
@@ -101,14 +102,15 @@ class Machine(ManagedEntity):
         )
 
     @property
-    def config(self) -> Any:
+    def config(self) -> ConfigInfo:
         """The ConfigInfo.
 
         Raises:
             vim.fault.InvalidState: the machine's files cannot be read.
         """
         self.require_accessible()
-        return self.properties["config"]
+        config: ConfigInfo = self.properties["config"]
+        return config
 
     @property
     def is_accessible(self) -> bool:
@@ -129,7 +131,7 @@ class Machine(ManagedEntity):
         return bool(config.template)
 
     @property
-    def devices(self) -> list[Any]:
+    def devices(self) -> list[VirtualDevice]:
         """All devices; none if the machine is not accessible."""
         config = self.properties["config"]
         return [] if config is None else list(config.hardware.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -135,7 +135,7 @@ class HttpNfcLease(ManagedObject):
 
         self._spawn(run())
 
-    def make_ready(self, vm: Any, disks: list[LeaseDisk], address: LabAddress) -> None:
+    def make_ready(self, vm: Reference, disks: list[LeaseDisk], address: LabAddress) -> None:
         """Publish the URLs of a virtual machine's disks and start the clock."""
         self.vm = vm
         self.disks = disks
@@ -199,7 +199,7 @@ class HttpNfcLease(ManagedObject):
             disk.is_busy = disk.is_on_the_wire = False
             self._transfers.discard(task)
 
-    def HttpNfcLeaseGetManifest(self) -> list[Any]:
+    def HttpNfcLeaseGetManifest(self) -> list[vim.HttpNfcLease.ManifestEntry]:
         """List what went over the wire, for each disk that was transferred as a whole.
 
         Raises:
@@ -227,7 +227,9 @@ class HttpNfcLease(ManagedObject):
             )
         return entries
 
-    def HttpNfcLeaseSetManifestChecksumType(self, deviceUrlsToChecksumTypes: Any = None) -> None:
+    def HttpNfcLeaseSetManifestChecksumType(
+        self, deviceUrlsToChecksumTypes: Sequence[vim.KeyValue] | None = None
+    ) -> None:
         """Choose sha1 or sha256 for disks, by the keys of their URLs."""
         self._check_ready()
         by_key = {disk.key: disk for disk in self.disks}
@@ -300,7 +302,7 @@ class HttpNfcLease(ManagedObject):
     def _expire(self) -> None:
         self._spawn(self.fail(vim.fault.Timedout(msg="The lease has expired.")))
 
-    def _end(self, state: Any, fault: vmodl.MethodFault | None) -> None:
+    def _end(self, state: str, fault: vmodl.MethodFault | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self.kernel.update(self, {"error": fault, "state": state})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -68,7 +68,7 @@ def policy(kernel: Kernel, profile_id: str, argument: str) -> StoragePolicy:
 
 
 def asked_policies(
-    kernel: Kernel, spec: Any, disk_keys: Mapping[int, int]
+    kernel: Kernel, spec: vim.vm.ConfigSpec, disk_keys: Mapping[int, int]
 ) -> dict[str, str | None]:
     """Return the policies that a ConfigSpec gives, and with None those that it takes away.
 
@@ -89,12 +89,12 @@ def asked_policies(
     return asked
 
 
-def check_policies(kernel: Kernel, spec: Any) -> None:
+def check_policies(kernel: Kernel, spec: vim.vm.ConfigSpec) -> None:
     """Raise vmodl.fault.InvalidArgument if a ConfigSpec names a policy that there is not."""
     asked_policies(kernel, spec, {})
 
 
-def _id(kernel: Kernel, profiles: Sequence[Any], argument: str) -> str | None:
+def _id(kernel: Kernel, profiles: Sequence[vim.vm.ProfileSpec], argument: str) -> str | None:
     for each in profiles:
         if isinstance(each, vim.vm.DefinedProfileSpec):
             return policy(kernel, each.profileId, f"{argument}.profileId").id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -74,7 +74,7 @@ class GuestTools:
         return found if isinstance(found, Machine) else None
 
 
-def tools_changes(vm: Machine, power_state: str) -> dict[str, Any]:
+def tools_changes(vm: Machine, power_state: str) -> dict[str, object]:
     """Return the changes by which a machine shows its tools as they are in a power state."""
     state = NO_TOOLS
     if power_state == "poweredOn":
@@ -87,7 +87,7 @@ def tools_changes(vm: Machine, power_state: str) -> dict[str, Any]:
     }
     if vm.is_accessible:
         version = _version_number(vm.tools)
-        if vm.config.tools.toolsVersion != version:
+        if vm.config.tools is not None and vm.config.tools.toolsVersion != version:
             changes["config.tools.toolsVersion"] = version
         if power_state == _OFF and vm.tools.values:
             changes["config.extraConfig"] = without_guest_values(vm, vm.config.extraConfig)
@@ -120,17 +120,19 @@ def guest_info(vm: Machine, power_state: str, state: ToolsState) -> vim.vm.Guest
     )
 
 
-def without_guest_values(vm: Machine, options: Sequence[Any]) -> list[Any]:
+def without_guest_values(
+    vm: Machine, options: Sequence[vim.option.OptionValue]
+) -> list[vim.option.OptionValue]:
     """Return extra configuration as it is without what the guest has set since power-on."""
     if not vm.tools.values:
         return list(options)
-    entries = Entries({option.key: option.value for option in options})
+    entries = Entries({option.key: str(option.value) for option in options})
     for name, before in vm.tools.values.items():
         _put(entries, name, before)
     return _options(entries)
 
 
-def keep_guest_values(vm: Machine, config: ConfigInfo, spec: Any) -> None:
+def keep_guest_values(vm: Machine, config: ConfigInfo, spec: vim.vm.ConfigSpec) -> None:
     """Put into a new configuration what the guest has set, but for what a ConfigSpec sets."""
     given = {option.key.lower() for option in spec.extraConfig or ()}
     for name in given & vm.tools.values.keys():
@@ -158,7 +160,7 @@ def _entries(vm: Machine) -> Entries:
     return Entries({option.key: str(option.value) for option in vm.config.extraConfig})
 
 
-def _options(entries: Mapping[str, str]) -> list[Any]:
+def _options(entries: Mapping[str, str]) -> list[vim.option.OptionValue]:
     return [vim.option.OptionValue(key=key, value=value) for key, value in entries.items()]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -16,7 +16,7 @@ from vmops.lab.machine.allocations import (
 from vmops.lab.machine.devices.defaults import default_devices, describe, video_card
 from vmops.lab.machine.devices.nics import CARD_MODELS, DistributedBacking, StandardBacking
 from vmops.lab.machine.devices.parts import file_of, flat_backing, plug_of
-from vmops.lab.machine.devices.serial_lines import is_network, read_line, written_line
+from vmops.lab.machine.devices.serial_lines import is_network, read_line, uri_backing, written_line
 from vmops.lab.machine.devices.slots import (
     FIRST_NIC_KEY,
     FIRST_SERIAL_KEY,
@@ -39,12 +39,18 @@ from vmops.lab.storage.uuids import spaced_uuid
 from vmops.lab.storage.vmx_text import Entries, path_of, vmx_file_name
 
 if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDevice, VirtualEthernetCard
+    from pyVmomi.vim.vm.device import (
+        VirtualController,
+        VirtualDevice,
+        VirtualEthernetCard,
+        VirtualSerialPort,
+    )
 
 _device = vim.vm.device
 _Cdrom = _device.VirtualCdrom
 _ADDRESS_TYPES = {"manual": "static", "assigned": "vpx", "generated": "generated"}
 _SERIAL = _device.VirtualSerialPort
+_Sharing = _device.VirtualSCSIController.Sharing
 
 
 def place_name(device: VirtualDevice, devices: Sequence[VirtualDevice]) -> str | None:
@@ -110,7 +116,7 @@ def _written(device: VirtualDevice, folder: DatastorePath) -> Iterator[tuple[str
         yield from _written_card(device)
     elif isinstance(device, _SERIAL):
         if is_network(device):
-            yield from written_line(device.backing)
+            yield from written_line(uri_backing(device))
         else:
             yield "fileType", "file"
             yield "fileName", vmx_file_name(DatastorePath.parse(file_of(device)), folder)
@@ -158,7 +164,7 @@ def _written_card(card: VirtualEthernetCard) -> Iterator[tuple[str, str]]:
         yield "externalId", card.externalId
 
 
-def devices_of(entries: Entries, folder: DatastorePath) -> list[Any]:
+def devices_of(entries: Entries, folder: DatastorePath) -> list[VirtualDevice]:
     """Take the devices out of entries; ``folder`` is that of the .vmx file.
 
     Raises:
@@ -187,7 +193,7 @@ def devices_of(entries: Entries, folder: DatastorePath) -> list[Any]:
         goes_to = own.take("fileType")
         if not own.take_bool("present") or not name:
             continue
-        backing = None
+        backing: VirtualDevice.BackingInfo | None = None
         if goes_to == "file":
             backing = _SERIAL.FileBackingInfo(fileName=str(path_of(name, folder)))
         elif goes_to == "network":
@@ -200,13 +206,15 @@ def devices_of(entries: Entries, folder: DatastorePath) -> list[Any]:
     return devices
 
 
-def _read_bus(entries: Entries, kind: ControllerKind, bus: int, folder: DatastorePath) -> list[Any]:
+def _read_bus(
+    entries: Entries, kind: ControllerKind, bus: int, folder: DatastorePath
+) -> list[VirtualDevice]:
     drives = {
         unit: Entries(entries.take_prefixed(f"{kind.name}{bus}:{unit}."))
         for unit in range(kind.units)
     }
     own = Entries(entries.take_prefixed(f"{kind.name}{bus}."))
-    found: list[Any] = []
+    found: list[VirtualDevice] = []
     if kind is not IDE:
         if not own.take_bool("present"):
             return []
@@ -224,20 +232,20 @@ def _read_bus(entries: Entries, kind: ControllerKind, bus: int, folder: Datastor
     return found
 
 
-def _read_controller(own: Entries, kind: ControllerKind, bus: int) -> Any:
+def _read_controller(own: Entries, kind: ControllerKind, bus: int) -> VirtualController:
     model = kind.wire_type
     if kind is SCSI:
         model = SCSI_MODELS.get(own.take("virtualDev") or "", SCSI_MODELS["lsilogic"])
     controller = model(key=-1, busNumber=bus)
-    if kind is SCSI:
+    if isinstance(controller, _device.VirtualSCSIController):
         shared = own.take("sharedBus") or "none"
         sharing = {"virtual": "virtualSharing", "physical": "physicalSharing"}
-        controller.sharedBus = sharing.get(shared, "noSharing")
+        controller.sharedBus = _Sharing(sharing.get(shared, "noSharing"))
     place_controller(kind, controller, bus)
     return controller
 
 
-def _read_drive(own: Entries, folder: DatastorePath) -> Any:
+def _read_drive(own: Entries, folder: DatastorePath) -> VirtualDevice:
     kind = own.take("deviceType") or "disk"
     name = own.take("fileName") or ""
     if "cdrom" not in kind:
@@ -268,7 +276,7 @@ def _read_drive(own: Entries, folder: DatastorePath) -> Any:
     return _Cdrom(key=-1, backing=drive, connectable=connectable)
 
 
-def _read_card(own: Entries, number: int) -> Any:
+def _read_card(own: Entries, number: int) -> VirtualEthernetCard:
     model = CARD_MODELS.get(own.take("virtualDev") or "", CARD_MODELS["vlance"])
     types = {written: kind for kind, written in _ADDRESS_TYPES.items()}
     switch = own.take("dvs.switchId")
@@ -294,7 +302,9 @@ def _read_card(own: Entries, number: int) -> Any:
     )
 
 
-def _read_serial_port(own: Entries, number: int, backing: Any) -> Any:
+def _read_serial_port(
+    own: Entries, number: int, backing: VirtualDevice.BackingInfo
+) -> VirtualSerialPort:
     return _SERIAL(
         key=FIRST_SERIAL_KEY + number,
         backing=backing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from pyVmomi import vim
@@ -59,7 +59,7 @@ elsewhere than the file says; see `moved_or_copied`."""
 _LOCATIONS = UUID("5f0c9a57-6a1e-4c55-8c0f-3a2b7b1f6d90")
 
 
-def without_location(options: Sequence[Any]) -> list[Any]:
+def without_location(options: Sequence[vim.option.OptionValue]) -> list[vim.option.OptionValue]:
     """Return extra configuration for files that are where they are meant to be."""
     return [option for option in options if option.key.lower() != LOCATION]
 
@@ -74,7 +74,7 @@ def write_vmx(volumes: Volumes, vmx: DatastorePath, config: ConfigInfo) -> None:
     write_whole(file, render_text(entries_of(config, vmx.parent)))
 
 
-def read_vmx(volumes: Volumes, vmx: DatastorePath) -> Any:
+def read_vmx(volumes: Volumes, vmx: DatastorePath) -> ConfigInfo:
     """Read the configuration a .vmx file holds. Blocking.
 
     Disks come without what their own files say; see `virtual_machine_register`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -55,7 +55,7 @@ class ComputeResource(ManagedEntity):
     def _summary(self) -> vim.ComputeResource.Summary:
         return vim.ComputeResource.Summary(**self._figures())
 
-    def _figures(self) -> dict[str, Any]:
+    def _figures(self) -> dict[str, object]:
         hosts = self.hosts()
         effective = [host for host in hosts if not host.in_maintenance]
         cpu = {host.moid: host.properties["hardware"].cpuInfo for host in hosts}
@@ -89,7 +89,9 @@ class ClusterComputeResource(ComputeResource):
         )
         self.computed["summaryEx"] = self._summary
 
-    def ReconfigureComputeResource_Task(self, spec: Any, modify: bool) -> vim.Task:
+    def ReconfigureComputeResource_Task(
+        self, spec: vim.ComputeResource.ConfigSpec, modify: bool
+    ) -> vim.Task:
         """Turn DRS on or off: it empties hosts that enter maintenance mode, and does no more.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -103,7 +103,7 @@ class Datastore(ManagedEntity):
         """Publish the space used by virtual machines as it is now."""
         await self.look_again()
 
-    def Rename_Task(self, newName: str) -> Any:
+    def Rename_Task(self, newName: str) -> vim.Task:
         """Refuse: the name is that of a directory other things refer to."""
         raise vmodl.fault.NotSupported(msg=f"Datastore '{newName}': renaming is not supported.")
 

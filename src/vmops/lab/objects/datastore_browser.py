@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -18,10 +18,14 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
+    from vmops.lab.objects.datastore import Datastore
 
-_Found = list[tuple[DatastorePath, list[Any]]]
+_Browser = vim.host.DatastoreBrowser
+_Found = list[tuple[DatastorePath, list[_Browser.FileInfo]]]
 
 
 class HostDatastoreBrowser(ManagedObject):
@@ -33,7 +37,10 @@ class HostDatastoreBrowser(ManagedObject):
     wire_type = vim.host.DatastoreBrowser
 
     def __init__(
-        self, kernel: Kernel, moid: str, datastores: Sequence[Any] | Callable[[], Sequence[Any]]
+        self,
+        kernel: Kernel,
+        moid: str,
+        datastores: Sequence[Reference] | Callable[[], Sequence[Reference]],
     ) -> None:
         super().__init__(kernel, moid)
         self._datastores = datastores
@@ -47,7 +54,9 @@ class HostDatastoreBrowser(ManagedObject):
         ]
         self.computed["datastore"] = self._references
 
-    def SearchDatastore_Task(self, datastorePath: str, searchSpec: Any = None) -> Any:
+    def SearchDatastore_Task(
+        self, datastorePath: str, searchSpec: _Browser.SearchSpec | None = None
+    ) -> vim.Task:
         """Search one folder; the result is a HostDatastoreBrowserSearchResults.
 
         Raises:
@@ -56,7 +65,9 @@ class HostDatastoreBrowser(ManagedObject):
         """
         return self._start("searchDatastore", search_folder, datastorePath, searchSpec)
 
-    def SearchDatastoreSubFolders_Task(self, datastorePath: str, searchSpec: Any = None) -> Any:
+    def SearchDatastoreSubFolders_Task(
+        self, datastorePath: str, searchSpec: _Browser.SearchSpec | None = None
+    ) -> vim.Task:
         """Search a folder and all below it; the result is a list with one entry for each folder.
 
         Raises:
@@ -76,7 +87,7 @@ class HostDatastoreBrowser(ManagedObject):
             await self.kernel.blocking(datastore_files.delete, self.kernel.service(Volumes), path)
         self._datastore(path).storage_changed()
 
-    def _references(self) -> list[Any]:
+    def _references(self) -> list[Reference]:
         return list(self._datastores() if callable(self._datastores) else self._datastores)
 
     def _parse(self, name: str) -> DatastorePath:
@@ -85,9 +96,9 @@ class HostDatastoreBrowser(ManagedObject):
             self._datastore(path)
         return path
 
-    def _datastore(self, path: DatastorePath) -> Any:
+    def _datastore(self, path: DatastorePath) -> Datastore:
         for ref in self._references():
-            datastore = self.kernel.registry.get(ref)
+            datastore = self.kernel.registry.find(ref, Datastore)
             if datastore.read("name") == path.datastore:
                 return datastore
         raise UnknownDatastore(path.datastore)
@@ -97,7 +108,7 @@ class HostDatastoreBrowser(ManagedObject):
         description: str,
         search: Callable[[Volumes, DatastorePath, Search], _Found],
         name: str,
-        spec: Any,
+        spec: _Browser.SearchSpec | None,
     ) -> vim.Task:
         path = self._parse(name)
         datastore = self._datastore(path)

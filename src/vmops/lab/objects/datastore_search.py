@@ -24,10 +24,13 @@ from vmops.lab.storage.volumes import Volumes
 from vmops.lab.whole_files import is_partial
 
 _browser = vim.host.DatastoreBrowser
+_Info = _browser.FileInfo
+_Query = _browser.Query
+_Details = _browser.FileInfo.Details
 
 # Files that belong to a disk's descriptor: no disks themselves.
 _DISK_PARTS = re.compile(r"-(flat|delta|sesparse|ctk|rdm|rdmp|[sf]\d{3})\.vmdk$", re.IGNORECASE)
-_KINDS: tuple[tuple[str, Any, Any], ...] = (
+_KINDS: tuple[tuple[str, type[_Query], type[_Info]], ...] = (
     (".vmx", _browser.VmConfigQuery, _browser.VmConfigInfo),
     (".vmtx", _browser.TemplateVmConfigQuery, _browser.TemplateVmConfigInfo),
     (".vmdk", _browser.VmDiskQuery, _browser.VmDiskInfo),
@@ -50,13 +53,13 @@ _DELTA_FORMAT = vim.vm.device.VirtualDisk.SparseVer2BackingInfo
 class Search:
     """What is looked for; no queries: every file, of no particular kind."""
 
-    queries: tuple[Any, ...] = ()
+    queries: tuple[_Query, ...] = ()
     patterns: tuple[re.Pattern[str], ...] = ()
-    details: Any = None
+    details: _Details | None = None
     folders_first: bool = False
 
     @classmethod
-    def of_spec(cls, spec: Any) -> Self:
+    def of_spec(cls, spec: vim.host.DatastoreBrowser.SearchSpec | None) -> Self:
         """Read a search specification, None for the defaults."""
         if spec is None:
             return cls()
@@ -75,7 +78,7 @@ class Search:
 
 def search_folder(
     volumes: Volumes, path: DatastorePath, search: Search
-) -> list[tuple[DatastorePath, list[Any]]]:
+) -> list[tuple[DatastorePath, list[_Info]]]:
     """Return the folder with the FileInfo of what matches in it.
 
     Raises:
@@ -89,7 +92,7 @@ def search_folder(
 
 def search_tree(
     volumes: Volumes, path: DatastorePath, search: Search
-) -> list[tuple[DatastorePath, list[Any]]]:
+) -> list[tuple[DatastorePath, list[_Info]]]:
     """Return each folder from this one down with the FileInfo of what matches in it.
 
     Raises:
@@ -108,7 +111,7 @@ def search_tree(
     return results
 
 
-def _found(folder: Path, search: Search) -> list[Any]:
+def _found(folder: Path, search: Search) -> list[_Info]:
     infos = []
     for file in _entries(folder):
         if search.matches(file.name):
@@ -130,7 +133,7 @@ def _entries(folder: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _info(file: Path, search: Search) -> Any:
+def _info(file: Path, search: Search) -> _Info | None:
     """Build the file's FileInfo, None if no query wants it."""
     query_type, info_type = _kind(file)
     if not search.queries:
@@ -146,7 +149,7 @@ def _info(file: Path, search: Search) -> Any:
     return None
 
 
-def _kind(file: Path) -> tuple[Any, Any]:
+def _kind(file: Path) -> tuple[type[_Query] | None, type[_Info]]:
     if file.is_dir():
         return _browser.FolderQuery, _browser.FolderInfo
     name = file.name.lower()
@@ -156,8 +159,10 @@ def _kind(file: Path) -> tuple[Any, Any]:
     return None, _browser.FileInfo
 
 
-def _described(file: Path, info_type: Any, query: Any, details: Any) -> Any:
-    info = info_type(path=file.name)
+def _described(
+    file: Path, info_type: type[_Info], query: Any, details: _Details | None
+) -> _Info | None:
+    info: Any = info_type(path=file.name)
     status = file.stat()
     if details is not None:
         if details.fileSize:
@@ -170,10 +175,11 @@ def _described(file: Path, info_type: Any, query: Any, details: Any) -> Any:
         return None
     if info_type is _browser.VmConfigInfo and query is not None and query.details is not None:
         info.configVersion = 8 if query.details.configVersion else None
-    return info
+    found: _Info = info
+    return found
 
 
-def _describe_disk(file: Path, info: Any, query: Any, details: Any) -> bool:
+def _describe_disk(file: Path, info: Any, query: Any, details: _Details | None) -> bool:
     """Fill in what is asked about a disk; False if the query's filter is against it."""
     disk = _descriptor(file)
     if disk is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -22,6 +22,7 @@ from vmops.lab.operations.properties import capability
 if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import ManagedObject as Reference
 
+    from vmops.lab.inventory.distributed_switch import DistributedVirtualPortgroup
     from vmops.lab.kernel.kernel import Kernel
 
 _device = vim.vm.device
@@ -39,11 +40,11 @@ class EnvironmentBrowser(ManagedObject):
         self._compute_resource = compute_resource
         self.properties["datastoreBrowser"] = browser
 
-    def _hosts(self) -> list[Any]:
+    def _hosts(self) -> list[Reference]:
         compute = self.kernel.registry.find(self._compute_resource, ManagedEntity)
         return list(compute.properties["host"])
 
-    def QueryConfigOptionDescriptor(self) -> list[Any]:
+    def QueryConfigOptionDescriptor(self) -> list[vim.vm.ConfigOptionDescriptor]:
         """List the hardware versions."""
         return [
             vim.vm.ConfigOptionDescriptor(
@@ -58,7 +59,9 @@ class EnvironmentBrowser(ManagedObject):
             for number in HARDWARE_VERSIONS
         ]
 
-    def QueryConfigOption(self, key: str | None = None, host: Reference | None = None) -> Any:
+    def QueryConfigOption(
+        self, key: str | None = None, host: Reference | None = None
+    ) -> vim.vm.ConfigOption | None:
         """Tell what a hardware version, the newest unless given, offers.
 
         Raises:
@@ -67,7 +70,9 @@ class EnvironmentBrowser(ManagedObject):
         del host  # all hosts are alike
         return _option(key or DEFAULT_VERSION, guest_ids())
 
-    def QueryConfigOptionEx(self, spec: Any = None) -> Any:
+    def QueryConfigOptionEx(
+        self, spec: vim.EnvironmentBrowser.ConfigOptionQuerySpec | None = None
+    ) -> vim.vm.ConfigOption | None:
         """Tell the same for some guest operating systems only."""
         key = spec.key if spec is not None else None
         wanted = spec.guestId if spec is not None and spec.guestId else guest_ids()
@@ -75,7 +80,7 @@ class EnvironmentBrowser(ManagedObject):
             key or DEFAULT_VERSION, tuple(each for each in guest_ids() if each in wanted)
         )
 
-    def QueryConfigTarget(self, host: Reference | None = None) -> Any:
+    def QueryConfigTarget(self, host: Reference | None = None) -> vim.vm.ConfigTarget | None:
         """Tell what networks, datastores and processors a machine could have here."""
         source = self.kernel.registry.find(host or self._compute_resource, ManagedEntity)
         machine = host_hardware.this_machine()
@@ -106,18 +111,23 @@ class EnvironmentBrowser(ManagedObject):
                 target.network.append(
                     vim.vm.NetworkInfo(name=network.name, network=network.read("summary"))
                 )
-            else:
+            elif isinstance(network, DistributedVirtualPortgroup):
                 target.distributedVirtualPortgroup.append(_portgroup_info(network))
         return target
 
-    def QueryTargetCapabilities(self, host: Reference | None = None) -> Any:
+    def QueryTargetCapabilities(self, host: Reference | None = None) -> vim.host.Capability | None:
         """Tell what the host, or any, can do."""
         if host is not None:
-            return self.kernel.registry.find(host, HostSystem).properties["capability"]
+            of_host: vim.host.Capability = self.kernel.registry.find(host, HostSystem).properties[
+                "capability"
+            ]
+            return of_host
         return host_hardware.capability()
 
 
-def _portgroup_info(network: Any) -> vim.dvs.DistributedVirtualPortgroupInfo:
+def _portgroup_info(
+    network: DistributedVirtualPortgroup,
+) -> vim.dvs.DistributedVirtualPortgroupInfo:
     switch = network.switch
     return vim.dvs.DistributedVirtualPortgroupInfo(
         switchName=switch.name,
@@ -135,7 +145,7 @@ def _version(number: int) -> str:
     return f"vmx-{number:02d}"
 
 
-def _option(key: str, guests: tuple[str, ...]) -> Any:
+def _option(key: str, guests: tuple[str, ...]) -> vim.vm.ConfigOption:
     if key not in {_version(number) for number in HARDWARE_VERSIONS}:
         raise invalid_argument("key", f"There is no hardware version '{key}'.")
     return filled(
@@ -151,8 +161,11 @@ def _option(key: str, guests: tuple[str, ...]) -> Any:
     )
 
 
-def _hardware_options(version: int) -> Any:
-    types = [*SCSI_MODELS.values(), *(kind.wire_type for kind in KINDS if kind is not SCSI)]
+def _hardware_options(version: int) -> vim.vm.VirtualHardwareOption:
+    types: list[type] = [
+        *SCSI_MODELS.values(),
+        *(kind.wire_type for kind in KINDS if kind is not SCSI),
+    ]
     types += [*CARD_MODELS.values(), _device.VirtualDisk, _device.VirtualCdrom]
     types += [_device.VirtualSerialPort]
     return filled(

@@ -34,11 +34,15 @@ class EventManager(ManagedObject):
         self.computed["latestEvent"] = self._latest
         log.follow(lambda: kernel.touch(self, "latestEvent"))
 
-    def _latest(self) -> Any:
+    def _latest(self) -> vim.event.Event | None:
         events = self._log.events
         return events[-1] if events else None
 
-    def QueryEvents(self, filter: Any, eventViewSpec: Any = None) -> list[Any]:  # noqa: A002
+    def QueryEvents(
+        self,
+        filter: vim.event.EventFilterSpec,  # noqa: A002 - the wire's name
+        eventViewSpec: object = None,
+    ) -> list[vim.event.Event]:
         """Return the events that fit a filter, oldest first.
 
         Raises:
@@ -48,7 +52,7 @@ class EventManager(ManagedObject):
         del eventViewSpec
         return matching(self.kernel, self._log, filter)
 
-    def CreateCollectorForEvents(self, filter: Any) -> Any:  # noqa: A002 - the wire's name
+    def CreateCollectorForEvents(self, filter: vim.event.EventFilterSpec) -> Reference:  # noqa: A002 - the wire's name
         """Return a collector that pages through the events of a filter; it ends with its session.
 
         Raises:
@@ -71,7 +75,7 @@ class EventManager(ManagedObject):
         event = vim.event.GeneralUserEvent(message=msg)
         self._log.post(event, found, f"User logged event: {msg}")
 
-    def PostEvent(self, eventToPost: Any, taskInfo: Any = None) -> None:
+    def PostEvent(self, eventToPost: vim.event.Event, taskInfo: vim.TaskInfo | None = None) -> None:
         """Write down an event a client made."""
         del taskInfo
         if eventToPost is None:
@@ -89,7 +93,7 @@ class EventHistoryCollector(ManagedObject):
         kernel: Kernel,
         moid: str,
         log: EventLog,
-        filter: Any,  # noqa: A002 - the wire's name
+        filter: vim.event.EventFilterSpec,  # noqa: A002 - the wire's name
         session: Session,
     ) -> None:
         super().__init__(kernel, moid)
@@ -101,14 +105,14 @@ class EventHistoryCollector(ManagedObject):
         self.properties.update(filter=filter, initialized=True)
         self.computed["latestPage"] = lambda: self._matching()[-self._page :][::-1]
 
-    def ReadNextEvents(self, maxCount: int) -> list[Any]:
+    def ReadNextEvents(self, maxCount: int) -> list[vim.event.Event]:
         """Return the next events, oldest first; none at the end."""
         found = [event for event in self._matching() if event.key > self._after][: max(0, maxCount)]
         if found:
             self._after = found[-1].key
         return found
 
-    def ReadPreviousEvents(self, maxCount: int) -> list[Any]:
+    def ReadPreviousEvents(self, maxCount: int) -> list[vim.event.Event]:
         """Return the events before those read last, latest first."""
         found = [event for event in self._matching() if event.key <= self._after][::-1]
         found = found[: max(0, maxCount)]
@@ -137,11 +141,15 @@ class EventHistoryCollector(ManagedObject):
             self.owner.holdings.pop(self, None)
         self.kernel.remove(self)
 
-    def _matching(self) -> list[Any]:
+    def _matching(self) -> list[vim.event.Event]:
         return matching(self.kernel, self._log, self._filter)
 
 
-def matching(kernel: Kernel, log: EventLog, filter: Any) -> list[Any]:  # noqa: A002
+def matching(
+    kernel: Kernel,
+    log: EventLog,
+    filter: vim.event.EventFilterSpec,  # noqa: A002 - as the wire says it
+) -> list[vim.event.Event]:
     """See `EventManager.QueryEvents`."""
     if filter.alarm is not None or filter.scheduledTask is not None or filter.tag:
         raise vmodl.fault.NotSupported(msg="The lab has no alarms, scheduled tasks and tags.")
@@ -154,7 +162,7 @@ def matching(kernel: Kernel, log: EventLog, filter: Any) -> list[Any]:  # noqa: 
     return events
 
 
-def _fits(event: Any, filter: Any) -> bool:  # noqa: A002
+def _fits(event: vim.event.Event, filter: vim.event.EventFilterSpec) -> bool:  # noqa: A002
     time = filter.time
     if time is not None:
         if time.beginTime is not None and event.createdTime < time.beginTime:
@@ -173,14 +181,14 @@ def _fits(event: Any, filter: Any) -> bool:  # noqa: A002
     return not kinds or any(_is_kind(event, kind) for kind in kinds)
 
 
-def _is_kind(event: Any, kind: type[Any]) -> bool:
+def _is_kind(event: vim.event.Event, kind: type[Any]) -> bool:
     if isinstance(kind, type):
         return isinstance(event, kind)
     name = str(kind).rpartition(".")[2]
     return any(cls.__name__.rpartition(".")[2] == name for cls in type(event).__mro__)
 
 
-def _subjects(event: Any) -> set[str]:
+def _subjects(event: vim.event.Event) -> set[str]:
     """Return the ids of all that an event is about."""
     named = [
         (event.vm, "vm"),
@@ -192,7 +200,7 @@ def _subjects(event: Any) -> set[str]:
     return {getattr(argument, field)._moId for argument, field in named if argument is not None}
 
 
-def _below(kernel: Kernel, wanted: Any) -> set[str]:
+def _below(kernel: Kernel, wanted: vim.event.EventFilterSpec.ByEntity) -> set[str]:
     """Return the ids of the entities a filter is about."""
     entity = kernel.registry.find(wanted.entity, ManagedEntity)
     recursion = str(wanted.recursion)

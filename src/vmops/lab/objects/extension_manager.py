@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -24,11 +24,11 @@ class ExtensionManager(ManagedObject):
         super().__init__(kernel, moid)
         self.properties["extensionList"] = []
 
-    def FindExtension(self, extensionKey: str) -> Any:
+    def FindExtension(self, extensionKey: str) -> vim.Extension | None:
         """Return the extension of a key, nothing if there is none."""
         return self._by_key().get(extensionKey)
 
-    def RegisterExtension(self, extension: Any) -> None:
+    def RegisterExtension(self, extension: vim.Extension) -> None:
         """Add an extension.
 
         Raises:
@@ -41,7 +41,7 @@ class ExtensionManager(ManagedObject):
             raise invalid_argument("extension.key", "An extension of this key is registered.")
         self._keep({**extensions, extension.key: extension})
 
-    def UpdateExtension(self, extension: Any) -> None:
+    def UpdateExtension(self, extension: vim.Extension) -> None:
         """Put an extension in the place of the one of its key.
 
         Raises:
@@ -64,14 +64,14 @@ class ExtensionManager(ManagedObject):
         del extensions[extensionKey]
         self._keep(extensions)
 
-    def _by_key(self) -> dict[str, Any]:
+    def _by_key(self) -> dict[str, vim.Extension]:
         return {each.key: each for each in self.properties["extensionList"]}
 
-    def _keep(self, extensions: dict[str, Any]) -> None:
+    def _keep(self, extensions: dict[str, vim.Extension]) -> None:
         self.kernel.update(self, {"extensionList": [_in_utc(each) for each in extensions.values()]})
 
 
-def _in_utc(extension: Any) -> Any:
+def _in_utc(extension: vim.Extension) -> vim.Extension:
     """Give the heartbeat's time a zone: OpenStack sends UTC without saying so."""
     if extension.lastHeartbeatTime.tzinfo is not None:
         return extension

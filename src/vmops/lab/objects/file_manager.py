@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -39,7 +39,7 @@ class FileManager(ManagedObject):
         name: str,
         datacenter: Reference | None = None,
         createParentDirectories: bool | None = None,
-    ) -> Any:
+    ) -> None:
         """Create a folder.
 
         Raises:

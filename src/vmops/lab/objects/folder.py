@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -33,7 +33,7 @@ class Folder(Container):
 
     wire_type = vim.Folder
 
-    def CreateFolder(self, name: str) -> Any:
+    def CreateFolder(self, name: str) -> Reference:
         """Create a folder of the same kind below this one."""
         if not self.holds(vim.Folder):
             raise vmodl.fault.NotSupported()
@@ -80,7 +80,7 @@ class Folder(Container):
 
         return start_task(self, "Folder.registerVm", run, cancelable=False)
 
-    def MoveIntoFolder_Task(self, list: Sequence[Any]) -> vim.Task:  # noqa: A002 - the wire's name
+    def MoveIntoFolder_Task(self, list: Sequence[Reference]) -> vim.Task:  # noqa: A002 - the wire's name
         """Move entities of this folder's kind into it, all or none.
 
         Raises (in the task):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 
 def import_vapp(
-    kernel: Kernel, pool: ManagedEntity, spec: Any, folder: Reference | None, host: Reference | None
-) -> Any:
+    kernel: Kernel,
+    pool: ManagedEntity,
+    spec: vim.ImportSpec,
+    folder: Reference | None,
+    host: Reference | None,
+) -> Reference:
     """Start creating the virtual machine of a VirtualMachineImportSpec; return the lease.
 
     What goes wrong on the way is the lease's error, as on vCenter. The machine is destroyed unless

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -40,7 +40,7 @@ class PerformanceManager(ManagedObject):
             perfCounter=[each.info() for each in COUNTERS],
         )
 
-    def QueryPerfProviderSummary(self, entity: Reference) -> Any:
+    def QueryPerfProviderSummary(self, entity: Reference) -> _Manager.ProviderSummary:
         """Say how often there are figures of an entity.
 
         Raises:
@@ -54,10 +54,10 @@ class PerformanceManager(ManagedObject):
     async def QueryAvailablePerfMetric(
         self,
         entity: Reference,
-        beginTime: Any = None,
-        endTime: Any = None,
+        beginTime: datetime | None = None,
+        endTime: datetime | None = None,
         intervalId: int | None = None,
-    ) -> list[Any]:
+    ) -> list[_Manager.MetricId]:
         """List the counters and instances there are samples of."""
         if intervalId not in (None, INTERVAL_S):
             return []
@@ -66,7 +66,7 @@ class PerformanceManager(ManagedObject):
             found |= dict.fromkeys(sample.values)
         return [_Manager.MetricId(counterId=key, instance=name) for key, name in sorted(found)]
 
-    def QueryPerfCounter(self, counterId: Sequence[int]) -> list[Any]:
+    def QueryPerfCounter(self, counterId: Sequence[int]) -> list[_Manager.CounterInfo]:
         """Describe counters by key.
 
         Raises:
@@ -77,13 +77,15 @@ class PerformanceManager(ManagedObject):
             raise invalid_argument("counterId", "There is no such counter.")
         return [known[key].info() for key in counterId]
 
-    def QueryPerfCounterByLevel(self, level: int) -> list[Any]:
+    def QueryPerfCounterByLevel(self, level: int) -> list[_Manager.CounterInfo]:
         """Describe the counters of a collection level, 1 to 4: all are of level 1."""
         if not 1 <= level <= 4:
             raise invalid_argument("level", "It is 1 to 4.")
         return [each.info() for each in COUNTERS]
 
-    async def QueryPerf(self, querySpec: Sequence[Any]) -> list[Any]:
+    async def QueryPerf(
+        self, querySpec: Sequence[_Manager.QuerySpec]
+    ) -> list[_Manager.EntityMetricBase]:
         """Return samples, oldest first; those of another interval than 20 s there are not.
 
         Raises:
@@ -125,7 +127,9 @@ def _described(key: str) -> vim.ElementDescription:
     return vim.ElementDescription(key=key, label=key.capitalize(), summary=key)
 
 
-def _between(samples: Iterable[Sample], begin: datetime | None, end: datetime | None) -> list[Any]:
+def _between(
+    samples: Iterable[Sample], begin: datetime | None, end: datetime | None
+) -> list[Sample]:
     return [
         each
         for each in samples
@@ -133,7 +137,7 @@ def _between(samples: Iterable[Sample], begin: datetime | None, end: datetime | 
     ]
 
 
-def _answer(spec: Any, samples: Sequence[Sample]) -> Any:
+def _answer(spec: _Manager.QuerySpec, samples: Sequence[Sample]) -> _Manager.EntityMetricBase:
     series = {
         wanted: [sample.values.get(wanted, 0) for sample in samples]
         for wanted in _wanted(spec.metricId, samples)
@@ -160,7 +164,9 @@ def _answer(spec: Any, samples: Sequence[Sample]) -> Any:
     )
 
 
-def _wanted(metrics: Sequence[Any] | None, samples: Sequence[Sample]) -> list[tuple[int, str]]:
+def _wanted(
+    metrics: Sequence[_Manager.MetricId] | None, samples: Sequence[Sample]
+) -> list[tuple[int, str]]:
     """Return the counters and instances a query means, each once; ``*`` is every instance."""
     there = sorted({key for sample in samples for key in sample.values})
     if not metrics:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vmops.lab.kernel.kernel import Kernel
 
 _STORAGE, _REQUIREMENT, _HUB = "STORAGE", "REQUIREMENT", "Datastore"
+_Hub = pbm.placement.PlacementHub
 _MADE = datetime(2024, 1, 1, tzinfo=UTC)
 _USER = "Temporary user handle"  # what a vCenter shows of the policies it made itself
 
@@ -64,11 +65,13 @@ class ProfileManager(ManagedObject):
         super().__init__(kernel, moid)
         self._main = main
 
-    def PbmFetchResourceType(self) -> list[Any]:
+    def PbmFetchResourceType(self) -> list[pbm.profile.ResourceType]:
         """The kinds of things that have policies: storage."""
         return [pbm.profile.ResourceType(resourceType=_STORAGE)]
 
-    def PbmQueryProfile(self, resourceType: Any, profileCategory: str | None = None) -> list[Any]:
+    def PbmQueryProfile(
+        self, resourceType: pbm.profile.ResourceType, profileCategory: str | None = None
+    ) -> list[pbm.profile.ProfileId]:
         """The ids of all policies."""
         if resourceType.resourceType != _STORAGE:
             raise invalid_argument("resourceType", "Policies are of storage.")
@@ -76,7 +79,9 @@ class ProfileManager(ManagedObject):
             return []
         return [_profile_id(each) for each in POLICIES]
 
-    def PbmRetrieveContent(self, profileIds: Sequence[Any]) -> list[Any]:
+    def PbmRetrieveContent(
+        self, profileIds: Sequence[pbm.profile.ProfileId]
+    ) -> list[pbm.profile.CapabilityBasedProfile]:
         """What the policies of these ids are.
 
         Raises:
@@ -84,7 +89,7 @@ class ProfileManager(ManagedObject):
         """
         return [_profile(policy(self._main, each.uniqueId, "profileIds")) for each in profileIds]
 
-    def PbmQueryAssociatedProfile(self, entity: pbm.ServerObjectRef) -> list[Any]:
+    def PbmQueryAssociatedProfile(self, entity: pbm.ServerObjectRef) -> list[pbm.profile.ProfileId]:
         """The policies of a machine's own files, or of a disk, which is named "vm-12:2000".
 
         Raises:
@@ -100,7 +105,9 @@ class ProfileManager(ManagedObject):
         given = vm.policies.get(key if entity.objectType == "virtualDiskId" else HOME)
         return [] if given is None else [pbm.profile.ProfileId(uniqueId=given)]
 
-    def PbmQueryAssociatedProfiles(self, entities: Sequence[pbm.ServerObjectRef]) -> list[Any]:
+    def PbmQueryAssociatedProfiles(
+        self, entities: Sequence[pbm.ServerObjectRef]
+    ) -> list[pbm.profile.QueryProfileResult]:
         """The same for several of them."""
         return [
             pbm.profile.QueryProfileResult(
@@ -119,19 +126,23 @@ class PlacementSolver(ManagedObject):
         super().__init__(kernel, moid)
         self._main = main
 
-    def PbmQueryMatchingHub(self, profile: Any, hubsToSearch: Sequence[Any] = ()) -> list[Any]:
+    def PbmQueryMatchingHub(
+        self, profile: pbm.profile.ProfileId, hubsToSearch: Sequence[_Hub] = ()
+    ) -> list[Any]:
         """The datastores, of those given or of all, that meet a policy."""
         results = self._results(hubsToSearch, [policy(self._main, profile.uniqueId, "profile")])
         return [each.hub for each in results if not each.error]
 
-    def PbmCheckCompatibility(self, profile: Any, hubsToSearch: Sequence[Any] = ()) -> list[Any]:
+    def PbmCheckCompatibility(
+        self, profile: pbm.profile.ProfileId, hubsToSearch: Sequence[_Hub] = ()
+    ) -> list[Any]:
         """Each datastore, with what is against it."""
         return self._results(hubsToSearch, [policy(self._main, profile.uniqueId, "profile")])
 
     def PbmCheckRequirements(
         self,
-        hubsToSearch: Sequence[Any] = (),
-        placementSubjectRef: Any = None,
+        hubsToSearch: Sequence[_Hub] = (),
+        placementSubjectRef: object = None,
         placementSubjectRequirement: Sequence[Any] = (),
     ) -> list[Any]:
         """Each datastore, with what is against it as the place of something with requirements.
@@ -147,7 +158,7 @@ class PlacementSolver(ManagedObject):
             required.append(policy(self._main, each.profileId.uniqueId, "requirement"))
         return self._results(hubsToSearch, required)
 
-    def _results(self, hubs: Sequence[Any], required: Sequence[StoragePolicy]) -> list[Any]:
+    def _results(self, hubs: Sequence[_Hub], required: Sequence[StoragePolicy]) -> list[Any]:
         there = {
             each.moid: each for each in self._main.registry.all(ManagedEntity)
             if each.wire_type is vim.Datastore
@@ -157,7 +168,7 @@ class PlacementSolver(ManagedObject):
 
     @staticmethod
     def _result(
-        hub: Any, datastore: ManagedEntity | None, required: Sequence[StoragePolicy]
+        hub: _Hub, datastore: ManagedEntity | None, required: Sequence[StoragePolicy]
     ) -> pbm.placement.CompatibilityResult:
         if datastore is None or hub.hubType != _HUB:
             raise invalid_argument("hubsToSearch", f"There is no datastore '{hub.hubId}'.")

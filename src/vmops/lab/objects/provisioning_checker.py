@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -23,7 +23,9 @@ class ProvisioningChecker(ManagedObject):
 
     wire_type = vim.vm.check.ProvisioningChecker
 
-    def CheckRelocate_Task(self, vm: Any, spec: Any, testType: object = None) -> vim.Task:
+    def CheckRelocate_Task(
+        self, vm: Reference, spec: vim.vm.RelocateSpec, testType: object = None
+    ) -> vim.Task:
         """Check a relocation; ``testType`` chooses nothing, for one fault ends the checks."""
         del testType
 
@@ -34,10 +36,10 @@ class ProvisioningChecker(ManagedObject):
 
     def CheckMigrate_Task(
         self,
-        vm: Any,
+        vm: Reference,
         host: Reference | None = None,
         pool: Reference | None = None,
-        state: Any = None,
+        state: str | None = None,
         testType: object = None,
     ) -> vim.Task:
         """Check a migration to another host or pool."""
@@ -50,7 +52,7 @@ class ProvisioningChecker(ManagedObject):
         return start_task(self, "VirtualMachineProvisioningChecker.checkMigrate", run)
 
     async def _checked(
-        self, ref: Reference, spec: Any, state: str | None = None
+        self, ref: Reference, spec: vim.vm.RelocateSpec, state: str | None = None
     ) -> list[vim.vm.check.Result]:
         vm = self.kernel.registry.find(ref, Machine)
         result = vim.vm.check.Result(vm=vm.ref, host=spec.host or vm.host.ref)

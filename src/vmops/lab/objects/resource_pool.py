@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -67,7 +67,7 @@ class ResourcePool(ManagedEntity):
             configuredMemoryMB=0,
         )
 
-    def CreateResourcePool(self, name: str, spec: Any) -> Any:
+    def CreateResourcePool(self, name: str, spec: vim.ResourceConfigSpec) -> Reference:
         """Create a pool below this one.
 
         Raises:
@@ -99,7 +99,7 @@ class ResourcePool(ManagedEntity):
             self.kernel.update(self, {"config": _pool_config(self.ref, config)})
         self.kernel.touch(self, "summary")
 
-    def MoveIntoResourcePool(self, list: Sequence[Any]) -> None:  # noqa: A002 - the wire's name
+    def MoveIntoResourcePool(self, list: Sequence[Reference]) -> None:  # noqa: A002 - the wire's name
         """Move virtual machines and pools of the same compute resource into this pool.
 
         Raises:
@@ -167,8 +167,8 @@ class ResourcePool(ManagedEntity):
                 child.destroy()
 
     def ImportVApp(
-        self, spec: Any, folder: Reference | None = None, host: Reference | None = None
-    ) -> Any:
+        self, spec: vim.ImportSpec, folder: Reference | None = None, host: Reference | None = None
+    ) -> Reference:
         """Create a virtual machine whose disks the client then uploads; see `import_vapp`."""
         return import_vapp(self.kernel, self, spec, folder, host)
 
@@ -176,7 +176,7 @@ class ResourcePool(ManagedEntity):
         """Recompute the runtime: it is never stale."""
 
 
-def _pool_config(ref: Reference, spec: Any) -> vim.ResourceConfigSpec:
+def _pool_config(ref: Reference, spec: vim.ResourceConfigSpec | None) -> vim.ResourceConfigSpec:
     config = vim.ResourceConfigSpec(
         entity=ref,
         changeVersion="",

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pyVmomi import vim, vmodl
 
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Saved: TypeAlias = dict[str, Any]
+"""An entry of the file; its format is written here."""
+Obj = TypeVar("Obj", bound=ManagedEntity)
 _FORMAT = 1
 _SAVED = (Folder, ResourcePool, HostSystem, Network, VirtualMachine, ManagedEntity)
 _UNSAVED = frozenset({"vm", "layoutEx", "storage", "guest", "datastore", "network", "recentTask"})
@@ -119,7 +122,7 @@ class SavedInventory:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self.write)
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> Saved | None:
         try:
             saved = json.loads(self._file.read_text())
         except FileNotFoundError:
@@ -154,7 +157,7 @@ class SavedInventory:
             f'{self._others},\n "lastNumber": {self._last_number},\n "machines": [{machines}]\n}}\n'
         )
 
-    def _document(self) -> dict[str, Any]:
+    def _document(self) -> Saved:
         """Return all but the machines."""
         registry = self._kernel.registry
         made = [each for each in registry.all(ManagedEntity) if each.moid not in self._default]
@@ -179,7 +182,7 @@ class SavedInventory:
         while self._last_number and int(self._kernel.new_moid("vm")[3:]) < self._last_number:
             pass
 
-    def _folders(self, saved: dict[str, Any]) -> None:
+    def _folders(self, saved: Saved) -> None:
         left = list(saved.get("folders", []))
         while left:
             ready = [entry for entry in left if entry["parent"] in self._kernel.registry]
@@ -199,7 +202,7 @@ class SavedInventory:
                 parent.add_child(folder)
                 left.remove(entry)
 
-    def _pools(self, saved: dict[str, Any]) -> None:
+    def _pools(self, saved: Saved) -> None:
         left = list(saved.get("pools", []))
         while left:
             ready = [entry for entry in left if entry["parent"] in self._kernel.registry]
@@ -220,7 +223,7 @@ class SavedInventory:
                 link(self._kernel, parent, "resourcePool", pool.ref)
                 left.remove(entry)
 
-    def _hosts(self, saved: dict[str, Any]) -> None:
+    def _hosts(self, saved: Saved) -> None:
         for moid, entry in saved.get("hosts", {}).items():
             if moid not in self._kernel.registry:
                 continue
@@ -255,26 +258,25 @@ class SavedInventory:
                 },
             )
 
-    def _renames(self, saved: dict[str, Any]) -> None:
+    def _renames(self, saved: Saved) -> None:
         for moid, name in saved.get("names", {}).items():
             if moid in self._kernel.registry:
                 entity = self._kernel.registry.find(moid, ManagedEntity)
                 self._kernel.update(entity, entity.renamed(name))
 
-    async def _machine(self, entry: dict[str, Any], running: frozenset[str]) -> None:
+    async def _machine(self, entry: Saved, running: frozenset[str]) -> None:
         kernel = self._kernel
         vmx = DatastorePath.parse(entry["vmx"])
         folder = self._entity(entry["folder"], Folder) or self._machine_folder()
         host = self._entity(entry["host"], HostSystem) or kernel.registry.all(HostSystem)[0]
         pool = None if entry["pool"] is None else self._entity(entry["pool"], ResourcePool)
         root = next(each for each in kernel.registry.all(ResourcePool) if each.is_root)
+        config: ConfigInfo | None = None
         try:
             config = await load(kernel, vmx, host)
+            config.name, config.template = entry["name"], bool(entry["template"])
         except vmodl.MethodFault as fault:
             log.error("%s is not accessible: %s", entry["name"], message(fault))  # noqa: TRY400 - told
-            config = None
-        else:
-            config.name, config.template = entry["name"], bool(entry["template"])
         if pool is None and not entry["template"]:
             pool = root
         vm = VirtualMachine(
@@ -302,7 +304,7 @@ class SavedInventory:
         show_connection(vm)
         await properties.refresh_files(vm)
 
-    def _entity(self, moid: str, cls: Any) -> Any:
+    def _entity(self, moid: str, cls: type[Obj]) -> Obj | None:
         if moid not in self._kernel.registry:
             return None
         found = self._kernel.registry.get(moid)
@@ -318,7 +320,7 @@ class SavedInventory:
         raise LookupError("the inventory has no folder for virtual machines")
 
 
-def _below(entity: ManagedEntity) -> dict[str, Any]:
+def _below(entity: ManagedEntity) -> Saved:
     parent = entity.parent
     return {
         "moid": entity.moid,
@@ -351,7 +353,7 @@ def _pool_spec(saved: dict[str, list[Any]]) -> vim.ResourceConfigSpec:
     return spec
 
 
-def _host(host: HostSystem) -> dict[str, Any]:
+def _host(host: HostSystem) -> Saved:
     info = host.network_system.properties["networkInfo"]
     return {
         "maintenance": bool(host.properties["runtime"].inMaintenanceMode),
@@ -368,7 +370,7 @@ def _host(host: HostSystem) -> dict[str, Any]:
     }
 
 
-def _machine(vm: VirtualMachine) -> dict[str, Any]:
+def _machine(vm: VirtualMachine) -> Saved:
     pool = vm.properties["resourcePool"]
     parent = vm.parent
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from pyVmomi import vim
 
@@ -18,6 +18,8 @@ from vmops.lab.objects.datacenter import Datacenter
 if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import ManagedObject as Reference
 
+Obj = TypeVar("Obj", bound=ManagedEntity)
+
 
 class SearchIndex(ManagedObject):
     """The search index; it always sees the inventory as it is now."""
@@ -30,7 +32,7 @@ class SearchIndex(ManagedObject):
         vmSearch: bool,
         datacenter: Reference | None = None,
         instanceUuid: bool | None = None,
-    ) -> list[Any]:
+    ) -> list[Reference]:
         """Find virtual machines by BIOS or instance UUID, or hosts by hardware UUID."""
         wanted = normal_uuid(uuid, "uuid")
         if not vmSearch:
@@ -45,15 +47,15 @@ class SearchIndex(ManagedObject):
         vmSearch: bool,
         datacenter: Reference | None = None,
         instanceUuid: bool | None = None,
-    ) -> Any:
+    ) -> Reference | None:
         """Find the first of `FindAllByUuid`."""
         return _first(self.FindAllByUuid(uuid, vmSearch, datacenter, instanceUuid))
 
-    def FindByDatastorePath(self, datacenter: Reference | None, path: str) -> Any:
+    def FindByDatastorePath(self, datacenter: Reference | None, path: str) -> Reference | None:
         """Find the virtual machine of a .vmx file."""
         return _first(self._all(Machine, datacenter, lambda vm: vm.vmx_path == path))
 
-    def FindByInventoryPath(self, inventoryPath: str) -> Any:
+    def FindByInventoryPath(self, inventoryPath: str) -> Reference | None:
         """Find the entity at a path from the root folder, ``DC0/vm/folder/name``."""
         entity: ManagedEntity | None = self._root()
         for name in inventoryPath.split("/"):
@@ -61,26 +63,28 @@ class SearchIndex(ManagedObject):
                 entity = _child(entity, name)
         return None if entity is None else entity.ref
 
-    def FindChild(self, entity: Reference, name: str) -> Any:
+    def FindChild(self, entity: Reference, name: str) -> Reference | None:
         """Find the entity of that name right below another."""
         child = _child(self.kernel.registry.find(entity, ManagedEntity), name)
         return None if child is None else child.ref
 
     def FindAllByIp(
         self, ip: str, vmSearch: bool, datacenter: Reference | None = None
-    ) -> list[Any]:
+    ) -> list[Reference]:
         """Find virtual machines by the address their tools report."""
         if not vmSearch:
             return []
         return self._all(Machine, datacenter, lambda vm: vm.guest_address("ipAddress") == ip)
 
-    def FindByIp(self, ip: str, vmSearch: bool, datacenter: Reference | None = None) -> Any:
+    def FindByIp(
+        self, ip: str, vmSearch: bool, datacenter: Reference | None = None
+    ) -> Reference | None:
         """Find the first of `FindAllByIp`."""
         return _first(self.FindAllByIp(ip, vmSearch, datacenter))
 
     def FindAllByDnsName(
         self, dnsName: str, vmSearch: bool, datacenter: Reference | None = None
-    ) -> list[Any]:
+    ) -> list[Reference]:
         """Find virtual machines by the name their tools report, or hosts by theirs."""
         wanted = dnsName.casefold()
         if not vmSearch:
@@ -93,7 +97,7 @@ class SearchIndex(ManagedObject):
 
     def FindByDnsName(
         self, dnsName: str, vmSearch: bool, datacenter: Reference | None = None
-    ) -> Any:
+    ) -> Reference | None:
         """Find the first of `FindAllByDnsName`."""
         return _first(self.FindAllByDnsName(dnsName, vmSearch, datacenter))
 
@@ -104,8 +108,8 @@ class SearchIndex(ManagedObject):
         raise LookupError("the inventory has no root folder")
 
     def _all(
-        self, cls: type[Any], datacenter: Reference | None, fits: Callable[[Any], bool]
-    ) -> list[Any]:
+        self, cls: type[Obj], datacenter: Reference | None, fits: Callable[[Obj], bool]
+    ) -> list[Reference]:
         inside = None
         if datacenter is not None:
             inside = self.kernel.registry.find(datacenter, Datacenter)
@@ -116,7 +120,7 @@ class SearchIndex(ManagedObject):
         ]
 
 
-def _first(refs: list[Reference]) -> Any:
+def _first(refs: list[Reference]) -> Reference | None:
     return refs[0] if refs else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from pyVmomi import vim, vmodl
 
@@ -52,8 +52,11 @@ class VirtualDiskManager(ManagedObject):
     wire_type = vim.VirtualDiskManager
 
     def CreateVirtualDisk_Task(
-        self, name: str, datacenter: Reference | None = None, spec: Any = None
-    ) -> Any:
+        self,
+        name: str,
+        datacenter: Reference | None = None,
+        spec: vim.VirtualDiskManager.VirtualDiskSpec | None = None,
+    ) -> vim.Task:
         """Create a disk of a FileBackedVirtualDiskSpec; the result is its name.
 
         Raises:
@@ -86,9 +89,9 @@ class VirtualDiskManager(ManagedObject):
         sourceDatacenter: Reference | None = None,
         destName: str = "",
         destDatacenter: Reference | None = None,
-        destSpec: Any = None,
+        destSpec: vim.VirtualDiskManager.VirtualDiskSpec | None = None,
         force: bool | None = None,
-    ) -> Any:
+    ) -> vim.Task:
         """Copy a disk, converting it; a delta is flattened.
 
         Without a spec the copy is preallocated with a BusLogic adapter, as the reference says.
@@ -128,8 +131,8 @@ class VirtualDiskManager(ManagedObject):
         destName: str = "",
         destDatacenter: Reference | None = None,
         force: bool | None = None,
-        profile: Any = None,
-    ) -> Any:
+        profile: object = None,
+    ) -> vim.Task:
         """Move a disk with its data, also to another datastore. ``profile`` has no effect here.
 
         Raises:
@@ -146,7 +149,7 @@ class VirtualDiskManager(ManagedObject):
         held: dict[DatastorePath, _Held] = {target: "change", source: "change"}
         return self._start("moveVirtualDisk", move, held)
 
-    def DeleteVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> Any:
+    def DeleteVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> vim.Task:
         """Delete a disk: descriptor and data, not its parents.
 
         Raises:
@@ -165,7 +168,7 @@ class VirtualDiskManager(ManagedObject):
         datacenter: Reference | None = None,
         newCapacityKb: int = 0,
         eagerZero: bool | None = None,
-    ) -> Any:
+    ) -> vim.Task:
         """Grow a disk.
 
         Raises:
@@ -186,12 +189,12 @@ class VirtualDiskManager(ManagedObject):
 
         return self._start("extendVirtualDisk", extend, {path: "change"}, cancelable=False)
 
-    def InflateVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> Any:
+    def InflateVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> vim.Task:
         """Give a thin disk all its space, filled with zeros."""
         path = datastore_path(self.kernel, name, datacenter)
         return self._start("inflateVirtualDisk", partial(_inflate, path), {path: "change"})
 
-    def EagerZeroVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> Any:
+    def EagerZeroVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> vim.Task:
         """Zero what was never written of a disk that is not thin.
 
         Raises:
@@ -206,7 +209,7 @@ class VirtualDiskManager(ManagedObject):
 
         return self._start("eagerZeroVirtualDisk", zero, {path: "change"})
 
-    def ZeroFillVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> Any:
+    def ZeroFillVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> vim.Task:
         """Overwrite all of a disk with zeros; what was on it is lost."""
         path = datastore_path(self.kernel, name, datacenter)
 
@@ -227,7 +230,7 @@ class VirtualDiskManager(ManagedObject):
 
     def ShrinkVirtualDisk_Task(
         self, name: str, datacenter: Reference | None = None, copy: bool | None = None
-    ) -> Any:
+    ) -> vim.Task:
         """Give back the space of a thin disk's zeros; with ``copy`` or without, it is the same.
 
         Raises:
@@ -304,7 +307,9 @@ class VirtualDiskManager(ManagedObject):
         return start_task(self, f"VirtualDiskManager.{description}", run, cancelable=cancelable)
 
 
-def _disk_kind(spec: Any, parameter: str) -> tuple[Provisioning, Adapter]:
+def _disk_kind(
+    spec: vim.VirtualDiskManager.VirtualDiskSpec, parameter: str
+) -> tuple[Provisioning, Adapter]:
     if spec.diskType in _OTHER_TYPES:
         raise vmodl.fault.NotSupported(msg=f"Disks of type {spec.diskType} are not supported.")
     if spec.diskType not in _PROVISIONING:

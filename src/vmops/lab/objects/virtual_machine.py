@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -48,7 +48,7 @@ class VirtualMachine(Machine):
         *,
         name: str,
         vmx: DatastorePath,
-        config: ConfigInfo,
+        config: ConfigInfo | None,
         place: Place,
     ) -> None:
         super().__init__(kernel, moid, name=name, vmx=vmx, config=config, place=place)
@@ -62,7 +62,7 @@ class VirtualMachine(Machine):
         """Rename the machine in the inventory and its .vmx file; no file gets another name."""
         return self.start_task("rename", lambda _: reconfigure.rename(self, newName))
 
-    def ReconfigVM_Task(self, spec: Any) -> vim.Task:
+    def ReconfigVM_Task(self, spec: vim.vm.ConfigSpec) -> vim.Task:
         """Change configuration and devices, all or nothing; see `reconfigure`."""
         return self.start_task("reconfigure", lambda _: reconfigure.reconfigure(self, spec))
 
@@ -136,7 +136,7 @@ class VirtualMachine(Machine):
             self.require_reachable()
             place.mark_as_virtual_machine(self, pool, host)
 
-    def CloneVM_Task(self, folder: Reference, name: str, spec: Any) -> vim.Task:
+    def CloneVM_Task(self, folder: Reference, name: str, spec: vim.vm.CloneSpec) -> vim.Task:
         """Clone the machine or one of its snapshots; see `clone.clone`."""
         return self.start_task(
             "clone",
@@ -161,7 +161,7 @@ class VirtualMachine(Machine):
         """Detach a first class disk; see `first_class_attach.detach`."""
         return self.start_task("detachDisk", lambda _: first_class_attach.detach(self, diskId))
 
-    def RelocateVM_Task(self, spec: Any, priority: object = None) -> vim.Task:
+    def RelocateVM_Task(self, spec: vim.vm.RelocateSpec, priority: object = None) -> vim.Task:
         """Move the machine, its guest running on; see `relocate.relocate`."""
         del priority  # one machine moves at a time
         return self.start_task(
@@ -175,7 +175,7 @@ class VirtualMachine(Machine):
         pool: Reference | None = None,
         host: Reference | None = None,
         priority: object = None,
-        state: Any = None,
+        state: str | None = None,
     ) -> vim.Task:
         """Move the machine to another host; see `relocate.migrate`."""
         del priority
@@ -203,8 +203,8 @@ class VirtualMachine(Machine):
         name: str,
         description: str | None = None,
         memory: bool = False,
-        quiesceSpec: Any = None,
-    ) -> Any:
+        quiesceSpec: object = None,
+    ) -> vim.Task:
         """Take a snapshot; ``quiesceSpec`` asks for a guest held still, its details count not."""
         return self.CreateSnapshot_Task(name, description, memory, quiesceSpec is not None)
 
@@ -223,7 +223,7 @@ class VirtualMachine(Machine):
         )
 
     def RemoveAllSnapshots_Task(
-        self, consolidate: bool | None = None, spec: Any = None
+        self, consolidate: bool | None = None, spec: object = None
     ) -> vim.Task:
         """Remove all snapshots, and merge their disks unless ``consolidate`` is false.
 
@@ -244,15 +244,15 @@ class VirtualMachine(Machine):
             "consolidateDisks", lambda run: remove.consolidate(self, run.progress)
         )
 
-    def start_migration(self, host: Reference) -> Any:
+    def start_migration(self, host: Reference) -> vim.Task:
         """Start the task of moving to another host, as DRS does it."""
         return self.MigrateVM_Task(host=host)
 
-    async def AcquireTicket(self, ticketType: str) -> Any:
+    async def AcquireTicket(self, ticketType: str) -> vim.VirtualMachine.Ticket:
         """Return a ticket for the console; see `console_tickets.acquire`."""
         return await console_tickets.acquire(self, ticketType)
 
-    async def AcquireMksTicket(self) -> Any:
+    async def AcquireMksTicket(self) -> vim.VirtualMachine.MksTicket:
         """Return a ticket for the console; see `console_tickets.acquire_mks`."""
         return await console_tickets.acquire_mks(self)
 
@@ -294,11 +294,11 @@ class VirtualMachine(Machine):
         self.require_reachable()
         questions.answer(self, questionId, answerChoice)
 
-    def ExportVm(self) -> Any:
+    def ExportVm(self) -> Reference:
         """Return a lease to fetch the machine's disks; see `export_vm`."""
         self.require_reachable()
         return export_vm(self.kernel, self)
 
-    def QueryConnections(self) -> list[Any]:
+    def QueryConnections(self) -> list[object]:
         """Return no connections: the lab counts none."""
         return []

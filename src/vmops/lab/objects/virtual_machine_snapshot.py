@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -80,7 +80,7 @@ class VirtualMachineSnapshot(ManagedObject):
             await save_tree(vm, tree)
             show_tree(vm, tree)
 
-    def ExportSnapshot(self) -> Any:
+    def ExportSnapshot(self) -> Reference:
         """Return a lease to fetch the snapshot's disks, also while the machine runs."""
         vm = self.machine
         return export_snapshot(vm.kernel, vm, vm.snapshots.get(self.uid))

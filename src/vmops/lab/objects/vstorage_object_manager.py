@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -55,13 +55,13 @@ _FLAGS = {
 class VStorageObjectManager(ManagedObject):
     """First class disks of a vCenter; a host's manager is the same under another type."""
 
-    wire_type: ClassVar[Any] = _vslm.vcenter.VStorageObjectManager
+    wire_type: ClassVar[type[Reference]] = _vslm.vcenter.VStorageObjectManager
 
     def __init__(self, kernel: Kernel, moid: str) -> None:
         super().__init__(kernel, moid)
         self._disks = FirstClassDisks(kernel.service(DiskStore))
 
-    def CreateDisk_Task(self, spec: Any) -> Any:
+    def CreateDisk_Task(self, spec: _vslm.CreateSpec) -> vim.Task:
         """Make a disk; the result is its VStorageObject.
 
         Raises (in the task):
@@ -75,7 +75,7 @@ class VStorageObjectManager(ManagedObject):
 
         return self._task("createDisk", run)
 
-    async def _create(self, spec: Any) -> tuple[FirstClassDisk, DiskInfo]:
+    async def _create(self, spec: _vslm.CreateSpec) -> tuple[FirstClassDisk, DiskInfo]:
         backing = spec.backingSpec
         if not isinstance(backing, _vslm.CreateSpec.DiskFileBackingSpec) or spec.crypto is not None:
             raise vmodl.fault.NotSupported(msg="First class disks of the lab are plain files.")
@@ -114,8 +114,8 @@ class VStorageObjectManager(ManagedObject):
         path: str,
         name: str | None = None,
         modifyControlFlags: bool | None = None,
-        id: Any = None,  # noqa: A002 - the wire's name
-    ) -> Any:
+        id: vim.vslm.ID | None = None,  # noqa: A002 - the wire's name
+    ) -> vim.vslm.VStorageObject:
         """Make a disk that is there a first class disk; it stays where it is.
 
         Raises:
@@ -145,10 +145,10 @@ class VStorageObjectManager(ManagedObject):
 
     async def RetrieveVStorageObject(
         self,
-        id: Any,  # noqa: A002 - the wire's name
+        id: vim.vslm.ID,  # noqa: A002 - the wire's name
         datastore: Reference,
         diskInfoFlags: Sequence[str] | None = None,
-    ) -> Any:
+    ) -> vim.vslm.VStorageObject:
         """Describe one.
 
         Raises:
@@ -157,18 +157,22 @@ class VStorageObjectManager(ManagedObject):
         del diskInfoFlags
         return self._shown(*(await self._get(id, datastore)))
 
-    async def RetrieveVStorageObjectState(self, id: Any, datastore: Reference) -> _vslm.StateInfo:  # noqa: A002
+    async def RetrieveVStorageObjectState(
+        self,
+        id: vim.vslm.ID,  # noqa: A002 - the wire's name
+        datastore: Reference,
+    ) -> _vslm.StateInfo:
         """Say that nothing is pending; see `RetrieveVStorageObject`."""
         await self._get(id, datastore)
         return _vslm.StateInfo(tentative=False)
 
-    async def ListVStorageObject(self, datastore: Reference) -> list[Any]:
+    async def ListVStorageObject(self, datastore: Reference) -> list[vim.vslm.ID]:
         """List the ids of those on a datastore."""
         name = self._datastore(datastore)
         found = await self.kernel.blocking(self._disks.all, name)
         return [_vslm.ID(id=each.id) for each in found]
 
-    def DeleteVStorageObject_Task(self, id: Any, datastore: Reference) -> Any:  # noqa: A002
+    def DeleteVStorageObject_Task(self, id: _vslm.ID, datastore: Reference) -> vim.Task:  # noqa: A002
         """Delete one.
 
         Raises (in the task):
@@ -184,7 +188,7 @@ class VStorageObjectManager(ManagedObject):
 
         return self._task("deleteVStorageObject", run)
 
-    def ExtendDisk_Task(self, id: Any, datastore: Reference, newCapacityInMB: int) -> Any:  # noqa: A002
+    def ExtendDisk_Task(self, id: _vslm.ID, datastore: Reference, newCapacityInMB: int) -> vim.Task:  # noqa: A002
         """Make one larger.
 
         Raises (in the task):
@@ -202,7 +206,7 @@ class VStorageObjectManager(ManagedObject):
 
         return self._task("extendDisk", run)
 
-    async def RenameVStorageObject(self, id: Any, datastore: Reference, name: str) -> None:  # noqa: A002
+    async def RenameVStorageObject(self, id: vim.vslm.ID, datastore: Reference, name: str) -> None:  # noqa: A002
         """Call one by another name."""
         if not name:
             raise invalid_argument("name", "A disk needs a name.")
@@ -210,7 +214,7 @@ class VStorageObjectManager(ManagedObject):
 
     async def SetVStorageObjectControlFlags(
         self,
-        id: Any,  # noqa: A002 - the wire's name
+        id: vim.vslm.ID,  # noqa: A002 - the wire's name
         datastore: Reference,
         controlFlags: Sequence[str] | None = None,
     ) -> None:
@@ -223,7 +227,7 @@ class VStorageObjectManager(ManagedObject):
 
     async def ClearVStorageObjectControlFlags(
         self,
-        id: Any,  # noqa: A002 - the wire's name
+        id: vim.vslm.ID,  # noqa: A002 - the wire's name
         datastore: Reference,
         controlFlags: Sequence[str] | None = None,
     ) -> None:
@@ -266,7 +270,7 @@ class VStorageObjectManager(ManagedObject):
     def _datastore(self, ref: Reference) -> str:
         return self.kernel.registry.find(ref, Datastore).name
 
-    def _some_datacenter(self) -> Any:
+    def _some_datacenter(self) -> Reference:
         found = self.kernel.registry.of_wire_type(vim.Datacenter)
         return next(each.ref for each in found)
 
@@ -306,7 +310,7 @@ class VStorageObjectManager(ManagedObject):
             )
         )
 
-    def _task(self, method: str, run: Callable[[TaskRun], Any]) -> vim.Task:
+    def _task(self, method: str, run: Callable[[TaskRun], Awaitable[object]]) -> vim.Task:
         return start_task(self, f"VStorageObjectManager.{method}", run)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -13,13 +13,14 @@ from vmops.lab.operations.nfc_disks import lease_disks
 
 if TYPE_CHECKING:
     from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
 
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.machine.machine import Machine
     from vmops.lab.machine.snapshot_tree import Snapshot
 
 
-def export_vm(kernel: Kernel, vm: Machine) -> Any:
+def export_vm(kernel: Kernel, vm: Machine) -> Reference:
     """Return a lease to fetch the disks of a virtual machine that is powered off.
 
     Raises:
@@ -34,7 +35,7 @@ def export_vm(kernel: Kernel, vm: Machine) -> Any:
     return _lease(kernel, vm, vm.properties["config"], None)
 
 
-def export_snapshot(kernel: Kernel, vm: Machine, snapshot: Snapshot) -> Any:
+def export_snapshot(kernel: Kernel, vm: Machine, snapshot: Snapshot) -> Reference:
     """Return a lease to fetch the disks of a snapshot, whatever its machine does meanwhile.
 
     The snapshot cannot be removed as long as the lease is open.
@@ -42,7 +43,9 @@ def export_snapshot(kernel: Kernel, vm: Machine, snapshot: Snapshot) -> Any:
     return _lease(kernel, vm, snapshot.config, snapshot_ref(vm, snapshot.uid))
 
 
-def _lease(kernel: Kernel, vm: Machine, config: ConfigInfo, snapshot: Any) -> Any:
+def _lease(
+    kernel: Kernel, vm: Machine, config: ConfigInfo, snapshot: Reference | None
+) -> Reference:
     async def prepare() -> None:
         address = await kernel.blocking(lab_address, kernel.settings)
         lease.make_ready(vm.ref, lease_disks(vm, config), address)

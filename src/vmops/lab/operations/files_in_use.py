@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -66,7 +66,7 @@ def files_in_use(kernel: Kernel) -> FilesInUse:
     return FilesInUse(frozenset(exclusive), frozenset(shared - exclusive))
 
 
-def _disk_files(backing: Any) -> tuple[set[str], set[str]]:
+def _disk_files(backing: object) -> tuple[set[str], set[str]]:
     written = set(_files(getattr(backing, "fileName", None)))
     read: set[str] = set()
     parent = getattr(backing, "parent", None)

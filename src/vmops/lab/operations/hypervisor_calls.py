@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from pyVmomi import vim
 
@@ -14,6 +14,7 @@ from vmops.lab.hypervisor.errors import HypervisorError
 if TYPE_CHECKING:
     from vmops.lab.kernel.task import TaskRun
 
+T = TypeVar("T")
 _LOOK_FOR_CANCEL_S = 0.1
 
 
@@ -27,7 +28,7 @@ def hypervisor_faults() -> Iterator[None]:
         raise vim.fault.GenericVmConfigFault(reason=text, msg=text) from error
 
 
-async def cancellable(work: Awaitable[Any], run: TaskRun) -> Any:
+async def cancellable(work: Awaitable[T], run: TaskRun) -> T:
     """Await something; stop it, and wait until it has stopped, when a client cancels the task.
 
     What is done all the same, for it could not be stopped any more, counts as done.
@@ -51,6 +52,6 @@ async def cancellable(work: Awaitable[Any], run: TaskRun) -> Any:
     return running.result()
 
 
-async def _stopped(running: asyncio.Future[object]) -> None:
+async def _stopped(running: asyncio.Future[T]) -> None:
     running.cancel()
     await asyncio.wait([running])

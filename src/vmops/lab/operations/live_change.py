@@ -9,7 +9,7 @@ import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pyVmomi import vim
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from vmops.lab.hypervisor.port import Controller
     from vmops.lab.machine.machine import Machine
+    from vmops.lab.storage.disks import DiskInfo
 
 log = logging.getLogger(__name__)
 
@@ -166,11 +167,11 @@ class LiveChange:
             fill_from_files(extension.device, [info])
 
 
-def _step(method: Callable[..., Awaitable[Any]], *arguments: Any, **named: Any) -> _Step:
+def _step(method: Callable[..., Awaitable[object]], *arguments: object, **named: object) -> _Step:
     return lambda: method(*arguments, **named)
 
 
-def _chains_there(store: DiskStore, devices: Sequence[VirtualDevice]) -> dict[int, Any]:
+def _chains_there(store: DiskStore, devices: Sequence[VirtualDevice]) -> dict[int, list[DiskInfo]]:
     return read_chains(store, devices)
 
 

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.event_log import EventLog
+from vmops.lab.kernel.fault_text import message
 from vmops.lab.kernel.task import Task
 from vmops.lab.machine.machine import Machine
 
 if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 _event = vim.event
-_POWER: dict[str, tuple[Any, str]] = {
+_POWER: dict[str, tuple[type[vim.event.VmEvent], str]] = {
     "poweredOn": (_event.VmPoweredOnEvent, "{} on {} is powered on"),
     "poweredOff": (_event.VmPoweredOffEvent, "{} on {} is powered off"),
     "suspended": (_event.VmSuspendedEvent, "{} on {} is suspended"),
 }
-_MADE: dict[str, tuple[Any, str]] = {
+_MADE: dict[str, tuple[type[vim.event.VmEvent], str]] = {
     "createVm": (_event.VmCreatedEvent, "Created virtual machine {} on {}"),
     "registerVm": (_event.VmRegisteredEvent, "Registered {} on {}"),
     "clone": (_event.VmClonedEvent, "Virtual machine {} was cloned onto {}"),
 }
 """By the method whose task made the machine."""
-_DONE: dict[str, tuple[Any, str]] = {
+_DONE: dict[str, tuple[type[vim.event.VmEvent], str]] = {
     "reset": (_event.VmResettingEvent, "{} on {} was reset"),
 }
-_FAILED: dict[str, tuple[Any, str]] = {
+_FAILED: dict[str, tuple[type[vim.event.VmEvent], str]] = {
     "powerOn": (_event.VmFailedToPowerOnEvent, "Cannot power on {} on {}: {}"),
     "powerOff": (_event.VmFailedToPowerOffEvent, "Cannot power off {} on {}: {}"),
     "suspend": (_event.VmFailedToSuspendEvent, "Cannot suspend {} on {}: {}"),
@@ -46,13 +45,13 @@ _TOLD = frozenset({"runtime.powerState", "runtime.host", "name"})
 """Properties of a machine whose change is an event, or is part of one."""
 
 
-def post_vm(kind: type[Any], vm: Machine, text: str, **fields: Any) -> None:
+def post_vm(kind: type[vim.event.VmEvent], vm: Machine, text: str, **fields: object) -> None:
     """Write down an event of a machine; ``text`` has places for its name and host."""
     event = kind(template=vm.is_template, **fields)
     vm.kernel.service(EventLog).post(event, vm, text.format(vm.name, vm.host.name))
 
 
-def post_reconfigured(vm: Machine, spec: Any) -> None:
+def post_reconfigured(vm: Machine, spec: vim.vm.ConfigSpec) -> None:
     """Write down that a machine was changed as a ConfigSpec says.
 
     Of extra configuration only the keys are kept: values may be passwords.
@@ -83,7 +82,7 @@ class MachineEvents:
         self._log = log
         self._power: dict[str, str] = {}
         self._names: dict[str, str] = {}
-        self._gone: dict[str, Any] = {}
+        self._gone: dict[str, tuple[vim.event.VmEventArgument, str, bool]] = {}
 
     def follow(self) -> None:
         """Write down what happens from now on."""
@@ -125,7 +124,7 @@ class MachineEvents:
             event = _event.VmRemovedEvent(template=template, vm=argument)
             self._log.post(event, None, f"Removed {argument.name} on {host}")
 
-    def _task_changed(self, info: Any) -> None:
+    def _task_changed(self, info: vim.TaskInfo) -> None:
         method = str(info.descriptionId).rpartition(".")[2]
         if info.state == vim.TaskInfo.State.success:
             vm = self._vm(info.result) if method in _MADE else self._vm(info.entity)
@@ -143,12 +142,13 @@ class MachineEvents:
             if vm is not None:
                 kind, text = _FAILED[method]
                 event = kind(template=vm.is_template, reason=info.error)
-                if kind is _event.VmFailedMigrateEvent:
+                if isinstance(event, _event.VmFailedMigrateEvent):
                     event.destHost = _event.HostEventArgument(name=vm.host.name, host=vm.host.ref)
-                said = info.error.msg or type(info.error).__name__
+                fault = info.error
+                said = (message(fault) if fault is not None else "") or type(fault).__name__
                 self._log.post(event, vm, text.format(vm.name, vm.host.name, said))
 
-    def _vm(self, ref: Reference) -> Machine | None:
+    def _vm(self, ref: object) -> Machine | None:
         if not isinstance(ref, vim.VirtualMachine) or ref._moId not in self._kernel.registry:
             return None
         return self._kernel.registry.find(ref, Machine)

@@ -5,9 +5,8 @@ Keys and names are those of a vCenter 8; a client finds them by name in ``perfCo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pyVmomi import vim
 
@@ -49,7 +48,7 @@ class Counter:
     rollup: str = "average"
     kind: str = "rate"
 
-    def info(self) -> Any:
+    def info(self) -> _Info:
         """Build the PerfCounterInfo."""
         return _Info(
             key=self.key,
@@ -189,7 +188,11 @@ def values_between(before: Reading, after: Reading, shape: Shape) -> Values:
 
 
 def _put_disks(
-    put: Any, before: GuestStatistics, after: GuestStatistics, shape: Shape, seconds: float
+    put: Callable[..., None],
+    before: GuestStatistics,
+    after: GuestStatistics,
+    shape: Shape,
+    seconds: float,
 ) -> None:
     read = written = 0.0
     for key, now in after.disks.items():
@@ -210,7 +213,9 @@ def _put_disks(
     put("disk", "usage", WHOLE, read + written)
 
 
-def _put_nics(put: Any, before: GuestStatistics, after: GuestStatistics, seconds: float) -> None:
+def _put_nics(
+    put: Callable[..., None], before: GuestStatistics, after: GuestStatistics, seconds: float
+) -> None:
     received = sent = 0.0
     packets_in = packets_out = 0
     known = False

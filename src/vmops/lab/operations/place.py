@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -17,6 +17,7 @@ from vmops.lab.storage.paths import DatastorePath
 if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import ManagedObject as Reference
 
+    from vmops.lab.kernel.kernel import ManagedObject
     from vmops.lab.machine.machine import Machine
 
 _device = vim.vm.device
@@ -54,17 +55,17 @@ def follow_devices(vm: Machine) -> None:
             link(vm.kernel, vm.kernel.registry.get(ref), "vm", vm.ref)
 
 
-def _holders(vm: Machine) -> list[tuple[Any, str]]:
+def _holders(vm: Machine) -> list[tuple[ManagedObject, str]]:
     find = vm.kernel.registry.get
     refs = [vm.properties["runtime"].host, vm.properties["resourcePool"]]
     refs += [*vm.properties["datastore"], *vm.properties["network"]]
     there = [ref for ref in refs if ref is not None and ref._moId in vm.kernel.registry]
     folder = vm.parent
-    held: list[tuple[Any, str]] = [(find(ref), "vm") for ref in there]
+    held: list[tuple[ManagedObject, str]] = [(find(ref), "vm") for ref in there]
     return [*held, (folder, "childEntity")] if isinstance(folder, Container) else held
 
 
-def _datastores(vm: Machine) -> list[Any]:
+def _datastores(vm: Machine) -> list[Reference]:
     names = {vm.vmx.datastore: None}
     for device in vm.devices:
         text = getattr(device.backing, "fileName", None)
@@ -74,7 +75,7 @@ def _datastores(vm: Machine) -> list[Any]:
     return [datastore.ref for datastore in found if datastore is not None]
 
 
-def _networks(vm: Machine) -> list[Any]:
+def _networks(vm: Machine) -> list[Reference]:
     cards = [each for each in vm.devices if isinstance(each, _device.VirtualEthernetCard)]
     return network_refs(vm.kernel, cards)
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -112,7 +112,7 @@ async def power_on(vm: Machine, host: Reference | None) -> None:
     await properties.refresh_files(vm)
 
 
-async def _serve_console(vm: Machine, display: Any) -> None:
+async def _serve_console(vm: Machine, display: remote_display.RemoteDisplay | None) -> None:
     """Serve the console of a guest that was just started; end the guest if that cannot be."""
     try:
         await remote_display.serve(vm, display)
@@ -215,7 +215,7 @@ def usage_limits(vm: Machine, config: ConfigInfo, *, is_on: bool) -> dict[str, i
     }
 
 
-def _shown(device: VirtualDevice, *, is_on: bool) -> Any:
+def _shown(device: VirtualDevice, *, is_on: bool) -> VirtualDevice:
     """Return the device as it is in a machine that is on or off: connected or not."""
     if device.connectable is None:
         return device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -23,7 +23,7 @@ _device = vim.vm.device
 _GREEN = vim.ManagedEntity.Status.green
 
 
-def capability() -> Any:
+def capability() -> vim.vm.Capability:
     """Build what can be done with a machine of the lab; all else is False."""
     return filled(
         vim.vm.Capability,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -32,7 +32,7 @@ from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
     from pyVmomi.vim.vm import ConfigInfo
-    from pyVmomi.vim.vm.device import VirtualDeviceSpec
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec
 
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
@@ -55,7 +55,7 @@ class Outcome:
 async def plan(
     kernel: Kernel,
     config: ConfigInfo,
-    spec: Any,
+    spec: vim.vm.ConfigSpec,
     vmx: DatastorePath,
     host: HostSystem,
     power_state: str,
@@ -129,7 +129,7 @@ async def _known_chains(
     return known
 
 
-async def reconfigure(vm: Machine, spec: Any) -> None:
+async def reconfigure(vm: Machine, spec: vim.vm.ConfigSpec) -> None:
     """Change the machine, whose lock the caller has, to what a ConfigSpec asks for.
 
     Raises:
@@ -173,7 +173,7 @@ def give_policies(vm: Machine, outcome: Outcome) -> None:
     vm.policies = {key: given for key, given in asked.items() if given is not None and key in there}
 
 
-def _live_change(vm: Machine, spec: Any, outcome: Outcome) -> LiveChange | None:
+def _live_change(vm: Machine, spec: vim.vm.ConfigSpec, outcome: Outcome) -> LiveChange | None:
     """Return what the guest has to go through, None if it does not run."""
     if vm.power_state != "poweredOn":
         return None
@@ -242,7 +242,7 @@ def _checked_name(vm: Machine, name: str) -> str:
     return stored
 
 
-def keep_connections(config: ConfigInfo, now: Sequence[Any]) -> None:
+def keep_connections(config: ConfigInfo, now: Sequence[VirtualDevice]) -> None:
     """Let devices be connected as they are now, and new ones not yet."""
     by_key = {device.key: device for device in now}
     for device in config.hardware.device:

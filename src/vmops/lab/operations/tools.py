@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.tools import ToolsCommand, ToolsRefused
@@ -93,7 +93,7 @@ async def _try_to_thaw(vm: Machine) -> None:
         await vm.kernel.hypervisor.tools_command(vm.moid, "thaw")
 
 
-def _quiesce_fault(error: HypervisorError) -> Any:
+def _quiesce_fault(error: HypervisorError) -> vmodl.MethodFault:
     is_application = isinstance(error, ToolsRefused) and error.kind == "application"
     fault = (
         vim.fault.ApplicationQuiesceFault if is_application else vim.fault.FilesystemQuiesceFault

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -19,7 +19,7 @@ FIXED_KEYS = frozenset({100, 200, 201, 300, 400, 500, 600, 700, 12000})
 """Keys of the devices that no reconfiguration removes."""
 
 
-def default_devices() -> list[Any]:
+def default_devices() -> list[VirtualDevice]:
     """Build the devices a virtual machine has before any is added."""
     ide = [_device.VirtualIDEController(key=-1), _device.VirtualIDEController(key=-1)]
     for bus, controller in enumerate(ide):

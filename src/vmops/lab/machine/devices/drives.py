@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -30,7 +30,12 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec, VirtualDisk
+    from pyVmomi.vim.vm.device import (
+        VirtualDevice,
+        VirtualDeviceSpec,
+        VirtualDisk,
+        VirtualSerialPort,
+    )
 
 _device = vim.vm.device
 _Disk = _device.VirtualDisk
@@ -138,29 +143,32 @@ class DrivePlanner:
         elif change.fileOperation is not None:
             raise invalid_operation(index, change, "The file of a removed disk can only go.")
 
-    def edit_disk(self, index: int, change: VirtualDeviceSpec, old: Any, new: Any) -> None:
+    def edit_disk(
+        self, index: int, change: VirtualDeviceSpec, old: VirtualDisk, new: VirtualDisk
+    ) -> None:
         """Plan an edited disk: its mode, and a larger size."""
         if change.fileOperation is not None:
             raise invalid_operation(index, change, "An edited disk keeps its file.")
         if file_of(new) != file_of(old):
             raise invalid_backing(index, "An edited disk keeps its file.")
-        mode = new.backing.diskMode or old.backing.diskMode
+        backing = flat_backing(old)
+        mode = getattr(new.backing, "diskMode", None) or backing.diskMode
         if mode not in _DISK_MODES:
             raise invalid_device(index, "backing.diskMode", "There is no such mode.")
         size = _wanted_size(old, new)
-        new.backing = old.backing
-        new.backing.diskMode = mode
+        backing.diskMode = mode
+        new.backing = backing
         new.capacityInBytes, new.capacityInKB = old.capacityInBytes, old.capacityInKB
         if size == old.capacityInBytes:
             return
-        if size < old.capacityInBytes:
+        if size < (old.capacityInBytes or 0):
             raise invalid_operation(index, change, "A disk cannot shrink.")
-        if old.backing.parent is not None:
+        if backing.parent is not None:
             raise invalid_operation(index, change, "A disk with a parent cannot grow.")
         if size > _LARGEST_DISK_BYTES:
             raise invalid_device(index, "capacityInKB", "A disk is at most 62 TiB.")
         new.capacityInBytes, new.capacityInKB = size, size // 1024
-        path = self._file(index, new.backing.fileName)
+        path = self._file(index, backing.fileName)
         self.changes.extensions.append(DiskExtension(device=new, path=path, capacity_bytes=size))
 
     def prepare_cdrom(self, index: int, drive: VirtualDevice) -> None:
@@ -182,11 +190,11 @@ class DrivePlanner:
                 raise FileMissing(path)
         drive.backing = _Cdrom.IsoBackingInfo(fileName=str(path))
 
-    def prepare_serial_port(self, index: int, port: Any) -> None:
+    def prepare_serial_port(self, index: int, port: VirtualSerialPort) -> None:
         """Check a serial port: a connection, or a file whose folder must exist."""
         if serial_lines.is_network(port):
             try:
-                serial_lines.line_of(port.backing)
+                serial_lines.line_of(serial_lines.uri_backing(port))
             except ValueError as error:
                 raise unsupported_device(port, str(error)) from error
             _finish_serial_port(port)
@@ -246,7 +254,7 @@ class DrivePlanner:
         return DatastorePath.parse(file_of(disk))
 
 
-def _finish_serial_port(port: Any) -> None:
+def _finish_serial_port(port: VirtualSerialPort) -> None:
     port.yieldOnPoll = True if port.yieldOnPoll is None else port.yieldOnPoll
     if port.connectable is None:
         port.connectable = _device.VirtualDevice.ConnectInfo(
@@ -260,10 +268,10 @@ def _adapter(controller: VirtualDevice) -> Adapter:
     return "busLogic" if scsi_model(controller) == "buslogic" else "lsiLogic"
 
 
-def _wanted_size(old: Any, new: Any) -> int:
+def _wanted_size(old: VirtualDisk, new: VirtualDisk) -> int:
     """Return the size an edit asks for: of two fields, the one that was changed counts."""
-    if new.capacityInBytes not in (None, 0, old.capacityInBytes):
+    if new.capacityInBytes and new.capacityInBytes != old.capacityInBytes:
         return int(new.capacityInBytes)
-    if new.capacityInKB not in (None, 0, old.capacityInKB):
+    if new.capacityInKB and new.capacityInKB != old.capacityInKB:
         return int(new.capacityInKB) * 1024
-    return int(old.capacityInBytes)
+    return int(old.capacityInBytes or 0)

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -26,7 +26,7 @@ _card = _device.VirtualEthernetCard
 StandardBacking = _card.NetworkBackingInfo
 DistributedBacking = _card.DistributedVirtualPortBackingInfo
 
-CARD_MODELS: dict[str, Any] = {
+CARD_MODELS: dict[str, type[VirtualEthernetCard]] = {
     "vmxnet3": _device.VirtualVmxnet3,
     "e1000": _device.VirtualE1000,
     "e1000e": _device.VirtualE1000e,
@@ -69,7 +69,7 @@ class NicPlanner:
     kernel: Kernel
     host: HostSystem
     ports: PortReservations
-    known_cards: tuple[Any, ...]
+    known_cards: tuple[VirtualEthernetCard, ...]
 
     def prepare(self, index: int, card: VirtualEthernetCard) -> None:
         """Fill in and check one card that is added or edited.
@@ -127,7 +127,7 @@ class NicPlanner:
         else:
             raise invalid_backing(index, "The lab has no such kind of network.")
 
-    def _standard(self, backing: Any) -> Network | None:
+    def _standard(self, backing: StandardBacking) -> Network | None:
         for network in networks_of(self.kernel, self.host):
             if isinstance(network, DistributedVirtualPortgroup):
                 continue
@@ -138,7 +138,7 @@ class NicPlanner:
                 return network
         return None
 
-    def _plug_distributed(self, index: int, backing: Any) -> None:
+    def _plug_distributed(self, index: int, backing: DistributedBacking) -> None:
         port = backing.port
         group = portgroup(self.kernel, port.switchUuid, port.portgroupKey)
         if group is None and not port.portgroupKey and port.portKey:

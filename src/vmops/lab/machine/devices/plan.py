@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -62,9 +62,9 @@ class DevicePlan:
     """The keys of disks that are added or edited, by the index of their change."""
     _keys: dict[int, int] = field(default_factory=dict)
     _claimed_ide: set[int] = field(default_factory=set)
-    _unplaced: list[tuple[int, Any]] = field(default_factory=list)
+    _unplaced: list[tuple[int, VirtualDevice]] = field(default_factory=list)
 
-    def run(self, changes: Sequence[VirtualDeviceSpec]) -> list[Any]:
+    def run(self, changes: Sequence[VirtualDeviceSpec]) -> list[VirtualDevice]:
         """Return the devices after all changes.
 
         Removals come first, then controllers, then the rest, so that the order in the list does
@@ -112,7 +112,7 @@ class DevicePlan:
                 requestedState="poweredOff", existingState=self.power_state
             )
 
-    def _find(self, index: int, key: int) -> Any:
+    def _find(self, index: int, key: int) -> VirtualDevice:
         for device in self.devices:
             if device.key == key:
                 return device
@@ -189,7 +189,7 @@ class DevicePlan:
             raise unsupported_device(device, "the lab has no such device.")
         self.devices.append(device)
 
-    def _place(self, index: int, device: VirtualDevice) -> tuple[ControllerKind, Any]:
+    def _place(self, index: int, device: VirtualDevice) -> tuple[ControllerKind, VirtualController]:
         """Give a disk or drive its controller and unit."""
         if device.controllerKey is None:
             raise vim.fault.MissingController(
@@ -201,7 +201,11 @@ class DevicePlan:
         controller = next((each for each in self.devices if each.key == key), None)
         kind = None if controller is None else kind_of(controller)
         is_disk = isinstance(device, _device.VirtualDisk)
-        if kind is None or not (is_disk or kind.takes_cdrom):
+        if (
+            kind is None
+            or not isinstance(controller, _device.VirtualController)
+            or not (is_disk or kind.takes_cdrom)
+        ):
             raise invalid_controller(index, device.controllerKey)
         device.controllerKey = key
         others = [other for other in self.devices if other is not device]
@@ -234,7 +238,9 @@ class DevicePlan:
             return
         self._edit_replaceable(index, change, old, new)
 
-    def _edit_replaceable(self, index: int, change: VirtualDeviceSpec, old: Any, new: Any) -> None:
+    def _edit_replaceable(
+        self, index: int, change: VirtualDeviceSpec, old: VirtualDevice, new: VirtualDevice
+    ) -> None:
         if isinstance(old, _device.VirtualEthernetCard) and isinstance(
             new, _device.VirtualEthernetCard
         ):
@@ -245,19 +251,21 @@ class DevicePlan:
         else:
             _keep_unset(new, old)
             self.devices[self.devices.index(old)] = new
-            if isinstance(old, _device.VirtualDisk):
+            if isinstance(old, _device.VirtualDisk) and isinstance(new, _device.VirtualDisk):
                 self._place(index, new)
                 self.drives.edit_disk(index, change, old, new)
                 self.disk_keys[index] = new.key
             elif isinstance(old, _device.VirtualCdrom):
                 self._place(index, new)
                 self.drives.prepare_cdrom(index, new)
-            else:
+            elif isinstance(new, _device.VirtualSerialPort):
                 self.drives.prepare_serial_port(index, new)
+            else:
+                raise unsupported_device(new, "the lab has no such device.")
             return
         self.devices[self.devices.index(old)] = new
 
-    def _edit_video(self, new: Any) -> None:
+    def _edit_video(self, new: VirtualDevice) -> None:
         card = next(device for device in self.devices if device.key == VIDEO_KEY)
         for name in ("videoRamSizeInKB", "numDisplays", "useAutoDetect"):
             given = getattr(new, name)
@@ -280,7 +288,7 @@ class DevicePlan:
                 raise invalid_device(index, "key", "There are devices on the controller.")
 
 
-def _keep_unset(new: Any, old: Any) -> None:
+def _keep_unset(new: VirtualDevice, old: VirtualDevice) -> None:
     """Let every field an edit leaves unset stay as it was."""
     for prop in type(new)._GetPropertyList():
         if getattr(new, prop.name) in (None, []):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pyVmomi import vim
 
@@ -12,6 +12,7 @@ from vmops.lab.hypervisor.port import Concentrator, NetworkSerialPort
 
 if TYPE_CHECKING:
     from pyVmomi.vim.vm import ConfigInfo
+    from pyVmomi.vim.vm.device import VirtualDevice, VirtualSerialPort
 
 _SERIAL = vim.vm.device.VirtualSerialPort
 UriBacking = _SERIAL.URIBackingInfo
@@ -27,7 +28,7 @@ class Line(NamedTuple):
     telnet: bool
 
 
-def line_of(backing: Any) -> Line:
+def line_of(backing: UriBacking) -> Line:
     """Read a backing.
 
     Raises:
@@ -48,9 +49,9 @@ def line_of(backing: Any) -> Line:
     return Line(host or "127.0.0.1", int(found["port"]), found["scheme"] == "telnet")
 
 
-def _proxy(backing: Any) -> Line:
+def _proxy(backing: UriBacking) -> Line:
     """Read the address of a concentrator; what it is asked to stand in for may be any text."""
-    found = _URI.fullmatch(backing.proxyURI)
+    found = _URI.fullmatch(backing.proxyURI or "")
     is_telnet = found is not None and found["scheme"] == "telnet"
     if found is None or not is_telnet or not found["host"] or not 0 < int(found["port"]) < 65536:
         raise ValueError("the address of a concentrator is telnet://host:port.")
@@ -59,22 +60,23 @@ def _proxy(backing: Any) -> Line:
     return Line(found["host"], int(found["port"]), telnet=True)
 
 
-def network_port(port: Any, config: ConfigInfo) -> NetworkSerialPort:
+def network_port(port: VirtualSerialPort, config: ConfigInfo) -> NetworkSerialPort:
     """Build what the hypervisor needs of a port, with such a backing, of a machine."""
-    backing = port.backing
+    backing = uri_backing(port)
     line = line_of(backing)
+    direction: Literal["server", "client"] = "server" if backing.direction == "server" else "client"
     told = None
     if backing.proxyURI:
         told = Concentrator(
             service_uri=backing.serviceURI,
-            direction=backing.direction,
+            direction=direction,
             vm_name=config.name,
             vc_uuid=config.instanceUuid or "",
             bios_uuid=config.uuid,
         )
     return NetworkSerialPort(
         key=port.key,
-        direction="client" if told is not None else backing.direction,
+        direction="client" if told is not None else direction,
         port=line.port,
         host=line.host,
         telnet=line.telnet,
@@ -82,12 +84,20 @@ def network_port(port: Any, config: ConfigInfo) -> NetworkSerialPort:
     )
 
 
-def is_network(port: Any) -> bool:
+def uri_backing(port: VirtualSerialPort) -> UriBacking:
+    """Return the connection that a port is on."""
+    backing = port.backing
+    if not isinstance(backing, UriBacking):
+        raise TypeError(f"the port {port.key} is on no connection")
+    return backing
+
+
+def is_network(port: VirtualDevice) -> bool:
     """Say whether a serial port is on a connection, not on a file."""
     return isinstance(port.backing, UriBacking)
 
 
-def written_line(backing: Any) -> Iterator[tuple[str, str]]:
+def written_line(backing: UriBacking) -> Iterator[tuple[str, str]]:
     """Yield the entries of such a backing."""
     yield "fileType", "network"
     yield "fileName", str(backing.serviceURI)
@@ -96,7 +106,7 @@ def written_line(backing: Any) -> Iterator[tuple[str, str]]:
         yield "vspc", str(backing.proxyURI)
 
 
-def read_line(uri: str, end_point: str | None, proxy: str | None = None) -> Any:
+def read_line(uri: str, end_point: str | None, proxy: str | None = None) -> UriBacking | None:
     """Build the backing of a .vmx file's entries; None if they make no sense."""
     backing = UriBacking(serviceURI=uri, direction=end_point or "server", proxyURI=proxy)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -36,7 +36,7 @@ class ControllerKind:
     """
 
     name: str
-    wire_type: type[Any]
+    wire_type: type[VirtualController]
     first_key: int
     buses: int
     units: int
@@ -102,7 +102,7 @@ NVME = ControllerKind(
 )
 KINDS = (SCSI, IDE, SATA, NVME)
 
-SCSI_MODELS: dict[str, Any] = {
+SCSI_MODELS: dict[str, type[VirtualController]] = {
     "pvscsi": _device.ParaVirtualSCSIController,
     "lsilogic": _device.VirtualLsiLogicController,
     "lsisas1068": _device.VirtualLsiLogicSASController,
@@ -202,7 +202,7 @@ def number_cards(devices: list[VirtualDevice]) -> None:
             card.unitNumber = unit + card.key - first
 
 
-def with_children(devices: list[VirtualDevice]) -> list[Any]:
+def with_children(devices: list[VirtualDevice]) -> list[VirtualDevice]:
     """Order devices by key and fill the controllers' lists of what is on them."""
     ordered = sorted(devices, key=lambda device: int(device.key))
     for device in ordered:

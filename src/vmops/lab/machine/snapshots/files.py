@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vmodl
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def stored_config(vm: Machine, config: ConfigInfo) -> Any:
+def stored_config(vm: Machine, config: ConfigInfo) -> ConfigInfo:
     """Return a configuration of the machine as its files are to have it."""
     stored = copy.copy(config)
     stored.extraConfig = without_guest_values(vm, config.extraConfig)

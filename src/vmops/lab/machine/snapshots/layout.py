@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -49,7 +49,7 @@ def snapshot_layouts(vm: Machine, keys: Mapping[str, int]) -> list[_Layout.Snaps
     ]
 
 
-def _chain(disk: VirtualDisk, keys: Mapping[str, int]) -> list[Any]:
+def _chain(disk: VirtualDisk, keys: Mapping[str, int]) -> list[_Layout.DiskUnit]:
     units = []
     for name in reversed(disk_files(disk)):
         stem = name.removesuffix(".vmdk")

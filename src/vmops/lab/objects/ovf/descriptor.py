@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from pyVmomi import vim, vmodl
@@ -43,7 +43,7 @@ _FORMAT = "http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptim
 for _prefix, _uri in (("ovf", _OVF), ("rasd", _RASD), ("vssd", _VSSD), ("vmw", _VMW)):
     ElementTree.register_namespace(_prefix, _uri)
 
-_SUB_TYPES: dict[Any, str] = {
+_SUB_TYPES: dict[type, str] = {
     _device.VirtualLsiLogicController: "lsilogic",
     _device.VirtualLsiLogicSASController: "lsilogicsas",
     _device.ParaVirtualSCSIController: "VirtualSCSI",
@@ -60,7 +60,7 @@ _KINDS = {IDE: IDE_CONTROLLER, SCSI: SCSI_CONTROLLER, SATA: STORAGE, NVME: STORA
 
 
 def create_descriptor(
-    kernel: Kernel, ref: Reference, params: Any
+    kernel: Kernel, ref: Reference, params: vim.OvfManager.CreateDescriptorParams
 ) -> vim.OvfManager.CreateDescriptorResult:
     """Build a CreateDescriptorResult of a machine, or of the snapshot that ``params`` names.
 
@@ -86,7 +86,7 @@ def create_descriptor(
 class _Writer:
     """Writes one envelope."""
 
-    def __init__(self, vm: Machine, config: ConfigInfo, name: str, description: str) -> None:
+    def __init__(self, vm: Machine, config: ConfigInfo, name: str, description: str | None) -> None:
         self._vm = vm
         self._config = config
         self._name = name
@@ -95,7 +95,7 @@ class _Writer:
             each for each in config.hardware.device if isinstance(each, _device.VirtualEthernetCard)
         ]
 
-    def envelope(self, files: Sequence[Any]) -> ElementTree.Element:
+    def envelope(self, files: Sequence[vim.OvfManager.OvfFile]) -> ElementTree.Element:
         root = ElementTree.Element(_tag(_OVF, "Envelope"))
         self._files(root, files)
         networks = _section(root, "NetworkSection", "Networks of the machine")
@@ -116,7 +116,7 @@ class _Writer:
         self._hardware(system)
         return root
 
-    def _files(self, root: ElementTree.Element, files: Sequence[Any]) -> None:
+    def _files(self, root: ElementTree.Element, files: Sequence[vim.OvfManager.OvfFile]) -> None:
         references = _put(root, _OVF, "References")
         disks = _section(root, "DiskSection", "Disks of the machine")
         by_device = {each.deviceId: each for each in files}
@@ -151,13 +151,13 @@ class _Writer:
         _put(about, _VSSD, "InstanceID", "0")
         _put(about, _VSSD, "VirtualSystemIdentifier", self._name)
         _put(about, _VSSD, "VirtualSystemType", config.version)
-        cpus: dict[str, Any] = {
+        cpus: dict[str, object] = {
             "AllocationUnits": "hertz * 10^6",
             "VirtualQuantity": hardware.numCPU,
         }
         item = _item(section, "-1", CPU, "Processors", **cpus)
         _put(item, _VMW, "CoresPerSocket", str(hardware.numCoresPerSocket or 1))
-        memory: dict[str, Any] = {"VirtualQuantity": hardware.memoryMB}
+        memory: dict[str, object] = {"VirtualQuantity": hardware.memoryMB}
         _item(section, "-2", MEMORY, "Memory", AllocationUnits="byte * 2^20", **memory)
         for device in hardware.device:
             self._device(section, device)
@@ -167,7 +167,7 @@ class _Writer:
 
     def _device(self, section: ElementTree.Element, device: VirtualDevice) -> None:
         key, label = str(device.key), device.deviceInfo.label if device.deviceInfo else ""
-        more: dict[str, Any] = {}
+        more: dict[str, object] = {}
         if type(device) in _SUB_TYPES:
             more["ResourceSubType"] = _SUB_TYPES[type(device)]
         kind = kind_of(device)
@@ -191,7 +191,7 @@ class _Writer:
 
 
 def _item(
-    section: ElementTree.Element, key: str, kind: int, label: str, **texts: Any
+    section: ElementTree.Element, key: str, kind: int, label: str, **texts: object
 ) -> ElementTree.Element:
     item = _put(section, _OVF, "Item")
     told = {**texts, "ElementName": label or key, "InstanceID": key, "ResourceType": kind}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from vmops.lab.machine.devices.slots import (
     IDE,
@@ -68,13 +68,13 @@ class OvfHardware:
     """Builds the device changes. ``backings`` gives what a card on a network has behind it."""
 
     envelope: Envelope
-    backings: Callable[[str], Any]
+    backings: Callable[[str], VirtualDevice.BackingInfo]
     thin: bool
     eager: bool
     changes: list[VirtualDeviceSpec] = field(default_factory=list)
     disks: list[PlacedDisk] = field(default_factory=list)
-    warnings: list[Any] = field(default_factory=list)
-    _controllers: dict[str, Any] = field(default_factory=dict)
+    warnings: list[vmodl.MethodFault] = field(default_factory=list)
+    _controllers: dict[str, VirtualController] = field(default_factory=dict)
     _units: dict[int, set[int]] = field(default_factory=dict)
 
     def build(self) -> None:

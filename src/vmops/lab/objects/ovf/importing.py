@@ -73,8 +73,12 @@ _FLAGS = {
 
 
 def create_import_spec(
-    kernel: Kernel, descriptor: str, pool: Reference, datastore: Reference, params: Any
-) -> Any:
+    kernel: Kernel,
+    descriptor: str,
+    pool: Reference,
+    datastore: Reference,
+    params: vim.OvfManager.CreateImportSpecParams,
+) -> vim.OvfManager.CreateImportSpecResult:
     """Build a CreateImportSpecResult; what is wrong with the descriptor stands in its ``error``.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -35,7 +35,9 @@ class OvfManager(ManagedObject):
         super().__init__(kernel, moid)
         self.properties.update(ovfImportOption=[], ovfExportOption=[])
 
-    def ParseDescriptor(self, ovfDescriptor: str, pdp: Any) -> Any:
+    def ParseDescriptor(
+        self, ovfDescriptor: str, pdp: vim.OvfManager.ParseDescriptorParams
+    ) -> vim.OvfManager.ParseDescriptorResult:
         """Say what a descriptor asks of a user."""
         result = vim.OvfManager.ParseDescriptorResult
         try:
@@ -71,7 +73,9 @@ class OvfManager(ManagedObject):
             defaultDeploymentOption=next(iter(envelope.options), ""),
         )
 
-    def ValidateHost(self, ovfDescriptor: str, host: Reference, vhp: Any) -> Any:
+    def ValidateHost(
+        self, ovfDescriptor: str, host: Reference, vhp: vim.OvfManager.ValidateHostParams
+    ) -> vim.OvfManager.ValidateHostResult:
         """Say whether a host takes a descriptor's machine: all hosts take what can be read."""
         check_host(self.kernel, host)
         result = vim.OvfManager.ValidateHostResult
@@ -88,12 +92,18 @@ class OvfManager(ManagedObject):
         )
 
     def CreateImportSpec(
-        self, ovfDescriptor: str, resourcePool: Reference, datastore: Reference, cisp: Any
-    ) -> Any:
+        self,
+        ovfDescriptor: str,
+        resourcePool: Reference,
+        datastore: Reference,
+        cisp: vim.OvfManager.CreateImportSpecParams,
+    ) -> vim.OvfManager.CreateImportSpecResult:
         """Turn a descriptor into a spec for ImportVApp; see `create_import_spec`."""
         return create_import_spec(self.kernel, ovfDescriptor, resourcePool, datastore, cisp)
 
-    def CreateDescriptor(self, obj: Any, cdp: Any) -> Any:
+    def CreateDescriptor(
+        self, obj: Reference, cdp: vim.OvfManager.CreateDescriptorParams
+    ) -> vim.OvfManager.CreateDescriptorResult:
         """Write the descriptor of a machine or a snapshot; see `create_descriptor`."""
         return create_descriptor(self.kernel, obj, cdp)
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -16,7 +16,7 @@ from vmops.lab.kernel.fault_text import message
 from vmops.lab.machine.config import bios_uuid, change_version, files_info, instance_uuid
 from vmops.lab.machine.devices.disks import backing_of
 from vmops.lab.machine.devices.nics import PortReservations, new_mac_address
-from vmops.lab.machine.devices.parts import file_of
+from vmops.lab.machine.devices.parts import file_of, with_file
 from vmops.lab.machine.machine import Place
 from vmops.lab.machine.snapshots.disks import disks_of, path_of_disk
 from vmops.lab.machine.snapshots.shown_tree import find_snapshot
@@ -38,6 +38,7 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo, ConfigSpec
     from pyVmomi.vim.vm.device import VirtualDevice
     from pyVmomi.VmomiSupport import ManagedObject as Reference
 
@@ -50,7 +51,9 @@ _device = vim.vm.device
 _Operation = _device.VirtualDeviceSpec.Operation
 
 
-async def clone(vm: Machine, folder: Reference, name: str, spec: Any, run: TaskRun) -> Any:
+async def clone(
+    vm: Machine, folder: Reference, name: str, spec: vim.vm.CloneSpec, run: TaskRun
+) -> Reference:
     """Clone a machine, whose lock the caller has, or one of its snapshots; return the reference.
 
     The clone has UUIDs and, where they are not fixed by hand, MAC addresses of its own, no
@@ -134,7 +137,7 @@ async def _disks(vm: Machine, wanted: ClonePlan, home: DatastorePath, run: TaskR
 
 
 @asynccontextmanager
-async def _at_rest(vm: Machine, wanted: ClonePlan) -> AsyncIterator[list[Any]]:
+async def _at_rest(vm: Machine, wanted: ClonePlan) -> AsyncIterator[list[VirtualDevice]]:
     """Give the devices whose disks are cloned, and that nobody writes to meanwhile.
 
     A running machine gets a snapshot for that time, as vCenter does it.
@@ -187,7 +190,7 @@ async def _machine(
     )
 
 
-def _config(vm: Machine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDisks) -> Any:
+def _config(vm: Machine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDisks) -> ConfigInfo:
     config = wanted.source
     config.name, config.template, config.managedBy = wanted.name, wanted.is_template, None
     config.uuid, config.instanceUuid = bios_uuid(), instance_uuid()
@@ -198,25 +201,25 @@ def _config(vm: Machine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDi
     for device in config.hardware.device:
         chain = disks.made.get(device.key)
         if chain is not None:
-            device.backing = backing_of(chain, device.backing.diskMode)
+            device.backing = backing_of(chain, getattr(device.backing, "diskMode", None))
         elif isinstance(device, _device.VirtualEthernetCard):
             if device.addressType != "manual":
                 device.macAddress = new_mac_address(vm.kernel)
         elif isinstance(device, _device.VirtualSerialPort):
-            _take_along(device.backing, vm.directory, home)
+            _take_along(device, vm.directory, home)
     return config
 
 
-def _take_along(backing: Any, old: DatastorePath, home: DatastorePath) -> None:
+def _take_along(device: VirtualDevice, old: DatastorePath, home: DatastorePath) -> None:
     """Let a file of the machine's own folder be one of the clone's folder."""
-    name = getattr(backing, "fileName", None)
+    name = getattr(device.backing, "fileName", None)
     if name:
         path = DatastorePath.parse(name)
         if path.parent == old:
-            backing.fileName = str(home.sibling(path.name))
+            device.backing = with_file(device, str(home.sibling(path.name)))
 
 
-def _about_the_clone(changes: Any, devices: list[VirtualDevice]) -> Any:
+def _about_the_clone(changes: ConfigSpec, devices: list[VirtualDevice]) -> ConfigSpec:
     """Let edits of disks and cards, which a client has seen at the source, be of the clone's."""
     own = {device.key: device for device in devices}
     about = copy.copy(changes)
@@ -226,7 +229,11 @@ def _about_the_clone(changes: Any, devices: list[VirtualDevice]) -> Any:
         if change.operation != _Operation.edit or mine is None:
             continue
         if isinstance(mine, _device.VirtualDisk) and change.device.backing is not None:
-            change.device.backing.fileName = file_of(mine)
-        elif isinstance(mine, _device.VirtualEthernetCard) and mine.addressType != "manual":
+            change.device.backing = with_file(change.device, file_of(mine))
+        elif (
+            isinstance(mine, _device.VirtualEthernetCard)
+            and isinstance(change.device, _device.VirtualEthernetCard)
+            and mine.addressType != "manual"
+        ):
             change.device.macAddress = mine.macAddress
     return about

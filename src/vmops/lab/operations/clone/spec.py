@@ -21,6 +21,7 @@ from vmops.lab.operations.clone.disks import MOVE_TYPES, NEW_CHILD, WHOLE
 from vmops.lab.operations.relocation.target import datastore_of_host
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm import ConfigInfo, ConfigSpec, RelocateSpec
     from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec
     from pyVmomi.VmomiSupport import ManagedObject as Reference
 
@@ -40,13 +41,13 @@ class ClonePlan:
     name: str
     folder: Container
     host: HostSystem
-    pool: Reference
+    pool: Reference | None
     browser: Reference
     datastore: str
-    source: Any
+    source: ConfigInfo
     """The ConfigInfo that is cloned, without the disks that are left out."""
     snapshot: Snapshot | None
-    changes: Any
+    changes: ConfigSpec
     """The ConfigSpec of what is to differ."""
     disks: Mapping[int, tuple[str, str, Provisioning | None]]
     """Datastore, way of moving and provisioning of each disk, by device key."""
@@ -54,7 +55,7 @@ class ClonePlan:
     power_on: bool
 
 
-def clone_plan(vm: Machine, folder: Reference, name: str, spec: Any) -> ClonePlan:
+def clone_plan(vm: Machine, folder: Reference, name: str, spec: vim.vm.CloneSpec) -> ClonePlan:
     """Check what CloneVM_Task is asked for.
 
     Raises:
@@ -101,7 +102,7 @@ def clone_plan(vm: Machine, folder: Reference, name: str, spec: Any) -> ClonePla
     )
 
 
-def _changes(spec: Any) -> Any:
+def _changes(spec: vim.vm.CloneSpec) -> ConfigSpec:
     changes = copy.copy(spec.config) if spec.config is not None else vim.vm.ConfigSpec()
     changes.name = changes.files = changes.changeVersion = None
     changes.deviceChange = copy.deepcopy(
@@ -112,7 +113,7 @@ def _changes(spec: Any) -> Any:
 
 def _without_left_out(
     devices: Sequence[VirtualDevice], changes: Sequence[VirtualDeviceSpec]
-) -> tuple[list[Any], list[Any]]:
+) -> tuple[list[VirtualDevice], list[VirtualDeviceSpec]]:
     """Leave out disks that are to be removed: they are never copied, and nothing is deleted."""
     left_out = {
         change.device.key for change in changes if change.operation == _Operation.remove
@@ -129,14 +130,14 @@ def _without_left_out(
     return kept, changed
 
 
-def _folder(vm: Machine, ref: Reference) -> Container:
+def _folder(vm: Machine, ref: Reference | None) -> Container:
     folder = vm.kernel.registry.find(ref, ManagedEntity)
     if not isinstance(folder, Container) or not folder.holds(vim.VirtualMachine):
         raise invalid_argument("folder", "It does not hold virtual machines.")
     return folder
 
 
-def _place(vm: Machine, spec: Any) -> tuple[Any, HostSystem, str]:
+def _place(vm: Machine, spec: vim.vm.CloneSpec) -> tuple[Reference | None, HostSystem, str]:
     """Return the pool, None for a template, the host, and the name of the datastore."""
     kernel = vm.kernel
     location = spec.location
@@ -157,14 +158,15 @@ def _place(vm: Machine, spec: Any) -> tuple[Any, HostSystem, str]:
     return pool, choose_host(kernel, pool, location.host, datastore), datastore
 
 
-def _datastore_ref(vm: Machine, name: str) -> Any:
-    for ref in vm.properties["datastore"]:
+def _datastore_ref(vm: Machine, name: str) -> Reference:
+    refs: list[Reference] = vm.properties["datastore"]
+    for ref in refs:
         if vm.kernel.registry.find(ref, ManagedEntity).name == name:
             return ref
     raise vim.fault.InvalidDatastore(name=name, msg=f"There is no datastore '{name}'.")
 
 
-def _browser(vm: Machine, pool: Reference, host: HostSystem) -> Any:
+def _browser(vm: Machine, pool: Reference | None, host: HostSystem) -> Any:
     if pool is not None:
         return environment_browser_of(vm.kernel, pool)
     compute = host.parent
@@ -172,7 +174,11 @@ def _browser(vm: Machine, pool: Reference, host: HostSystem) -> Any:
 
 
 def _disks(
-    vm: Machine, spec: Any, devices: Sequence[VirtualDevice], host: HostSystem, datastore: str
+    vm: Machine,
+    spec: vim.vm.CloneSpec,
+    devices: Sequence[VirtualDevice],
+    host: HostSystem,
+    datastore: str,
 ) -> dict[int, tuple[str, str, Provisioning | None]]:
     locators = {locator.diskId: locator for locator in spec.location.disk or ()}
     keys = {disk.key for disk in disks_of(devices)}
@@ -197,7 +203,9 @@ def _disks(
     return wanted
 
 
-def _provisioning(spec: Any, locator: Any) -> Provisioning | None:
+def _provisioning(
+    spec: vim.vm.CloneSpec, locator: RelocateSpec.DiskLocator | None
+) -> Provisioning | None:
     backing = None if locator is None else locator.diskBackingInfo
     if isinstance(backing, _FlatBacking):
         if backing.thinProvisioned:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from vmops.lab.operations.relocation.files import (
     CHILD_ONLY,
@@ -36,7 +35,7 @@ def plan_files(
     home_datastore: str,
     wishes: Sequence[DiskWish],
     needed: Collection[DatastorePath],
-    own: Mapping[DatastorePath, Any],
+    own: Mapping[DatastorePath, object],
 ) -> FilePlan:
     """Decide the new name of every file. Blocking, as it looks for free names.
 

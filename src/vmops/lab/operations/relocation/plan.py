@@ -49,7 +49,7 @@ class Relocation:
     """Whether a card changes its network."""
 
 
-async def examine(vm: Machine, spec: Any) -> Relocation:
+async def examine(vm: Machine, spec: vim.vm.RelocateSpec) -> Relocation:
     """Check a RelocateSpec and plan what it means; nothing changes.
 
     Raises:

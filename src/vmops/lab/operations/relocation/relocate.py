@@ -13,7 +13,7 @@ import copy
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -59,7 +59,7 @@ log = logging.getLogger(__name__)
 _device = vim.vm.device
 
 
-async def relocate(vm: Machine, spec: Any, run: TaskRun) -> None:
+async def relocate(vm: Machine, spec: vim.vm.RelocateSpec, run: TaskRun) -> None:
     """Move the machine, whose lock the caller has, to where a RelocateSpec says.
 
     A guest that runs goes on running all the time. On failure, or if the task is cancelled, the
@@ -237,7 +237,7 @@ async def _back(vm: Machine, move: Relocation, store: DiskStore) -> None:
     kept: list[DatastorePath] = []
     for disk in move.files.disks:
         device = next((each for each in vm.devices if each.key == disk.key), None)
-        now = None if device is None else device.backing.fileName
+        now = None if device is None else file_of(device)
         if now != str(disk.links[0].target):
             continue
         try:
@@ -259,7 +259,7 @@ def _tell_datastores(vm: Machine, names: set[str]) -> None:
 
 
 async def migrate(
-    vm: Machine, *, pool: Reference | None, host: Reference | None, state: Any, run: TaskRun
+    vm: Machine, *, pool: Reference | None, host: Reference | None, state: str | None, run: TaskRun
 ) -> None:
     """Move the machine to another host or pool; its files stay.
 

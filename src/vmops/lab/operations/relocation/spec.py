@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 
 
-def home_datastore(spec: Any, vm: Machine, host: HostSystem) -> str:
+def home_datastore(spec: vim.vm.RelocateSpec, vm: Machine, host: HostSystem) -> str:
     """Return the name of the datastore the machine's own files are to be on.
 
     Raises:
@@ -32,7 +32,10 @@ def home_datastore(spec: Any, vm: Machine, host: HostSystem) -> str:
 
 
 def disk_wishes(
-    spec: Any, vm: Machine, host: HostSystem, chains: Mapping[int, Sequence[DiskInfo]]
+    spec: vim.vm.RelocateSpec,
+    vm: Machine,
+    host: HostSystem,
+    chains: Mapping[int, Sequence[DiskInfo]],
 ) -> list[DiskWish]:
     """Return what is wanted of each disk.
 
@@ -41,11 +44,10 @@ def disk_wishes(
         vim.fault.InvalidDatastore: a datastore is not on the host.
         vmodl.fault.NotSupported: a machine with snapshots is to have its chains shortened.
     """
-    locators = {}
-    for locator in spec.disk or ():
-        if locator.diskId not in chains:
-            raise invalid_argument("spec.disk.diskId", f"There is no disk {locator.diskId}.")
-        locators[locator.diskId] = locator
+    locators = {each.diskId: each for each in spec.disk or ()}
+    for key in locators:
+        if key not in chains:
+            raise invalid_argument("spec.disk.diskId", f"There is no disk {key}.")
     wishes = []
     for key, chain in chains.items():
         locator = locators.get(key)
@@ -68,7 +70,7 @@ def disk_wishes(
     return wishes
 
 
-def _move_type(spec: Any, locator: Any) -> str:
+def _move_type(spec: vim.vm.RelocateSpec, locator: vim.vm.RelocateSpec.DiskLocator | None) -> str:
     given = (locator.diskMoveType if locator is not None else None) or spec.diskMoveType
     move_type = str(given or ALLOW_SHARING)
     if move_type not in MOVE_TYPES:
@@ -76,7 +78,9 @@ def _move_type(spec: Any, locator: Any) -> str:
     return move_type
 
 
-def _provisioning(spec: Any, locator: Any) -> Provisioning | None:
+def _provisioning(
+    spec: vim.vm.RelocateSpec, locator: vim.vm.RelocateSpec.DiskLocator | None
+) -> Provisioning | None:
     backing = None if locator is None else locator.diskBackingInfo
     if isinstance(backing, _FlatBacking):
         if backing.thinProvisioned is not None or backing.eagerlyScrub is not None:

@@ -151,7 +151,9 @@ def _check_network(card: VirtualEthernetCard, host: HostSystem) -> None:
     )
 
 
-def _unreachable(device: VirtualDevice, path: DatastorePath, host: HostSystem) -> Any:
+def _unreachable(
+    device: VirtualDevice, path: DatastorePath, host: HostSystem
+) -> vim.fault.CannotAccessVmDevice:
     is_disk = isinstance(device, _device.VirtualDisk)
     kind = vim.fault.CannotAccessVmDisk if is_disk else vim.fault.CannotAccessVmDevice
     fields: dict[str, Any] = {

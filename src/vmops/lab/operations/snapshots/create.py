@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -46,6 +46,10 @@ from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyVmomi.VmomiSupport import ManagedObject as Reference
+
     from vmops.lab.machine.machine import Machine
     from vmops.lab.storage.paths import DatastorePath
 
@@ -67,7 +71,7 @@ class NewSnapshot:
     """
 
 
-async def create(vm: Machine, wanted: NewSnapshot) -> Any:
+async def create(vm: Machine, wanted: NewSnapshot) -> Reference:
     """Take a snapshot of a machine, whose lock the caller has; return its reference.
 
     Raises:
@@ -181,7 +185,9 @@ async def _switched(
         raise
 
 
-async def switch(vm: Machine, made: Mapping[DatastorePath, list[DiskInfo]], memory: Any) -> None:
+async def switch(
+    vm: Machine, made: Mapping[DatastorePath, list[DiskInfo]], memory: Path | None
+) -> None:
     """Let a running guest write to new layers of its disks, given by the disks below them.
 
     Raises:

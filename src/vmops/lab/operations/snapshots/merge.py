@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vmodl
 
@@ -169,7 +169,7 @@ async def _merge(vm: Machine, top: DatastorePath, into: DatastorePath, progress:
     await show_backings(vm)
 
 
-def _running_on(vm: Machine, path: DatastorePath) -> Any:
+def _running_on(vm: Machine, path: DatastorePath) -> VirtualDisk | None:
     """Return the disk of a running machine that a layer is part of; None if there is none."""
     if vm.power_state == ON:
         for disk in disks_of(vm.devices):

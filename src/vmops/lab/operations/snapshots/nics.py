@@ -49,13 +49,13 @@ def plug_in(
 
 
 def _plug_into_switch(
-    vm: Machine | None, port: Any, host: HostSystem, ports: PortReservations
+    vm: Machine | None, port: vim.dvs.PortConnection, host: HostSystem, ports: PortReservations
 ) -> None:
     group = portgroup(host.kernel, port.switchUuid, port.portgroupKey)
     if group is None:
         return
     holders = {key: holder for key, holder, _ in group.connections()}
-    is_free = vm is not None and holders.get(port.portKey, vm) is vm
+    is_free = vm is not None and holders.get(port.portKey or "", vm) is vm
     if port.portKey and is_free and port.portKey not in group.reserved:
         ports.hold(group, port.portKey)
         group.adopt_port(port.portKey)

@@ -32,7 +32,7 @@ class Growth:
                 f" {machine.name} with {machine.cpus} and {machine.memory_mib} MiB"
             )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return what `from_json` takes."""
         return asdict(self)
 
