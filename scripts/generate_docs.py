@@ -16,10 +16,9 @@ import re
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 PROJECT = Path(__file__).parents[1]
 PAGE = PROJECT / "docs" / "operations.md"
@@ -82,7 +81,7 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def section(name: str, method: Any, steps: list[StepDoc]) -> str:
+def section(name: str, method: Callable[..., object], steps: list[StepDoc]) -> str:
     """One method: how it is called, what it does, its steps, its errors."""
     doc = inspect.getdoc(method) or ""
     seen = _SEE.search(doc)
@@ -114,7 +113,7 @@ def section(name: str, method: Any, steps: list[StepDoc]) -> str:
     return "\n".join(lines)
 
 
-def signature(name: str, method: Any) -> str:
+def signature(name: str, method: Callable[..., object]) -> str:
     """The call, with its defaults and without its types."""
     found = inspect.signature(method)
     bare = [
@@ -125,7 +124,7 @@ def signature(name: str, method: Any) -> str:
     return f"{name}{plain}"
 
 
-def _look_up(path: str) -> Any:
+def _look_up(path: str) -> object:
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(f"vmops.ops.{module}"), name)
 
@@ -184,7 +183,7 @@ def all_steps() -> Iterator[StepDoc]:
                     yield _step(title, found.name, inspect.unwrap(value))
 
 
-def _step(title: str, module: str, function: Any) -> StepDoc:
+def _step(title: str, module: str, function: Callable[..., object]) -> StepDoc:
     tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     assert isinstance(tree, ast.FunctionDef)  # noqa: S101 - what a decorated generator is
     does = (inspect.getdoc(function) or "").split("\n\n")[0]

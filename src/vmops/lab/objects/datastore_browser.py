@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
-    from vmops.lab.objects.datastore import Datastore
 
 _Browser = vim.host.DatastoreBrowser
 _Found = list[tuple[DatastorePath, list[_Browser.FileInfo]]]
@@ -96,9 +95,9 @@ class HostDatastoreBrowser(ManagedObject):
             self._datastore(path)
         return path
 
-    def _datastore(self, path: DatastorePath) -> Datastore:
+    def _datastore(self, path: DatastorePath) -> Any:
         for ref in self._references():
-            datastore = self.kernel.registry.find(ref, Datastore)
+            datastore: Any = self.kernel.registry.get(ref)
             if datastore.read("name") == path.datastore:
                 return datastore
         raise UnknownDatastore(path.datastore)

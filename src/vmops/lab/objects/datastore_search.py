@@ -160,9 +160,9 @@ def _kind(file: Path) -> tuple[type[_Query] | None, type[_Info]]:
 
 
 def _described(
-    file: Path, info_type: type[_Info], query: Any, details: _Details | None
+    file: Path, info_type: type[_Info], query: _Query | None, details: _Details | None
 ) -> _Info | None:
-    info: Any = info_type(path=file.name)
+    info = info_type(path=file.name)
     status = file.stat()
     if details is not None:
         if details.fileSize:
@@ -171,15 +171,24 @@ def _described(
             info.modification = datetime.fromtimestamp(status.st_mtime, UTC)
         if details.fileOwner:
             info.owner = "root"
-    if info_type is _browser.VmDiskInfo and not _describe_disk(file, info, query, details):
-        return None
-    if info_type is _browser.VmConfigInfo and query is not None and query.details is not None:
+    if isinstance(info, _browser.VmDiskInfo):
+        of_disks = query if isinstance(query, _browser.VmDiskQuery) else None
+        return info if _describe_disk(file, info, of_disks, details) else None
+    if (
+        isinstance(info, _browser.VmConfigInfo)
+        and isinstance(query, _browser.VmConfigQuery)
+        and query.details is not None
+    ):
         info.configVersion = 8 if query.details.configVersion else None
-    found: _Info = info
-    return found
+    return info
 
 
-def _describe_disk(file: Path, info: Any, query: Any, details: _Details | None) -> bool:
+def _describe_disk(
+    file: Path,
+    info: _browser.VmDiskInfo,
+    query: _browser.VmDiskQuery | None,
+    details: _Details | None,
+) -> bool:
     """Fill in what is asked about a disk; False if the query's filter is against it."""
     disk = _descriptor(file)
     if disk is None:

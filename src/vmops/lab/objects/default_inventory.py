@@ -7,7 +7,7 @@ calls ``ha-…``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from pyVmomi import vim
@@ -34,7 +34,7 @@ from vmops.lab.storage.uuids import spaced_uuid
 from vmops.lab.storage.volumes import Volumes
 
 if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
+    from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 _NAMESPACE = UUID("6e3fb4f0-9b6f-4a53-9d1c-3b0c9d3c7d11")
 _DVS_VERSION = "8.0.3"
@@ -156,7 +156,7 @@ def _add_compute(kernel: Kernel, ids: _Ids, datacenter: Datacenter) -> ComputeRe
     return compute
 
 
-def _add_browser(kernel: Kernel, holder: Any) -> None:
+def _add_browser(kernel: Kernel, holder: ManagedObject) -> None:
     kernel.add(
         HostDatastoreBrowser(
             kernel, f"datastoreBrowser-{holder.moid}", lambda: holder.properties["datastore"]

@@ -8,6 +8,7 @@ from pyVmomi import vim
 
 from vmops.lab.inventory import host_hardware
 from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.distributed_switch import DistributedVirtualPortgroup
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network
@@ -22,7 +23,6 @@ from vmops.lab.operations.properties import capability
 if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import ManagedObject as Reference
 
-    from vmops.lab.inventory.distributed_switch import DistributedVirtualPortgroup
     from vmops.lab.kernel.kernel import Kernel
 
 _device = vim.vm.device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from pyVmomi import vmodl
@@ -17,6 +17,8 @@ from vmops.lab.wire.wsdl import service_versions, wsdl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from aiohttp.typedefs import Middleware
 
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.session_manager import SessionManager
@@ -39,7 +41,7 @@ def application(
     sessions: SessionManager,
     wire_log: WireLog,
     routes: Iterable[web.AbstractRouteDef] = (),
-    middlewares: Iterable[Any] = (),
+    middlewares: Iterable[Middleware] = (),
 ) -> web.Application:
     """The web application; `routes` are those of the other protocols."""
     app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=middlewares)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from pyVmomi import vim, vmodl
@@ -22,6 +22,8 @@ from vmops.lab.kernel.task import start_task
 from vmops.lab.wire.soap import fault_response
 
 if TYPE_CHECKING:
+    from aiohttp.typedefs import Middleware
+
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.kernel.task import TaskRun
 
@@ -110,7 +112,7 @@ class Failures:
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def middleware(kernel: Kernel, failures: Failures) -> Any:
+def middleware(kernel: Kernel, failures: Failures) -> Middleware:
     """The middleware that lets calls fail."""
 
     @web.middleware

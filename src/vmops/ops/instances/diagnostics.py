@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
+
+if TYPE_CHECKING:
+    from vmops.specs.wire_types import SnapshotInfo, SnapshotTree
+    from vmops.vsphere.wire.moref import Moref
 
 Scalar = str | int | float | bool
 
@@ -69,7 +73,7 @@ def get_diagnostics(session: Session, instance_uuid: str) -> dict[str, Scalar]:
     return with_vm(session, instance_uuid, read)
 
 
-def _scalar(value: Any) -> Scalar:
+def _scalar(value: object) -> Scalar:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, bool | float):
@@ -77,14 +81,14 @@ def _scalar(value: Any) -> Scalar:
     return int(value) if isinstance(value, int) else str(value)
 
 
-def snapshot_depth(info: Any) -> int:
+def snapshot_depth(info: SnapshotInfo | None) -> int:
     """How many snapshots lie between the VM's first state and its present one; 0 without any."""
     if info is None or info.currentSnapshot is None:
         return 0
     return _depth(info.rootSnapshotList, str(info.currentSnapshot._moId), 1)
 
 
-def _depth(trees: Iterable[Any], moid: str, level: int) -> int:
+def _depth(trees: Iterable[SnapshotTree], moid: str, level: int) -> int:
     for tree in trees or ():
         if str(tree.snapshot._moId) == moid:
             return level
@@ -93,7 +97,7 @@ def _depth(trees: Iterable[Any], moid: str, level: int) -> int:
     return 0
 
 
-def host_name(session: Session, host: Any) -> str:
+def host_name(session: Session, host: Moref | None) -> str:
     """The name of the host of this reference, which costs no call; "" for None."""
     if host is None:
         return ""

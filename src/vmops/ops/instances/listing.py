@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmops import units
 from vmops.errors import InstanceNotFound
@@ -11,6 +11,9 @@ from vmops.model import extra_config
 from vmops.model.power import PowerState
 from vmops.ops.notes.resize import Phase, find_note
 from vmops.vsphere.session import Session
+
+if TYPE_CHECKING:
+    from vmops.specs.wire_types import VirtualDevice
 
 _PATHS = (
     "name",
@@ -141,7 +144,7 @@ def _addresses(found: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*seen, *([str(one)] if one else [])]))
 
 
-def _nic(device: Any, names: _Names) -> str | None:
+def _nic(device: VirtualDevice, names: _Names) -> str | None:
     """A NIC's MAC address, model and port group; None for any other device."""
     mac = getattr(device, "macAddress", None)
     if mac is None:
@@ -156,8 +159,9 @@ def _nic(device: Any, names: _Names) -> str | None:
     return f"{mac} {model} {network}"
 
 
-def _disk(device: Any) -> str | None:
+def _disk(device: VirtualDevice) -> str | None:
     capacity = getattr(device, "capacityInKB", None)
     if capacity is None:
         return None
-    return f"{device.backing.fileName} ({units.human_bytes(units.kib_to_bytes(capacity))})"
+    file = getattr(device.backing, "fileName", "")
+    return f"{file} ({units.human_bytes(units.kib_to_bytes(capacity))})"

@@ -205,7 +205,7 @@ def _target_datastore(
     return roomiest(others, wanted.reserved)
 
 
-def _moid(moref: Any) -> str:
+def _moid(moref: Moref | None) -> str:
     return str(moref._moId) if moref is not None else ""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops import in_flight
 from vmops.errors import FileNotFound
@@ -22,6 +22,9 @@ from vmops.ops.instances.snapshot import SNAPSHOT_PREFIX
 from vmops.vsphere.objects.snapshots import Snapshot
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
+
+if TYPE_CHECKING:
+    from vmops.specs.wire_types import SnapshotInfo
 
 _MARK = f'config.extraConfig["{extra_config.OPERATION}"]'
 _IMPORT_PREFIX = "vmops-import-"
@@ -62,7 +65,7 @@ def _virtual_machines(session: Session) -> list[Leftover]:
     return found
 
 
-def _snapshots(session: Session, vm_name: str, info: Any) -> Iterator[Leftover]:
+def _snapshots(session: Session, vm_name: str, info: SnapshotInfo | None) -> Iterator[Leftover]:
     """Those in a VM's tree that were made for an image."""
     trees = list(info.rootSnapshotList) if info is not None else []
     while trees:

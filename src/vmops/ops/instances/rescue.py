@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops import in_flight
 from vmops.context import undoing
@@ -29,6 +29,9 @@ from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
 from vmops.vsphere.objects.vm_hardware import VmDrive, VmHardware
 from vmops.vsphere.session import Session
+
+if TYPE_CHECKING:
+    from vmops.specs.wire_types import ConfigSpec
 
 
 def rescue(engine: Engine, instance_uuid: str, image: Image) -> None:
@@ -252,7 +255,7 @@ def copy_to_rescue_disk(
 
 
 @step("Attach the rescue disk")
-def attach_rescue_disk(vm: VirtualMachine, spec: Any) -> Reversible[None]:
+def attach_rescue_disk(vm: VirtualMachine, spec: ConfigSpec) -> Reversible[None]:
     """Attach it beside the root disk, on a controller of the same kind."""
     vm.reconfigure(spec)
     yield

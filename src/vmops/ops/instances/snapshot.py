@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from vmops import in_flight
 from vmops.errors import (
@@ -62,7 +62,7 @@ _CONTROLLERS: dict[AdapterType, str] = {
 class UpdateTaskState(Protocol):
     """Nova's callback for the state of an image that is being made."""
 
-    def __call__(self, *, task_state: str, expected_state: str | None = None) -> Any:
+    def __call__(self, *, task_state: str, expected_state: str | None = None) -> object:
         """Take over the new state, if the present one is the expected one."""
 
 

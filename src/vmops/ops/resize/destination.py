@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmops.errors import HostNotFound, InvalidName, MigrationPreCheckFailed
 from vmops.model.datastore_path import DatastorePath
@@ -17,6 +17,9 @@ from vmops.vsphere.objects.vm_summary import VmSummary
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import reference
 
+if TYPE_CHECKING:
+    from vmops.specs.wire_types import RelocateSpec
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
@@ -26,7 +29,7 @@ class Destination:
     cluster: ClusterInfo | None = None
     datastore: DatastoreInfo | None = None
 
-    def spec(self, session: Session, summary: VmSummary) -> Any:
+    def spec(self, session: Session, summary: VmSummary) -> RelocateSpec:
         """The ``RelocateSpec`` that takes a machine there, without the disks of others."""
         return relocation(
             host=self.host.moref if self.host else None,
@@ -65,7 +68,7 @@ def find_destination(engine: Engine, summary: VmSummary, dest: str) -> Destinati
     raise HostNotFound(dest, [host.name for host in inventory.hosts()])
 
 
-def way_back(session: Session, summary: VmSummary, note: ResizeNote) -> Any | None:
+def way_back(session: Session, summary: VmSummary, note: ResizeNote) -> RelocateSpec | None:
     """The ``RelocateSpec`` that takes a machine back to where its resize began; None: it is there.
 
     A host that is out of service is not asked for: the pool's cluster chooses another one.

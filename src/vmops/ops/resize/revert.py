@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops.errors import InvalidState, NotResized, OriginalNotFound
 from vmops.model import extra_config
@@ -25,6 +25,9 @@ from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
 from vmops.vsphere.objects.vm_summary import VmSummary, read_summary
 from vmops.vsphere.session import Session
+
+if TYPE_CHECKING:
+    from vmops.specs.wire_types import RelocateSpec
 
 
 def finish_revert_migration(session: Session, instance_uuid: str, *, power_on: bool) -> None:
@@ -176,7 +179,7 @@ def delete_grown_disk(session: Session, summary: VmSummary, name: str) -> Revers
 
 
 @step("Move the VM back")
-def move_back(vm: VirtualMachine, spec: Any) -> Reversible[None]:
+def move_back(vm: VirtualMachine, spec: RelocateSpec) -> Reversible[None]:
     """Take it to where it was."""
     vm.relocate(spec)
     yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops import in_flight
 from vmops.errors import UNANSWERED, ManagedObjectNotFound
@@ -24,6 +24,9 @@ from vmops.vsphere.objects.folder import Folder
 from vmops.vsphere.objects.lookup import find_vm_on_server
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
+
+if TYPE_CHECKING:
+    from vmops.specs.wire_types import ConfigSpec
 
 SERIAL_LOG = "serial.log"
 
@@ -58,7 +61,7 @@ def create_vm(
     _take_back(engine, vm)
 
 
-def _create(engine: Engine, vms: Folder, spec: Any, place: Placement) -> VirtualMachine:
+def _create(engine: Engine, vms: Folder, spec: ConfigSpec, place: Placement) -> VirtualMachine:
     return vms.create_vm(
         spec,
         place.cluster.resource_pool,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops.vsphere.objects.nfc_lease import NfcLease
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref
+
+if TYPE_CHECKING:
+    from pyVmomi import vim
 
 
 class ResourcePool:
@@ -16,7 +19,9 @@ class ResourcePool:
         self._session = session
         self.moref = moref
 
-    def import_vapp(self, spec: Any, folder: Moref, host: Moref | None = None) -> NfcLease:
+    def import_vapp(
+        self, spec: vim.ImportSpec, folder: Moref, host: Moref | None = None
+    ) -> NfcLease:
         """Begin to import what an ``ImportSpec`` describes; the lease takes the disks' bytes.
 
         Raises:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
 from vmops.units import kib_to_bytes
 from vmops.vsphere.planning.plain_data import FIRST_PLANNED_KEY
 from vmops.vsphere.planning.world import EXTRA_CONFIG, Values
+
+if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice
 
 _device = vim.vm.device
 
@@ -162,7 +165,7 @@ def _added(
     return made
 
 
-def _merged(now: Any, change: Any) -> Any:
+def _merged(now: VirtualDevice | None, change: VirtualDevice) -> VirtualDevice:
     """A data object with the fields that a change sets; one of another type replaces it."""
     if now is None or type(now) is not type(change):
         return change

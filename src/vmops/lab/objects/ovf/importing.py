@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -24,6 +24,7 @@ from vmops.lab.objects.ovf.envelope import (
 from vmops.lab.objects.ovf.hardware import CPU, DISK, MEMORY, OvfHardware
 
 if TYPE_CHECKING:
+    from pyVmomi.vim.vm.device import VirtualDevice
     from pyVmomi.VmomiSupport import ManagedObject as Reference
 
     from vmops.lab.kernel.kernel import Kernel
@@ -105,7 +106,7 @@ def _result(
     datastore: str,
     host: HostSystem,
     mapped: dict[str, Network],
-    params: Any,
+    params: vim.OvfManager.CreateImportSpecParams,
 ) -> vim.OvfManager.CreateImportSpecResult:
     if envelope.is_collection:
         raise vim.fault.OvfUnsupportedPackage(msg="Only single virtual machines can be imported.")
@@ -166,7 +167,7 @@ def _network(kernel: Kernel, host: HostSystem, mapped: dict[str, Network], name:
     return found[0]
 
 
-def _backing(network: Network) -> Any:
+def _backing(network: Network) -> VirtualDevice.BackingInfo:
     card = vim.vm.device.VirtualEthernetCard
     if network.wire_type is vim.dvs.DistributedVirtualPortgroup:
         config = network.properties["config"]
@@ -178,9 +179,9 @@ def _backing(network: Network) -> Any:
     return card.NetworkBackingInfo(deviceName=network.name)
 
 
-def _system(envelope: Envelope, spec: Any) -> list[Any]:
+def _system(envelope: Envelope, spec: vim.vm.ConfigSpec) -> list[vmodl.MethodFault]:
     """Set guest and hardware version; return the warnings."""
-    warnings = []
+    warnings: list[vmodl.MethodFault] = []
     given = envelope.os_type
     spec.guestId = given if given in guest_ids() else SYSTEMS.get(envelope.os_id, "otherGuest")
     if given and given != spec.guestId:
@@ -201,7 +202,7 @@ def _system(envelope: Envelope, spec: Any) -> list[Any]:
     return warnings
 
 
-def _size(envelope: Envelope, spec: Any) -> None:
+def _size(envelope: Envelope, spec: vim.vm.ConfigSpec) -> None:
     spec.numCPUs, spec.memoryMB = 1, 256
     for item in envelope.items:
         kind = item.number("ResourceType")
@@ -228,7 +229,7 @@ def _allocation(item: OvfItem, unit: int) -> vim.ResourceAllocationInfo | None:
     return allocation
 
 
-def _settings(envelope: Envelope, spec: Any) -> None:
+def _settings(envelope: Envelope, spec: vim.vm.ConfigSpec) -> None:
     """Set what VMware's own configuration in the descriptor says and the lab has."""
     for key, name in _FLAGS.items():
         if key in envelope.config:
