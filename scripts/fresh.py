@@ -9,6 +9,7 @@ run takes a copy. What runs inside has mounts and processes of its own, which en
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import re
 import shutil
@@ -57,27 +58,37 @@ def main() -> None:
         sys.exit("fresh: debootstrap is missing: apt-get install debootstrap")
     if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], check=False).returncode:
         sys.exit("fresh: this machine allows no mounts and processes of a folder's own")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / f"{options.suite}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"fresh: another run uses the machine of {options.suite}")
+        sys.exit(tried(options.suite, options.python, options.targets))
+
+
+def tried(suite: str, python: str | None, targets: list[str]) -> int:
+    """Make the machine, run the targets on it, and return the exit code of the first that fails."""
     took: dict[str, float] = {}
     with timed("the machine", took):
-        base = make_base(options.suite)
-    machine = FOLDER / options.suite
+        base = make_base(suite)
+    machine = FOLDER / suite
     with timed("its copy", took):
         shutil.rmtree(machine, ignore_errors=True)
         subprocess.run(["cp", "--archive", "--reflink=auto", base, machine], check=True)
-        carry_settings(machine, options.suite)
-        if options.python:
-            shutil.copytree(
-                home(options.python), inside(machine, home(options.python)), symlinks=True
-            )
+        carry_settings(machine, suite)
+        if python:
+            shutil.copytree(home(python), inside(machine, home(python)), symlinks=True)
         clone(machine)
     code = 0
-    for target in options.targets:
-        with timed(f"make {target}", took):
-            code = code or run(machine, target, options.python)
+    for target in targets:
+        if code == 0:
+            with timed(f"make {target}", took):
+                code = run(machine, target, python)
     for name, seconds in took.items():
         say(f"{name}: {seconds:.0f} s")
     say("passed" if code == 0 else f"failed; what is left lies in {machine}")
-    sys.exit(code)
+    return code
 
 
 def make_base(suite: str) -> Path:

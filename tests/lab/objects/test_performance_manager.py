@@ -111,7 +111,7 @@ def test_a_client_finds_a_counter_by_its_name_and_asks(
     manager = client.content.perfManager
     busy(client, monkeypatch)
     ask(client, vm)
-    time.sleep(2.1)
+    time.sleep(2.1)  # a reading is told again for two seconds
     keys = {
         f"{each.groupInfo.key}.{each.nameInfo.key}.{each.rollupType}": each.key
         for each in manager.perfCounter
@@ -151,7 +151,7 @@ def test_hosts_add_up_and_other_forms(
 ) -> None:
     busy(client, monkeypatch)
     ask(client, vm)
-    time.sleep(2.1)
+    time.sleep(2.1)  # a reading is told again for two seconds
     alone = ask(client, vm, (98, "")).value[0].value[-1]
     host = ask(client, vm.runtime.host, (98, "")).value[0].value[-1]
     lines = ask(client, vm, (98, ""), format="csv", maxSample=1)
