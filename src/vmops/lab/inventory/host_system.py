@@ -154,39 +154,31 @@ class HostSystem(ManagedEntity):
     ) -> vim.Task:
         """Take the host out of service in a task."""
         del maintenanceSpec
-
-        async def run(task: TaskRun) -> None:
-            await _enter_maintenance(
+        return start_task(
+            self,
+            "HostSystem.enterMaintenanceMode",
+            lambda task: _enter_maintenance(
                 self, timeout, evacuates_all=bool(evacuatePoweredOffVms), run=task
-            )
-
-        return start_task(self, "HostSystem.enterMaintenanceMode", run)
+            ),
+        )
 
     def ExitMaintenanceMode_Task(self, timeout: int = 0) -> vim.Task:
         """Come back into service."""
         del timeout
-
-        async def run(_: TaskRun) -> None:
-            await _exit_maintenance(self)
-
-        return start_task(self, "HostSystem.exitMaintenanceMode", run)
+        return start_task(self, "HostSystem.exitMaintenanceMode", lambda _: _exit_maintenance(self))
 
     def DisconnectHost_Task(self) -> vim.Task:
         """Lose the host from sight."""
-
-        async def run(_: TaskRun) -> None:
-            await _set_connected(self, connected=False)
-
-        return start_task(self, "HostSystem.disconnect", run)
+        return start_task(
+            self, "HostSystem.disconnect", lambda _: _set_connected(self, connected=False)
+        )
 
     def ReconnectHost_Task(self, cnxSpec: object = None, reconnectSpec: object = None) -> vim.Task:
         """Find the host again; the lab knows it without being told where it is."""
         del cnxSpec, reconnectSpec
-
-        async def run(_: TaskRun) -> None:
-            await _set_connected(self, connected=True)
-
-        return start_task(self, "HostSystem.reconnect", run)
+        return start_task(
+            self, "HostSystem.reconnect", lambda _: _set_connected(self, connected=True)
+        )
 
     def RetrieveHardwareUptime(self) -> int:
         """Return the seconds since the host started."""

@@ -55,18 +55,10 @@ class PerformanceSamples:
         self._kernel = kernel
         self._histories: dict[str, _History] = {}
         self._taking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Take samples from now on, until the lab stops."""
-        self._task = asyncio.create_task(self._run())
-        self._kernel.on_stop(self.stop)
-
-    async def stop(self) -> None:
-        """Take no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._kernel.run_in_background(self._run(), "performance samples")
 
     async def _run(self) -> None:
         while True:

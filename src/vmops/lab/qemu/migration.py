@@ -12,7 +12,6 @@ import logging
 import socket
 import time
 from pathlib import Path
-from typing import TypeVar
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import GuestDefinition, Migration, Progress
@@ -35,8 +34,6 @@ ARRIVED_SUFFIX = ".arrived"
 _DOWNTIME_LIMIT_MS = 50
 _STALLED_S = 60.0
 _ARRIVAL_S = 30.0
-
-T = TypeVar("T")
 
 
 class Move:

@@ -12,7 +12,7 @@ import threading
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from pyVmomi import vim
@@ -41,8 +41,6 @@ _TYPE = "application/x-vnd.vmware-streamVmdk"
 _BLOCKS_AHEAD = 8
 _LOOK_S = 0.5  # how often a thread that waits for a slow client looks whether it is gone
 
-T = TypeVar("T")
-
 
 def routes(kernel: Kernel) -> list[web.RouteDef]:
     """Return the routes of ``/nfc``; to be called on the lab's loop, with its inventory there.
@@ -52,7 +50,7 @@ def routes(kernel: Kernel) -> list[web.RouteDef]:
     """
     handlers = _Nfc(kernel)
     kernel.on_stop(partial(end_leases, kernel))
-    handlers.recovering = asyncio.create_task(unfinished_imports(kernel).recover())
+    kernel.run_in_background(unfinished_imports(kernel).recover(), "unfinished imports")
     path = "/nfc/{token}/{file}"
     return [
         web.put(path, handlers.send, expect_handler=wait_for_handler),
@@ -67,7 +65,6 @@ class _Nfc:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._store = kernel.service(DiskStore)
-        self.recovering: asyncio.Task[None] | None = None
 
     async def send(self, request: web.Request) -> web.Response:
         """Take a disk in; what is not a disk ends the lease, and the lease's end ends this."""
