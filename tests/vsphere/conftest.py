@@ -138,7 +138,7 @@ def make_vm() -> Iterator[MakeVm]:
 
     yield make
     for vm in made:
-        if not vm._session.client.is_closed:
+        if not vm.session.client.is_closed:
             with suppress(ManagedObjectNotFound):
                 if vm.power_state() != "poweredOff":
                     vm.power_off()

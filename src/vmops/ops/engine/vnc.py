@@ -60,17 +60,13 @@ def get_vnc_console(
 
     def do(vm: VirtualMachine) -> VncConsole:
         if _has_vnc(session, settings):
-            return _plain_vnc(session, vm, instance_uuid, at_host=at_host)
+            return _plain_vnc(session, vm, at_host=at_host)
         try:
             ticket = acquire_ticket(session, vm)
         except InvalidPowerState as refusal:
-            raise ConsoleTypeUnavailable(
-                must_run(called(vm, instance_uuid), read_state(vm))
-            ) from refusal
+            raise ConsoleTypeUnavailable(must_run(called(vm), read_state(vm))) from refusal
         except NotSupported as refusal:
-            raise ConsoleTypeUnavailable(
-                f"{called(vm, instance_uuid)} has no console now: {refusal}"
-            ) from refusal
+            raise ConsoleTypeUnavailable(f"{called(vm)} has no console now: {refusal}") from refusal
         return VncConsole(
             host=ticket.host,
             port=ticket.port,
@@ -89,19 +85,17 @@ def _has_vnc(session: Session, settings: EngineSettings) -> bool:
     return major.isdigit() and int(major) <= _LAST_WITH_VNC
 
 
-def _plain_vnc(
-    session: Session, vm: VirtualMachine, instance_uuid: str, *, at_host: bool
-) -> VncConsole:
+def _plain_vnc(session: Session, vm: VirtualMachine, *, at_host: bool) -> VncConsole:
     found = vm.read("config.extraConfig", "runtime.host", "runtime.powerState")
     options = {str(o.key): str(o.value) for o in found.get("config.extraConfig") or ()}
     port = options.get(extra_config.VNC_PORT, "")
     enabled = options.get(extra_config.VNC_ENABLED, "").lower() == "true"
     if not enabled or not port.isdigit():
         raise ConsoleTypeUnavailable(
-            f"{called(vm, instance_uuid)} has no VNC: its {extra_config.VNC_PORT} is not set."
+            f"{called(vm)} has no VNC: its {extra_config.VNC_PORT} is not set."
         )
     if found.get("runtime.powerState") != PowerState.POWERED_ON:
-        raise ConsoleTypeUnavailable(must_run(called(vm, instance_uuid), read_state(vm)))
+        raise ConsoleTypeUnavailable(must_run(called(vm), read_state(vm)))
     host = session.endpoint.host
     if at_host and (moref := found.get("runtime.host")) is not None:
         moid = str(moref._moId)

@@ -75,32 +75,32 @@ def refuse_early(session: Session, instance_uuid: str) -> None:
     if known is None:
         return
     # What the stream told may be older than the VM: ask before refusing.
-    vm = VirtualMachine(session, known.moref)
+    vm = VirtualMachine(session, known.moref, instance_uuid)
     if known.connection_state not in {"", _CONNECTED}:
-        why = _unreachable(session, vm, instance_uuid)
+        why = _unreachable(session, vm)
         if why is not None:
             raise InvalidState(why)
     if work_of_another(known.settings) is not None:
-        refuse_at_work(called(vm, instance_uuid), read_state(vm).settings)
+        refuse_at_work(called(vm), read_state(vm).settings)
 
 
 def _explain(session: Session, instance_uuid: str, refused: VMOpsError) -> VMOpsError | None:
     vm = find_vm(session, instance_uuid)
     if isinstance(refused, QuestionPending):
         text = str(refused).replace("The virtual machine asks", "waits for an answer. It asks", 1)
-        return QuestionPending(f"{called(vm, instance_uuid)} {text}")
+        return QuestionPending(f"{called(vm)} {text}")
     if isinstance(refused, Busy):
-        return _busy(session, vm, instance_uuid)
-    if (why := _unreachable(session, vm, instance_uuid)) is not None:
+        return _busy(session, vm)
+    if (why := _unreachable(session, vm)) is not None:
         return InvalidState(why)
     if isinstance(refused, InvalidPowerState):
-        return InvalidPowerState(must_run(called(vm, instance_uuid), read_state(vm)))
+        return InvalidPowerState(must_run(called(vm), read_state(vm)))
     return None
 
 
-def _unreachable(session: Session, vm: VirtualMachine, instance_uuid: str) -> str | None:
+def _unreachable(session: Session, vm: VirtualMachine) -> str | None:
     found = vm.read(_CONNECTION, "runtime.host")
-    state, name = str(found.get(_CONNECTION) or _CONNECTED), called(vm, instance_uuid)
+    state, name = str(found.get(_CONNECTION) or _CONNECTED), called(vm)
     if state == _CONNECTED:
         return None
     if state in _UNREACHABLE:
@@ -111,7 +111,7 @@ def _unreachable(session: Session, vm: VirtualMachine, instance_uuid: str) -> st
     return f"{name} is {state}: its host{host_name} is not connected. Reconnect the host first."
 
 
-def _busy(session: Session, vm: VirtualMachine, instance_uuid: str) -> Busy | None:
+def _busy(session: Session, vm: VirtualMachine) -> Busy | None:
     tasks = running_tasks(session, vm.moref)
     if not tasks:
         return None
@@ -121,4 +121,4 @@ def _busy(session: Session, vm: VirtualMachine, instance_uuid: str) -> Busy | No
         + (f" for {task.user}" if task.user else "")
         for task in tasks
     )
-    return Busy(f"{called(vm, instance_uuid)} is busy: {what}.")
+    return Busy(f"{called(vm)} is busy: {what}.")

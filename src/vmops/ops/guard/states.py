@@ -81,12 +81,12 @@ def known_to_be_plain(vm: VirtualMachine) -> bool:
     )
 
 
-def called(vm: VirtualMachine, instance_uuid: str = "") -> str:
+def called(vm: VirtualMachine) -> str:
     """The instance as a message names it: by its VM's name where that is known at no cost.
 
-    Without its UUID it is the VM that is named.
+    Where it is not known which instance it is, the VM is named.
     """
-    kind, key = ("Instance", instance_uuid) if instance_uuid else ("VM", vm.moid)
+    kind, key = ("Instance", vm.instance_uuid) if vm.instance_uuid else ("VM", vm.moid)
     name = vm.known_name()
     return f"{kind} {name} ({key})" if name else f"{kind} {key}"
 
@@ -97,7 +97,7 @@ def called_by_uuid(session: Session, instance_uuid: str) -> str:
     known = inventory.vm_by_uuid(instance_uuid) if inventory.is_loaded else None
     if known is None:
         return f"Instance {instance_uuid}"
-    return called(VirtualMachine(session, known.moref), instance_uuid)
+    return called(VirtualMachine(session, known.moref, instance_uuid))
 
 
 def must_run(called: str, state: VmState) -> str:

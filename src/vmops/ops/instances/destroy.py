@@ -127,7 +127,7 @@ def remove(
             raise
         except VMOpsError as failure:
             raise LeftBehind(
-                f"{called(vm, uuid)} could not be destroyed: {failure}",
+                f"{called(vm)} could not be destroyed: {failure}",
                 [called(vm), *([str(own.folder)] if own.folder else [])],
             ) from failure
 
@@ -143,7 +143,7 @@ def _look(session: Session, vm: VirtualMachine, uuid: str) -> OwnedFiles:
     if uuid and files.instance_uuid and files.instance_uuid.lower() != uuid.lower():
         raise InstanceNotFound(uuid)
     if uuid:  # without, it is what a dead process left
-        refuse_at_work(called(vm, uuid), files.extra_config)
+        refuse_at_work(called(vm), files.extra_config)
     held = snapshot_disks(session, vm) if files.has_snapshots else ()
     return replace(sort_files(files, held), moved_volumes=find_moved(session, files))
 

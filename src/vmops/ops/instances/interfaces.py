@@ -80,7 +80,7 @@ def network_name(session: Session, nic: VmNic) -> str:
     return next((n.name for n in there if n.portgroup_key == nic.network), nic.network)
 
 
-def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif]) -> None:
+def plug_vifs(engine: Engine, vm: VirtualMachine, vifs: Sequence[Vif]) -> None:
     """Give an instance a NIC for each interface; one that is right already stays as it is.
 
     1. Look at the NICs
@@ -101,21 +101,17 @@ def plug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif]) -> None:
         InvalidPowerState: the instance is suspended, and a NIC would have to change.
         InvalidState: likewise, and it is paused.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        with Operation("plug_vifs") as run:
-            cluster, networks = _find_networks(engine, vifs)
-            there = run(look_at_nics(vm))
-            if _plug_changes(there, vifs, networks)[0]:
-                _refuse_suspended(vm, instance_uuid, there)
-            if with_vlan(vifs):
-                run(create_port_groups(engine.port_groups, cluster, vifs))
-            run(plug(vm, there, vifs, networks))
-
-    with_vm(engine.session, instance_uuid, do)
+    with Operation("plug_vifs") as run:
+        cluster, networks = _find_networks(engine, vifs)
+        there = run(look_at_nics(vm))
+        if _plug_changes(there, vifs, networks)[0]:
+            _refuse_suspended(vm, there)
+        if with_vlan(vifs):
+            run(create_port_groups(engine.port_groups, cluster, vifs))
+        run(plug(vm, there, vifs, networks))
 
 
-def attach_interface(engine: Engine, instance_uuid: str, vif: Vif) -> None:
+def attach_interface(engine: Engine, vm: VirtualMachine, vif: Vif) -> None:
     """Give an instance one more NIC.
 
     1. Look at the NICs
@@ -132,25 +128,20 @@ def attach_interface(engine: Engine, instance_uuid: str, vif: Vif) -> None:
         InvalidPowerState: the instance is suspended.
         InvalidState: it is paused.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        with Operation("attach_interface") as run:
-            cluster, networks = _find_networks(engine, (vif,))
-            there = run(look_at_nics(vm))
-            if there.find(vif.id, vif.mac_address) is not None:
-                raise AlreadyExists(
-                    f"{called(vm, instance_uuid)} has the interface {vif.mac_address or vif.id}"
-                    " already."
-                )
-            _refuse_suspended(vm, instance_uuid, there)
-            if with_vlan((vif,)):
-                run(create_port_groups(engine.port_groups, cluster, (vif,)))
-            run(plug(vm, there, (vif,), networks, only_new=True))
-
-    with_vm(engine.session, instance_uuid, do)
+    with Operation("attach_interface") as run:
+        cluster, networks = _find_networks(engine, (vif,))
+        there = run(look_at_nics(vm))
+        if there.find(vif.id, vif.mac_address) is not None:
+            raise AlreadyExists(
+                f"{called(vm)} has the interface {vif.mac_address or vif.id} already."
+            )
+        _refuse_suspended(vm, there)
+        if with_vlan((vif,)):
+            run(create_port_groups(engine.port_groups, cluster, (vif,)))
+        run(plug(vm, there, (vif,), networks, only_new=True))
 
 
-def unplug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif]) -> None:
+def unplug_vifs(engine: Engine, vm: VirtualMachine, vifs: Sequence[Vif]) -> None:
     """Take the NICs of these interfaces out; those that are not there are passed over.
 
     1. Look at the NICs
@@ -164,18 +155,14 @@ def unplug_vifs(engine: Engine, instance_uuid: str, vifs: Sequence[Vif]) -> None
         InvalidPowerState: the instance is suspended, and a NIC would have to go.
         InvalidState: likewise, and it is paused.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        with Operation("unplug_vifs") as run:
-            there = run(look_at_nics(vm))
-            if _unplug_changes(there, vifs)[0]:
-                _refuse_suspended(vm, instance_uuid, there)
-            run(unplug(vm, there, vifs))
-
-    with_vm(engine.session, instance_uuid, do)
+    with Operation("unplug_vifs") as run:
+        there = run(look_at_nics(vm))
+        if _unplug_changes(there, vifs)[0]:
+            _refuse_suspended(vm, there)
+        run(unplug(vm, there, vifs))
 
 
-def detach_interface(engine: Engine, instance_uuid: str, vif: Vif) -> None:
+def detach_interface(engine: Engine, vm: VirtualMachine, vif: Vif) -> None:
     """Take one interface's NIC out.
 
     1. Look at the NICs
@@ -187,23 +174,19 @@ def detach_interface(engine: Engine, instance_uuid: str, vif: Vif) -> None:
         InvalidPowerState: the instance is suspended.
         InvalidState: it is paused.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        with Operation("detach_interface") as run:
-            there = run(look_at_nics(vm))
-            if there.find(vif.id, vif.mac_address) is None:
-                raise NotFound(
-                    f"{called(vm, instance_uuid)} has no interface {vif.mac_address or vif.id}."
-                    f" It has: {', '.join(nic.mac_address for nic in there.nics) or 'none'}."
-                )
-            _refuse_suspended(vm, instance_uuid, there)
-            run(unplug(vm, there, (vif,)))
-
-    with_vm(engine.session, instance_uuid, do)
+    with Operation("detach_interface") as run:
+        there = run(look_at_nics(vm))
+        if there.find(vif.id, vif.mac_address) is None:
+            raise NotFound(
+                f"{called(vm)} has no interface {vif.mac_address or vif.id}."
+                f" It has: {', '.join(nic.mac_address for nic in there.nics) or 'none'}."
+            )
+        _refuse_suspended(vm, there)
+        run(unplug(vm, there, (vif,)))
 
 
-def _refuse_suspended(vm: VirtualMachine, instance_uuid: str, there: VmNics) -> None:
-    refuse_suspended(called(vm, instance_uuid), there.settings, there.power_state)
+def _refuse_suspended(vm: VirtualMachine, there: VmNics) -> None:
+    refuse_suspended(called(vm), there.settings, there.power_state)
 
 
 def _find_networks(

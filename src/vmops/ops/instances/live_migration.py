@@ -29,7 +29,6 @@ from vmops.ops.guard.states import VmState, called, must_run
 from vmops.specs.relocation import relocation
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.live.records import ClusterInfo, DatastoreInfo, HostInfo
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
@@ -62,7 +61,7 @@ class Move:
 
 def live_migration(
     engine: Engine,
-    instance_uuid: str,
+    vm: VirtualMachine,
     dest: str,
     *,
     block_migration: bool,
@@ -91,42 +90,36 @@ def live_migration(
         InvalidState: it is rescued or in the middle of a resize, and its disks were to move.
         MigrationPreCheckFailed: the host cannot take it; the message says why. Nothing was moved.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        with Operation("live_migration") as run:
-            move = run(check_destination(engine, vm, instance_uuid, dest, block_migration))
-            try:
-                run(move_vm(engine.session, vm, move))
-                run(check_arrival(vm, move))
-            except BaseException as failure:
-                with noting(failure, "tell of the failed migration"):
-                    recover()
-                raise
-            if move.loose_disks:
-                run(delete_left_behind(engine.session, vm, move))
-        post()
-
-    with_vm(engine.session, instance_uuid, do)
+    with Operation("live_migration") as run:
+        move = run(check_destination(engine, vm, dest, block_migration))
+        try:
+            run(move_vm(engine.session, vm, move))
+            run(check_arrival(vm, move))
+        except BaseException as failure:
+            with noting(failure, "tell of the failed migration"):
+                recover()
+            raise
+        if move.loose_disks:
+            run(delete_left_behind(engine.session, vm, move))
+    post()
 
 
 @step("Check the destination")
 def check_destination(
-    engine: Engine, vm: VirtualMachine, instance_uuid: str, dest: str, block_migration: bool
+    engine: Engine, vm: VirtualMachine, dest: str, block_migration: bool
 ) -> Reversible[Move]:
     """Refuse what cannot succeed, before anything is moved."""
-    yield _plan_move(engine, vm, instance_uuid, dest, block_migration)
+    yield _plan_move(engine, vm, dest, block_migration)
 
 
-def _plan_move(
-    engine: Engine, vm: VirtualMachine, instance_uuid: str, dest: str, block_migration: bool
-) -> Move:
+def _plan_move(engine: Engine, vm: VirtualMachine, dest: str, block_migration: bool) -> Move:
     inventory = engine.session.inventory
     host = next((h for h in inventory.hosts() if h.name == dest), None)
     if host is None:
         raise HostNotFound(dest, [h.name for h in inventory.hosts()])
     hardware, found = vm.hardware_and(_HOST, _DATASTORES, _NETWORKS)
     files = hardware.files
-    name = called(vm, instance_uuid)
+    name = called(vm)
     if files.power_state is not PowerState.POWERED_ON:
         state = VmState(files.power_state, files.extra_config)
         raise InvalidPowerState(must_run(name, state))

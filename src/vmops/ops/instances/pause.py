@@ -15,12 +15,10 @@ from vmops.ops.guard.preconditions import refuse_rescued, refuse_resized
 from vmops.ops.guard.states import VmState, called, must_run, read_state
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
-from vmops.vsphere.session import Session
 
 
-def pause(session: Session, instance_uuid: str, *, emulate: bool) -> None:
+def pause(vm: VirtualMachine, *, emulate: bool) -> None:
     """Stop an instance's processors, keeping its memory; a paused instance stays as it is.
 
     1. Mark the instance as paused
@@ -33,24 +31,20 @@ def pause(session: Session, instance_uuid: str, *, emulate: bool) -> None:
         NotSupported: the engine was told not to emulate what vSphere does not have.
     """
     _refuse_unless(emulate)
-
-    def do(vm: VirtualMachine) -> None:
-        files, name = vm.files(), called(vm, instance_uuid)
-        state = VmState(files.power_state, files.extra_config)
-        if state.is_paused:
-            return
-        refuse_rescued(name, state.settings)
-        refuse_resized(name, state.settings)
-        if state.power is not PowerState.POWERED_ON:
-            raise InvalidPowerState(must_run(name, state))
-        with Operation("pause") as run:
-            run(mark_paused(vm))
-            run(suspend(vm))
-
-    with_vm(session, instance_uuid, do)
+    files, name = vm.files(), called(vm)
+    state = VmState(files.power_state, files.extra_config)
+    if state.is_paused:
+        return
+    refuse_rescued(name, state.settings)
+    refuse_resized(name, state.settings)
+    if state.power is not PowerState.POWERED_ON:
+        raise InvalidPowerState(must_run(name, state))
+    with Operation("pause") as run:
+        run(mark_paused(vm))
+        run(suspend(vm))
 
 
-def unpause(session: Session, instance_uuid: str, *, emulate: bool) -> None:
+def unpause(vm: VirtualMachine, *, emulate: bool) -> None:
     """Let a paused instance go on.
 
     1. Resume
@@ -62,18 +56,14 @@ def unpause(session: Session, instance_uuid: str, *, emulate: bool) -> None:
         NotSupported: the engine was told not to emulate what vSphere does not have.
     """
     _refuse_unless(emulate)
-
-    def do(vm: VirtualMachine) -> None:
-        name, state = called(vm, instance_uuid), read_state(vm)
-        if state.power is PowerState.POWERED_ON:
-            raise InvalidPowerState(f"{name} is running: there is nothing to unpause.")
-        if not state.is_paused:
-            raise InvalidPowerState(must_run(name, state))
-        with Operation("unpause") as run:
-            run(resume(vm))
-            run(take_mark_off(vm))
-
-    with_vm(session, instance_uuid, do)
+    name, state = called(vm), read_state(vm)
+    if state.power is PowerState.POWERED_ON:
+        raise InvalidPowerState(f"{name} is running: there is nothing to unpause.")
+    if not state.is_paused:
+        raise InvalidPowerState(must_run(name, state))
+    with Operation("unpause") as run:
+        run(resume(vm))
+        run(take_mark_off(vm))
 
 
 def _refuse_unless(emulate: bool) -> None:

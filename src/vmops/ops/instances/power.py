@@ -29,31 +29,25 @@ from vmops.ops.guard.states import (
 )
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Reversible, step
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
-from vmops.vsphere.session import Session
 
 log = logging.getLogger(__name__)
 
 _SHORTEST_LOOK_S = 0.1
 
 
-def power_on(session: Session, instance_uuid: str) -> None:
+def power_on(vm: VirtualMachine) -> None:
     """Power on, or resume if suspended or paused; a VM that is on stays as it is.
 
     Raises:
         InstanceNotFound: there is no such instance.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        try:
-            vm.power_on()
-        except InvalidPowerState:
-            _accept(vm, PowerState.POWERED_ON)
-        if known_paused(vm):
-            _forget_pause(vm)
-
-    with_vm(session, instance_uuid, do)
+    try:
+        vm.power_on()
+    except InvalidPowerState:
+        _accept(vm, PowerState.POWERED_ON)
+    if known_paused(vm):
+        _forget_pause(vm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +62,7 @@ AT_ONCE = Patience()
 
 
 def power_off(
-    session: Session,
-    instance_uuid: str,
+    vm: VirtualMachine,
     patience: Patience = AT_ONCE,
     *,
     discard_memory: bool = False,
@@ -83,24 +76,19 @@ def power_off(
         InstanceNotFound: there is no such instance.
         InstancePowerOffFailure: it is suspended or paused; its memory would be lost.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        # A session that has not loaded its inventory knows no state; then it costs a read.
-        if not discard_memory and vm.known_power_state() in {PowerState.SUSPENDED, None}:
-            state = read_state(vm)
-            if state.power is PowerState.SUSPENDED:
-                raise InstancePowerOffFailure(
-                    f"{called(vm, instance_uuid)} is {state.word}; powering off would lose its"
-                    f" memory. {state.advice}"
-                )
-        try:
-            if patience.timeout_s > 0 and shut_down_guest(vm, patience):
-                return
-            vm.power_off()
-        except InvalidPowerState:
-            _accept(vm, PowerState.POWERED_OFF)
-
-    with_vm(session, instance_uuid, do)
+    # A session that has not loaded its inventory knows no state; then it costs a read.
+    if not discard_memory and vm.known_power_state() in {PowerState.SUSPENDED, None}:
+        state = read_state(vm)
+        if state.power is PowerState.SUSPENDED:
+            raise InstancePowerOffFailure(
+                f"{called(vm)} is {state.word}; powering off would lose its memory. {state.advice}"
+            )
+    try:
+        if patience.timeout_s > 0 and shut_down_guest(vm, patience):
+            return
+        vm.power_off()
+    except InvalidPowerState:
+        _accept(vm, PowerState.POWERED_OFF)
 
 
 def shut_down_guest(vm: VirtualMachine, patience: Patience) -> bool:
@@ -123,25 +111,19 @@ def shut_down_guest(vm: VirtualMachine, patience: Patience) -> bool:
     return vm.power_state() is PowerState.POWERED_OFF
 
 
-def reboot(session: Session, instance_uuid: str, *, hard: bool) -> None:
+def reboot(vm: VirtualMachine, *, hard: bool) -> None:
     """Reboot: by the guest's Tools if they run, unless ``hard``; by a reset otherwise.
 
     Raises:
         InstanceNotFound: there is no such instance.
         InstanceRebootFailure: it is not powered on.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        try:
-            if not hard and _tools_run(vm) and _reboot_guest(vm):
-                return
-            vm.reset()
-        except InvalidPowerState as refused:
-            raise InstanceRebootFailure(
-                must_run(called(vm, instance_uuid), read_state(vm))
-            ) from refused
-
-    with_vm(session, instance_uuid, do)
+    try:
+        if not hard and _tools_run(vm) and _reboot_guest(vm):
+            return
+        vm.reset()
+    except InvalidPowerState as refused:
+        raise InstanceRebootFailure(must_run(called(vm), read_state(vm))) from refused
 
 
 def _tools_run(vm: VirtualMachine) -> bool:
@@ -158,7 +140,7 @@ def _reboot_guest(vm: VirtualMachine) -> bool:
     return True
 
 
-def suspend(session: Session, instance_uuid: str) -> None:
+def suspend(vm: VirtualMachine) -> None:
     """Suspend to disk; a VM that is suspended stays as it is.
 
     Raises:
@@ -166,50 +148,42 @@ def suspend(session: Session, instance_uuid: str) -> None:
         InstanceSuspendFailure: it is powered off, or paused.
         InvalidState: it is rescued, or in the middle of a resize.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        name = called(vm, instance_uuid)
-        if known_to_be_plain(vm):
-            state = VmState(PowerState.POWERED_ON)
-        else:
-            # It may be paused, or what its note says; a session that knows nothing asks.
-            state = read_state(vm)
-            if state.is_paused:
-                raise InstanceSuspendFailure(must_run(name, state))
-            refuse_rescued(name, state.settings)
-            refuse_resized(name, state.settings)
-        if state.settings.get(extra_config.PAUSED) and state.power is PowerState.POWERED_ON:
-            # What a pause left on a VM that runs means nothing; suspended, it would.
-            vm.reconfigure(settings({extra_config.PAUSED: ""}))
-        try:
-            vm.suspend()
-        except InvalidPowerState as refused:
-            state = read_state(vm)
-            if state.power is not PowerState.SUSPENDED:
-                raise InstanceSuspendFailure(must_run(name, state)) from refused
-
-    with_vm(session, instance_uuid, do)
+    name = called(vm)
+    if known_to_be_plain(vm):
+        state = VmState(PowerState.POWERED_ON)
+    else:
+        # It may be paused, or what its note says; a session that knows nothing asks.
+        state = read_state(vm)
+        if state.is_paused:
+            raise InstanceSuspendFailure(must_run(name, state))
+        refuse_rescued(name, state.settings)
+        refuse_resized(name, state.settings)
+    if state.settings.get(extra_config.PAUSED) and state.power is PowerState.POWERED_ON:
+        # What a pause left on a VM that runs means nothing; suspended, it would.
+        vm.reconfigure(settings({extra_config.PAUSED: ""}))
+    try:
+        vm.suspend()
+    except InvalidPowerState as refused:
+        state = read_state(vm)
+        if state.power is not PowerState.SUSPENDED:
+            raise InstanceSuspendFailure(must_run(name, state)) from refused
 
 
-def resume(session: Session, instance_uuid: str) -> None:
+def resume(vm: VirtualMachine) -> None:
     """Go on where `suspend` stopped.
 
     Raises:
         InstanceNotFound: there is no such instance.
         InstanceResumeFailure: it is not suspended, or it is paused.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        if vm.known_power_state() is not PowerState.SUSPENDED or known_paused(vm):
-            # What the stream told may be older than the VM: ask before refusing.
-            name, state = called(vm, instance_uuid), read_state(vm)
-            if state.power is PowerState.POWERED_ON:
-                raise InstanceResumeFailure(f"{name} is running: there is nothing to resume.")
-            if state.power is not PowerState.SUSPENDED or state.is_paused:
-                raise InstanceResumeFailure(must_run(name, state))
-        vm.power_on()
-
-    with_vm(session, instance_uuid, do)
+    if vm.known_power_state() is not PowerState.SUSPENDED or known_paused(vm):
+        # What the stream told may be older than the VM: ask before refusing.
+        name, state = called(vm), read_state(vm)
+        if state.power is PowerState.POWERED_ON:
+            raise InstanceResumeFailure(f"{name} is running: there is nothing to resume.")
+        if state.power is not PowerState.SUSPENDED or state.is_paused:
+            raise InstanceResumeFailure(must_run(name, state))
+    vm.power_on()
 
 
 # The steps below have no undo: the note of the operation that runs them says whether the machine

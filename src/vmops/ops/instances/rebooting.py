@@ -7,7 +7,7 @@ import logging
 from vmops.errors import VMOpsError
 from vmops.model.power import PowerState
 from vmops.ops.guard.locks import InstanceLocks
-from vmops.ops.guard.states import called_by_uuid
+from vmops.ops.guard.states import called, called_by_uuid
 from vmops.ops.instances import power
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
@@ -28,14 +28,18 @@ def reset_if_gone(session: Session, instance_uuid: str, locks: InstanceLocks) ->
     name = called_by_uuid(session, instance_uuid)
     try:
         with locks.exclusive(instance_uuid, "reboot"):
-            if with_vm(session, instance_uuid, came_back):
-                log.info("%s has come back: left alone", name)
-                return False
-            log.info("%s takes too long to reboot: it is reset", name)
-            power.reboot(session, instance_uuid, hard=True)
+            return with_vm(session, instance_uuid, _reset_unless_back)
     except VMOpsError as failure:
         log.warning("%s could not be reset: %s", name, failure)
         return False
+
+
+def _reset_unless_back(vm: VirtualMachine) -> bool:
+    if came_back(vm):
+        log.info("%s has come back: left alone", called(vm))
+        return False
+    log.info("%s takes too long to reboot: it is reset", called(vm))
+    power.reboot(vm, hard=True)
     return True
 
 

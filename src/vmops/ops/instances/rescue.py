@@ -23,7 +23,6 @@ from vmops.specs.disks import DESCRIPTOR_ADAPTERS
 from vmops.specs.places import Places
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from vmops.specs.wire_types import ConfigSpec
 
 
-def rescue(engine: Engine, instance_uuid: str, image: Image) -> None:
+def rescue(engine: Engine, vm: VirtualMachine, image: Image) -> None:
     """Boot an instance from a rescue image; its own root disk is the second disk.
 
     1. Look at the VM
@@ -58,40 +57,36 @@ def rescue(engine: Engine, instance_uuid: str, image: Image) -> None:
         UnsupportedDevice: there is no free place for a disk.
         ImageNotAcceptable, NoDiskSpace, TransferFailed: the image cannot be put there.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        with Operation("rescue") as run:
-            hardware = run(look_at(vm, instance_uuid))
-            root = root_disk(hardware, called(vm, instance_uuid))
-            folder = own_folder(hardware, called(vm, instance_uuid))
-            is_iso = image.disk_format == "iso"
-            if is_iso:
-                places = Places(hardware.controllers, hardware.used)
-                iso = run(cached_iso(engine, image, folder.datastore))
-                note = _note(hardware, iso=iso)
-            else:
-                slot = hardware.free_slot(root)
-                target = folder.joined(f"{instance_uuid}-rescue.vmdk")
-                cached = run(cached_image(engine, image, target.datastore))
-                note = _note(hardware, disk=target)
-            run(note_rescue(engine.session, vm, note))
-            if hardware.files.power_state is not PowerState.POWERED_OFF:
-                run(power_off_step(vm))
-            if is_iso:
-                run(boot_from_iso(vm, iso, places))
-            else:
-                run(copy_to_rescue_disk(engine, hardware, root, cached, target))
-                spec = specs.attach_disk(
-                    target, cached.capacity_bytes, slot.controller_key, slot.unit_number
-                )
-                run(attach_rescue_disk(vm, spec))
-                run(boot_from_rescue_disk(vm, target))
-            run(power_on_step(vm))
-
-    with_vm(engine.session, instance_uuid, do)
+    with Operation("rescue") as run:
+        hardware = run(look_at(vm))
+        root = root_disk(hardware, called(vm))
+        folder = own_folder(hardware, called(vm))
+        is_iso = image.disk_format == "iso"
+        if is_iso:
+            places = Places(hardware.controllers, hardware.used)
+            iso = run(cached_iso(engine, image, folder.datastore))
+            note = _note(hardware, iso=iso)
+        else:
+            slot = hardware.free_slot(root)
+            target = folder.joined(f"{vm.instance_uuid}-rescue.vmdk")
+            cached = run(cached_image(engine, image, target.datastore))
+            note = _note(hardware, disk=target)
+        run(note_rescue(engine.session, vm, note))
+        if hardware.files.power_state is not PowerState.POWERED_OFF:
+            run(power_off_step(vm))
+        if is_iso:
+            run(boot_from_iso(vm, iso, places))
+        else:
+            run(copy_to_rescue_disk(engine, hardware, root, cached, target))
+            spec = specs.attach_disk(
+                target, cached.capacity_bytes, slot.controller_key, slot.unit_number
+            )
+            run(attach_rescue_disk(vm, spec))
+            run(boot_from_rescue_disk(vm, target))
+        run(power_on_step(vm))
 
 
-def unrescue(engine: Engine, instance_uuid: str, *, power_on_after: bool = True) -> None:
+def unrescue(engine: Engine, vm: VirtualMachine, *, power_on_after: bool = True) -> None:
     """Put a rescued instance back: its own disk boots, the rescue disk is gone.
 
     1. Look at the VM
@@ -110,13 +105,7 @@ def unrescue(engine: Engine, instance_uuid: str, *, power_on_after: bool = True)
         InstanceNotFound: there is no such instance.
         NotRescued: it is not rescued; nothing was changed.
     """
-    with_vm(
-        engine.session,
-        instance_uuid,
-        lambda vm: _restore(
-            engine.session, vm, called(vm, instance_uuid), power_on_after=power_on_after
-        ),
-    )
+    _restore(engine.session, vm, called(vm), power_on_after=power_on_after)
 
 
 def _restore(session: Session, vm: VirtualMachine, name: str, *, power_on_after: bool) -> None:
@@ -151,10 +140,10 @@ def _boots_otherwise(hardware: VmHardware, note: RescueNote) -> bool:
 
 
 @step("Look at the VM")
-def look_at(vm: VirtualMachine, instance_uuid: str) -> Reversible[VmHardware]:
+def look_at(vm: VirtualMachine) -> Reversible[VmHardware]:
     """Read it in one read, and refuse a second rescue."""
     hardware = vm.hardware()
-    found, name = hardware.files.extra_config, called(vm, instance_uuid)
+    found, name = hardware.files.extra_config, called(vm)
     refuse_at_work(name, found)
     if find_note(found) is not None:
         raise InvalidState(f"{name} is rescued already. Unrescue it first.")

@@ -26,7 +26,6 @@ from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.own_disks import root_disk
 from vmops.ops.guard.states import called
 from vmops.steps import Operation, Reversible, noting, step
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.nfc_lease import DeviceUrl, NfcLease
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.snapshots import Snapshot, create_snapshot, find_snapshot
@@ -114,7 +113,7 @@ class _Subject:
 def snapshot(
     engine: Engine,
     images: ImageStore,
-    instance_uuid: str,
+    vm: VirtualMachine,
     name: str,
     update_task_state: UpdateTaskState,
     *,
@@ -144,26 +143,22 @@ def snapshot(
         NoDiskSpace: the datastore is full.
         TransferFailed: the bytes did not all arrive.
     """
-
-    def do(vm: VirtualMachine) -> SnapshotResult:
-        with Operation("snapshot") as run:
-            images.refuse_taken(name)
-            subject = run(look_at(vm, instance_uuid, project_id))
-            update_task_state(task_state=IMAGE_PENDING_UPLOAD)
-            made, quiesced = run(take_snapshot(engine.session, subject))
-            update_task_state(task_state=IMAGE_UPLOADING, expected_state=IMAGE_PENDING_UPLOAD)
-            image = run(upload_disk(engine, images, subject, made, name))
-            run(delete_snapshot(engine.session, subject, made))
-        return SnapshotResult(image=image, quiesced=quiesced)
-
-    return with_vm(engine.session, instance_uuid, do)
+    with Operation("snapshot") as run:
+        images.refuse_taken(name)
+        subject = run(look_at(vm, project_id))
+        update_task_state(task_state=IMAGE_PENDING_UPLOAD)
+        made, quiesced = run(take_snapshot(engine.session, subject))
+        update_task_state(task_state=IMAGE_UPLOADING, expected_state=IMAGE_PENDING_UPLOAD)
+        image = run(upload_disk(engine, images, subject, made, name))
+        run(delete_snapshot(engine.session, subject, made))
+    return SnapshotResult(image=image, quiesced=quiesced)
 
 
 @step("Look at the VM")
-def look_at(vm: VirtualMachine, instance_uuid: str, project_id: str) -> Reversible[_Subject]:
+def look_at(vm: VirtualMachine, project_id: str) -> Reversible[_Subject]:
     """Find the disk that the VM writes to now, at the end of its chain, in one read."""
     hardware, more = vm.hardware_and("config.guestId", "guest.toolsRunningStatus")
-    name = called(vm, instance_uuid)
+    name = called(vm)
     root = root_disk(hardware, name)
     if not root.is_in_snapshots and hardware.files.power_state is not PowerState.POWERED_OFF:
         raise InvalidState(

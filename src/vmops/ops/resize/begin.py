@@ -49,7 +49,6 @@ from vmops.specs.annotation import flavor_facts, told_flavor, with_flavor
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
 from vmops.vsphere.objects.vm_summary import VmSummary, read_summary
@@ -65,7 +64,6 @@ _NOTED, _OFF, _MOVED, _COPIED, _CHANGED = 10, 25, 45, 70, 80
 class ResizeRequest:
     """What an instance is to become, and where: "", or see `vmops.ops.resize.destination`."""
 
-    instance_uuid: str
     flavor: Flavor
     dest: str = ""
     patience: Patience = AT_ONCE
@@ -86,7 +84,9 @@ class _Plan:
         return counterpart(DatastorePath.parse(self.root.file_name)) if self.root else None
 
 
-def migrate_disk_and_power_off(engine: Engine, request: ResizeRequest, tell: Tell) -> None:
+def migrate_disk_and_power_off(
+    engine: Engine, vm: VirtualMachine, request: ResizeRequest, tell: Tell
+) -> None:
     """Power an instance off and give it another size.
 
     1. Look at the VM
@@ -113,29 +113,25 @@ def migrate_disk_and_power_off(engine: Engine, request: ResizeRequest, tell: Tel
         InvalidPowerState: it is suspended.
         NoDiskSpace: the datastore has no room for the copy; all is as before.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        tell(0)
-        with Operation("resize") as run:
-            plan = run(look_at(engine, vm, request))
-            if plan.note.phase is Phase.RESIZED:
-                tell(_CHANGED)
-                return
-            run(note_resize(engine, vm, plan))
-            tell(_NOTED)
-            if plan.summary.hardware.files.power_state is not PowerState.POWERED_OFF:
-                run(power.power_off_step(vm, request.patience))
-            tell(_OFF)
-            if plan.where is not None:
-                plan = run(move_vm(engine, vm, plan, request))
-                tell(_MOVED)
-            if plan.root is not None:
-                run(copy_root_disk(engine, plan))
-                tell(_COPIED)
-            run(change_size(vm, plan, request.flavor))
+    tell(0)
+    with Operation("resize") as run:
+        plan = run(look_at(engine, vm, request))
+        if plan.note.phase is Phase.RESIZED:
             tell(_CHANGED)
-
-    with_vm(engine.session, request.instance_uuid, do)
+            return
+        run(note_resize(engine, vm, plan))
+        tell(_NOTED)
+        if plan.summary.hardware.files.power_state is not PowerState.POWERED_OFF:
+            run(power.power_off_step(vm, request.patience))
+        tell(_OFF)
+        if plan.where is not None:
+            plan = run(move_vm(engine, vm, plan, request))
+            tell(_MOVED)
+        if plan.root is not None:
+            run(copy_root_disk(engine, plan))
+            tell(_COPIED)
+        run(change_size(vm, plan, request.flavor))
+        tell(_CHANGED)
 
 
 def plan_resize(summary: VmSummary, request: ResizeRequest, name: str) -> _Plan:
@@ -253,7 +249,7 @@ def refuse_snapshots(summary: VmSummary, name: str) -> None:
 def look_at(engine: Engine, vm: VirtualMachine, request: ResizeRequest) -> Reversible[_Plan]:
     """Read it in one read, and refuse what cannot be."""
     summary = read_summary(vm)
-    plan = plan_resize(summary, request, called(vm, request.instance_uuid))
+    plan = plan_resize(summary, request, called(vm))
     if plan.note.phase is Phase.PREPARING:
         where = find_destination(engine, summary, request.dest)
         note = replace(plan.note, moves=where is not None) if plan.is_new else plan.note
@@ -291,7 +287,7 @@ def move_vm(
     assert plan.where is not None  # noqa: S101 - tells the type checker
     vm.relocate(plan.where.spec(engine.session, plan.summary))
     summary = read_summary(vm) if plan.where.datastore else plan.summary
-    root = plan.root and root_disk(summary.hardware, called(vm, request.instance_uuid))
+    root = plan.root and root_disk(summary.hardware, called(vm))
     yield replace(plan, summary=summary, root=root)
 
 

@@ -46,13 +46,13 @@ def confirm_migration(session: Session, instance_uuid: str) -> bool:
         with Operation("confirm resize") as run:
             note, version = known_note(vm)
             if note is None or note.phase is not Phase.RESIZED:
-                return _confirm_as_found(session, vm, instance_uuid, run)
+                return _confirm_as_found(session, vm, run)
             try:
                 # Known without a call; the change version makes sure that it still holds.
                 run(forget_resize(vm, note, version))
             except Busy:
-                log.debug("%s has changed meanwhile: looking again", called(vm, instance_uuid))
-                return _confirm_as_found(session, vm, instance_uuid, run)
+                log.debug("%s has changed meanwhile: looking again", called(vm))
+                return _confirm_as_found(session, vm, run)
             run(delete_old_disks(session, note.kept_disks))
             return True
 
@@ -63,9 +63,7 @@ def confirm_migration(session: Session, instance_uuid: str) -> bool:
         return False
 
 
-def _confirm_as_found(
-    session: Session, vm: VirtualMachine, instance_uuid: str, run: Operation
-) -> bool:
+def _confirm_as_found(session: Session, vm: VirtualMachine, run: Operation) -> bool:
     summary = read_summary(vm)
     found = summary.hardware.files.extra_config
     note = find_note(found)
@@ -74,7 +72,7 @@ def _confirm_as_found(
         replaced = [disk for disk in replaced_disks(found) if disk not in attached]
         return bool(replaced) and run(delete_old_disks(session, replaced))
     if note.phase is not Phase.RESIZED:
-        refuse_resized(called(vm, instance_uuid), found)
+        refuse_resized(called(vm), found)
     run(forget_resize(vm, note, summary.change_version))
     run(delete_old_disks(session, note.kept_disks))
     return True

@@ -30,7 +30,6 @@ from vmops.specs import resize as specs
 from vmops.specs.disks import ExtraDisk, extra_disks
 from vmops.specs.places import Place, Places
 from vmops.steps import Operation, Reversible, noting, step
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
@@ -42,8 +41,7 @@ SWAP = "swap.vmdk"
 
 
 def finish_migration(
-    session: Session,
-    instance_uuid: str,
+    vm: VirtualMachine,
     devices: BlockDevices,
     tell: Tell,
     *,
@@ -68,32 +66,26 @@ def finish_migration(
         UnsupportedDevice: there is no place for so many disks.
         NoDiskSpace: the datastore has no room for the new ones.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        note = _note_of(vm, instance_uuid)
-        with Operation("finish resize") as run:
-            # Once exchanged they are the right ones, however often this is called.
-            if not note.exchanged and _wanted(note, devices) != note.extras:
-                run(exchange_disks(session, vm, instance_uuid, devices))
-                tell(_EXCHANGED)
-            if power_on:
-                run(power.power_on_step(vm))
-        tell(_DONE)
-
-    with_vm(session, instance_uuid, do)
+    note = _note_of(vm)
+    with Operation("finish resize") as run:
+        # Once exchanged they are the right ones, however often this is called.
+        if not note.exchanged and _wanted(note, devices) != note.extras:
+            run(exchange_disks(vm.session, vm, devices))
+            tell(_EXCHANGED)
+        if power_on:
+            run(power.power_on_step(vm))
+    tell(_DONE)
 
 
-def _note_of(vm: VirtualMachine, instance_uuid: str) -> ResizeNote:
+def _note_of(vm: VirtualMachine) -> ResizeNote:
     note, _ = known_note(vm)
     if note is None or note.phase is not Phase.RESIZED:
         settings = {extra_config.RESIZE: vm.extra_config(extra_config.RESIZE)}
         note = find_note(settings)
         if note is None:
-            raise NotResized(
-                f"{called(vm, instance_uuid)} is not being resized: there is nothing to finish."
-            )
+            raise NotResized(f"{called(vm)} is not being resized: there is nothing to finish.")
         if note.phase is not Phase.RESIZED:
-            refuse_resized(called(vm, instance_uuid), settings)
+            refuse_resized(called(vm), settings)
     return note
 
 
@@ -105,11 +97,10 @@ def _wanted(note: ResizeNote, devices: BlockDevices) -> ExtraSizes:
 def exchange_disks(
     session: Session,
     vm: VirtualMachine,
-    instance_uuid: str,
     devices: BlockDevices,
 ) -> Reversible[None]:
     """One call takes the old ones off, creates the new ones and notes both."""
-    summary, name = read_summary(vm), called(vm, instance_uuid)
+    summary, name = read_summary(vm), called(vm)
     files = summary.hardware.files
     note = find_note(files.extra_config)
     if note is None:

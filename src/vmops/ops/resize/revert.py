@@ -19,7 +19,6 @@ from vmops.specs import resize as specs
 from vmops.specs.annotation import with_flavor
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from vmops.specs.wire_types import RelocateSpec
 
 
-def finish_revert_migration(session: Session, instance_uuid: str, *, power_on: bool) -> None:
+def finish_revert_migration(vm: VirtualMachine, *, power_on: bool) -> None:
     """Give an instance back what it had before its resize.
 
     1. Look at the VM
@@ -49,11 +48,7 @@ def finish_revert_migration(session: Session, instance_uuid: str, *, power_on: b
         OriginalNotFound: a disk of before the resize is not there any more; nothing was changed.
         InvalidState: its new disks have snapshots, which would be lost; nothing was changed.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        _revert(session, vm, instance_uuid, power_on=power_on)
-
-    with_vm(session, instance_uuid, do)
+    _revert(vm.session, vm, power_on=power_on)
 
 
 def put_back(
@@ -66,15 +61,15 @@ def put_back(
     """The same for the undo of a resize, which may not have come as far as its note."""
     wait_for_recent_tasks(session, vm.moref)
     try:
-        _revert(session, vm, vm.moid, power_on=power_on)
+        _revert(session, vm, power_on=power_on)
     except NotResized:
         if not missing_ok:
             raise
 
 
-def _revert(session: Session, vm: VirtualMachine, instance_uuid: str, *, power_on: bool) -> None:
+def _revert(session: Session, vm: VirtualMachine, *, power_on: bool) -> None:
     with Operation("revert resize") as run:
-        summary = run(look_at_resized(session, vm, instance_uuid))
+        summary = run(look_at_resized(session, vm))
         note = find_note(summary.hardware.files.extra_config)
         assert note is not None  # noqa: S101 - `look_at_resized` refuses
         is_off = summary.hardware.files.power_state is PowerState.POWERED_OFF
@@ -85,7 +80,7 @@ def _revert(session: Session, vm: VirtualMachine, instance_uuid: str, *, power_o
         if note.phase is Phase.RESIZED:
             run(take_old_size(vm, summary, note))
         if note.phase is Phase.PREPARING:
-            run(delete_grown_disk(session, summary, called(vm, instance_uuid)))
+            run(delete_grown_disk(session, summary, called(vm)))
         spec = way_back(session, summary, note)
         if spec is not None:
             run(move_back(vm, spec))
@@ -95,11 +90,9 @@ def _revert(session: Session, vm: VirtualMachine, instance_uuid: str, *, power_o
 
 
 @step("Look at the VM")
-def look_at_resized(
-    session: Session, vm: VirtualMachine, instance_uuid: str
-) -> Reversible[VmSummary]:
+def look_at_resized(session: Session, vm: VirtualMachine) -> Reversible[VmSummary]:
     """Read it in one read, and refuse one that is not being resized or cannot be reverted."""
-    summary, name = read_summary(vm), called(vm, instance_uuid)
+    summary, name = read_summary(vm), called(vm)
     refuse_at_work(name, summary.hardware.files.extra_config)
     note = find_note(summary.hardware.files.extra_config)
     if note is None:
@@ -115,7 +108,7 @@ def look_at_resized(
             if disk not in attached and not session.datastore_files.exists(
                 DatastorePath.parse(disk)
             ):
-                raise OriginalNotFound(instance_uuid, disk, name)
+                raise OriginalNotFound(vm.instance_uuid, disk, name)
     yield summary
 
 

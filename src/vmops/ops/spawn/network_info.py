@@ -16,18 +16,14 @@ from typing import Any
 from vmops.model.instance import Subnet, Vif
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
-from vmops.vsphere.session import Session
 
 MACHINE_ID = "machine.id"
 METADATA = "guestinfo.metadata"
 METADATA_ENCODING = "guestinfo.metadata.encoding"
 
 
-def inject_network_info(
-    session: Session, instance_uuid: str, name: str, vifs: Sequence[Vif]
-) -> None:
+def inject_network_info(vm: VirtualMachine, name: str, vifs: Sequence[Vif]) -> None:
     """Tell an instance's guest its addresses, in one reconfiguration.
 
     1. Write the guest's network settings
@@ -35,12 +31,8 @@ def inject_network_info(
     Raises:
         InstanceNotFound: there is no such instance.
     """
-
-    def do(vm: VirtualMachine) -> None:
-        with Operation("inject_network_info") as run:
-            run(write_settings(vm, network_settings(instance_uuid, name, vifs)))
-
-    with_vm(session, instance_uuid, do)
+    with Operation("inject_network_info") as run:
+        run(write_settings(vm, network_settings(vm.instance_uuid, name, vifs)))
 
 
 @step("Write the guest's network settings")

@@ -99,7 +99,7 @@ def spawn(
     See: vSphere Web Services API, Folder.CreateVM_Task, VirtualMachine.ReconfigVM_Task.
     """
     check_size(request)
-    attacher = attacher or OwnAttacher(engine.session, request.instance.uuid)
+    attacher = attacher or OwnAttacher(engine.session)
     for attachment in request.devices.volumes:
         attacher.check(attachment)
     with Operation("spawn") as do:

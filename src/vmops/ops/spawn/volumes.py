@@ -10,7 +10,7 @@ from vmops.model.block_devices import VolumeAttachment
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.placement import Placement
 from vmops.ops.spawn.request import SpawnRequest
-from vmops.ops.volumes.attach import attach_to
+from vmops.ops.volumes.attach import attach_volume
 from vmops.ops.volumes.change import refuse_iscsi
 from vmops.ops.volumes.holders import refuse_held
 from vmops.specs.virtual_machine import settings
@@ -42,7 +42,6 @@ class OwnAttacher:
     """Attaches volumes with the engine itself."""
 
     session: Session
-    instance_uuid: str
 
     def check(self, attachment: VolumeAttachment) -> None:
         """See `VolumeAttacher`."""
@@ -54,13 +53,13 @@ class OwnAttacher:
 
     def attach(self, vm: VirtualMachine, attachment: VolumeAttachment) -> None:
         """See `VolumeAttacher`."""
-        attach_to(self.session, vm, self.instance_uuid, attachment)
+        attach_volume(vm, attachment)
 
     def attach_root(
         self, vm: VirtualMachine, attachment: VolumeAttachment, place: Placement
     ) -> None:
         """See `VolumeAttacher`; the volume stays on its datastore."""
-        attach_to(self.session, vm, self.instance_uuid, attachment, as_root=True)
+        attach_volume(vm, attachment, as_root=True)
 
 
 @step("Attach the root volume")

@@ -23,6 +23,8 @@ from vmops.ops.guard.exclusive import alone, instance_locks
 from vmops.ops.vmops import shapes
 from vmops.ops.vmops.shapes import Shape
 from vmops.progress import Observer, log_event
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 
 T = TypeVar("T")
@@ -101,11 +103,17 @@ class EngineBase:
         )
 
     def _on(
-        self, instance: Shape, purpose: str, do: Callable[[str], T], *, after_same: bool = False
+        self,
+        instance: Shape,
+        purpose: str,
+        do: Callable[[VirtualMachine], T],
+        *,
+        after_same: bool = False,
     ) -> T:
+        """Do something with an instance's machine, in an operation of its own."""
         uuid = shapes.instance_uuid(instance)
         with self._alone(uuid, purpose, after_same=after_same):
-            return do(uuid)
+            return with_vm(self._session, uuid, do)
 
     @contextlib.contextmanager
     def _alone(self, uuid: str, purpose: str, *, after_same: bool = False) -> Iterator[None]:

@@ -26,7 +26,7 @@ class InterfaceMethods(EngineBase):
         self._on(
             instance,
             "plug interfaces",
-            lambda uuid: interfaces.plug_vifs(self._engine, uuid, vifs),
+            lambda vm: interfaces.plug_vifs(self._engine, vm, vifs),
         )
 
     def unplug_vifs(self, instance: Shape, network_info: Iterable[Shape] | None) -> None:
@@ -35,7 +35,7 @@ class InterfaceMethods(EngineBase):
         self._on(
             instance,
             "unplug interfaces",
-            lambda uuid: interfaces.unplug_vifs(self._engine, uuid, vifs),
+            lambda vm: interfaces.unplug_vifs(self._engine, vm, vifs),
         )
 
     def attach_interface(
@@ -52,7 +52,7 @@ class InterfaceMethods(EngineBase):
         self._on(
             instance,
             "attach interface",
-            lambda uuid: interfaces.attach_interface(self._engine, uuid, wanted),
+            lambda vm: interfaces.attach_interface(self._engine, vm, wanted),
         )
 
     def detach_interface(self, context: Any, instance: Shape, vif: Shape) -> None:
@@ -61,7 +61,7 @@ class InterfaceMethods(EngineBase):
         self._on(
             instance,
             "detach interface",
-            lambda uuid: interfaces.detach_interface(self._engine, uuid, wanted),
+            lambda vm: interfaces.detach_interface(self._engine, vm, wanted),
         )
 
     def inject_network_info(self, instance: Shape, network_info: Iterable[Shape] | None) -> None:
@@ -71,7 +71,7 @@ class InterfaceMethods(EngineBase):
         self._on(
             instance,
             "inject network info",
-            lambda uuid: inject_network_info(self._session, uuid, name, vifs),
+            lambda vm: inject_network_info(vm, name, vifs),
         )
 
     def _vifs(self, instance: Shape, network_info: Iterable[Shape] | None) -> tuple[Vif, ...]:

@@ -27,10 +27,10 @@ class MoveMethods(EngineBase):
         return self._on(
             instance,
             "snapshot",
-            lambda uuid: snapshot(
+            lambda vm: snapshot(
                 self._engine,
                 self._images,
-                uuid,
+                vm,
                 snapshot_name,
                 update_task_state,
                 project_id=project_id,
@@ -55,9 +55,9 @@ class MoveMethods(EngineBase):
         self._on(
             instance_ref,
             "live migration",
-            lambda uuid: live_migration(
+            lambda vm: live_migration(
                 self._engine,
-                uuid,
+                vm,
                 dest,
                 block_migration=block_migration,
                 post=lambda: post_method(*told),

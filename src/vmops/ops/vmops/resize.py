@@ -36,16 +36,17 @@ class ResizeMethods(EngineBase):
         ``timeout`` seconds to shut down, looked at every ``retry_interval``;
         see `vmops.ops.resize.begin.migrate_disk_and_power_off` for the steps.
         """
-        uuid = shapes.instance_uuid(instance)
         request = ResizeRequest(
-            instance_uuid=uuid,
             flavor=shapes.parse_flavor(instance_type),
             dest=dest or "",
             patience=Patience(timeout_s=timeout, retry_interval_s=retry_interval),
         )
-        with self._alone(uuid, "resize"):
-            tell = self._progress(context, uuid)
-            migrate_disk_and_power_off(self._engine, request, tell)
+        tell = self._progress(context, instance)
+        self._on(
+            instance,
+            "resize",
+            lambda vm: migrate_disk_and_power_off(self._engine, vm, request, tell),
+        )
 
     def finish_migration(  # noqa: PLR0913, PLR0917 - the signature is Nova's
         self,
@@ -64,10 +65,12 @@ class ResizeMethods(EngineBase):
         The ephemeral and swap disks are those of ``block_device_info``, or, where it has none, of
         the flavor; see `vmops.ops.resize.finish.finish_migration`.
         """
-        uuid, devices = shapes.instance_uuid(instance), parse_block_devices(block_device_info)
-        with self._alone(uuid, "finish resize"):
-            tell = self._progress(context, uuid)
-            finish_migration(self._session, uuid, devices, tell, power_on=power_on)
+        devices, tell = parse_block_devices(block_device_info), self._progress(context, instance)
+        self._on(
+            instance,
+            "finish resize",
+            lambda vm: finish_migration(vm, devices, tell, power_on=power_on),
+        )
 
     def confirm_migration(
         self, migration: Shape, instance: Shape, network_info: Iterable[Shape] | None
@@ -76,11 +79,9 @@ class ResizeMethods(EngineBase):
 
         See `vmops.ops.resize.confirm.confirm_migration`.
         """
-        return self._on(
-            instance,
-            "confirm resize",
-            lambda uuid: confirm_migration(self._session, uuid),
-        )
+        uuid = shapes.instance_uuid(instance)
+        with self._alone(uuid, "confirm resize"):
+            return confirm_migration(self._session, uuid)
 
     def finish_revert_migration(
         self,
@@ -93,11 +94,12 @@ class ResizeMethods(EngineBase):
         self._on(
             instance,
             "revert resize",
-            lambda uuid: finish_revert_migration(self._session, uuid, power_on=power_on),
+            lambda vm: finish_revert_migration(vm, power_on=power_on),
         )
 
-    def _progress(self, context: Any, uuid: str) -> Tell:
+    def _progress(self, context: Any, instance: Shape) -> Tell:
         """What tells Nova's compute manager how far an operation is."""
+        uuid = shapes.instance_uuid(instance)
 
         def tell(percent: int) -> None:
             if self._virtapi is not None:

@@ -48,11 +48,9 @@ class VMwareVMOps(
         self, instance: Shape, network_info: Iterable[Shape] | None, destroy_disks: bool = True
     ) -> None:
         """Destroy an instance; see `vmops.ops.instances.destroy.destroy` for the steps."""
-        self._on(
-            instance,
-            "destroy",
-            lambda uuid: destroy(self._session, uuid, destroy_disks=destroy_disks),
-        )
+        uuid = shapes.instance_uuid(instance)
+        with self._alone(uuid, "destroy"):
+            destroy(self._session, uuid, destroy_disks=destroy_disks)
 
     def power_on(
         self,
@@ -65,7 +63,7 @@ class VMwareVMOps(
         self._on(
             instance,
             "power on",
-            lambda uuid: power.power_on(self._session, uuid),
+            power.power_on,
             after_same=True,
         )
 
@@ -86,9 +84,7 @@ class VMwareVMOps(
         self._on(
             instance,
             "power off",
-            lambda uuid: power.power_off(
-                self._session, uuid, patience, discard_memory=discard_memory
-            ),
+            lambda vm: power.power_off(vm, patience, discard_memory=discard_memory),
             after_same=True,
         )
 
@@ -106,16 +102,16 @@ class VMwareVMOps(
         self._on(
             instance,
             "reboot",
-            lambda uuid: power.reboot(self._session, uuid, hard=hard),
+            lambda vm: power.reboot(vm, hard=hard),
         )
 
     def suspend(self, instance: Shape) -> None:
         """Suspend to disk; see `vmops.ops.instances.power.suspend`."""
-        self._on(instance, "suspend", lambda uuid: power.suspend(self._session, uuid))
+        self._on(instance, "suspend", power.suspend)
 
     def resume(self, instance: Shape) -> None:
         """Go on where `suspend` stopped; see `vmops.ops.instances.power.resume`."""
-        self._on(instance, "resume", lambda uuid: power.resume(self._session, uuid))
+        self._on(instance, "resume", power.resume)
 
     def pause(self, instance: Shape) -> None:
         """Suspend and mark as paused, as vSphere has no pause; see `instances.pause.pause`."""
@@ -123,7 +119,7 @@ class VMwareVMOps(
         self._on(
             instance,
             "pause",
-            lambda uuid: pausing.pause(self._session, uuid, emulate=emulate),
+            lambda vm: pausing.pause(vm, emulate=emulate),
         )
 
     def unpause(self, instance: Shape) -> None:
@@ -132,7 +128,7 @@ class VMwareVMOps(
         self._on(
             instance,
             "unpause",
-            lambda uuid: pausing.unpause(self._session, uuid, emulate=emulate),
+            lambda vm: pausing.unpause(vm, emulate=emulate),
         )
 
     def rescue(
@@ -144,14 +140,14 @@ class VMwareVMOps(
     ) -> None:
         """Boot from another image, with the own root disk beside; see `instances.rescue.rescue`."""
         image = shapes.parse_image(image_meta, self._images)
-        self._on(instance, "rescue", lambda uuid: rescue(self._engine, uuid, image))
+        self._on(instance, "rescue", lambda vm: rescue(self._engine, vm, image))
 
     def unrescue(self, instance: Shape, power_on: bool = True) -> None:
         """Put a rescued instance back; see `vmops.ops.instances.rescue.unrescue`."""
         self._on(
             instance,
             "unrescue",
-            lambda uuid: unrescue(self._engine, uuid, power_on_after=power_on),
+            lambda vm: unrescue(self._engine, vm, power_on_after=power_on),
         )
 
     def poll_rebooting_instances(self, timeout: float, instances: Iterable[Shape]) -> None:

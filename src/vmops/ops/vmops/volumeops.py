@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from vmops.context import current, operation
@@ -23,7 +23,7 @@ from vmops.specs import volumes as specs
 from vmops.specs.places import Places
 from vmops.units import kib_to_bytes
 from vmops.vsphere.objects.host_adapters import iscsi_name
-from vmops.vsphere.objects.lookup import find_vm
+from vmops.vsphere.objects.lookup import find_vm, with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 
@@ -58,8 +58,7 @@ class VMwareVolumeOps:
         ``adapter_type`` None takes the connection's, else that of the instance's first disk.
         """
         attachment = parse_attachment(connection_info, adapter_type)
-        with self._alone(instance, "attach volume") as uuid:
-            attach_volume(self._session, uuid, attachment)
+        self._on(instance, "attach volume", lambda vm: attach_volume(vm, attachment))
 
     def attach_root_volume(
         self,
@@ -74,14 +73,16 @@ class VMwareVolumeOps:
         """
         del datastore
         attachment = parse_attachment(connection_info, adapter_type)
-        with self._alone(instance, "attach root volume") as uuid:
-            attach_volume(self._session, uuid, attachment, as_root=True)
+        self._on(
+            instance,
+            "attach root volume",
+            lambda vm: attach_volume(vm, attachment, as_root=True),
+        )
 
     def detach_volume(self, connection_info: Shape, instance: Shape) -> None:
         """Take a volume off; see `vmops.ops.volumes.detach.detach_volume`."""
         volume = parse_volume(connection_info)
-        with self._alone(instance, "detach volume") as uuid:
-            detach_volume(self._session, uuid, volume)
+        self._on(instance, "detach volume", lambda vm: detach_volume(vm, volume))
 
     def get_volume_connector(self, instance: Shape) -> dict[str, str | None]:
         """What a volume service must know to let an instance at a volume.
@@ -152,6 +153,10 @@ class VMwareVolumeOps:
             return vm_ref
         name = vm_ref if isinstance(vm_ref, str) else shapes.field(vm_ref, "_moId", "value")
         return VirtualMachine.of(self._session, str(name))
+
+    def _on(self, instance: Shape, purpose: str, do: Callable[[VirtualMachine], object]) -> None:
+        with self._alone(instance, purpose) as uuid:
+            with_vm(self._session, uuid, do)
 
     @contextlib.contextmanager
     def _alone(self, instance: Shape, purpose: str) -> Iterator[str]:

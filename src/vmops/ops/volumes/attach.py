@@ -31,16 +31,13 @@ from vmops.specs.rescue import boot_from
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.first_class_disks import FirstClassDisks
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_hardware import VmHardware
-from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import describe, reference
 
 
 def attach_volume(
-    session: Session,
-    instance_uuid: str,
+    vm: VirtualMachine,
     attachment: VolumeAttachment,
     *,
     as_root: bool = False,
@@ -66,25 +63,9 @@ def attach_volume(
         UnsupportedDevice: there is no free place for the disk.
         NotSupported: it is an iSCSI volume.
     """
-    with_vm(
-        session,
-        instance_uuid,
-        lambda vm: attach_to(session, vm, instance_uuid, attachment, as_root=as_root),
-    )
-
-
-def attach_to(
-    session: Session,
-    vm: VirtualMachine,
-    instance_uuid: str,
-    attachment: VolumeAttachment,
-    *,
-    as_root: bool = False,
-) -> None:
-    """Attach a volume to a VM that was found; see `attach_volume`."""
     refuse_iscsi(attachment.volume)
     with Operation("attach_volume") as run:
-        subject = run(look_at(session, vm, attachment.volume, instance_uuid))
+        subject = run(look_at(vm.session, vm, attachment.volume))
         if subject.disk is None:
             adapter = _adapter(subject, attachment)
             refuse_on_ide(subject, adapter)

@@ -86,14 +86,12 @@ def attached_volumes(files: VmFiles) -> tuple[str, ...]:
 
 
 @step("Look at the VM and the volume")
-def look_at(
-    session: Session, vm: VirtualMachine, volume: Volume, instance_uuid: str
-) -> Reversible[Subject]:
+def look_at(session: Session, vm: VirtualMachine, volume: Volume) -> Reversible[Subject]:
     """Read both in one call, and refuse a state in which no disk comes or goes."""
     has_shadow = volume.kind is VolumeKind.VMDK
     shadow = VirtualMachine.of(session, volume.backing) if has_shadow else None
     view = look_at_volume(session, vm, volume.id, shadow)
-    files, name = view.hardware.files, called(vm, instance_uuid)
+    files, name = view.hardware.files, called(vm)
     refuse_rescued(name, files.extra_config)
     refuse_suspended(name, files.extra_config, files.power_state)
     yield Subject(session=session, vm=vm, name=name, volume=volume, view=view)

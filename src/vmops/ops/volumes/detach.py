@@ -20,14 +20,12 @@ from vmops.ops.volumes.change import (
 from vmops.ops.volumes.moved import MovedVolume, forget_move, give_back, is_moved, moved_volumes
 from vmops.specs import volumes as specs
 from vmops.steps import Operation, Reversible, step
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
 from vmops.vsphere.objects.vm_hardware import VmHardware
-from vmops.vsphere.session import Session
 
 
-def detach_volume(session: Session, instance_uuid: str, volume: Volume) -> None:
+def detach_volume(vm: VirtualMachine, volume: Volume) -> None:
     """Take a volume off an instance; its disk stays.
 
     1. Look at the VM and the volume
@@ -48,13 +46,9 @@ def detach_volume(session: Session, instance_uuid: str, volume: Volume) -> None:
         NotSupported: it is an iSCSI volume.
     """
     refuse_iscsi(volume)
-
-    def do(vm: VirtualMachine) -> None:
-        with Operation("detach_volume") as run:
-            subject = run(look_at(session, vm, volume, instance_uuid))
-            _detach(run, subject)
-
-    with_vm(session, instance_uuid, do)
+    with Operation("detach_volume") as run:
+        subject = run(look_at(vm.session, vm, volume))
+        _detach(run, subject)
 
 
 def _detach(run: Operation, subject: Subject) -> None:

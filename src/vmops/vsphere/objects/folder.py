@@ -34,7 +34,7 @@ class Folder:
             pool=pool,
             host=host,
         )
-        return VirtualMachine(self._session, moref)
+        return VirtualMachine(self._session, moref, str(spec.instanceUuid or ""))
 
     def create_folder(self, name: str) -> Folder:
         """Create a folder, or return the one that is there.

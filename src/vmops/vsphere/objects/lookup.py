@@ -23,7 +23,7 @@ def find_vm(session: Session, instance_uuid: str) -> VirtualMachine:
     if session.inventory.is_loaded:
         known = session.inventory.vm_by_uuid(instance_uuid)
         if known is not None:
-            return VirtualMachine(session, known.moref)
+            return VirtualMachine(session, known.moref, instance_uuid)
     found = find_vm_on_server(session, instance_uuid)
     if found is None:
         raise InstanceNotFound(instance_uuid)
@@ -33,7 +33,7 @@ def find_vm(session: Session, instance_uuid: str) -> VirtualMachine:
 def find_vm_on_server(session: Session, instance_uuid: str) -> VirtualMachine | None:
     """The virtual machine of an instance as the server knows it this moment; one call."""
     for moref in session.search_index.virtual_machines(instance_uuid):
-        return VirtualMachine(session, moref)
+        return VirtualMachine(session, moref, instance_uuid)
     return None
 
 

@@ -38,9 +38,11 @@ class VirtualMachine:
     All raise ManagedObjectNotFound once it is gone; those that take a deadline raise TimedOut.
     """
 
-    def __init__(self, session: Session, moref: Moref) -> None:
-        self._session = session
+    def __init__(self, session: Session, moref: Moref, instance_uuid: str = "") -> None:
+        """``instance_uuid`` is that of the instance which it was found as, if it was."""
+        self.session = session
         self.moref = moref
+        self.instance_uuid = instance_uuid
 
     @classmethod
     def of(cls, session: Session, name: str) -> VirtualMachine:
@@ -63,7 +65,7 @@ class VirtualMachine:
         Raises:
             InvalidArgument: there is no such property.
         """
-        return self._session.properties.read_one(self.moref, *paths)
+        return self.session.properties.read_one(self.moref, *paths)
 
     def power_state(self) -> PowerState | None:
         """The power state now, None where the server does not tell."""
@@ -74,7 +76,7 @@ class VirtualMachine:
 
         None if the inventory is not loaded or does not know it.
         """
-        inventory = self._session.inventory
+        inventory = self.session.inventory
         return inventory.vm(self.moid) if inventory.is_loaded else None
 
     def known_power_state(self) -> PowerState | None:
@@ -128,7 +130,7 @@ class VirtualMachine:
             Exhausted: no host has the CPU or memory for it.
             QuestionPending: it asks what no rule answers; it was told to cancel.
         """
-        with answering(self._session, self.moref):
+        with answering(self.session, self.moref):
             self._run("PowerOnVM_Task")
 
     def power_off(self) -> None:
@@ -162,11 +164,11 @@ class VirtualMachine:
             ToolsUnavailable: the guest runs no VMware Tools.
             InvalidPowerState: it is not on.
         """
-        self._session.call(self.moref, "ShutdownGuest")
+        self.session.call(self.moref, "ShutdownGuest")
 
     def reboot_guest(self) -> None:
         """Ask the guest to reboot, and do not wait for it; raises as `shutdown_guest`."""
-        self._session.call(self.moref, "RebootGuest")
+        self.session.call(self.moref, "RebootGuest")
 
     # Changing
 
@@ -258,7 +260,7 @@ class VirtualMachine:
             InvalidPowerState: it is on.
         """
         try:
-            self._session.call(self.moref, "UnregisterVM")
+            self.session.call(self.moref, "UnregisterVM")
         except ManagedObjectNotFound:
             if not missing_ok:
                 raise
@@ -272,7 +274,7 @@ class VirtualMachine:
             InvalidPowerState: it is not on.
             NotSupported: the endpoint gives no pictures.
         """
-        with self._session.http.exchange("GET", f"/screen?id={self.moid}") as response:
+        with self.session.http.exchange("GET", f"/screen?id={self.moid}") as response:
             status, picture = response.status, response.read()
         if status == 200 and picture.startswith(_PNG):
             return picture
@@ -292,7 +294,7 @@ class VirtualMachine:
         method: str,
         **arguments: object,
     ) -> Any:
-        return self._session.run_task(self.moref, method, **arguments)
+        return self.session.run_task(self.moref, method, **arguments)
 
 
 def _configured(values: dict[str, Any]) -> dict[str, Any]:
