@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pyVmomi import vim
 
@@ -17,7 +17,9 @@ from vmops.specs.places import Place, Places
 from vmops.specs.size import io_allocation
 
 if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDeviceSpec, VirtualDisk
+    from pyVmomi.vim.vm.device import VirtualDeviceSpec
+
+    FlatBacking: TypeAlias = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 
 DISK_KEY = -100
 EXTRA_DISK_KEY = -300
@@ -103,14 +105,10 @@ def provisioning(disk_type: DiskType) -> str:
     }[disk_type]
 
 
-def _flat_backing(disk: RootDisk) -> vim.vm.device.VirtualDisk.FlatVer2BackingInfo:
-    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-        fileName=str(disk.path), diskMode="persistent"
-    )
+def _root_backing(disk: RootDisk) -> FlatBacking:
+    backing = flat_backing(disk.path)
     if disk.parent is not None:
-        backing.parent = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-            fileName=str(disk.parent), diskMode="persistent"
-        )
+        backing.parent = flat_backing(disk.parent)
     elif disk.disk_type is DiskType.EAGER_ZEROED_THICK:
         backing.eagerlyScrub = True
     elif provisioning(disk.disk_type) == "thin":
@@ -120,7 +118,8 @@ def _flat_backing(disk: RootDisk) -> vim.vm.device.VirtualDisk.FlatVer2BackingIn
 
 def root_disk(disk: RootDisk, place: Place) -> VirtualDeviceSpec:
     """The device change that adds a root disk."""
-    change = _add(DISK_KEY, disk.capacity_bytes, place, _flat_backing(disk), create=disk.is_created)
+    backing = _root_backing(disk)
+    change = add_disk(DISK_KEY, disk.capacity_bytes, place, backing, create=disk.is_created)
     if disk.io is not None and isinstance(change.device, vim.vm.device.VirtualDisk):
         change.device.storageIOAllocation = io_allocation(disk.io)
     return change
@@ -133,13 +132,11 @@ def create_disks(disks: Sequence[ExtraDisk], places: Places) -> list[VirtualDevi
         UnsupportedDevice: there is no place for so many.
     """
     return [
-        _add(
+        add_disk(
             EXTRA_DISK_KEY - number,
             disk.capacity_bytes,
             places.take(disk.adapter),
-            vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-                fileName=str(disk.path), diskMode="persistent", thinProvisioned=True
-            ),
+            flat_backing(disk.path, thin=True),
             create=True,
         )
         for number, disk in enumerate(disks)
@@ -149,21 +146,22 @@ def create_disks(disks: Sequence[ExtraDisk], places: Places) -> list[VirtualDevi
 def new_disk(capacity_bytes: int, adapter: AdapterType) -> list[VirtualDeviceSpec]:
     """The device changes of an imported VM: one empty disk that a lease fills."""
     places = Places()
-    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-        fileName="", diskMode="persistent", thinProvisioned=True
-    )
-    disk = _add(DISK_KEY, capacity_bytes, places.take(adapter), backing, create=True)
+    backing, place = flat_backing(None, thin=True), places.take(adapter)
+    disk = add_disk(DISK_KEY, capacity_bytes, place, backing, create=True)
     return [*places.changes(), disk]
 
 
-def _add(
-    key: int,
-    capacity_bytes: int,
-    place: Place,
-    backing: VirtualDisk.FlatVer2BackingInfo,
-    *,
-    create: bool,
-) -> vim.vm.device.VirtualDeviceSpec:
+def flat_backing(path: DatastorePath | None, *, thin: bool | None = None) -> FlatBacking:
+    """The backing of a disk; of a new one the server chooses the path if there is none."""
+    return vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+        fileName=str(path or ""), diskMode="persistent", thinProvisioned=thin
+    )
+
+
+def add_disk(
+    key: int, capacity_bytes: int, place: Place, backing: FlatBacking, *, create: bool = False
+) -> VirtualDeviceSpec:
+    """The device change that adds a disk; without ``create`` its file is there."""
     device = vim.vm.device.VirtualDisk(
         key=key,
         controllerKey=place.controller_key,
@@ -174,4 +172,13 @@ def _add(
     change = vim.vm.device.VirtualDeviceSpec(operation="add", device=device)
     if create:
         change.fileOperation = vim.vm.device.VirtualDeviceSpec.FileOperation.create
+    return change
+
+
+def remove_disk(key: int, *, destroy: bool = False) -> VirtualDeviceSpec:
+    """The device change that takes a disk off, and with ``destroy`` deletes its file."""
+    device = vim.vm.device.VirtualDisk(key=key, capacityInKB=0)
+    change = vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
+    if destroy:
+        change.fileOperation = vim.vm.device.VirtualDeviceSpec.FileOperation.destroy
     return change

@@ -6,28 +6,19 @@ from collections.abc import Sequence
 
 from pyVmomi import vim
 
-from vmops import units
 from vmops.model.datastore_path import DatastorePath
 from vmops.specs import cdrom
-from vmops.specs.disks import DISK_KEY
+from vmops.specs.disks import DISK_KEY, add_disk, flat_backing, remove_disk
 from vmops.specs.extra_config import option_values
-from vmops.specs.places import Places
+from vmops.specs.places import Place, Places
 
 
 def attach_disk(
     disk: DatastorePath, capacity_bytes: int, controller_key: int, unit_number: int
 ) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that attaches a disk that is there to a free place."""
-    device = vim.vm.device.VirtualDisk(
-        key=DISK_KEY,
-        controllerKey=controller_key,
-        unitNumber=unit_number,
-        capacityInKB=units.bytes_to_kib(capacity_bytes),
-        backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-            fileName=str(disk), diskMode="persistent"
-        ),
-    )
-    change = vim.vm.device.VirtualDeviceSpec(operation="add", device=device)
+    place = Place(controller_key=controller_key, unit_number=unit_number)
+    change = add_disk(DISK_KEY, capacity_bytes, place, flat_backing(disk))
     return vim.vm.ConfigSpec(deviceChange=[change])
 
 
@@ -71,13 +62,7 @@ def end_rescue(
     """
     changes = []
     if disk_key is not None:
-        changes.append(
-            vim.vm.device.VirtualDeviceSpec(
-                operation="remove",
-                fileOperation="destroy",
-                device=vim.vm.device.VirtualDisk(key=disk_key, capacityInKB=0),
-            )
-        )
+        changes.append(remove_disk(disk_key, destroy=True))
     if drive_key is not None:
         drive = vim.vm.device.VirtualCdrom(key=drive_key)
         changes.append(vim.vm.device.VirtualDeviceSpec(operation="remove", device=drive))

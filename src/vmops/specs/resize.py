@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
-from vmops import units
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.size import Size
-from vmops.specs.disks import EXTRA_DISK_KEY
+from vmops.specs.disks import EXTRA_DISK_KEY, add_disk, flat_backing, remove_disk
 from vmops.specs.extra_config import option_values
+from vmops.specs.places import Place
 from vmops.specs.size import set_size
 
 if TYPE_CHECKING:
@@ -57,36 +57,21 @@ class Change:
         if self.annotation is not None:
             spec.annotation = self.annotation
         # What goes makes its place free before anything comes.
-        going = [_removal(disk) for disk in self.disks if disk.old_key is not None]
+        going = [
+            remove_disk(disk.old_key, destroy=disk.destroy_old)
+            for disk in self.disks
+            if disk.old_key is not None
+        ]
         coming = [_addition(disk, n) for n, disk in enumerate(self.disks) if disk.new is not None]
         spec.deviceChange = [*going, *self.controllers, *coming]
         return spec
 
 
-def _removal(disk: DiskExchange) -> vim.vm.device.VirtualDeviceSpec:
-    device = vim.vm.device.VirtualDisk(key=disk.old_key, capacityInKB=0)
-    removal = vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
-    if disk.destroy_old:
-        removal.fileOperation = vim.vm.device.VirtualDeviceSpec.FileOperation.destroy
-    return removal
-
-
 def _addition(disk: DiskExchange, number: int) -> vim.vm.device.VirtualDeviceSpec:
-    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-        fileName=str(disk.new), diskMode="persistent"
-    )
-    coming = vim.vm.device.VirtualDisk(
-        key=EXTRA_DISK_KEY - number,
-        controllerKey=disk.controller_key,
-        unitNumber=disk.unit_number,
-        capacityInKB=units.bytes_to_kib(disk.new_bytes),
-        backing=backing,
-    )
-    addition = vim.vm.device.VirtualDeviceSpec(operation="add", device=coming)
-    if disk.is_blank:
-        backing.thinProvisioned = True
-        addition.fileOperation = vim.vm.device.VirtualDeviceSpec.FileOperation.create
-    return addition
+    place = Place(controller_key=disk.controller_key, unit_number=disk.unit_number)
+    backing = flat_backing(disk.new, thin=True if disk.is_blank else None)
+    key = EXTRA_DISK_KEY - number
+    return add_disk(key, disk.new_bytes, place, backing, create=disk.is_blank)
 
 
 def end(settings: dict[str, str], change_version: str = "") -> vim.vm.ConfigSpec:

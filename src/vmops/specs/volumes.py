@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
-from vmops import units
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
+from vmops.specs import disks
 from vmops.specs.extra_config import option_values
 from vmops.specs.places import Place, Places
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 VOLUME_KEY = -500
 """Temporary key of a volume's disk; the server gives it one of its own."""
-
-_change = vim.vm.device.VirtualDeviceSpec
 
 
 def attach_volume(
@@ -50,34 +48,17 @@ def attach_disk(
 
 def remove_disk(disk_key: int, *, destroy: bool) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that takes a disk off, and with ``destroy`` deletes its file."""
-    removal = _removal(disk_key)
-    if destroy:
-        removal.fileOperation = _change.FileOperation.destroy
-    return vim.vm.ConfigSpec(deviceChange=[removal])
+    return vim.vm.ConfigSpec(deviceChange=[disks.remove_disk(disk_key, destroy=destroy)])
 
 
 def volume_disk(
     path: DatastorePath, capacity_bytes: int, place: Place, *, profile_id: str = ""
-) -> _change:
+) -> VirtualDeviceSpec:
     """The device change that adds a disk that is there; ``profile_id`` is its storage policy."""
-    change = _change(operation="add", device=_disk(str(path), capacity_bytes, place))
+    change = disks.add_disk(VOLUME_KEY, capacity_bytes, place, disks.flat_backing(path))
     if profile_id:
         change.profile = [vim.vm.DefinedProfileSpec(profileId=profile_id)]
     return change
-
-
-def _disk(
-    file_name: str, capacity_bytes: int, place: Place, **backing: object
-) -> vim.vm.device.VirtualDisk:
-    return vim.vm.device.VirtualDisk(
-        key=VOLUME_KEY,
-        controllerKey=place.controller_key,
-        unitNumber=place.unit_number,
-        capacityInKB=units.bytes_to_kib(capacity_bytes),
-        backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-            fileName=file_name, diskMode="persistent", **backing
-        ),
-    )
 
 
 def add_controllers(
@@ -95,7 +76,7 @@ def detach_volume(
     See `attach_volume` for ``change_version``.
     """
     return vim.vm.ConfigSpec(
-        deviceChange=[_removal(disk_key)],
+        deviceChange=[disks.remove_disk(disk_key)],
         extraConfig=option_values(settings),
         changeVersion=change_version or None,
     )
@@ -105,14 +86,9 @@ def hold_elsewhere(
     stale_key: int | None, path: DatastorePath, capacity_bytes: int, place: Place
 ) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` by which a shadow VM holds its disk at another path."""
-    stale = [] if stale_key is None else [_removal(stale_key)]
-    added = _change(operation="add", device=_disk(str(path), capacity_bytes, place))
+    stale = [] if stale_key is None else [disks.remove_disk(stale_key)]
+    added = disks.add_disk(VOLUME_KEY, capacity_bytes, place, disks.flat_backing(path))
     return vim.vm.ConfigSpec(deviceChange=[*stale, added])
-
-
-def _removal(key: int) -> _change:
-    # No file operation: the file stays.
-    return _change(operation="remove", device=vim.vm.device.VirtualDisk(key=key, capacityInKB=0))
 
 
 def shadow_vm(
@@ -130,11 +106,8 @@ def shadow_vm(
     """
     places = Places()
     place = places.take(adapter)
-    disk = _change(
-        operation="add",
-        fileOperation="create",
-        device=_disk("", capacity_bytes, place, thinProvisioned=True),
-    )
+    backing = disks.flat_backing(None, thin=True)
+    disk = disks.add_disk(VOLUME_KEY, capacity_bytes, place, backing, create=True)
     spec = vim.vm.ConfigSpec(
         name=name,
         instanceUuid=volume_id,
