@@ -26,6 +26,7 @@ _FOLLOW_S = 0.5
 def screenshot(context: CommandContext, name: str, output_file: Path | None) -> None:
     """Save a picture of the guest's screen."""
     from vmops.ops.instances.console import screenshot as take  # noqa: PLC0415
+    from vmops.vsphere.objects.lookup import with_vm  # noqa: PLC0415
 
     if str(output_file) == "-" and sys.stdout.isatty():
         raise click.UsageError(
@@ -34,7 +35,7 @@ def screenshot(context: CommandContext, name: str, output_file: Path | None) -> 
     if output_file is not None and not output_file.parent.is_dir():
         raise InvalidArgument(f"There is no folder {output_file.parent}.")
     found = resolve(context, name)
-    png = take(context.session, found.uuid)
+    png = with_vm(context.session, found.uuid, take)
     if str(output_file) == "-":
         sys.stdout.buffer.write(png)
         return

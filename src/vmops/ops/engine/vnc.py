@@ -15,7 +15,6 @@ from vmops.model import extra_config
 from vmops.model.power import PowerState
 from vmops.ops.engine.settings import EngineSettings
 from vmops.ops.guard.states import called, must_run, read_state
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.tickets import acquire_ticket
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
@@ -45,9 +44,7 @@ class VncConsole(TypedDict):
     password: NotRequired[str]
 
 
-def get_vnc_console(
-    session: Session, instance_uuid: str, settings: EngineSettings, *, at_host: bool
-) -> VncConsole:
+def get_vnc_console(vm: VirtualMachine, settings: EngineSettings, *, at_host: bool) -> VncConsole:
     """Where to connect to an instance's screen.
 
     Plain VNC is at the endpoint's address, or with ``at_host`` at the name of the host that runs
@@ -57,24 +54,20 @@ def get_vnc_console(
         InstanceNotFound: there is no such instance.
         ConsoleTypeUnavailable: it is not running, or the endpoint has no console for it.
     """
-
-    def do(vm: VirtualMachine) -> VncConsole:
-        if _has_vnc(session, settings):
-            return _plain_vnc(session, vm, at_host=at_host)
-        try:
-            ticket = acquire_ticket(session, vm)
-        except InvalidPowerState as refusal:
-            raise ConsoleTypeUnavailable(must_run(called(vm), read_state(vm))) from refusal
-        except NotSupported as refusal:
-            raise ConsoleTypeUnavailable(f"{called(vm)} has no console now: {refusal}") from refusal
-        return VncConsole(
-            host=ticket.host,
-            port=ticket.port,
-            internal_access_path=f"/ticket/{ticket.ticket}",
-            thumbprint=ticket.thumbprint,
-        )
-
-    return with_vm(session, instance_uuid, do)
+    if _has_vnc(vm.session, settings):
+        return _plain_vnc(vm.session, vm, at_host=at_host)
+    try:
+        ticket = acquire_ticket(vm.session, vm)
+    except InvalidPowerState as refusal:
+        raise ConsoleTypeUnavailable(must_run(called(vm), read_state(vm))) from refusal
+    except NotSupported as refusal:
+        raise ConsoleTypeUnavailable(f"{called(vm)} has no console now: {refusal}") from refusal
+    return VncConsole(
+        host=ticket.host,
+        port=ticket.port,
+        internal_access_path=f"/ticket/{ticket.ticket}",
+        thumbprint=ticket.thumbprint,
+    )
 
 
 def _has_vnc(session: Session, settings: EngineSettings) -> bool:

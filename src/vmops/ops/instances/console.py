@@ -13,6 +13,7 @@ from vmops.errors import FileNotFound, NotSupported, TransferFailed
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.guard.states import called_by_uuid
 from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 
 _messages = logging.getLogger(__name__)
@@ -20,14 +21,14 @@ _messages = logging.getLogger(__name__)
 MAX_LOG_BYTES = 100 * units.KIB
 
 
-def screenshot(session: Session, instance_uuid: str) -> bytes:
+def screenshot(vm: VirtualMachine) -> bytes:
     """The guest's screen now, as PNG.
 
     Raises:
         InstanceNotFound: there is no such instance.
         InvalidPowerState: it is not running.
     """
-    return with_vm(session, instance_uuid, lambda vm: vm.screen())
+    return vm.screen()
 
 
 def serial_log(

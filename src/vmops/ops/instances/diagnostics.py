@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 
@@ -40,7 +39,7 @@ _QUESTION = "runtime.question"
 _HOST = "runtime.host"
 
 
-def get_diagnostics(session: Session, instance_uuid: str) -> dict[str, Scalar]:
+def get_diagnostics(vm: VirtualMachine) -> dict[str, Scalar]:
     """What vSphere tells of an instance: a flat mapping with keys like "vmware:uptimeSeconds".
 
     Every value is a text, a number or a truth value, so the mapping can be written as JSON; what
@@ -52,25 +51,21 @@ def get_diagnostics(session: Session, instance_uuid: str) -> dict[str, Scalar]:
     Raises:
         InstanceNotFound: there is no such instance.
     """
-
-    def read(vm: VirtualMachine) -> dict[str, Scalar]:
-        paths = [f"{parent}.{leaf}" for parent, leaves in _LEAVES.items() for leaf in leaves]
-        found = vm.read(*paths, _SNAPSHOTS, _QUESTION, _HOST)
-        told: dict[str, Scalar] = {
-            f"vmware:{path.rpartition('.')[2]}": _scalar(found[path])
-            for path in paths
-            if found.get(path) is not None
-        }
-        told["vmware:snapshotDepth"] = snapshot_depth(found.get(_SNAPSHOTS))
-        question = found.get(_QUESTION)
-        if question is not None:
-            told["vmware:question"] = str(question.text)
-        host = host_name(session, found.get(_HOST))
-        if host:
-            told["vmware:host"] = host
-        return told
-
-    return with_vm(session, instance_uuid, read)
+    paths = [f"{parent}.{leaf}" for parent, leaves in _LEAVES.items() for leaf in leaves]
+    found = vm.read(*paths, _SNAPSHOTS, _QUESTION, _HOST)
+    told: dict[str, Scalar] = {
+        f"vmware:{path.rpartition('.')[2]}": _scalar(found[path])
+        for path in paths
+        if found.get(path) is not None
+    }
+    told["vmware:snapshotDepth"] = snapshot_depth(found.get(_SNAPSHOTS))
+    question = found.get(_QUESTION)
+    if question is not None:
+        told["vmware:question"] = str(question.text)
+    host = host_name(vm.session, found.get(_HOST))
+    if host:
+        told["vmware:host"] = host
+    return told
 
 
 def _scalar(value: object) -> Scalar:

@@ -20,12 +20,10 @@ from vmops.ops.instances.info import info_from
 from vmops.ops.instances.interfaces import network_name
 from vmops.vsphere.managers.performance import Samples
 from vmops.vsphere.objects import vm_nics
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
 from vmops.vsphere.objects.vm_hardware import VmHardware
 from vmops.vsphere.objects.vm_nics import VmNic
-from vmops.vsphere.session import Session
 
 _STATS = "summary.quickStats."
 _READ = (
@@ -51,7 +49,7 @@ COUNTERS = (
 _WHOLE = ""
 
 
-def get_instance_diagnostics(session: Session, instance_uuid: str) -> InstanceDiagnostics:
+def get_instance_diagnostics(vm: VirtualMachine) -> InstanceDiagnostics:
     """What an instance is made of and does now: one read, and one more for the counters of one on.
 
     Counters are the server's newest samples, at most 20 s old; an instance that was just started
@@ -60,26 +58,22 @@ def get_instance_diagnostics(session: Session, instance_uuid: str) -> InstanceDi
     Raises:
         InstanceNotFound: there is no such instance.
     """
-
-    def read(vm: VirtualMachine) -> InstanceDiagnostics:
-        hardware, found = vm.hardware_and(*_READ)
-        is_on = found.get("runtime.powerState") == PowerState.POWERED_ON
-        samples = session.performance.latest(vm.moref, COUNTERS) if is_on else {}
-        info = info_from(found)
-        question = found.get("runtime.question")
-        return InstanceDiagnostics(
-            state=info.state,
-            host=host_name(session, found.get("runtime.host")),
-            uptime_s=found.get(f"{_STATS}uptimeSeconds") if is_on else None,
-            snapshot_depth=snapshot_depth(found.get("snapshot")),
-            question="" if question is None else str(question.text),
-            cpu=_cpu(info.num_cpu, found.get(f"{_STATS}overallCpuUsage"), samples),
-            memory=_memory(info.mem_kib // units.mib_to_kib(1), samples),
-            disks=tuple(_disk(hardware, disk, samples) for disk in hardware.files.disks),
-            nics=tuple(_nic(nic, network_name(session, nic), samples) for nic in _nics(found)),
-        )
-
-    return with_vm(session, instance_uuid, read)
+    hardware, found = vm.hardware_and(*_READ)
+    is_on = found.get("runtime.powerState") == PowerState.POWERED_ON
+    samples = vm.session.performance.latest(vm.moref, COUNTERS) if is_on else {}
+    info = info_from(found)
+    question = found.get("runtime.question")
+    return InstanceDiagnostics(
+        state=info.state,
+        host=host_name(vm.session, found.get("runtime.host")),
+        uptime_s=found.get(f"{_STATS}uptimeSeconds") if is_on else None,
+        snapshot_depth=snapshot_depth(found.get("snapshot")),
+        question="" if question is None else str(question.text),
+        cpu=_cpu(info.num_cpu, found.get(f"{_STATS}overallCpuUsage"), samples),
+        memory=_memory(info.mem_kib // units.mib_to_kib(1), samples),
+        disks=tuple(_disk(hardware, disk, samples) for disk in hardware.files.disks),
+        nics=tuple(_nic(nic, network_name(vm.session, nic), samples) for nic in _nics(found)),
+    )
 
 
 def _nics(found: dict[str, Any]) -> tuple[VmNic, ...]:

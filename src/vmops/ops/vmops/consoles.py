@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from vmops.model.diagnostics import InstanceDiagnostics
 from vmops.ops.engine import vnc
 from vmops.ops.engine.vnc import VncConsole
@@ -10,8 +12,10 @@ from vmops.ops.instances import console, diagnostics
 from vmops.ops.instances.diagnostics import Scalar
 from vmops.ops.instances.instance_diagnostics import get_instance_diagnostics
 from vmops.ops.vmops import shapes
-from vmops.ops.vmops.base import EngineBase
+from vmops.ops.vmops.base import EngineBase, T
 from vmops.ops.vmops.shapes import Shape
+from vmops.vsphere.objects.lookup import with_vm
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 
 class ConsoleMethods(EngineBase):
@@ -19,17 +23,14 @@ class ConsoleMethods(EngineBase):
 
     def get_diagnostics(self, instance: Shape) -> dict[str, Scalar]:
         """What vSphere tells of an instance, flat; see `instances.diagnostics.get_diagnostics`."""
-        with self._operation("get_diagnostics"):
-            return diagnostics.get_diagnostics(self._session, shapes.instance_uuid(instance))
+        return self._look(instance, "get_diagnostics", diagnostics.get_diagnostics)
 
     def get_instance_diagnostics(self, instance: Shape) -> InstanceDiagnostics:
         """The same typed, with counters of its parts.
 
         See `vmops.ops.instances.instance_diagnostics.get_instance_diagnostics`.
         """
-        uuid = shapes.instance_uuid(instance)
-        with self._operation("get_instance_diagnostics"), explained(self._session, uuid):
-            return get_instance_diagnostics(self._session, uuid)
+        return self._look(instance, "get_instance_diagnostics", get_instance_diagnostics)
 
     def get_console_output(self, instance: Shape) -> bytes:
         """The tail of the instance's serial log; see `vmops.ops.instances.console.serial_log`."""
@@ -39,19 +40,25 @@ class ConsoleMethods(EngineBase):
 
     def get_console_screenshot(self, instance: Shape) -> bytes:
         """The instance's screen now, as PNG; see `vmops.ops.instances.console.screenshot`."""
-        uuid = shapes.instance_uuid(instance)
-        with self._operation("get_console_screenshot"), explained(self._session, uuid):
-            return console.screenshot(self._session, uuid)
+        return self._look(instance, "get_console_screenshot", console.screenshot)
 
     def get_vnc_console(self, instance: Shape) -> VncConsole:
         """Where the instance's screen is, at the endpoint; see `engine.vnc.get_vnc_console`."""
-        return self._vnc_console("get_vnc_console", instance, at_host=False)
+        return self._look(
+            instance,
+            "get_vnc_console",
+            lambda vm: vnc.get_vnc_console(vm, self._settings, at_host=False),
+        )
 
     def get_vnc_console_vcenter(self, instance: Shape) -> VncConsole:
         """The same at the host that runs the instance now, which a migration changes."""
-        return self._vnc_console("get_vnc_console_vcenter", instance, at_host=True)
+        return self._look(
+            instance,
+            "get_vnc_console_vcenter",
+            lambda vm: vnc.get_vnc_console(vm, self._settings, at_host=True),
+        )
 
-    def _vnc_console(self, name: str, instance: Shape, *, at_host: bool) -> VncConsole:
+    def _look(self, instance: Shape, name: str, do: Callable[[VirtualMachine], T]) -> T:
         uuid = shapes.instance_uuid(instance)
         with self._operation(name), explained(self._session, uuid):
-            return vnc.get_vnc_console(self._session, uuid, self._settings, at_host=at_host)
+            return with_vm(self._session, uuid, do)
