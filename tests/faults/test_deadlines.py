@@ -15,11 +15,12 @@ from tests.contract.engine import Bench
 from tests.contract.migrating import Told, migrate, other_host
 from tests.contract.volumes import MadeVolume, a_first_class_disk, a_shadow_vm
 from tests.faults import changing, matrix, resize_calls
-from vmops import DirectoryImageStore, Flavor, Instance, Vif, VMwareVMOps
+from vmops import DirectoryImageStore, EngineSettings, Flavor, Instance, Vif, VMwareVMOps
 from vmops.errors import LeftBehind, TimedOut
 from vmops.lab.kernel.task import Task
 from vmops.lab.wire.failures import Failure, How
 from vmops.model.block_devices import VolumeKind
+from vmops.ops.vmops.volumeops import VMwareVolumeOps
 from vmops.ops.volumes.made import WantedVolume
 
 # A task that does not hang ends within, on a busy machine too.
@@ -71,6 +72,12 @@ def full_clone(on: Subject) -> None:
 def a_volume(kind: VolumeKind) -> Callable[[Subject], object]:
     wanted = WantedVolume(name="vmops-test-late", size_bytes=4 * 1024**2, kind=kind)
     return lambda on: on.ops.create_volume(wanted)
+
+
+def attach_by_itself(on: Subject) -> None:
+    config = EngineSettings(task_deadline_s=DEADLINE_S)
+    volumeops = VMwareVolumeOps(on.bench.session, config=config)
+    volumeops.attach_volume(on.volumes["vmdk"].connection, on.instance)
 
 
 def snapshot(on: Subject) -> object:
@@ -135,6 +142,7 @@ CASES = (
         prepare=lambda on: on.attach("fcd"),
         do=lambda on: on.detach("fcd"),
     ),
+    Case(name="volume engine", call="ReconfigVM_Task", do=attach_by_itself),
     Case(name="make a vmdk volume", call="CreateVM_Task", do=a_volume(VolumeKind.VMDK)),
     Case(name="make a fcd", call="CreateDisk_Task", do=a_volume(VolumeKind.FIRST_CLASS_DISK)),
     Case(

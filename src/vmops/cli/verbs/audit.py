@@ -27,7 +27,9 @@ def audit(context: CommandContext, /, fix: bool, **options: object) -> None:
     from vmops.ops.instances.recovery import find_leftovers, remove_leftover  # noqa: PLC0415
 
     how = take_output_options(options)
-    found = find_leftovers(context.session, context.engine_settings(EngineSettings))
+    settings = context.engine_settings(EngineSettings)
+    with operation("audit", task_deadline_s=settings.task_deadline_s):
+        found = find_leftovers(context.session, settings)
     rows = [{"name": one.name, "kind": one.kind} for one in found]
     if not rows and how.style in {"table", "wide"}:
         click.echo("Nothing is left behind.", err=True)
@@ -38,7 +40,8 @@ def audit(context: CommandContext, /, fix: bool, **options: object) -> None:
             click.echo("Remove it with: vmops audit --fix", err=True)
             sys.exit(7)
         return
-    with operation("audit", observe=context.observer):
+    deadline_s = settings.task_deadline_s
+    with operation("audit", observe=context.observer, task_deadline_s=deadline_s):
         for one in found:
             remove_leftover(context.session, one)
     click.echo(f"Removed {len(found)}.", err=True)
@@ -50,12 +53,15 @@ def sweep(context: CommandContext) -> None:
     Only for the user's own lab, where nobody else's decision is needed. What cannot be removed
     does not stand in the way of the command that called.
     """
+    from vmops.context import operation  # noqa: PLC0415
     from vmops.ops.engine.settings import EngineSettings  # noqa: PLC0415
     from vmops.ops.instances.recovery import find_leftovers, remove_leftover  # noqa: PLC0415
 
+    settings = context.engine_settings(EngineSettings)
     try:
-        for one in find_leftovers(context.session, context.engine_settings(EngineSettings)):
-            remove_leftover(context.session, one)
-            click.echo(f"Removed what was left of an {one.kind}: {one.name}", err=True)
+        with operation("sweep", task_deadline_s=settings.task_deadline_s):
+            for one in find_leftovers(context.session, settings):
+                remove_leftover(context.session, one)
+                click.echo(f"Removed what was left of an {one.kind}: {one.name}", err=True)
     except VMOpsError as failure:
         click.echo(f"Leftovers could not be removed: {failure} See: vmops audit", err=True)
