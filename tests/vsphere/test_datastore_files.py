@@ -4,6 +4,7 @@ import io
 import os
 import tracemalloc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -36,10 +37,10 @@ class Zeros(io.BytesIO):
         super().__init__()
         self.left = size
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        given = self.left if size is None or size < 0 else min(size, self.left)
-        self.left -= given
-        return bytes(given)
+    def readinto(self, block: Any, /) -> int:
+        size = min(len(block), self.left)
+        self.left -= size
+        return size
 
 
 def test_what_was_written_is_read_and_listed(session: Session, folder: DatastorePath) -> None:
