@@ -55,6 +55,9 @@ def test_every_room_is_described_and_no_other() -> None:
     rooms = {name for name in packages if name.startswith(("lab/", "ops/", "vsphere/"))}
     text = (source.PROJECT / "docs" / "design.md").read_text()
     assert set(ROOM.findall(text)) == rooms
+    layers = text.partition("\n\n`lab` stands beside them.")[0]
+    modules = {file.stem for file in source.SOURCE.glob("vmops/[a-z]*") if file.name != "py.typed"}
+    assert set(re.findall(r"`([a-z_]+)`", layers)) == modules - {"lab"}
 
 
 def test_every_module_named_exists() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pyVmomi import VmomiSupport, vim
+from pyVmomi import vim
 
 from vmops.errors import FileNotFound, ManagedObjectNotFound, VMOpsError
 from vmops.model.datastore_path import DatastorePath
@@ -27,7 +27,7 @@ from vmops.vsphere.planning.client import (
     PlanningWatchList,
     world_of,
 )
-from vmops.vsphere.planning.effects import EFFECTS, UNTOLD
+from vmops.vsphere.planning.effects import EFFECTS, UNTOLD, WITHOUT_EFFECT
 from vmops.vsphere.planning.http import PlanningHttp
 from vmops.vsphere.planning.plain_data import plain_arguments
 from vmops.vsphere.planning.plan import Plan, PlannedCall
@@ -110,11 +110,8 @@ class _Planner:
         if effect is not None:
             return effect(self._site, moref, arguments)
         kind = info.methodResult if info.isTask else info.result
-        if kind is None or kind is type(None):
-            return None
-        if issubclass(kind, VmomiSupport.ManagedObject):
-            return world.new(kind)
-        if issubclass(kind, list):
-            return []
-        world.give_up(f"what the server answers to {info.wsdlName}")
+        if info.wsdlName not in WITHOUT_EFFECT:
+            world.give_up(f"what {info.wsdlName} changes")
+        elif kind not in {None, type(None)}:
+            world.give_up(f"what the server answers to {info.wsdlName}")
         return None
