@@ -100,7 +100,16 @@ def make_base(suite: str) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     mirrors = [address for address, name in package_sources(suite) if name == suite]
-    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(unfinished)]
+    # It mounts, too.
+    command = [
+        "unshare",
+        "--mount",
+        "debootstrap",
+        "--variant=minbase",
+        f"--include={PACKAGES}",
+        suite,
+        str(unfinished),
+    ]
     # debootstrap fetches by itself, and does not ask apt for its proxy.
     settings = dict(re.findall(r'(\S+) "(.*)";', apt_settings()))
     proxy = settings.get("Acquire::http::Proxy")
