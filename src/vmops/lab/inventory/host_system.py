@@ -88,6 +88,11 @@ class HostSystem(ManagedEntity):
         """Whether virtual machines can come here."""
         return self.is_connected and not self.in_maintenance
 
+    def require_no_maintenance(self) -> None:
+        """Raise vim.fault.InvalidState if the host takes no running virtual machines."""
+        if self.in_maintenance:
+            raise invalid_state("The host is in maintenance mode.")
+
     def require_connected(self) -> None:
         """Raise vmodl.fault.HostNotConnected if what is asked of the host cannot reach it."""
         if not self.is_connected:

@@ -67,7 +67,6 @@ def definition_of(
     """Build what the hypervisor needs to start the machine, with its configuration or this."""
     config = vm.config if config is None else config
     hardware = config.hardware
-    store = vm.kernel.service(DiskStore)
     cards = [each for each in hardware.device if isinstance(each, _device.VirtualEthernetCard)]
     segments: dict[str, Segment] = {}
     nics = []
@@ -96,11 +95,11 @@ def definition_of(
         controllers=tuple(_controllers(hardware.device)),
         disks=tuple(_disk(each, chains) for each in hardware.device if each.key in chains),
         nics=tuple(nics),
-        cdroms=tuple(_cdrom(each, store) for each in _of(hardware.device, _device.VirtualCdrom)),
+        cdroms=tuple(_cdrom(each, vm.store) for each in _of(hardware.device, _device.VirtualCdrom)),
         serial_ports=tuple(
             network_port(port, config)
             if is_network(port)
-            else SerialPort(key=port.key, file=_host_file(store, file_of(port)))
+            else SerialPort(key=port.key, file=_host_file(vm.store, file_of(port)))
             for port in _of(hardware.device, _device.VirtualSerialPort)
             if plug_of(port).startConnected
         ),

@@ -16,6 +16,8 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.kernel.task import start_task
 from vmops.lab.machine.disk_datastores import name_datastores
 from vmops.lab.machine.snapshot_tree import SnapshotTree
+from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
     from pyVmomi.vim.vm import ConfigInfo
@@ -163,6 +165,16 @@ class Machine(ManagedEntity):
         """The BIOS UUID in lower case; of a machine that is not accessible the last known."""
         config = self.properties["config"]
         return self.last_uuids[1] if config is None else config.uuid
+
+    @property
+    def store(self) -> DiskStore:
+        """The disks of the lab's datastores."""
+        return self.kernel.service(DiskStore)
+
+    @property
+    def extra_config(self) -> Entries:
+        """Its extra configuration, keys in any case; its own copy."""
+        return Entries({option.key: str(option.value) for option in self.config.extraConfig})
 
     @property
     def host(self) -> HostSystem:

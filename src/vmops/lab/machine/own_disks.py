@@ -50,7 +50,7 @@ class OwnDisks:
 async def own_disks(vm: Machine) -> OwnDisks:
     """Look at the files of all disks that the machine and its snapshots have."""
     needed = held_disks(vm.snapshots) | set(map(path_of_disk, disks_of(vm.devices)))
-    parents = await vm.kernel.blocking(_parents, vm.kernel.service(DiskStore), needed)
+    parents = await vm.kernel.blocking(_parents, vm.store, needed)
     return OwnDisks(parents, frozenset(needed))
 
 

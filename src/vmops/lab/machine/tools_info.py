@@ -45,7 +45,7 @@ class GuestTools:
     def info_get(self, key: str, name: str) -> str | None:
         """Return the value in the machine's extra configuration now."""
         vm = self._machine(key)
-        return None if vm is None or not vm.is_accessible else _entries(vm).get(name)
+        return None if vm is None or not vm.is_accessible else vm.extra_config.get(name)
 
     def info_set(self, key: str, name: str, value: str) -> None:
         """Take a value into the extra configuration, until the machine is powered off.
@@ -56,7 +56,7 @@ class GuestTools:
         vm = self._machine(key)
         if vm is None or not vm.is_accessible:
             raise InfoRefused("the machine is not there")
-        entries = _entries(vm)
+        entries = vm.extra_config
         if entries.get(_FORBIDDEN_BY, "").upper() == "TRUE":
             raise InfoRefused(f"{_FORBIDDEN_BY} is set")
         names = {*vm.tools.values, name.lower()}
@@ -141,7 +141,7 @@ def keep_guest_values(vm: Machine, config: ConfigInfo, spec: vim.vm.ConfigSpec) 
         config.tools.toolsVersion = _version_number(vm.tools)
     if not vm.tools.values:
         return
-    now = _entries(vm)
+    now = vm.extra_config
     entries = Entries({option.key: str(option.value) for option in config.extraConfig})
     for name in vm.tools.values:
         _put(entries, name, now.get(name))
@@ -154,10 +154,6 @@ def _put(entries: Entries, name: str, value: str | None) -> None:
         entries.pop(name, None)
     else:
         entries[next((key for key in entries if key.lower() == name.lower()), name)] = value
-
-
-def _entries(vm: Machine) -> Entries:
-    return Entries({option.key: str(option.value) for option in vm.config.extraConfig})
 
 
 def _options(entries: Mapping[str, str]) -> list[vim.option.OptionValue]:

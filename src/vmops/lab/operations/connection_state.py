@@ -73,7 +73,7 @@ async def look_at_files(vm: Machine) -> None:
     A machine that is on keeps its configuration, which its host has in memory; of another one
     nothing is known without its .vmx file. A file that cannot be read counts as gone.
     """
-    has_files = await vm.kernel.blocking(_is_there, vm.kernel.service(DiskStore), vm.vmx)
+    has_files = await vm.kernel.blocking(_is_there, vm.store, vm.vmx)
     if vm.moid not in vm.kernel.registry:
         return
     vm.has_files = has_files

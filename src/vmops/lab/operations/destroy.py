@@ -12,7 +12,6 @@ from vmops.lab.machine.own_disks import own_disks
 from vmops.lab.machine.snapshots.disks import all_disk_files
 from vmops.lab.operations.place import forget
 from vmops.lab.operations.power import refuse_if_on
-from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ async def destroy_unlocked(vm: Machine) -> None:
         vim.fault.InvalidPowerState: it is on.
     """
     refuse_if_on(vm)
-    store = vm.kernel.service(DiskStore)
+    store = vm.store
     disks = list((await own_disks(vm)).parents)
     kept = needed_by_others(vm) | await vm.kernel.blocking(kept_disks, store, disks)
     devices = vm.devices

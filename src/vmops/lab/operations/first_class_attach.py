@@ -12,7 +12,6 @@ from vmops.lab.machine.devices.disks import disk_files
 from vmops.lab.machine.devices.slots import kind_of
 from vmops.lab.machine.first_class_disks import FirstClassDisk, FirstClassDisks, NoSuchDisk
 from vmops.lab.operations.reconfigure import reconfigure
-from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ async def attach(
         As `reconfigure` does.
     """
     name = vm.kernel.registry.find(datastore, ManagedEntity).name
-    disks = FirstClassDisks(vm.kernel.service(DiskStore))
+    disks = FirstClassDisks(vm.store)
     try:
         found = await vm.kernel.blocking(disks.get, disk_id.id, name)
     except NoSuchDisk as error:
@@ -73,7 +72,7 @@ async def detach(vm: Machine, disk_id: vim.vslm.ID) -> None:
         vim.fault.NotFound: the machine does not have it.
         As `reconfigure` does.
     """
-    disks = FirstClassDisks(vm.kernel.service(DiskStore))
+    disks = FirstClassDisks(vm.store)
     for device in vm.devices:
         if not isinstance(device, _device.VirtualDisk):
             continue

@@ -62,7 +62,7 @@ class LiveChange:
             As `remote_display.change` does.
         """
         vm = self.vm
-        store = vm.kernel.service(DiskStore)
+        store = vm.store
         _connect(self.config, vm.devices, self.changes)
         added = [each for each in self.config.hardware.device if _is_new(each, vm.devices)]
         check_locks(vm, added)

@@ -22,7 +22,6 @@ from vmops.lab.machine.tools_info import tools_changes
 from vmops.lab.operations import properties, remote_display
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
 from vmops.lab.operations.uuid_question import resolve_location
-from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 
@@ -89,12 +88,12 @@ async def power_on(vm: Machine, host: Reference | None) -> None:
     if vm.power_state == OFF:
         await resolve_location(vm)
     devices = vm.config.hardware.device
-    chains = await vm.kernel.blocking(read_chains, vm.kernel.service(DiskStore), devices)
+    chains = await vm.kernel.blocking(read_chains, vm.store, devices)
     check_locks(vm)
     display = remote_display.check(vm, vm.config)
     machine = definition_of(vm, chains)
     is_resumed = vm.power_state == SUSPENDED
-    memory = vm.kernel.service(DiskStore).volumes.resolve(memory_file(vm))
+    memory = vm.store.volumes.resolve(memory_file(vm))
     # Said before the guest starts, so that two machines that start at once see each other's locks.
     vm.starting = True
     try:
@@ -131,7 +130,7 @@ async def power_off(vm: Machine) -> None:
     if vm.power_state == OFF:
         raise wrong_state(vm, OFF)
     if vm.power_state == SUSPENDED:
-        memory = vm.kernel.service(DiskStore).volumes.resolve(memory_file(vm))
+        memory = vm.store.volumes.resolve(memory_file(vm))
         await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
     else:
         with hypervisor_faults():
@@ -152,11 +151,10 @@ async def suspend(vm: Machine) -> None:
     if vm.power_state == SUSPENDED:
         raise wrong_state(vm, SUSPENDED)
     require_on(vm)
-    volumes = vm.kernel.service(DiskStore).volumes
     path = memory_file(vm)
-    memory = volumes.resolve(path)
+    memory = vm.store.volumes.resolve(path)
     with storage_faults(path):
-        await vm.kernel.blocking(volumes.require, path.datastore, vm.memory_mib * 1024**2)
+        await vm.kernel.blocking(vm.store.volumes.require, path.datastore, vm.memory_mib * 1024**2)
         await vm.kernel.blocking(lambda: memory.unlink(missing_ok=True))
     with hypervisor_faults():
         await vm.kernel.hypervisor.suspend(vm.moid, memory)
@@ -233,11 +231,9 @@ def _check_host(vm: Machine, host: Reference | None) -> None:
         wanted = kernel.registry.find(host, HostSystem)
         if wanted.parent is not vm.host.parent or vm.power_state != OFF:
             raise invalid_argument("host", "The machine cannot run there.")
-        if wanted.in_maintenance:
-            raise invalid_state("The host is in maintenance mode.")
+        wanted.require_no_maintenance()
         move_to_host(vm, wanted)
-    if vm.host.in_maintenance:
-        raise invalid_state("The host is in maintenance mode.")
+    vm.host.require_no_maintenance()
 
 
 def move_to_host(vm: Machine, host: HostSystem) -> None:
@@ -297,7 +293,6 @@ def restore_power(vm: Machine, state: str, running: frozenset[str]) -> None:
         show_power(vm, ON, boot_time=datetime.now(UTC))
         return
     if state == SUSPENDED:
-        volumes = vm.kernel.service(DiskStore).volumes
         with suppress(StorageError):
-            if volumes.resolve(memory_file(vm)).is_file():
+            if vm.store.volumes.resolve(memory_file(vm)).is_file():
                 show_power(vm, SUSPENDED)

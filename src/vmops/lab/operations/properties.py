@@ -13,7 +13,6 @@ from vmops.lab.machine.devices.parts import file_of
 from vmops.lab.machine.files import VmFile, scan
 from vmops.lab.machine.snapshots.layout import disks_beside, snapshot_layouts
 from vmops.lab.operations.quick_stats import quick_figures
-from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
@@ -172,8 +171,7 @@ def _storage_summary(vm: Machine) -> vim.vm.Summary.StorageSummary:
 
 async def refresh_files(vm: Machine) -> None:
     """Look at the machine's files, and publish ``layoutEx`` and ``storage``."""
-    store = vm.kernel.service(DiskStore)
-    vm.files = await vm.kernel.blocking(scan, store, vm.vmx, vm.devices, disks_beside(vm))
+    vm.files = await vm.kernel.blocking(scan, vm.store, vm.vmx, vm.devices, disks_beside(vm))
     vm.files_seen_at = datetime.now(UTC)
     if vm.moid in vm.kernel.registry:
         vm.publish({"layoutEx": _layout(vm), "storage": _storage(vm)})

@@ -10,7 +10,6 @@ from pyVmomi import vim
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.machine.question import Choice, PendingQuestion, Question
-from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
     from vmops.lab.machine.machine import Machine
@@ -21,7 +20,7 @@ async def ask(vm: Machine, question: Question) -> Choice:
 
     A machine whose extra configuration has ``msg.autoAnswer`` = TRUE takes the default.
     """
-    options = Entries({option.key: str(option.value) for option in vm.config.extraConfig})
+    options = vm.extra_config
     if options.take_bool("msg.autoAnswer"):
         return question.choices[question.default]
     vm.questions_asked += 1

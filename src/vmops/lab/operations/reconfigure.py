@@ -229,9 +229,8 @@ async def rename(vm: Machine, name: str) -> None:
     config = copy.copy(vm.config)
     config.name = stored
     config.extraConfig = tools_info.without_guest_values(vm, config.extraConfig)
-    volumes = vm.kernel.service(DiskStore).volumes
     with storage_faults(vm.vmx):
-        await vm.kernel.blocking(write_vmx, volumes, vm.vmx, config)
+        await vm.kernel.blocking(write_vmx, vm.store.volumes, vm.vmx, config)
     vm.publish(vm.renamed(stored))
 
 

@@ -19,8 +19,6 @@ from vmops.lab.machine.question import Choice, Question
 from vmops.lab.machine.tools_info import without_guest_values
 from vmops.lab.machine.vmx_file import LOCATION, without_location, write_vmx
 from vmops.lab.operations.questions import ask
-from vmops.lab.storage.disks import DiskStore
-from vmops.lab.storage.vmx_text import Entries
 
 if TYPE_CHECKING:
     from vmops.lab.machine.machine import Machine
@@ -48,7 +46,7 @@ async def resolve_location(vm: Machine) -> None:
         vmodl.fault.RequestCanceled: the answer was "Cancel".
         vim.fault.NoDiskSpace, vim.fault.FileFault: the .vmx file cannot be written.
     """
-    options = Entries({option.key: str(option.value) for option in vm.config.extraConfig})
+    options = vm.extra_config
     if LOCATION not in options:
         return
     choice = _ACTIONS.get(options.get("uuid.action", "").lower()) or await ask(vm, _QUESTION)
@@ -64,6 +62,5 @@ async def resolve_location(vm: Machine) -> None:
     stored = copy.copy(config)
     stored.extraConfig = without_guest_values(vm, config.extraConfig)
     with storage_faults(vm.vmx):
-        volumes = vm.kernel.service(DiskStore).volumes
-        await vm.kernel.blocking(write_vmx, volumes, vm.vmx, stored)
+        await vm.kernel.blocking(write_vmx, vm.store.volumes, vm.vmx, stored)
     vm.publish({"config": config})

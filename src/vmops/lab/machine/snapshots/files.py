@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyVmomi.vim.vm import ConfigInfo
 
     from vmops.lab.machine.machine import Machine
+    from vmops.lab.storage.paths import DatastorePath
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +45,7 @@ async def save_config(vm: Machine, config: ConfigInfo) -> None:
     Raises:
         vim.fault.NoDiskSpace, vim.fault.FileFault: the file is as it was.
     """
-    volumes = vm.kernel.service(DiskStore).volumes
-    with storage_faults(vm.vmx):
-        await to_its_end(vm.kernel.blocking(write_vmx, volumes, vm.vmx, stored_config(vm, config)))
+    await _write(vm, vm.vmx, stored_config(vm, config))
 
 
 async def save_snapshot(vm: Machine, snapshot: Snapshot) -> None:
@@ -55,9 +54,7 @@ async def save_snapshot(vm: Machine, snapshot: Snapshot) -> None:
     Raises:
         vim.fault.NoDiskSpace, vim.fault.FileFault: the file is as it was.
     """
-    volumes = vm.kernel.service(DiskStore).volumes
-    with storage_faults(snapshot.data):
-        await to_its_end(vm.kernel.blocking(write_vmx, volumes, snapshot.data, snapshot.config))
+    await _write(vm, snapshot.data, snapshot.config)
 
 
 async def save_tree(vm: Machine, tree: SnapshotTree) -> None:
@@ -66,18 +63,21 @@ async def save_tree(vm: Machine, tree: SnapshotTree) -> None:
     Raises:
         vim.fault.NoDiskSpace, vim.fault.FileFault: the file is as it was.
     """
-    volumes = vm.kernel.service(DiskStore).volumes
     with storage_faults(list_file(vm.vmx)):
-        await to_its_end(vm.kernel.blocking(write_list, volumes, vm.vmx, tree))
+        await to_its_end(vm.kernel.blocking(write_list, vm.store.volumes, vm.vmx, tree))
+
+
+async def _write(vm: Machine, path: DatastorePath, config: ConfigInfo) -> None:
+    with storage_faults(path):
+        await to_its_end(vm.kernel.blocking(write_vmx, vm.store.volumes, path, config))
 
 
 def delete_files(vm: Machine, snapshots: Iterable[Snapshot]) -> None:
     """Delete the .vmsn and memory files of snapshots. Blocking; what cannot be deleted stays."""
-    volumes = vm.kernel.service(DiskStore).volumes
     for snapshot in snapshots:
         for path in filter(None, (snapshot.data, snapshot.memory)):
             with suppress(StorageError, OSError):
-                volumes.resolve(path).unlink(missing_ok=True)
+                vm.store.volumes.resolve(path).unlink(missing_ok=True)
 
 
 async def load_tree(vm: Machine) -> SnapshotTree:

@@ -33,7 +33,6 @@ from vmops.lab.operations.snapshots import create, remove
 from vmops.lab.operations.snapshots.create import NewSnapshot
 from vmops.lab.operations.snapshots.nics import plug_in
 from vmops.lab.shielded import to_its_end
-from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
@@ -116,7 +115,7 @@ async def _disks(vm: Machine, wanted: ClonePlan, home: DatastorePath, run: TaskR
         sources = [disk for disk in disks_of(devices) if disk.key in wanted.disks]
         targets = disk_targets(home, sources, {key: at for key, (at, _, _) in wanted.disks.items()})
         disks = ClonedDisks(
-            vm.kernel.service(DiskStore),
+            vm.store,
             [
                 DiskClone(
                     key=disk.key,

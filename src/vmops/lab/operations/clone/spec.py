@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.inventory.argument_faults import entity_name, invalid_argument, invalid_state
+from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
 from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
@@ -148,8 +148,7 @@ def _place(vm: Machine, spec: vim.vm.CloneSpec) -> tuple[Reference | None, HostS
         host = vm.host
         if location.host is not None:
             host = kernel.registry.find(location.host, HostSystem)
-        if host.in_maintenance:
-            raise invalid_state("The host is in maintenance mode.")
+        host.require_no_maintenance()
         datastore_of_host(host, location.datastore or _datastore_ref(vm, datastore))
         return None, host, datastore
     pool = location.pool or vm.properties["resourcePool"]

@@ -23,7 +23,6 @@ from vmops.lab.operations.relocation.target import (
     check_devices,
     target_of,
 )
-from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ async def examine(vm: Machine, spec: vim.vm.RelocateSpec) -> Relocation:
         raise vmodl.fault.NotSupported(msg="The lab has one vCenter and encrypts nothing.")
     vm.require_accessible()
     target = target_of(vm, host=spec.host, pool=spec.pool, folder=spec.folder)
-    store = vm.kernel.service(DiskStore)
+    store = vm.store
     ports = PortReservations()
     config = copy.deepcopy(vm.config)
     if spec.deviceChange:

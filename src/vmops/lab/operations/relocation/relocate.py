@@ -71,7 +71,7 @@ async def relocate(vm: Machine, spec: vim.vm.RelocateSpec, run: TaskRun) -> None
         As `examine` does, and file faults.
     """
     move = await examine(vm, spec)
-    store = vm.kernel.service(DiskStore)
+    store = vm.store
     source = vm.host
     datastores = move.files.datastores()
     try:

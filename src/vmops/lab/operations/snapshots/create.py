@@ -42,7 +42,7 @@ from vmops.lab.operations.power import memory_file as suspended_memory
 from vmops.lab.operations.tools import quiesce
 from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.consolidating import commit
-from vmops.lab.storage.disks import DiskInfo, DiskStore
+from vmops.lab.storage.disks import DiskInfo
 from vmops.lab.storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ async def create(vm: Machine, wanted: NewSnapshot) -> Reference:
     """
     snapshot = _planned(vm, wanted)
     tree = vm.snapshots.added(snapshot)
-    layers = NewLayers(vm.kernel.service(DiskStore))
+    layers = NewLayers(vm.store)
     below = [path_of_disk(disk) for disk in snapshotted_disks(vm.devices)]
     old = vm.config
     try:
@@ -156,7 +156,7 @@ async def _switched(
     """
     memory = None
     if snapshot.memory is not None:
-        volumes = vm.kernel.service(DiskStore).volumes
+        volumes = vm.store.volumes
         memory = volumes.resolve(snapshot.memory)
         with storage_faults(snapshot.memory):
             needed = vm.memory_mib * 1024**2
@@ -214,6 +214,5 @@ async def switch_back(vm: Machine, made: Mapping[DatastorePath, list[DiskInfo]])
         except HypervisorError as error:
             log.warning("disk %d of %s cannot be put back: %s", disk.key, vm.name, error)
             # The guest may have ended; then what it wrote is brought down without it.
-            volumes = vm.kernel.service(DiskStore).volumes
             with suppress(StorageError, OSError):
-                await vm.kernel.blocking(commit, volumes, chain[0].path, chain[1].path)
+                await vm.kernel.blocking(commit, vm.store.volumes, chain[0].path, chain[1].path)

@@ -59,12 +59,11 @@ async def delete_unneeded(vm: Machine, before: OwnDisks) -> None:
     now = await own_disks(vm)
     others = needed_by_others(vm)
     gone = [path for path in before.parents if path not in now.parents and path not in others]
-    store = vm.kernel.service(DiskStore)
     for path in gone:
         if before.parents[path] is None and path.parent != vm.directory:
             continue
         try:
-            await to_its_end(vm.kernel.blocking(_delete, store, path))
+            await to_its_end(vm.kernel.blocking(_delete, vm.store, path))
         except (StorageError, OSError) as error:
             log.warning("%s stays: %s", path, error)
 
@@ -135,10 +134,9 @@ def _below(disk: VirtualDisk) -> list[DatastorePath]:
 
 
 async def _may_merge(vm: Machine, top: DatastorePath, into: DatastorePath) -> bool:
-    volumes = vm.kernel.service(DiskStore).volumes
     with storage_faults(into):
         try:
-            await vm.kernel.blocking(check_commit, volumes, top, into)
+            await vm.kernel.blocking(check_commit, vm.store.volumes, top, into)
         except DiskHasChildren as error:
             log.info("%s: %s", vm.name, error)
             return False
@@ -181,7 +179,7 @@ def _running_on(vm: Machine, path: DatastorePath) -> VirtualDisk | None:
 async def _collapse(
     vm: Machine, disk: VirtualDisk, top: DatastorePath, into: DatastorePath, progress: Progress
 ) -> None:
-    inspect = vm.kernel.service(DiskStore).inspect
+    inspect = vm.store.inspect
     upper = (await vm.kernel.blocking(inspect, top)).layers[0].file
     lower = (await vm.kernel.blocking(inspect, into)).layers[0].file
     with hypervisor_faults():
@@ -195,7 +193,7 @@ async def _point(
 
     What cannot be written down does not change; unless it ``is_so``, because the guest runs on it.
     """
-    chains = {old: await vm.kernel.blocking(chain_of, vm.kernel.service(DiskStore), new)}
+    chains = {old: await vm.kernel.blocking(chain_of, vm.store, new)}
     tree = vm.snapshots
     changed = []
     for snapshot in tree.snapshots:
@@ -220,9 +218,8 @@ async def _point(
 
 async def show_backings(vm: Machine) -> None:
     """Publish of all disks what their files now say of what they stand on."""
-    store = vm.kernel.service(DiskStore)
     paths = held_disks(vm.snapshots) | set(map(path_of_disk, disks_of(vm.devices)))
-    chains = await vm.kernel.blocking(_chains, store, paths)
+    chains = await vm.kernel.blocking(_chains, vm.store, paths)
     tree = vm.snapshots
     for snapshot in tree.snapshots:
         tree = tree.replaced(replace(snapshot, config=config_with_chains(snapshot.config, chains)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
+from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.machine.config import change_version
@@ -35,7 +35,6 @@ from vmops.lab.operations.reconfigure import keep_connections
 from vmops.lab.operations.snapshots.merge import delete_unneeded, show_need
 from vmops.lab.operations.snapshots.nics import plug_in
 from vmops.lab.shielded import to_its_end
-from vmops.lab.storage.disks import DiskStore
 from vmops.lab.whole_files import partial_beside
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ async def revert(vm: Machine, uid: int, host: Reference | None, *, stay_off: boo
     target = OFF if stay_off or snapshot.memory is None else snapshot.power_state
     destination = _destination(vm, host, is_to_run=target == ON)
     before = await own_disks(vm)
-    layers = NewLayers(vm.kernel.service(DiskStore))
+    layers = NewLayers(vm.store)
     below = [path_of_disk(disk) for disk in snapshotted_disks(snapshot.config.hardware.device)]
     async with AsyncExitStack() as undo:
         undo.callback(layers.undo)
@@ -199,23 +198,22 @@ def _destination(vm: Machine, host: Reference | None, *, is_to_run: bool) -> Hos
     chosen = vm.host if host is None else vm.kernel.registry.find(host, HostSystem)
     if chosen.parent is not vm.host.parent:
         raise invalid_argument("host", "The machine cannot run there.")
-    if is_to_run and chosen.in_maintenance:
-        raise invalid_state("The host is in maintenance mode.")
+    if is_to_run:
+        chosen.require_no_maintenance()
     return chosen
 
 
 def _suspended_memory(vm: Machine) -> Path:
-    return vm.kernel.service(DiskStore).volumes.resolve(power.memory_file(vm))
+    return vm.store.volumes.resolve(power.memory_file(vm))
 
 
 async def _copy_of_memory(vm: Machine, snapshot: Snapshot) -> Path:
     """Put the memory of a snapshot beside the place of a suspended machine's memory."""
-    volumes = vm.kernel.service(DiskStore).volumes
     kept: Any = snapshot.memory
     copied = partial_beside(_suspended_memory(vm))
 
     def make() -> None:
-        source = volumes.resolve(kept)
+        source = vm.store.volumes.resolve(kept)
         try:
             os.link(source, copied, follow_symlinks=False)  # it is never written to
         except FileNotFoundError:
