@@ -11,10 +11,9 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-if TYPE_CHECKING:
-    from vmops.lab.hypervisor.tools import ToolsCommand, ToolsListener, ToolsState
+from vmops.lab.hypervisor.tools import ToolsCommand, ToolsListener, ToolsState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import link, unlink
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.kernel import Kernel
 
 
 class Container(ManagedEntity):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.wire_defaults import filled
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel, ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 _PortConnection = vim.dvs.PortConnection
 

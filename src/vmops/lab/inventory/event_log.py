@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.kernel.sessions import current_session
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 KEPT = 1000
 """Events kept; the oldest goes for one more. An ESXi host keeps as many."""

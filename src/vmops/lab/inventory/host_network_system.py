@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.container import Container, datacenter_of
+from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network, drop_network
 from vmops.lab.inventory.references import link, unlink
-from vmops.lab.kernel.kernel import ManagedObject
-
-if TYPE_CHECKING:
-    from vmops.lab.inventory.managed_entity import ManagedEntity
-    from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 _SWITCH_KEY = "key-vim.host.VirtualSwitch-"
 _GROUP_KEY = "key-vim.host.PortGroup-"

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.kernel import ManagedObject
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 
 class HostStorageSystem(ManagedObject):

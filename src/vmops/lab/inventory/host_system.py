@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory import host_hardware
 from vmops.lab.inventory.argument_faults import invalid_state
@@ -14,13 +14,8 @@ from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.inventory.host_network_system import HostNetworkSystem
 from vmops.lab.inventory.host_storage_system import HostStorageSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.task import start_task
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel, ManagedObject
-    from vmops.lab.kernel.task import TaskRun
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
+from vmops.lab.kernel.task import TaskRun, start_task
 
 _POLL_S = 0.05
 _State = vim.TaskInfo.State

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from vmops.lab.settings import LabSettings
 from vmops.lab.state import load_identity
-
-if TYPE_CHECKING:
-    from vmops.lab.settings import LabSettings
 
 
 class LabAddress(NamedTuple):

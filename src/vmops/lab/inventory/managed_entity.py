@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import entity_name
-from vmops.lab.kernel.kernel import ManagedObject
-from vmops.lab.kernel.task import Tasks, start_task
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.task import TaskRun
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
+from vmops.lab.kernel.task import TaskRun, Tasks, start_task
 
 
 class ManagedEntity(ManagedObject):

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.hypervisor.port import Segment
 from vmops.lab.inventory.container import Container, datacenter_of
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import unlink
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.kernel import Kernel
 
 
 class Network(ManagedEntity):

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.kernel import Kernel
 
 
 def compute_resource_of(kernel: Kernel, pool: Reference | None) -> ManagedEntity:

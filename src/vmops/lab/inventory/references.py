@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel, ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 
 def link(kernel: Kernel, holder: ManagedObject, name: str, ref: Reference) -> None:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from pyVmomi import vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.kernel.content import built, object_content
 from vmops.lab.kernel.filters import Fingerprint, PropertyFilter
-from vmops.lab.kernel.kernel import ManagedObject, not_found
+from vmops.lab.kernel.kernel import Kernel, ManagedObject, not_found
 from vmops.lab.kernel.property_path import PropertyPath
 from vmops.lab.kernel.selection import Selection
 from vmops.lab.kernel.sessions import Session, current_session, not_authenticated
 from vmops.lab.kernel.updates import UpdateStream
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
 
 _PC = vmodl.query.PropertyCollector
 

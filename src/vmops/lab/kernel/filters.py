@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vmodl
 from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.kernel.content import built, change, typed
-from vmops.lab.kernel.kernel import ManagedObject, not_found
+from vmops.lab.kernel.kernel import Kernel, ManagedObject, not_found
 from vmops.lab.kernel.property_path import PropertyPath, compile_path, evaluate, parent_of
 from vmops.lab.kernel.selection import Selection
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 _PC = vmodl.query.PropertyCollector
 _Kind = _PC.ObjectUpdate.Kind

@@ -10,19 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import CheckField
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
+from vmops.lab.hypervisor.port import Hypervisor
 from vmops.lab.kernel.property_path import replaced
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.hypervisor.port import Hypervisor
-    from vmops.lab.kernel.sessions import Session
-    from vmops.lab.settings import LabSettings
+from vmops.lab.kernel.sessions import Session
+from vmops.lab.settings import LabSettings
 
 T = TypeVar("T")
 Obj = TypeVar("Obj", bound="ManagedObject")

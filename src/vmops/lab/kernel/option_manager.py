@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim
 
-from vmops.lab.kernel.kernel import ManagedObject
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 
 class OptionManager(ManagedObject):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vmops.lab.kernel.collector import PropertyCollector
+from vmops.lab.kernel.filters import Fingerprint
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.kernel.option_manager import OptionManager
 from vmops.lab.kernel.service_instance import ServiceInstance
 from vmops.lab.kernel.session_manager import SessionManager
 from vmops.lab.kernel.task import Tasks
 from vmops.lab.kernel.task_manager import TaskManager
 from vmops.lab.kernel.views import ViewManager
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.filters import Fingerprint
-    from vmops.lab.kernel.kernel import Kernel
 
 
 def add_service(

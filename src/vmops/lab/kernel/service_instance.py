@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 from pyVmomi.VmomiSupport import IsChildVersion
 from pyVmomi.VmomiSupport import ManagedObject as Reference
 
-from vmops.lab.kernel.kernel import ManagedObject
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 API_VERSION = "8.0.3.0"
 WIRE_VERSION = "vim.version.v8_0_3_0"

@@ -7,16 +7,12 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pyVmomi import vim, vmodl
 
-from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.kernel.sessions import Session, current_exchange, current_session
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 IDLE_TIMEOUT_S = 30 * 60.0
 """A session that asks nothing for so long ends, as in vCenter by default."""

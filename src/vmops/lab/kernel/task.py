@@ -6,17 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
-from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.kernel.sessions import current_session
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
 
 log = logging.getLogger(__name__)
 

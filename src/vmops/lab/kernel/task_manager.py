@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim
 
-from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.kernel.task import Tasks
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 
 class TaskManager(ManagedObject):

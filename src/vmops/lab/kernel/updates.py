@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from pyVmomi import vmodl
 
 from vmops.lab.kernel.content import built
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.filters import PropertyFilter
-    from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.filters import PropertyFilter
+from vmops.lab.kernel.kernel import ManagedObject
 
 _PC = vmodl.query.PropertyCollector
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import datastore_of
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.kernel import Kernel
 
 _DEVICES = "config.hardware.device"
 

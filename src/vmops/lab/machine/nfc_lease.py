@@ -12,20 +12,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 from uuid import uuid4
 
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import invalid_argument, invalid_state
-from vmops.lab.kernel.kernel import ManagedObject
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.inventory.lab_address import LabAddress
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.inventory.lab_address import LabAddress
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
+from vmops.lab.storage.paths import DatastorePath
 
 log = logging.getLogger(__name__)
 

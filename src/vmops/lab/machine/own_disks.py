@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from vmops.lab.machine.devices.disks import chain_of
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.snapshots.disks import disks_of, held_disks, path_of_disk
 from vmops.lab.storage.disks import DiskInfo, DiskStore
 from vmops.lab.storage.errors import StorageError
-
-if TYPE_CHECKING:
-    from vmops.lab.machine.machine import Machine
-    from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.paths import DatastorePath
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.kernel import Kernel
 
 HOME = ""
 """What has the policy of a machine's own files; disks are named by their keys."""

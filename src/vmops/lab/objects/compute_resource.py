@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.task import start_task
+from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.objects.resource_pool import ResourcePool
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.task import TaskRun
 
 
 class ComputeResource(ManagedEntity):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.folder import (
     DATASTORE_CHILDREN,
     HOST_CHILDREN,
@@ -14,11 +14,6 @@ from vmops.lab.objects.folder import (
     VM_CHILDREN,
     Folder,
 )
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
 
 
 class Datacenter(ManagedEntity):

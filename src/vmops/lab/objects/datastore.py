@@ -5,19 +5,15 @@ from __future__ import annotations
 import copy
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.datastore_browser import HostDatastoreBrowser
 from vmops.lab.storage.datastore_files import remove_partial
 from vmops.lab.storage.volumes import Volumes
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
 
 _TIB = 1024**4
 # vSphere 8 Configuration Maximums, VMFS6.

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.file_faults import datastore_of, storage_faults
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
 from vmops.lab.storage.paths import DatastorePath
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
 
 _URL_SCHEMES = ("https://", "http://")
 _VOLUME_URL = "ds:///vmfs/volumes/"

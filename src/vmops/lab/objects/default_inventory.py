@@ -7,7 +7,6 @@ calls ``ha-…``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from pyVmomi import vim
@@ -19,6 +18,7 @@ from vmops.lab.inventory.distributed_switch import (
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.references import link
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.objects.compute_resource import ClusterComputeResource, ComputeResource
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
@@ -32,9 +32,6 @@ from vmops.lab.objects.search_index import SearchIndex
 from vmops.lab.objects.virtual_disk_manager import VirtualDiskManager
 from vmops.lab.storage.uuids import spaced_uuid
 from vmops.lab.storage.volumes import Volumes
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 _NAMESPACE = UUID("6e3fb4f0-9b6f-4a53-9d1c-3b0c9d3c7d11")
 _DVS_VERSION = "8.0.3"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory import host_hardware
 from vmops.lab.inventory.argument_faults import invalid_argument
@@ -13,17 +12,12 @@ from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.wire_defaults import filled
-from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.machine.config import DEFAULT_VERSION, HARDWARE_VERSIONS
 from vmops.lab.machine.devices.nics import CARD_MODELS
 from vmops.lab.machine.devices.slots import KINDS, SCSI, SCSI_MODELS
 from vmops.lab.machine.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, descriptor, guest_ids
 from vmops.lab.operations.properties import capability
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
 
 _device = vim.vm.device
 

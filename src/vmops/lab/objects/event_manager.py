@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.kernel import ManagedObject
-from vmops.lab.kernel.sessions import current_session
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.sessions import Session
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
+from vmops.lab.kernel.sessions import Session, current_session
 
 _MOST_COLLECTORS = 32
 _PAGE = 10

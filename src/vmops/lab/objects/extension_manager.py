@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
-from vmops.lab.kernel.kernel import ManagedObject
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 
 class ExtensionManager(ManagedObject):

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.kernel.kernel import ManagedObject
-from vmops.lab.kernel.task import start_task
+from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.objects.datastore_paths import datastore_path, datastores_of, source_and_target
 from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.storage import datastore_files
 from vmops.lab.storage.errors import CopyCancelled
+from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.task import TaskRun
-    from vmops.lab.storage.paths import DatastorePath
 
 
 class FileManager(ManagedObject):

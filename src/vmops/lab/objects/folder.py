@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
 from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.task import start_task
+from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.machine.machine import Machine
 from vmops.lab.objects.virtual_machine_create import create_virtual_machine
 from vmops.lab.objects.virtual_machine_register import Registration, register
 from vmops.lab.operations.destroy import destroy
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.task import TaskRun
 
 VM_CHILDREN = (vim.Folder, vim.VirtualMachine, vim.VirtualApp)
 HOST_CHILDREN = (vim.Folder, vim.ComputeResource)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.lab_address import lab_address
+from vmops.lab.inventory.managed_entity import ManagedEntity
+from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.lab.objects.unfinished_imports import unfinished_imports
 from vmops.lab.objects.virtual_machine_create import create_virtual_machine
 from vmops.lab.operations.destroy import destroy
 from vmops.lab.operations.nfc_disks import lease_disks
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.inventory.managed_entity import ManagedEntity
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.machine.machine import Machine
 
 
 def import_vapp(

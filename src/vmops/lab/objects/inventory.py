@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.machine.tools_info import GuestTools
 from vmops.lab.objects.default_inventory import add_default_inventory
 from vmops.lab.objects.managers import add_monitoring
 from vmops.lab.objects.saved_inventory import SavedInventory
 from vmops.lab.operations.power import guest_stopped
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 
 async def build_inventory(kernel: Kernel) -> None:

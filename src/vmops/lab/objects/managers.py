@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vmops.lab.inventory.event_log import EventLog
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.event_manager import EventManager
 from vmops.lab.objects.ovf.manager import OvfManager
 from vmops.lab.objects.performance_manager import PerformanceManager
@@ -16,9 +15,6 @@ from vmops.lab.objects.vstorage_object_manager import (
 from vmops.lab.operations.console_tickets import ConsoleTickets
 from vmops.lab.operations.machine_events import MachineEvents
 from vmops.lab.operations.performance_samples import PerformanceSamples
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 
 def add_monitoring(kernel: Kernel) -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import pbm, vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.managed_entity import ManagedEntity
-from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.kernel.service_instance import PRODUCT_VERSION
 from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.storage_policies import HOME, POLICIES, StoragePolicy, policy
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 _STORAGE, _REQUIREMENT, _HUB = "STORAGE", "REQUIREMENT", "Datastore"
 _Hub = pbm.placement.PlacementHub

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.kernel.kernel import ManagedObject
-from vmops.lab.kernel.task import start_task
+from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.power import wrong_state
 from vmops.lab.operations.relocation.plan import examine
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.task import TaskRun
 
 
 class ProvisioningChecker(ManagedObject):

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory import host_hardware
 from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import link, unlink
 from vmops.lab.inventory.wire_defaults import filled
-from vmops.lab.kernel.task import start_task
+from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.machine.allocations import unlimited
 from vmops.lab.objects.import_vapp import import_vapp
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.task import TaskRun
 
 
 class ResourcePool(ManagedEntity):

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING
 
 from pyVmomi import vmodl
 
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.destroy import destroy
 from vmops.lab.whole_files import write_whole
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 log = logging.getLogger(__name__)
 

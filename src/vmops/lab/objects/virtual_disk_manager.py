@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.kernel.kernel import ManagedObject
-from vmops.lab.kernel.task import start_task
+from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.objects.datastore_paths import datastore_path, datastores_of, source_and_target
 from vmops.lab.objects.file_manager import thread_progress
 from vmops.lab.operations.files_in_use import files_in_use
@@ -24,13 +25,8 @@ from vmops.lab.storage.datastore_files import find
 from vmops.lab.storage.descriptor import geometry
 from vmops.lab.storage.disks import Adapter, DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.errors import DiskHasChildren, FileExists, InvalidDisk
+from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.uuids import uuid_digits
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.task import TaskRun
-    from vmops.lab.storage.paths import DatastorePath
 
 _PROVISIONING: dict[str, Provisioning] = {
     "thin": "thin",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import entity_name, invalid_argument
 from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.placement import choose_host, environment_browser_of
+from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.task import TaskRun
 from vmops.lab.machine.config import new_config
 from vmops.lab.machine.machine import Place
 from vmops.lab.objects.virtual_machine import VirtualMachine
@@ -19,13 +21,6 @@ from vmops.lab.operations.place import join
 from vmops.lab.operations.reconfigure import carry_out, give_policies, keep_connections, plan
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.inventory.host_system import HostSystem
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.task import TaskRun
 
 
 async def create_virtual_machine(

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import entity_name
 from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.task import TaskRun
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.snapshots.files import save_tree
 from vmops.lab.machine.snapshots.shown_tree import show_tree, snapshot_moid
 from vmops.lab.operations.export_vm import export_snapshot
 from vmops.lab.operations.snapshots import remove, revert
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.task import TaskRun
-    from vmops.lab.machine.machine import Machine
 
 
 class VirtualMachineSnapshot(ManagedObject):

@@ -7,21 +7,18 @@ A vCenter says of each machine that it is "connected", "disconnected" (its host 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pyVmomi import vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_state
 from vmops.lab.machine.load import load
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.snapshots.files import load_tree
 from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations import power, reconfigure
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
-
-if TYPE_CHECKING:
-    from vmops.lab.machine.machine import Machine
-    from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.paths import DatastorePath
 
 
 def show_connection(vm: Machine) -> None:

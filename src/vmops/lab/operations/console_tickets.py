@@ -10,18 +10,15 @@ import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.lab_address import lab_address
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.kernel.sessions import Session, current_session
+from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.power import require_on
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel, ManagedObject
-    from vmops.lab.machine.machine import Machine
 
 LIFETIME_S = 45.0
 """How long a ticket waits for its connection."""

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.machine.machine import Machine
 from vmops.lab.storage.errors import FileInUse
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.paths import DatastorePath
 
 _DATA_FILES = ("-flat.vmdk", "-delta.vmdk", "-sesparse.vmdk")
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import itertools
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from vmops.lab.inventory.argument_faults import directory_name
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.errors import FileExists
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 
 @dataclass(frozen=True, slots=True)

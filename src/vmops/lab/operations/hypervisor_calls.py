@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.errors import HypervisorError
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.task import TaskRun
+from vmops.lab.kernel.task import TaskRun
 
 T = TypeVar("T")
 _LOOK_FOR_CANCEL_S = 0.1

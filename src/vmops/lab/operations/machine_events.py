@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.event_log import EventLog
+from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.kernel.fault_text import message
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.kernel.task import Task
 from vmops.lab.machine.machine import Machine
-
-if TYPE_CHECKING:
-    from vmops.lab.inventory.host_system import HostSystem
-    from vmops.lab.kernel.kernel import Kernel, ManagedObject
 
 _event = vim.event
 _POWER: dict[str, tuple[type[vim.event.VmEvent], str]] = {

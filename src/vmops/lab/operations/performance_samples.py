@@ -8,18 +8,21 @@ import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.vmx_devices import place_name
-from vmops.lab.operations.performance_counters import BY_NAME, WHOLE, Reading, Shape, values_between
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.operations.performance_counters import Values
+from vmops.lab.operations.performance_counters import (
+    BY_NAME,
+    WHOLE,
+    Reading,
+    Shape,
+    Values,
+    values_between,
+)
 
 log = logging.getLogger(__name__)
 

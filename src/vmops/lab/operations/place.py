@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim, vmodl
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.container import Container
 from vmops.lab.inventory.placement import choose_host, datastore_on, environment_browser_of
 from vmops.lab.inventory.references import link, unlink
+from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.machine.devices.nics import network_refs
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.snapshots.shown_tree import forget_snapshots
 from vmops.lab.operations.power import move_to_host, refuse_unless_off
 from vmops.lab.storage.paths import DatastorePath
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import ManagedObject
-    from vmops.lab.machine.machine import Machine
 
 _device = vim.vm.device
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.wire_defaults import filled
 from vmops.lab.machine.devices.parts import file_of
 from vmops.lab.machine.files import VmFile, scan
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.snapshots.layout import disks_beside, snapshot_layouts
 from vmops.lab.operations.quick_stats import quick_figures
 from vmops.lab.storage.paths import DatastorePath
-
-if TYPE_CHECKING:
-    from vmops.lab.machine.machine import Machine
 
 _device = vim.vm.device
 _GREEN = vim.ManagedEntity.Status.green

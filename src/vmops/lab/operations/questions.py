@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
 from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.event_log import EventLog
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.question import Choice, PendingQuestion, Question
-
-if TYPE_CHECKING:
-    from vmops.lab.machine.machine import Machine
 
 
 async def ask(vm: Machine, question: Question) -> Choice:

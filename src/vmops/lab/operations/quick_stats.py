@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.performance_counters import BY_NAME, WHOLE
 from vmops.lab.operations.performance_samples import PerformanceSamples
-
-if TYPE_CHECKING:
-    from vmops.lab.machine.machine import Machine
 
 
 class QuickFigures(NamedTuple):

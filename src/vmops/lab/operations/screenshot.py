@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import TYPE_CHECKING
 
 from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.machine.machine import Machine
 from vmops.lab.operations import properties
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
 from vmops.lab.operations.power import require_on
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
-
-if TYPE_CHECKING:
-    from vmops.lab.machine.machine import Machine
 
 
 async def create(vm: Machine) -> str:

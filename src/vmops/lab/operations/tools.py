@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.tools import ToolsCommand, ToolsRefused
+from vmops.lab.machine.machine import Machine
 from vmops.lab.operations import power
-
-if TYPE_CHECKING:
-    from vmops.lab.machine.machine import Machine
 
 
 async def shut_down(vm: Machine) -> None:

@@ -8,20 +8,17 @@ but the user; ``uuid.action`` in the extra configuration ("create" or "keep") an
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.config import bios_uuid
 from vmops.lab.machine.devices.nics import new_mac_address
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.question import Choice, Question
 from vmops.lab.machine.tools_info import without_guest_values
 from vmops.lab.machine.vmx_file import LOCATION, without_location, write_vmx
 from vmops.lab.operations.questions import ask
-
-if TYPE_CHECKING:
-    from vmops.lab.machine.machine import Machine
 
 _CANCEL = Choice(label="button.uuid.cancel", summary="Cancel")
 _MOVED = Choice(label="button.uuid.movedTheVM", summary="I Moved It")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.qemu.accelerator import accelerator
 from vmops.lab.qemu.argv.growth import cpu_device, memory_backend, memory_module
-
-if TYPE_CHECKING:
-    from vmops.lab.qemu.guest import Guest
+from vmops.lab.qemu.guest import Guest
 
 _REMOVAL_S = 10.0
 

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from pyVmomi import vmodl
 
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.kernel.service_instance import WIRE_VERSION
+from vmops.lab.kernel.session_manager import SessionManager
 from vmops.lab.kernel.sessions import Exchange
 from vmops.lab.wire.dispatch import Dispatcher
 from vmops.lab.wire.session import SESSION_COOKIE, SESSIONS, cookie_session, require_session
 from vmops.lab.wire.soap import fault_response
+from vmops.lab.wire.wire_log import WireLog
 from vmops.lab.wire.wsdl import service_versions, wsdl
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from aiohttp.typedefs import Middleware
-
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.session_manager import SessionManager
-    from vmops.lab.wire.wire_log import WireLog
 
 __all__ = ["application", "require_session"]
 

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from asyncio import StreamReader, StreamWriter
 
 from aiohttp import WSMsgType, web
 
 from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.console_tickets import ConsoleTickets
-
-if TYPE_CHECKING:
-    from asyncio import StreamReader, StreamWriter
-
-    from vmops.lab.kernel.kernel import Kernel
 
 SUBPROTOCOL = "binary"
 _AT_ONCE = 64 * 1024

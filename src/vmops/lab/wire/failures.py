@@ -12,20 +12,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from pyVmomi import vim, vmodl
 
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.kernel.service_instance import WIRE_VERSION
-from vmops.lab.kernel.task import start_task
+from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.wire.soap import fault_response
-
-if TYPE_CHECKING:
-    from aiohttp.typedefs import Middleware
-
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.kernel.task import TaskRun
 
 _METHOD = re.compile(rb"Body>\s*<(?:\w+:)?(\w+)")
 _TASK = re.compile(rb'type="Task">([^<]+)<')

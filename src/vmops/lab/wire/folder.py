@@ -13,10 +13,10 @@ import stat
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.datastore_paths import datastores_of
 from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.storage import datastore_files
@@ -30,9 +30,6 @@ from vmops.lab.wire.http_refusals import refused
 from vmops.lab.wire.ranges import RangeNotSatisfiable, http_date, is_unchanged, requested_range
 from vmops.lab.wire.session import require_session
 from vmops.lab.wire.upload import receive, wait_for_handler
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 log = logging.getLogger(__name__)
 

@@ -7,19 +7,16 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
 from vmops.lab.objects.datastore_paths import datacenter_path
 from vmops.lab.whole_files import is_partial
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
-    from vmops.lab.wire.folder_target import Place
+from vmops.lab.wire.folder_target import Place
 
 _Row = tuple[str, str, str, str]  # name, URL, modification time, size
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -11,14 +10,12 @@ from pyVmomi import vim
 
 from vmops.lab.inventory.container import datacenter_of
 from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
 from vmops.lab.objects.datastore_paths import find_datacenter, find_datastore
 from vmops.lab.storage.errors import InvalidDatastorePath
 from vmops.lab.storage.paths import DatastorePath
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 _PREFIX = "/folder"
 _ESX_DATACENTER = "ha-datacenter"

@@ -12,13 +12,13 @@ import threading
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 from pyVmomi import vim
 
 from vmops.lab.inventory.file_faults import fault_of
 from vmops.lab.kernel.fault_text import message
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.nfc_lease import HttpNfcLease, LeaseDisk, Transfer, end_leases, find_lease
 from vmops.lab.objects.unfinished_imports import unfinished_imports
@@ -30,9 +30,6 @@ from vmops.lab.storage.errors import CopyCancelled, StorageError
 from vmops.lab.whole_files import partial_beside
 from vmops.lab.wire.http_refusals import refused
 from vmops.lab.wire.upload import receive, wait_for_handler
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 log = logging.getLogger(__name__)
 

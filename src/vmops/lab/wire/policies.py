@@ -6,20 +6,16 @@ vCenter asks for, or in the cookie.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 
 from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.session_manager import SessionManager
+from vmops.lab.kernel.sessions import Exchange, Session
 from vmops.lab.objects.policy_service import add_policy_service
 from vmops.lab.wire.app import Soap
 from vmops.lab.wire.dispatch import Dispatcher, Service
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.session_manager import SessionManager
-    from vmops.lab.kernel.sessions import Exchange, Session
-    from vmops.lab.wire.soap import Call
-    from vmops.lab.wire.wire_log import WireLog
+from vmops.lab.wire.soap import Call
+from vmops.lab.wire.wire_log import WireLog
 
 _VERSION = "pbm.version.v8_0_3_0"
 _HEADER = "vcSessionCookie"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
 from pyVmomi import vmodl
 
 from vmops.lab.hypervisor.errors import HypervisorError
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.machine.machine import Machine
 from vmops.lab.wire.session import require_session
-
-if TYPE_CHECKING:
-    from vmops.lab.kernel.kernel import Kernel
 
 
 def routes(kernel: Kernel) -> list[web.RouteDef]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from aiohttp import ClientError, web
-
-if TYPE_CHECKING:
-    from aiohttp.streams import StreamReader
+from aiohttp.streams import StreamReader
 
 BLOCK_BYTES = 1024 * 1024
 """Handed to the disk at a time; at most two of them are in memory."""

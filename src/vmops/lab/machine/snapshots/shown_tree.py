@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.argument_faults import invalid_argument
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.machine.machine import Machine
-    from vmops.lab.machine.snapshot_tree import Snapshot, SnapshotTree
+from vmops.lab.machine.machine import Machine
+from vmops.lab.machine.snapshot_tree import Snapshot, SnapshotTree
 
 
 def snapshot_moid(vm: Machine, uid: int) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
-from vmops.lab.kernel.kernel import ManagedObject
+from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.objects.ovf.descriptor import create_descriptor
 from vmops.lab.objects.ovf.envelope import OvfProperty, read_envelope
 from vmops.lab.objects.ovf.importing import (
@@ -15,11 +14,6 @@ from vmops.lab.objects.ovf.importing import (
     create_import_spec,
     deployment_sizes,
 )
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.kernel.kernel import Kernel
 
 
 class OvfManager(ManagedObject):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
 from vmops.lab.inventory.argument_faults import invalid_argument
+from vmops.lab.inventory.host_system import HostSystem
+from vmops.lab.machine.machine import Machine
 from vmops.lab.operations.relocation.files import ALLOW_SHARING, CONSOLIDATE, MOVE_TYPES
 from vmops.lab.operations.relocation.names import DiskWish
 from vmops.lab.operations.relocation.target import datastore_of_host
-
-if TYPE_CHECKING:
-    from vmops.lab.inventory.host_system import HostSystem
-    from vmops.lab.machine.machine import Machine
-    from vmops.lab.storage.disks import DiskInfo, Provisioning
+from vmops.lab.storage.disks import DiskInfo, Provisioning
 
 _FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 

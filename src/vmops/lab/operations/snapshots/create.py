@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.inventory.argument_faults import entity_name, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.snapshot_tree import DEEPEST, Snapshot
 from vmops.lab.machine.snapshots.disks import (
     NewLayers,
@@ -44,14 +46,7 @@ from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.consolidating import commit
 from vmops.lab.storage.disks import DiskInfo
 from vmops.lab.storage.errors import StorageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
-
-    from vmops.lab.machine.machine import Machine
-    from vmops.lab.storage.paths import DatastorePath
+from vmops.lab.storage.paths import DatastorePath
 
 log = logging.getLogger(__name__)
 

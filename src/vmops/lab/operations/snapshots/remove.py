@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vmops.lab.inventory.argument_faults import invalid_state
+from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.lab.machine.own_disks import own_disks
 from vmops.lab.machine.snapshots.files import delete_files, save_tree
 from vmops.lab.machine.snapshots.shown_tree import show_tree, snapshot_ref
 from vmops.lab.operations import properties
 from vmops.lab.operations.snapshots.merge import Progress, delete_unneeded, merge, show_need
-
-if TYPE_CHECKING:
-    from vmops.lab.machine.machine import Machine
 
 
 async def remove(

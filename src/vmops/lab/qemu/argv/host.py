@@ -6,12 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vmops.lab.qemu.accelerator import Accelerator
-
-if TYPE_CHECKING:
-    from vmops.lab.qemu.argv.growth_state import Growth
+from vmops.lab.qemu.argv.growth_state import Growth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
