@@ -86,7 +86,15 @@ def called(vm: VirtualMachine) -> str:
 
     Where it is not known which instance it is, the VM is named.
     """
-    kind, key = ("Instance", vm.instance_uuid) if vm.instance_uuid else ("VM", vm.moid)
+    return _named("Instance", vm, vm.instance_uuid) if vm.instance_uuid else vm_called(vm)
+
+
+def vm_called(vm: VirtualMachine) -> str:
+    """The VM as a message names it where it is the VM that is meant, such as one that stays."""
+    return _named("VM", vm, vm.moid)
+
+
+def _named(kind: str, vm: VirtualMachine, key: str) -> str:
     name = vm.known_name()
     return f"{kind} {name} ({key})" if name else f"{kind} {key}"
 

@@ -21,7 +21,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.ops.engine.own_disks import is_below, is_foreign, loose_disks, vm_folder
 from vmops.ops.guard.preconditions import refuse_at_work
-from vmops.ops.guard.states import called
+from vmops.ops.guard.states import called, vm_called
 from vmops.ops.volumes.moved import MovedVolume, find_moved, hand_over
 from vmops.specs.extra_config import option_values
 from vmops.steps import Operation, Reversible, step
@@ -128,7 +128,7 @@ def remove(
         except VMOpsError as failure:
             raise LeftBehind(
                 f"{called(vm)} could not be destroyed: {failure}",
-                [called(vm), *([str(own.folder)] if own.folder else [])],
+                [vm_called(vm), *([str(own.folder)] if own.folder else [])],
             ) from failure
 
 
