@@ -175,6 +175,10 @@ def _unpack(deb: Path, cache_dir: Path) -> Path:
     with TemporaryDirectory(dir=tree.parent, prefix="unpack-") as folder:
         fresh = Path(folder) / "tree"
         _apt(["dpkg-deb", "-x", str(deb), str(fresh)])
+        # Since Debian 13 packages have all of these below usr.
+        for name in ("bin", "lib", "sbin"):
+            if (fresh / "usr" / name).is_dir() and not (fresh / name).exists():
+                (fresh / name).symlink_to(f"usr/{name}")
         fresh.rename(tree)
     return tree
 

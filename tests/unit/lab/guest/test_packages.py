@@ -93,6 +93,18 @@ def test_a_package_lost_from_the_cache_is_fetched_alone(tmp_path: Path, programs
     assert fetch_packages(tmp_path / "cache") == packages
 
 
+def test_a_package_that_has_all_below_usr_is_read_as_one_that_has_not(
+    tmp_path: Path, programs: Path
+) -> None:
+    fill_cache(tmp_path / "cache")
+    (tmp_path / "cache" / VERSIONS["busybox-static"]).unlink()
+    program(programs, "apt-get", ": > busybox-static_2_amd64.deb")
+    mkdir = shutil.which("mkdir", path="/bin:/usr/bin")
+    program(programs, "dpkg-deb", f'{mkdir} -p "$3/usr/bin"; : > "$3/usr/bin/busybox"')
+    packages = fetch_packages(tmp_path / "cache")
+    assert packages.file("busybox-static", "bin/busybox").is_file()
+
+
 def test_a_package_without_the_file_is_named(tmp_path: Path) -> None:
     packages = Packages(trees={"syslinux": tmp_path}, versions={"syslinux": "syslinux_9.deb"})
     with pytest.raises(PackageContentsChanged, match=r"syslinux_9\.deb holds no usr/bin/syslinux"):

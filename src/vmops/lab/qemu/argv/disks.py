@@ -26,6 +26,8 @@ _ATA = {"VirtualIDEController", "VirtualAHCIController"}
 FILE_NODE_SUFFIX = "-file"
 _LONGEST_ATA_SERIAL = 20
 _LONGEST_SCSI_SERIAL = 36
+_LONGEST_DEVICE_ID = 20
+"""What QEMU made of a serial by itself, and since version 10 refuses to."""
 # What QEMU says to a guest whose disk the host cannot write: an error the guest sees. The default
 # would halt the whole guest without a word.
 _ERRORS = {"werror": "report", "rerror": "report"}
@@ -184,10 +186,12 @@ def _drive(controller: Controller, disk: Disk, top_node: str) -> Mapping[str, ob
         serial = disk.serial[-_LONGEST_ATA_SERIAL:]
         model = "VMware Virtual IDE Hard Drive"
         return {"driver": "ide-hd", **common, "serial": serial, "model": model, **_ERRORS}
+    serial = disk.serial[-_LONGEST_SCSI_SERIAL:]
     drive: dict[str, object] = {
         "driver": "scsi-hd",
         **common,
-        "serial": disk.serial[-_LONGEST_SCSI_SERIAL:],
+        "serial": serial,
+        "device_id": serial[:_LONGEST_DEVICE_ID],
         "vendor": "VMware",
         "product": "Virtual disk",
         **_ERRORS,

@@ -54,7 +54,10 @@ def option(value: str | Path) -> str:
 def structured(flag: str, **members: object) -> tuple[str, str]:
     """Return an option in its JSON form, where no value can end the option early.
 
-    Underscores of the names become the dashes QEMU writes.
+    Underscores of the names become the dashes QEMU writes, but for the one name that has one.
     """
-    named = {name.replace("_", "-"): value for name, value in members.items()}
+    named = {
+        name if name == "device_id" else name.replace("_", "-"): value
+        for name, value in members.items()
+    }
     return flag, json.dumps(named)
