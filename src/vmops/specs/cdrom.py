@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -11,14 +10,13 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
 from vmops.specs.places import Places
 
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDeviceSpec
-
 CDROM_KEY = -400
 """Of the first drive; the next ones count down."""
 
 
-def insert(images: Sequence[DatastorePath], places: Places) -> list[VirtualDeviceSpec]:
+def insert(
+    images: Sequence[DatastorePath], places: Places
+) -> list[vim.vm.device.VirtualDeviceSpec]:
     """The device changes that add an IDE drive for each ISO image.
 
     Raises:

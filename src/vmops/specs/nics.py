@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pyVmomi import vim
 
@@ -13,13 +13,10 @@ from vmops.model.size import Allocation
 from vmops.specs.extra_config import option_values
 from vmops.specs.size import shares_info
 
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec, VirtualEthernetCard
-
 # Temporary keys of devices to be added; vSphere wants them negative and different (since 7.0).
 FIRST_NIC_KEY = -47
 
-_CARDS: dict[VifModel, type[VirtualEthernetCard]] = {
+_CARDS: dict[VifModel, type[vim.vm.device.VirtualEthernetCard]] = {
     VifModel.E1000: vim.vm.device.VirtualE1000,
     VifModel.E1000E: vim.vm.device.VirtualE1000e,
     VifModel.PCNET32: vim.vm.device.VirtualPCNet32,
@@ -38,7 +35,7 @@ class NicBacking:
     switch_uuid: str = ""
 
 
-def nic_backing(backing: NicBacking) -> VirtualDevice.BackingInfo:
+def nic_backing(backing: NicBacking) -> vim.vm.device.VirtualDevice.BackingInfo:
     """The device backing that plugs a NIC into a port group."""
     card = vim.vm.device.VirtualEthernetCard
     if backing.kind == "distributed":
@@ -54,7 +51,7 @@ def nic_backing(backing: NicBacking) -> VirtualDevice.BackingInfo:
     return card.NetworkBackingInfo(deviceName=backing.name)
 
 
-def model_of(device: VirtualEthernetCard) -> VifModel | None:
+def model_of(device: vim.vm.device.VirtualEthernetCard) -> VifModel | None:
     """The model of a NIC that is there; None where images cannot name it."""
     return next((model for model, card in _CARDS.items() if type(device) is card), None)
 
@@ -90,7 +87,9 @@ def add_nic(
     return vim.vm.device.VirtualDeviceSpec(operation="add", device=nic)
 
 
-def change_nic(device: VirtualEthernetCard, backing: NicBacking) -> vim.vm.device.VirtualDeviceSpec:
+def change_nic(
+    device: vim.vm.device.VirtualEthernetCard, backing: NicBacking
+) -> vim.vm.device.VirtualDeviceSpec:
     """The change that plugs a NIC that is there into a port group and connects it."""
     device.backing = nic_backing(backing)
     device.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
@@ -99,13 +98,13 @@ def change_nic(device: VirtualEthernetCard, backing: NicBacking) -> vim.vm.devic
     return vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)
 
 
-def remove_nic(device: VirtualEthernetCard) -> vim.vm.device.VirtualDeviceSpec:
+def remove_nic(device: vim.vm.device.VirtualEthernetCard) -> vim.vm.device.VirtualDeviceSpec:
     """The change that takes a NIC out."""
     return vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)
 
 
 def nic_changes(
-    changes: Sequence[VirtualDeviceSpec], settings: Mapping[str, str]
+    changes: Sequence[vim.vm.device.VirtualDeviceSpec], settings: Mapping[str, str]
 ) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` of NIC changes, and of the extraConfig that goes with them."""
     return vim.vm.ConfigSpec(deviceChange=list(changes), extraConfig=option_values(settings))

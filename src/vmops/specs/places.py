@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pyVmomi import vim
 
 from vmops.errors import UnsupportedDevice
 from vmops.model.image import AdapterType
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualController, VirtualDeviceSpec
 
 CONTROLLER_KEY = -101
 """Of the first new controller; the next ones count down. The server gives it a key of its own."""
@@ -28,7 +25,7 @@ SCSI_UNITS = 16
 SCSI_OWN_UNIT = 7
 IDE_UNITS = 2
 
-_CONTROLLERS: dict[AdapterType, type[VirtualController]] = {
+_CONTROLLERS: dict[AdapterType, type[vim.vm.device.VirtualController]] = {
     AdapterType.BUS_LOGIC: vim.vm.device.VirtualBusLogicController,
     AdapterType.LSI_LOGIC: vim.vm.device.VirtualLsiLogicController,
     AdapterType.LSI_LOGIC_SAS: vim.vm.device.VirtualLsiLogicSASController,
@@ -98,7 +95,7 @@ class Places:
         assert place is not None  # noqa: S101 - a new controller is empty
         return place
 
-    def changes(self) -> list[VirtualDeviceSpec]:
+    def changes(self) -> list[vim.vm.device.VirtualDeviceSpec]:
         """The device changes that add the controllers needed; they go before the devices."""
         return [
             vim.vm.device.VirtualDeviceSpec(

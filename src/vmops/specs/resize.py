@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -14,9 +13,6 @@ from vmops.specs.disks import EXTRA_DISK_KEY, add_disk, flat_backing, remove_dis
 from vmops.specs.extra_config import option_values
 from vmops.specs.places import Place
 from vmops.specs.size import set_size
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDeviceSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +42,7 @@ class Change:
     settings: dict[str, str]
     size: Size | None = None
     disks: Sequence[DiskExchange] = ()
-    controllers: Sequence[VirtualDeviceSpec] = ()
+    controllers: Sequence[vim.vm.device.VirtualDeviceSpec] = ()
     annotation: str | None = None
 
     def spec(self) -> vim.vm.ConfigSpec:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -14,17 +13,14 @@ from vmops.specs import disks
 from vmops.specs.extra_config import option_values
 from vmops.specs.places import Place, Places
 
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDeviceSpec
-
 VOLUME_KEY = -500
 """Temporary key of a volume's disk; the server gives it one of its own."""
 
 
 def attach_volume(
-    disk: VirtualDeviceSpec,
+    disk: vim.vm.device.VirtualDeviceSpec,
     *,
-    controllers: Sequence[VirtualDeviceSpec],
+    controllers: Sequence[vim.vm.device.VirtualDeviceSpec],
     settings: Mapping[str, str],
     change_version: str,
 ) -> vim.vm.ConfigSpec:
@@ -40,7 +36,7 @@ def attach_volume(
 
 
 def attach_disk(
-    disk: VirtualDeviceSpec, *, controllers: Sequence[VirtualDeviceSpec]
+    disk: vim.vm.device.VirtualDeviceSpec, *, controllers: Sequence[vim.vm.device.VirtualDeviceSpec]
 ) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that attaches a disk of `volume_disk` and nothing more."""
     return vim.vm.ConfigSpec(deviceChange=[*controllers, disk])
@@ -62,7 +58,7 @@ def volume_disk(
 
 
 def add_controllers(
-    controllers: Sequence[VirtualDeviceSpec], change_version: str
+    controllers: Sequence[vim.vm.device.VirtualDeviceSpec], change_version: str
 ) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that adds controllers; see `attach_volume`."""
     return vim.vm.ConfigSpec(deviceChange=list(controllers), changeVersion=change_version or None)

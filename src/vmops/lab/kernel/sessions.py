@@ -8,12 +8,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 
 @dataclass(eq=False)

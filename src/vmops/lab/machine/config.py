@@ -6,7 +6,6 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from pyVmomi import vim, vmodl
@@ -19,9 +18,6 @@ from vmops.lab.machine.guest_descriptors import MAX_CPUS, MAX_MEMORY_MIB, full_n
 from vmops.lab.machine.hot_add_rules import check_cpus, check_memory
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.vmx_text import Entries
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm import ConfigInfo
 
 _BootableDevice = vim.vm.BootOptions.BootableDevice
 HARDWARE_VERSIONS = (4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
@@ -54,7 +50,7 @@ _MERGED = {
     "cpuAllocation": "cpuAllocation",
     "memoryAllocation": "memoryAllocation",
 }
-"""Fields of a ConfigSpec merged field by field into one of ConfigInfo."""
+"""Fields of a ConfigSpec merged field by field into one of vim.vm.ConfigInfo."""
 _ONLY_WHEN_OFF = (
     "uuid",
     "guestId",
@@ -204,7 +200,7 @@ def normal_uuid(text: str, argument: str) -> str:
 
 
 def apply_spec(
-    config: ConfigInfo,
+    config: vim.vm.ConfigInfo,
     spec: vim.vm.ConfigSpec,
     *,
     power_state: str,
@@ -251,7 +247,7 @@ def apply_spec(
 
 
 def _identity(
-    config: ConfigInfo, spec: vim.vm.ConfigSpec, clash: Callable[[str], bool] | None
+    config: vim.vm.ConfigInfo, spec: vim.vm.ConfigSpec, clash: Callable[[str], bool] | None
 ) -> None:
     if spec.uuid is not None:
         config.uuid = normal_uuid(spec.uuid, "configSpec.uuid") if spec.uuid else bios_uuid()
@@ -266,7 +262,7 @@ def _identity(
     config.instanceUuid = wanted
 
 
-def _hardware(config: ConfigInfo, spec: vim.vm.ConfigSpec) -> None:
+def _hardware(config: vim.vm.ConfigInfo, spec: vim.vm.ConfigSpec) -> None:
     hardware = config.hardware
     cpus = hardware.numCPU if spec.numCPUs is None else spec.numCPUs
     if not 1 <= cpus <= MAX_CPUS:
@@ -284,7 +280,9 @@ def _hardware(config: ConfigInfo, spec: vim.vm.ConfigSpec) -> None:
     hardware.numCPU, hardware.numCoresPerSocket, hardware.memoryMB = cpus, cores, int(memory)
 
 
-def _refuse_unless_off(config: ConfigInfo, spec: vim.vm.ConfigSpec, power_state: str) -> None:
+def _refuse_unless_off(
+    config: vim.vm.ConfigInfo, spec: vim.vm.ConfigSpec, power_state: str
+) -> None:
     wrong = vim.fault.InvalidPowerState(
         requestedState="poweredOff",
         existingState=power_state,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -15,9 +14,6 @@ from vmops.lab.machine.devices.serial_lines import is_network
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDisk
 
 _device = vim.vm.device
 _BLOCK = 512
@@ -67,8 +63,8 @@ def own_file_type(vmx: DatastorePath, name: str) -> str | None:
 def scan(
     store: DiskStore,
     vmx: DatastorePath,
-    devices: Sequence[VirtualDevice],
-    disks_beside: Sequence[VirtualDisk] = (),
+    devices: Sequence[_device.VirtualDevice],
+    disks_beside: Sequence[_device.VirtualDisk] = (),
 ) -> tuple[VmFile, ...]:
     """List the machine's files as they are now. Blocking; what cannot be read is left out.
 
@@ -98,7 +94,7 @@ def _beside(store: DiskStore, vmx: DatastorePath) -> Iterator[VmFile]:
         return
 
 
-def _of_disk(store: DiskStore, disk: VirtualDisk) -> Iterator[VmFile]:
+def _of_disk(store: DiskStore, disk: _device.VirtualDisk) -> Iterator[VmFile]:
     try:
         chain = chain_of(store, DatastorePath.parse(file_of(disk)))
     except (StorageError, OSError):
@@ -129,7 +125,7 @@ def _sized(
 def delete_own_files(
     store: DiskStore,
     vmx: DatastorePath,
-    devices: Sequence[VirtualDevice],
+    devices: Sequence[_device.VirtualDevice],
     disks: Sequence[DatastorePath],
     kept: frozenset[DatastorePath],
 ) -> list[DatastorePath]:

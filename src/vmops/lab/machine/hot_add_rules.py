@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.hot_add import MEMORY_INCREMENT_MIB, most_cpus, most_memory_mib
 from vmops.lab.inventory.argument_faults import invalid_argument
 
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm import ConfigInfo
 
-
-def check_cpus(config: ConfigInfo, cpus: int) -> None:
+def check_cpus(config: vim.vm.ConfigInfo, cpus: int) -> None:
     """Refuse another number of processors while the machine is on.
 
     Raises:
@@ -31,7 +26,7 @@ def check_cpus(config: ConfigInfo, cpus: int) -> None:
         raise _no_cpus(f"A socket has {cores} cores.")
 
 
-def check_memory(config: ConfigInfo, memory_mib: int) -> None:
+def check_memory(config: vim.vm.ConfigInfo, memory_mib: int) -> None:
     """Refuse another size of memory while the machine is on.
 
     Raises:
@@ -53,7 +48,7 @@ def check_memory(config: ConfigInfo, memory_mib: int) -> None:
         )
 
 
-def hot_add_limits(config: ConfigInfo, *, is_on: bool) -> dict[str, int | None]:
+def hot_add_limits(config: vim.vm.ConfigInfo, *, is_on: bool) -> dict[str, int | None]:
     """Return the changes of a machine's configuration when it is powered on, or off."""
     shows = is_on and config.memoryHotAddEnabled
     return {

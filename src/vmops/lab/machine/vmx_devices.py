@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -38,14 +37,6 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.uuids import spaced_uuid
 from vmops.lab.storage.vmx_text import Entries, path_of, vmx_file_name
 
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import (
-        VirtualController,
-        VirtualDevice,
-        VirtualEthernetCard,
-        VirtualSerialPort,
-    )
-
 _device = vim.vm.device
 _Cdrom = _device.VirtualCdrom
 _ADDRESS_TYPES = {"manual": "static", "assigned": "vpx", "generated": "generated"}
@@ -53,7 +44,9 @@ _SERIAL = _device.VirtualSerialPort
 _Sharing = _device.VirtualSCSIController.Sharing
 
 
-def place_name(device: VirtualDevice, devices: Sequence[VirtualDevice]) -> str | None:
+def place_name(
+    device: _device.VirtualDevice, devices: Sequence[_device.VirtualDevice]
+) -> str | None:
     """Return what a .vmx file calls a device, ``scsi0:1``; None for those it does not name."""
     kind = kind_of(device)
     if kind is not None and isinstance(device, _device.VirtualController):
@@ -69,7 +62,7 @@ def place_name(device: VirtualDevice, devices: Sequence[VirtualDevice]) -> str |
     return None
 
 
-def device_entries(devices: Sequence[VirtualDevice], folder: DatastorePath) -> Entries:
+def device_entries(devices: Sequence[_device.VirtualDevice], folder: DatastorePath) -> Entries:
     """Return the entries of all devices; ``folder`` is that of the .vmx file."""
     entries = Entries()
     for device in devices:
@@ -88,7 +81,7 @@ def device_entries(devices: Sequence[VirtualDevice], folder: DatastorePath) -> E
     return entries
 
 
-def _claimed(device: VirtualDevice) -> Iterator[tuple[str, str]]:
+def _claimed(device: _device.VirtualDevice) -> Iterator[tuple[str, str]]:
     if isinstance(device, _device.VirtualDisk) and device.storageIOAllocation is not None:
         given = device.storageIOAllocation
         yield from written_allocation(given, given.shares)
@@ -97,7 +90,7 @@ def _claimed(device: VirtualDevice) -> Iterator[tuple[str, str]]:
         yield from written_allocation(claimed, claimed.share)
 
 
-def _written(device: VirtualDevice, folder: DatastorePath) -> Iterator[tuple[str, str]]:
+def _written(device: _device.VirtualDevice, folder: DatastorePath) -> Iterator[tuple[str, str]]:
     kind = kind_of(device)
     if isinstance(device, _device.VirtualSCSIController):
         yield "virtualDev", scsi_model(device) or "lsilogic"
@@ -124,7 +117,9 @@ def _written(device: VirtualDevice, folder: DatastorePath) -> Iterator[tuple[str
         yield "startConnected", _bool(plug_of(device).startConnected)
 
 
-def _written_cdrom(drive: VirtualDevice, folder: DatastorePath) -> Iterator[tuple[str, str]]:
+def _written_cdrom(
+    drive: _device.VirtualDevice, folder: DatastorePath
+) -> Iterator[tuple[str, str]]:
     backing = drive.backing
     if isinstance(backing, _Cdrom.IsoBackingInfo):
         yield "deviceType", "cdrom-image"
@@ -142,7 +137,7 @@ def _written_cdrom(drive: VirtualDevice, folder: DatastorePath) -> Iterator[tupl
     yield "startConnected", _bool(plug_of(drive).startConnected)
 
 
-def _written_card(card: VirtualEthernetCard) -> Iterator[tuple[str, str]]:
+def _written_card(card: _device.VirtualEthernetCard) -> Iterator[tuple[str, str]]:
     yield "virtualDev", next(name for name, kind in CARD_MODELS.items() if type(card) is kind)
     yield "addressType", _ADDRESS_TYPES[card.addressType or ""]
     yield (
@@ -164,7 +159,7 @@ def _written_card(card: VirtualEthernetCard) -> Iterator[tuple[str, str]]:
         yield "externalId", card.externalId
 
 
-def devices_of(entries: Entries, folder: DatastorePath) -> list[VirtualDevice]:
+def devices_of(entries: Entries, folder: DatastorePath) -> list[_device.VirtualDevice]:
     """Take the devices out of entries; ``folder`` is that of the .vmx file.
 
     Raises:
@@ -193,7 +188,7 @@ def devices_of(entries: Entries, folder: DatastorePath) -> list[VirtualDevice]:
         goes_to = own.take("fileType")
         if not own.take_bool("present") or not name:
             continue
-        backing: VirtualDevice.BackingInfo | None = None
+        backing: _device.VirtualDevice.BackingInfo | None = None
         if goes_to == "file":
             backing = _SERIAL.FileBackingInfo(fileName=str(path_of(name, folder)))
         elif goes_to == "network":
@@ -208,13 +203,13 @@ def devices_of(entries: Entries, folder: DatastorePath) -> list[VirtualDevice]:
 
 def _read_bus(
     entries: Entries, kind: ControllerKind, bus: int, folder: DatastorePath
-) -> list[VirtualDevice]:
+) -> list[_device.VirtualDevice]:
     drives = {
         unit: Entries(entries.take_prefixed(f"{kind.name}{bus}:{unit}."))
         for unit in range(kind.units)
     }
     own = Entries(entries.take_prefixed(f"{kind.name}{bus}."))
-    found: list[VirtualDevice] = []
+    found: list[_device.VirtualDevice] = []
     if kind is not IDE:
         if not own.take_bool("present"):
             return []
@@ -232,7 +227,7 @@ def _read_bus(
     return found
 
 
-def _read_controller(own: Entries, kind: ControllerKind, bus: int) -> VirtualController:
+def _read_controller(own: Entries, kind: ControllerKind, bus: int) -> _device.VirtualController:
     model = kind.wire_type
     if kind is SCSI:
         model = SCSI_MODELS.get(own.take("virtualDev") or "", SCSI_MODELS["lsilogic"])
@@ -245,7 +240,7 @@ def _read_controller(own: Entries, kind: ControllerKind, bus: int) -> VirtualCon
     return controller
 
 
-def _read_drive(own: Entries, folder: DatastorePath) -> VirtualDevice:
+def _read_drive(own: Entries, folder: DatastorePath) -> _device.VirtualDevice:
     kind = own.take("deviceType") or "disk"
     name = own.take("fileName") or ""
     if "cdrom" not in kind:
@@ -276,7 +271,7 @@ def _read_drive(own: Entries, folder: DatastorePath) -> VirtualDevice:
     return _Cdrom(key=-1, backing=drive, connectable=connectable)
 
 
-def _read_card(own: Entries, number: int) -> VirtualEthernetCard:
+def _read_card(own: Entries, number: int) -> _device.VirtualEthernetCard:
     model = CARD_MODELS.get(own.take("virtualDev") or "", CARD_MODELS["vlance"])
     types = {written: kind for kind, written in _ADDRESS_TYPES.items()}
     switch = own.take("dvs.switchId")
@@ -303,8 +298,8 @@ def _read_card(own: Entries, number: int) -> VirtualEthernetCard:
 
 
 def _read_serial_port(
-    own: Entries, number: int, backing: VirtualDevice.BackingInfo
-) -> VirtualSerialPort:
+    own: Entries, number: int, backing: _device.VirtualDevice.BackingInfo
+) -> _device.VirtualSerialPort:
     return _SERIAL(
         key=FIRST_SERIAL_KEY + number,
         backing=backing,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from pyVmomi import vim
@@ -26,9 +25,6 @@ from vmops.lab.storage.uuids import dashed_uuid, spaced_uuid
 from vmops.lab.storage.vmx_text import LARGEST, Entries, read_text, render_text
 from vmops.lab.storage.volumes import Volumes
 from vmops.lab.whole_files import write_whole
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm import ConfigInfo
 
 _boot = vim.vm.BootOptions
 _FLAGS = {
@@ -64,7 +60,7 @@ def without_location(options: Sequence[vim.option.OptionValue]) -> list[vim.opti
     return [option for option in options if option.key.lower() != LOCATION]
 
 
-def write_vmx(volumes: Volumes, vmx: DatastorePath, config: ConfigInfo) -> None:
+def write_vmx(volumes: Volumes, vmx: DatastorePath, config: vim.vm.ConfigInfo) -> None:
     """Write a configuration to its .vmx file, as a whole or not at all. Blocking.
 
     Raises:
@@ -74,7 +70,7 @@ def write_vmx(volumes: Volumes, vmx: DatastorePath, config: ConfigInfo) -> None:
     write_whole(file, render_text(entries_of(config, vmx.parent)))
 
 
-def read_vmx(volumes: Volumes, vmx: DatastorePath) -> ConfigInfo:
+def read_vmx(volumes: Volumes, vmx: DatastorePath) -> vim.vm.ConfigInfo:
     """Read the configuration a .vmx file holds. Blocking.
 
     Disks come without what their own files say; see `virtual_machine_register`.
@@ -95,14 +91,16 @@ def read_vmx(volumes: Volumes, vmx: DatastorePath) -> ConfigInfo:
     return config_of(entries, vmx)
 
 
-def entries_of(config: ConfigInfo, folder: DatastorePath) -> Entries:
+def entries_of(config: vim.vm.ConfigInfo, folder: DatastorePath) -> Entries:
     """Return the entries of a configuration."""
     entries = _hardware_entries(config, folder)
     entries.update({option.key: str(option.value) for option in config.extraConfig})
     return entries
 
 
-def without_conflicts(config: ConfigInfo, folder: DatastorePath) -> list[vim.option.OptionValue]:
+def without_conflicts(
+    config: vim.vm.ConfigInfo, folder: DatastorePath
+) -> list[vim.option.OptionValue]:
     """Return the extra configuration without keys that stand for something else in the file.
 
     The API reference: such keys "are silently ignored".
@@ -116,7 +114,7 @@ def without_conflicts(config: ConfigInfo, folder: DatastorePath) -> list[vim.opt
     ]
 
 
-def _hardware_entries(config: ConfigInfo, folder: DatastorePath) -> Entries:
+def _hardware_entries(config: vim.vm.ConfigInfo, folder: DatastorePath) -> Entries:
     hardware = config.hardware
     entries = Entries(
         {
@@ -160,7 +158,7 @@ def _hardware_entries(config: ConfigInfo, folder: DatastorePath) -> Entries:
     return entries
 
 
-def config_of(entries: Entries, vmx: DatastorePath) -> ConfigInfo:
+def config_of(entries: Entries, vmx: DatastorePath) -> vim.vm.ConfigInfo:
     """Build the configuration that entries describe; those not understood are extra ones."""
     for key in _IGNORED:
         entries.take(key)
@@ -216,7 +214,7 @@ def _bool(value: object) -> str:
     return "TRUE" if value else "FALSE"
 
 
-def _write_boot(entries: Entries, config: ConfigInfo) -> None:
+def _write_boot(entries: Entries, config: vim.vm.ConfigInfo) -> None:
     options = config.bootOptions or _boot()
     entries["bios.bootDelay"] = str(options.bootDelay or 0)
     entries["bios.forceSetupOnce"] = _bool(options.enterBIOSSetup)
@@ -232,7 +230,7 @@ def _write_boot(entries: Entries, config: ConfigInfo) -> None:
         entries["bios.bootOrder"] = ",".join(order)
 
 
-def _read_boot(given: dict[str, str], config: ConfigInfo, entries: Entries) -> None:
+def _read_boot(given: dict[str, str], config: vim.vm.ConfigInfo, entries: Entries) -> None:
     boot = Entries(given)
     options = config.bootOptions = config.bootOptions or _boot()
     options.bootDelay = max(0, boot.take_int("bootDelay") or 0)

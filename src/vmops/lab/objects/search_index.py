@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pyVmomi import vim
+from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.inventory.container import Container, datacenter_of
 from vmops.lab.inventory.host_system import HostSystem
@@ -14,9 +15,6 @@ from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.machine.config import normal_uuid
 from vmops.lab.machine.machine import Machine
 from vmops.lab.objects.datacenter import Datacenter
-
-if TYPE_CHECKING:
-    from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 Obj = TypeVar("Obj", bound=ManagedEntity)
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim
 
 from vmops.lab.machine.devices.parts import file_of
 from vmops.lab.machine.devices.slots import IDE, PCI_KEY, VIDEO_KEY, place_controller
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDevice
 
 _device = vim.vm.device
 _VIDEO_KIB = 4096
@@ -19,7 +14,7 @@ FIXED_KEYS = frozenset({100, 200, 201, 300, 400, 500, 600, 700, 12000})
 """Keys of the devices that no reconfiguration removes."""
 
 
-def default_devices() -> list[VirtualDevice]:
+def default_devices() -> list[_device.VirtualDevice]:
     """Build the devices a virtual machine has before any is added."""
     ide = [_device.VirtualIDEController(key=-1), _device.VirtualIDEController(key=-1)]
     for bus, controller in enumerate(ide):
@@ -72,7 +67,7 @@ def video_card(video_ram_kib: int) -> _device.VirtualVideoCard:
     )
 
 
-def describe(devices: list[VirtualDevice]) -> None:
+def describe(devices: list[_device.VirtualDevice]) -> None:
     """Give disks, drives, cards and ports the numbered labels they show."""
     for wire_type, label in (
         (_device.VirtualDisk, "Hard disk"),
@@ -85,7 +80,7 @@ def describe(devices: list[VirtualDevice]) -> None:
             device.deviceInfo = _said(f"{label} {number}", _summary(device))
 
 
-def _summary(device: VirtualDevice) -> str:
+def _summary(device: _device.VirtualDevice) -> str:
     if isinstance(device, _device.VirtualDisk):
         return f"{device.capacityInKB:,} KB"
     backing = device.backing

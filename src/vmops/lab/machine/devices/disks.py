@@ -10,7 +10,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pyVmomi import vim
@@ -22,9 +21,6 @@ from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.uuids import dashed_uuid
 
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDisk
-
 log = logging.getLogger(__name__)
 
 _FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
@@ -34,7 +30,7 @@ _FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 class DiskCreation:
     """A disk to be made: from nothing, over a parent, or in the place of an old one."""
 
-    device: VirtualDisk
+    device: vim.vm.device.VirtualDisk
     path: DatastorePath
     capacity_bytes: int
     adapter: Adapter
@@ -48,7 +44,7 @@ class DiskCreation:
 class DiskExtension:
     """A disk to be made larger."""
 
-    device: VirtualDisk
+    device: vim.vm.device.VirtualDisk
     path: DatastorePath
     capacity_bytes: int
 
@@ -141,7 +137,7 @@ def chain_of(store: DiskStore, path: DatastorePath) -> list[DiskInfo]:
     return list(store.inspect_chain(path))
 
 
-def fill_from_files(device: VirtualDisk, chain: Sequence[DiskInfo]) -> None:
+def fill_from_files(device: vim.vm.device.VirtualDisk, chain: Sequence[DiskInfo]) -> None:
     """Show in a disk device what its files say: capacity, UUID, provisioning, parents."""
     top = chain[0]
     device.capacityInBytes = top.capacity_bytes
@@ -168,7 +164,7 @@ def backing_of(chain: Sequence[DiskInfo], disk_mode: str | None) -> _FlatBacking
     return backing
 
 
-def disk_files(disk: VirtualDisk) -> list[str]:
+def disk_files(disk: vim.vm.device.VirtualDisk) -> list[str]:
     """Return the datastore paths of a disk's descriptors, its parents' after it."""
     paths = []
     backing: _FlatBacking | None = flat_backing(disk)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pyVmomi import vim
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec
 
 
 def invalid_device(index: int, field: str, why: str) -> vim.fault.InvalidDeviceSpec:
@@ -29,7 +24,7 @@ def invalid_backing(index: int, why: str) -> vim.fault.InvalidDeviceBacking:
 
 
 def invalid_operation(
-    index: int, change: VirtualDeviceSpec, why: str
+    index: int, change: vim.vm.device.VirtualDeviceSpec, why: str
 ) -> vim.fault.InvalidDeviceOperation:
     """Build the fault for an operation, or file operation, that the device does not allow."""
     return vim.fault.InvalidDeviceOperation(
@@ -59,7 +54,9 @@ def no_hot_plug(index: int) -> vim.fault.DeviceHotPlugNotSupported:
     )
 
 
-def unsupported_device(device: VirtualDevice, why: str) -> vim.fault.DeviceNotSupported:
+def unsupported_device(
+    device: vim.vm.device.VirtualDevice, why: str
+) -> vim.fault.DeviceNotSupported:
     """Build the fault for a kind of device the lab's machines cannot have."""
     name = type(device).__name__.rpartition(".")[2]
     return vim.fault.DeviceNotSupported(device=name, reason=why, msg=f"{name}: {why}")

@@ -7,7 +7,6 @@ drive, a card's network, and a disk's size change. Everything else waits until t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
 
@@ -15,18 +14,15 @@ from vmops.lab.machine.devices.faults import invalid_device, no_hot_plug
 from vmops.lab.machine.devices.parts import flat_backing
 from vmops.lab.machine.devices.slots import IDE, SCSI, kind_of
 
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDeviceSpec
-
 _device = vim.vm.device
 _Operation = _device.VirtualDeviceSpec.Operation
 
 
 def check_hot_plug(
     index: int,
-    change: VirtualDeviceSpec,
-    changes: Sequence[VirtualDeviceSpec],
-    devices: Sequence[VirtualDevice],
+    change: _device.VirtualDeviceSpec,
+    changes: Sequence[_device.VirtualDeviceSpec],
+    devices: Sequence[_device.VirtualDevice],
 ) -> None:
     """Refuse a change that a running machine cannot take.
 
@@ -50,9 +46,9 @@ def check_hot_plug(
 
 def _check_added(
     index: int,
-    device: VirtualDevice,
-    changes: Sequence[VirtualDeviceSpec],
-    devices: Sequence[VirtualDevice],
+    device: _device.VirtualDevice,
+    changes: Sequence[_device.VirtualDeviceSpec],
+    devices: Sequence[_device.VirtualDevice],
 ) -> None:
     if isinstance(device, _device.VirtualController):
         _require_scsi(index, device)
@@ -68,7 +64,9 @@ def _check_added(
         raise no_hot_plug(index)
 
 
-def _check_removed(index: int, device: VirtualDevice, devices: Sequence[VirtualDevice]) -> None:
+def _check_removed(
+    index: int, device: _device.VirtualDevice, devices: Sequence[_device.VirtualDevice]
+) -> None:
     if isinstance(device, _device.VirtualDisk):
         for controller in devices:
             if controller.key == device.controllerKey:
@@ -79,7 +77,7 @@ def _check_removed(index: int, device: VirtualDevice, devices: Sequence[VirtualD
         raise no_hot_plug(index)
 
 
-def _check_edited(index: int, given: VirtualDevice, present: VirtualDevice) -> None:
+def _check_edited(index: int, given: _device.VirtualDevice, present: _device.VirtualDevice) -> None:
     if isinstance(present, _device.VirtualEthernetCard):
         address = getattr(given, "macAddress", None)
         if type(given) is not type(present) or (
@@ -97,13 +95,13 @@ def _check_edited(index: int, given: VirtualDevice, present: VirtualDevice) -> N
         raise no_hot_plug(index)
 
 
-def _refuse_move(given: VirtualDevice, present: VirtualDevice) -> None:
+def _refuse_move(given: _device.VirtualDevice, present: _device.VirtualDevice) -> None:
     for name in ("controllerKey", "unitNumber"):
         if getattr(given, name) not in (None, getattr(present, name)):
             raise _must_be_off()
 
 
-def _require_scsi(index: int, controller: VirtualDevice) -> None:
+def _require_scsi(index: int, controller: _device.VirtualDevice) -> None:
     kind = kind_of(controller)
     if kind is IDE:
         raise _must_be_off()

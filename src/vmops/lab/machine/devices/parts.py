@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualDevice, VirtualDisk
 
 _FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 _FileBacking = vim.vm.device.VirtualDevice.FileBackingInfo
 
 
-def flat_backing(disk: VirtualDisk) -> _FlatBacking:
+def flat_backing(disk: vim.vm.device.VirtualDisk) -> _FlatBacking:
     """Return what a disk is kept in: the lab has flat files alone."""
     backing = disk.backing
     if not isinstance(backing, _FlatBacking):
@@ -22,7 +18,7 @@ def flat_backing(disk: VirtualDisk) -> _FlatBacking:
     return backing
 
 
-def file_of(device: VirtualDevice) -> str:
+def file_of(device: vim.vm.device.VirtualDevice) -> str:
     """Return the datastore path of the file behind a device."""
     backing = device.backing
     if not isinstance(backing, _FileBacking):
@@ -30,7 +26,7 @@ def file_of(device: VirtualDevice) -> str:
     return backing.fileName
 
 
-def with_file(device: VirtualDevice, name: str) -> _FileBacking:
+def with_file(device: vim.vm.device.VirtualDevice, name: str) -> _FileBacking:
     """Return a copy of a device's backing with another file."""
     backing = copy.copy(device.backing)
     if not isinstance(backing, _FileBacking):
@@ -39,12 +35,12 @@ def with_file(device: VirtualDevice, name: str) -> _FileBacking:
     return backing
 
 
-def label_of(device: VirtualDevice) -> str:
+def label_of(device: vim.vm.device.VirtualDevice) -> str:
     """Return what people call a device."""
     return "" if device.deviceInfo is None else device.deviceInfo.label
 
 
-def plug_of(device: VirtualDevice) -> VirtualDevice.ConnectInfo:
+def plug_of(device: vim.vm.device.VirtualDevice) -> vim.vm.device.VirtualDevice.ConnectInfo:
     """Return whether and how a device that can be unplugged is plugged in."""
     plug = device.connectable
     if plug is None:

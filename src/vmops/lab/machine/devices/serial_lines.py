@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pyVmomi import vim
 
 from vmops.lab.hypervisor.port import Concentrator, NetworkSerialPort
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm import ConfigInfo
-    from pyVmomi.vim.vm.device import VirtualDevice, VirtualSerialPort
 
 _SERIAL = vim.vm.device.VirtualSerialPort
 UriBacking = _SERIAL.URIBackingInfo
@@ -60,7 +56,9 @@ def _proxy(backing: UriBacking) -> Line:
     return Line(found["host"], int(found["port"]), telnet=True)
 
 
-def network_port(port: VirtualSerialPort, config: ConfigInfo) -> NetworkSerialPort:
+def network_port(
+    port: vim.vm.device.VirtualSerialPort, config: vim.vm.ConfigInfo
+) -> NetworkSerialPort:
     """Build what the hypervisor needs of a port, with such a backing, of a machine."""
     backing = uri_backing(port)
     line = line_of(backing)
@@ -84,7 +82,7 @@ def network_port(port: VirtualSerialPort, config: ConfigInfo) -> NetworkSerialPo
     )
 
 
-def uri_backing(port: VirtualSerialPort) -> UriBacking:
+def uri_backing(port: vim.vm.device.VirtualSerialPort) -> UriBacking:
     """Return the connection that a port is on."""
     backing = port.backing
     if not isinstance(backing, UriBacking):
@@ -92,7 +90,7 @@ def uri_backing(port: VirtualSerialPort) -> UriBacking:
     return backing
 
 
-def is_network(port: VirtualDevice) -> bool:
+def is_network(port: vim.vm.device.VirtualDevice) -> bool:
     """Say whether a serial port is on a connection, not on a file."""
     return isinstance(port.backing, UriBacking)
 

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyVmomi import vim
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualController, VirtualDevice
 
 _device = vim.vm.device
 
@@ -36,7 +32,7 @@ class ControllerKind:
     """
 
     name: str
-    wire_type: type[VirtualController]
+    wire_type: type[_device.VirtualController]
     first_key: int
     buses: int
     units: int
@@ -102,7 +98,7 @@ NVME = ControllerKind(
 )
 KINDS = (SCSI, IDE, SATA, NVME)
 
-SCSI_MODELS: dict[str, type[VirtualController]] = {
+SCSI_MODELS: dict[str, type[_device.VirtualController]] = {
     "pvscsi": _device.ParaVirtualSCSIController,
     "lsilogic": _device.VirtualLsiLogicController,
     "lsisas1068": _device.VirtualLsiLogicSASController,
@@ -118,7 +114,7 @@ SCSI_SUMMARIES = {
 }
 
 
-def kind_of(controller: VirtualDevice) -> ControllerKind | None:
+def kind_of(controller: _device.VirtualDevice) -> ControllerKind | None:
     """Return the family of a disk controller, None for any other device."""
     for kind in KINDS:
         if isinstance(controller, kind.wire_type):
@@ -126,7 +122,7 @@ def kind_of(controller: VirtualDevice) -> ControllerKind | None:
     return None
 
 
-def scsi_model(controller: VirtualDevice) -> str | None:
+def scsi_model(controller: _device.VirtualDevice) -> str | None:
     """Return the .vmx name of a SCSI controller, None for a type that does not exist alone."""
     for name, wire_type in SCSI_MODELS.items():
         if type(controller) is wire_type:
@@ -134,7 +130,7 @@ def scsi_model(controller: VirtualDevice) -> str | None:
     return None
 
 
-def wire_name(device: VirtualDevice) -> str:
+def wire_name(device: _device.VirtualDevice) -> str:
     """Return the plain class name of a device, ``VirtualLsiLogicController``."""
     return str(type(device).__name__).rpartition(".")[2]
 
@@ -144,13 +140,13 @@ def device_key(kind: ControllerKind, bus: int, unit: int) -> int:
     return kind.first_device_key + bus * kind.keys_per_bus + unit
 
 
-def free_bus(kind: ControllerKind, devices: Iterable[VirtualDevice]) -> int | None:
+def free_bus(kind: ControllerKind, devices: Iterable[_device.VirtualDevice]) -> int | None:
     """Return the lowest bus number without a controller, None when all have one."""
     used = {device.busNumber for device in devices if isinstance(device, kind.wire_type)}
     return next((bus for bus in range(kind.buses) if bus not in used), None)
 
 
-def used_units(controller_key: int, devices: Iterable[VirtualDevice]) -> set[int]:
+def used_units(controller_key: int, devices: Iterable[_device.VirtualDevice]) -> set[int]:
     """Return the units of a controller that have a device."""
     return {
         device.unitNumber
@@ -167,7 +163,7 @@ def free_unit(kind: ControllerKind, used: set[int]) -> int | None:
     return None
 
 
-def place_controller(kind: ControllerKind, controller: VirtualController, bus: int) -> None:
+def place_controller(kind: ControllerKind, controller: _device.VirtualController, bus: int) -> None:
     """Give a controller the keys, units and description of its bus."""
     controller.busNumber = bus
     controller.key = kind.first_key + bus
@@ -186,7 +182,7 @@ def place_controller(kind: ControllerKind, controller: VirtualController, bus: i
     controller.deviceInfo = vim.Description(label=f"{kind.label} {bus}", summary=summary)
 
 
-def number_cards(devices: list[VirtualDevice]) -> None:
+def number_cards(devices: list[_device.VirtualDevice]) -> None:
     """Give every network card and serial port without a valid key its key and place."""
     for wire_type, first, most, controller, unit in (
         (_device.VirtualEthernetCard, FIRST_NIC_KEY, MAX_NICS, PCI_KEY, _FIRST_NIC_UNIT),
@@ -202,7 +198,7 @@ def number_cards(devices: list[VirtualDevice]) -> None:
             card.unitNumber = unit + card.key - first
 
 
-def with_children(devices: list[VirtualDevice]) -> list[VirtualDevice]:
+def with_children(devices: list[_device.VirtualDevice]) -> list[_device.VirtualDevice]:
     """Order devices by key and fill the controllers' lists of what is on them."""
     ordered = sorted(devices, key=lambda device: int(device.key))
     for device in ordered:

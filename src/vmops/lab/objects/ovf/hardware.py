@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyVmomi import vim, vmodl
 
@@ -22,9 +22,6 @@ from vmops.lab.machine.devices.slots import (
     kind_of,
 )
 from vmops.lab.objects.ovf.envelope import Envelope, OvfDisk, OvfItem, invalid_value
-
-if TYPE_CHECKING:
-    from pyVmomi.vim.vm.device import VirtualController, VirtualDevice, VirtualDeviceSpec
 
 _device = vim.vm.device
 _SCSI = {
@@ -68,13 +65,13 @@ class OvfHardware:
     """Builds the device changes. ``backings`` gives what a card on a network has behind it."""
 
     envelope: Envelope
-    backings: Callable[[str], VirtualDevice.BackingInfo]
+    backings: Callable[[str], _device.VirtualDevice.BackingInfo]
     thin: bool
     eager: bool
-    changes: list[VirtualDeviceSpec] = field(default_factory=list)
+    changes: list[_device.VirtualDeviceSpec] = field(default_factory=list)
     disks: list[PlacedDisk] = field(default_factory=list)
     warnings: list[vmodl.MethodFault] = field(default_factory=list)
-    _controllers: dict[str, VirtualController] = field(default_factory=dict)
+    _controllers: dict[str, _device.VirtualController] = field(default_factory=dict)
     _units: dict[int, set[int]] = field(default_factory=dict)
 
     def build(self) -> None:
@@ -165,7 +162,7 @@ class OvfHardware:
             if item.resources:
                 self._leave_out(item)  # what was to be in it
 
-    def _disk(self, item: OvfItem, controller: VirtualController, unit: int) -> None:
+    def _disk(self, item: OvfItem, controller: _device.VirtualController, unit: int) -> None:
         name = item.resources[0].rpartition("/")[2] if item.resources else ""
         disk = self.envelope.disks.get(name)
         if disk is None:
@@ -212,7 +209,7 @@ class OvfHardware:
         )
         self._add(card)
 
-    def _add(self, device: VirtualDevice, file_operation: str | None = None) -> None:
+    def _add(self, device: _device.VirtualDevice, file_operation: str | None = None) -> None:
         self.changes.append(
             _device.VirtualDeviceSpec(operation="add", fileOperation=file_operation, device=device)
         )
