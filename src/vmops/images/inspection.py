@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vmops.errors import ImageNotAcceptable
 from vmops.images import ova, vmdk
 from vmops.model.image import DiskType
+
+if TYPE_CHECKING:
+    from oslo_utils.imageutils.format_inspector import FileInspector
 
 _SECTOR = 512
 
@@ -176,7 +179,7 @@ def _detect(file: Path) -> tuple[str, int]:
         raise ImageNotAcceptable(f"{file.name} is refused: {failure}") from None
 
 
-def _one_format(file: Path) -> Any:
+def _one_format(file: Path) -> FileInspector | None:
     """The one format that the file has; a bootable ISO image may have a boot sector, too."""
     from oslo_utils.imageutils import format_inspector  # noqa: PLC0415 - slow to import
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Lab", "LabSettings"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - of any type
     """Import the server when it is first asked for, so that its parts can be imported alone."""
     if name == "Lab":
         from vmops.lab.server import Lab  # noqa: PLC0415

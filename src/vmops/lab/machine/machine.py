@@ -38,7 +38,7 @@ class Place:
     folder: Reference
     host: Reference
     pool: Reference | None
-    browser: Reference
+    browser: Reference | None
 
 
 @dataclass(slots=True)

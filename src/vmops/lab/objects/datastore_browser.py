@@ -95,7 +95,7 @@ class HostDatastoreBrowser(ManagedObject):
             self._datastore(path)
         return path
 
-    def _datastore(self, path: DatastorePath) -> Any:
+    def _datastore(self, path: DatastorePath) -> Any:  # noqa: ANN401 - a Datastore, which knows this class
         for ref in self._references():
             datastore: Any = self.kernel.registry.get(ref)
             if datastore.read("name") == path.datastore:

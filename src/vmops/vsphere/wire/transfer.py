@@ -156,7 +156,7 @@ class _Replay(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - typing_extensions' Buffer
         if self._early:
             taken = min(len(buffer), len(self._early))
             buffer[:taken] = self._early[:taken]

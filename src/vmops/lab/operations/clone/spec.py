@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyVmomi import vim, vmodl
 
@@ -42,7 +42,7 @@ class ClonePlan:
     folder: Container
     host: HostSystem
     pool: Reference | None
-    browser: Reference
+    browser: Reference | None
     datastore: str
     source: ConfigInfo
     """The ConfigInfo that is cloned, without the disks that are left out."""
@@ -165,7 +165,7 @@ def _datastore_ref(vm: Machine, name: str) -> Reference:
     raise vim.fault.InvalidDatastore(name=name, msg=f"There is no datastore '{name}'.")
 
 
-def _browser(vm: Machine, pool: Reference | None, host: HostSystem) -> Any:
+def _browser(vm: Machine, pool: Reference | None, host: HostSystem) -> Reference | None:
     if pool is not None:
         return environment_browser_of(vm.kernel, pool)
     compute = host.parent
