@@ -49,7 +49,7 @@ def remove_disk(disk_key: int, *, destroy: bool) -> vim.vm.ConfigSpec:
 
 def volume_disk(
     path: DatastorePath, capacity_bytes: int, place: Place, *, profile_id: str = ""
-) -> VirtualDeviceSpec:
+) -> vim.vm.device.VirtualDeviceSpec:
     """The device change that adds a disk that is there; ``profile_id`` is its storage policy."""
     change = disks.add_disk(VOLUME_KEY, capacity_bytes, place, disks.flat_backing(path))
     if profile_id:
