@@ -134,13 +134,7 @@ class Session:
         """Call a method by its name on the wire; see `Client.call`."""
         return self.client.call(moref, method, **arguments)
 
-    def run_task(
-        self,
-        moref: Moref,
-        method: str,
-        /,
-        **arguments: object,
-    ) -> Any:
+    def run_task(self, moref: Moref, method: str, /, **arguments: object) -> Any:
         """Call a method that starts a task, and return the task's result; see `Tasks.run`."""
         return self.tasks.run(moref, method, **arguments)
 

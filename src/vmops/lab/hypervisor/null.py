@@ -58,9 +58,7 @@ class NullHypervisor:
         self._on_stopped: Callable[[str], None] = lambda _key: None
 
     async def start(
-        self,
-        on_stopped: Callable[[str], None],
-        tools: ToolsListener | None = None,
+        self, on_stopped: Callable[[str], None], tools: ToolsListener | None = None
     ) -> None:
         """Begin with no machine running."""
         self._running.clear()

@@ -106,10 +106,7 @@ class DistributedVirtualSwitch(ManagedEntity):
         return ports
 
     def _port(
-        self,
-        group: DistributedVirtualPortgroup,
-        key: str,
-        held: tuple[ManagedObject, Any] | None,
+        self, group: DistributedVirtualPortgroup, key: str, held: tuple[ManagedObject, Any] | None
     ) -> vim.dvs.DistributedVirtualPort:
         port = vim.dvs.DistributedVirtualPort(
             key=key,

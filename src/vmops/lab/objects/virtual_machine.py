@@ -186,11 +186,7 @@ class VirtualMachine(Machine):
         )
 
     def CreateSnapshot_Task(
-        self,
-        name: str,
-        description: str | None = None,
-        memory: bool = False,
-        quiesce: bool = False,
+        self, name: str, description: str | None = None, memory: bool = False, quiesce: bool = False
     ) -> vim.Task:
         """Take a snapshot; see `create.create`."""
         wanted = NewSnapshot(

@@ -30,13 +30,7 @@ class Tasks:
         self.client = client
         self._watch_list = watch_list
 
-    def run(
-        self,
-        moref: Moref,
-        method: str,
-        /,
-        **arguments: object,
-    ) -> Any:
+    def run(self, moref: Moref, method: str, /, **arguments: object) -> Any:
         """Call a method that starts a task, wait for its end, and return the task's result.
 
         Raises:

@@ -42,12 +42,7 @@ class DatastoreFiles:
         )
 
     def upload(
-        self,
-        source: BinaryIO,
-        size_bytes: int,
-        path: DatastorePath,
-        *,
-        name: str = "",
+        self, source: BinaryIO, size_bytes: int, path: DatastorePath, *, name: str = ""
     ) -> None:
         """Write a file: exactly ``size_bytes`` from ``source``. What was there is replaced.
 

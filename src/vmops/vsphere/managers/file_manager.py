@@ -63,11 +63,7 @@ class FileManager:
                 raise
 
     def move(
-        self,
-        source: DatastorePath,
-        destination: DatastorePath,
-        *,
-        force: bool = False,
+        self, source: DatastorePath, destination: DatastorePath, *, force: bool = False
     ) -> None:
         """Move or rename a file or folder; ``force`` replaces what is at the destination.
 
@@ -78,21 +74,13 @@ class FileManager:
         self._between("MoveDatastoreFile_Task", source, destination, force)
 
     def copy(
-        self,
-        source: DatastorePath,
-        destination: DatastorePath,
-        *,
-        force: bool = False,
+        self, source: DatastorePath, destination: DatastorePath, *, force: bool = False
     ) -> None:
         """Copy a file; raises as `move`."""
         self._between("CopyDatastoreFile_Task", source, destination, force)
 
     def _between(
-        self,
-        method: str,
-        source: DatastorePath,
-        destination: DatastorePath,
-        force: bool,
+        self, method: str, source: DatastorePath, destination: DatastorePath, force: bool
     ) -> None:
         self._tasks.run(
             self._tasks.client.content.fileManager,

@@ -103,13 +103,7 @@ class VirtualDiskManager:
             force=False,
         )
 
-    def extend(
-        self,
-        path: DatastorePath,
-        capacity_bytes: int,
-        *,
-        eager: bool = False,
-    ) -> None:
+    def extend(self, path: DatastorePath, capacity_bytes: int, *, eager: bool = False) -> None:
         """Grow a disk to this capacity; ``eager`` writes zeros over the new part at once.
 
         Raises:

@@ -123,12 +123,7 @@ class NfcLease:
         return values
 
     def upload(
-        self,
-        source: BinaryIO,
-        size_bytes: int,
-        *,
-        name: str = "",
-        device: DeviceUrl | None = None,
+        self, source: BinaryIO, size_bytes: int, *, name: str = "", device: DeviceUrl | None = None
     ) -> None:
         """Send a streamOptimized disk: exactly ``size_bytes`` from ``source``.
 

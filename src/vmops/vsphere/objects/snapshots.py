@@ -56,13 +56,7 @@ class Snapshot:
                 raise
 
 
-def create_snapshot(
-    session: Session,
-    vm: VirtualMachine,
-    name: str,
-    *,
-    quiesce: bool,
-) -> Snapshot:
+def create_snapshot(session: Session, vm: VirtualMachine, name: str, *, quiesce: bool) -> Snapshot:
     """Make a snapshot without the memory; with ``quiesce`` the guest flushes and holds its writes.
 
     Raises:

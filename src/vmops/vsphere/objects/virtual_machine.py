@@ -183,10 +183,7 @@ class VirtualMachine:
         self._run("ReconfigVM_Task", spec=spec)
 
     def detach_devices(
-        self,
-        keys: Collection[int],
-        *,
-        settings: Sequence[vim.option.OptionValue] = (),
+        self, keys: Collection[int], *, settings: Sequence[vim.option.OptionValue] = ()
     ) -> None:
         """Take devices off, leaving their files; keys that are not there are passed over.
 
@@ -289,11 +286,7 @@ class VirtualMachine:
             return NotSupported("The endpoint gives no pictures of screens.")
         return refusal(status, f"the screen of {self.known_name() or self.moid}", "reading")
 
-    def _run(
-        self,
-        method: str,
-        **arguments: object,
-    ) -> Any:
+    def _run(self, method: str, **arguments: object) -> Any:
         return self.session.run_task(self.moref, method, **arguments)
 
 

@@ -230,13 +230,7 @@ class PlanningWatchList(WatchList):
 class PlanningTasks(Tasks):
     """Runs the one task that is a read, and shows in its result what is planned."""
 
-    def run(
-        self,
-        moref: Moref,
-        method: str,
-        /,
-        **arguments: Any,
-    ) -> Any:
+    def run(self, moref: Moref, method: str, /, **arguments: Any) -> Any:
         """See `Tasks.run`."""
         if method != SEARCH:
             return super().run(moref, method, **arguments)

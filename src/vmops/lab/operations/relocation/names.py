@@ -58,10 +58,7 @@ def plan_files(
 
 
 def _branches(
-    paths: Sequence[DatastorePath],
-    disks: Sequence[DiskMove],
-    names: _Names,
-    vmx: DatastorePath,
+    paths: Sequence[DatastorePath], disks: Sequence[DiskMove], names: _Names, vmx: DatastorePath
 ) -> tuple[tuple[LinkMove, DatastorePath | None], ...]:
     """Let disks that only snapshots have go where what they stand on goes, or the machine."""
     moved = {link.source: link.target for disk in disks for link in disk.links}

@@ -139,11 +139,7 @@ def _planned(vm: Machine, wanted: NewSnapshot) -> Snapshot:
 
 @asynccontextmanager
 async def _switched(
-    vm: Machine,
-    snapshot: Snapshot,
-    made: Mapping[DatastorePath, list[DiskInfo]],
-    *,
-    quiesced: bool,
+    vm: Machine, snapshot: Snapshot, made: Mapping[DatastorePath, list[DiskInfo]], *, quiesced: bool
 ) -> AsyncIterator[bool]:
     """Let a running guest write to its new layers, or no longer if the block fails.
 
