@@ -7,10 +7,11 @@ SUITE ?= bookworm
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+FAST := -m "not guest and not vcsim"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo setup test check static bench fresh lock audit clean
+.PHONY: help demo setup test check coverage static bench fresh lock audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -26,7 +27,13 @@ test: setup static ## the checks, and all tests with guests and simulators; or T
 	$(PYTEST) --durations 20 $(T:%=tests/%)
 
 check: setup static ## what to run before each commit: no guests, no simulators, no contract
-	$(PYTEST) -m "not guest and not vcsim" tests/unit tests/lab tests/guards tests/architecture
+	$(PYTEST) $(FAST) tests/unit tests/lab tests/guards tests/architecture
+
+coverage: setup ## how much of the code the fast tests run: it may only rise (pyproject.toml)
+	@rm -rf .build/coverage && mkdir -p .build/coverage
+	$(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile $(FAST) tests/unit tests/lab
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 static: setup
 	$(BIN)/ruff format --check --quiet .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
 from benchmarks.endpoint import ENGINE, NOVA, Client, disk_images, endpoint
@@ -68,11 +69,11 @@ def measure(run: Run) -> Figure:
     ours, novas = counted[ENGINE], counted[NOVA]
     rows = [row(name, ours[name], novas[name]) for name in ours]
     head = ("operation", "goal", "vmops", "with the stream", "Nova", "Nova / vmops")
-    parts = [Table(head, rows), verdict(ours), methods(ours, novas)]
+    parts: list[Table | str] = [Table(head, rows), verdict(ours), methods(ours, novas)]
     return Figure(TITLE, METHOD, parts)
 
 
-def count(client: Client, images: dict, run: Run) -> Counts:
+def count(client: Client, images: dict[str, Path], run: Run) -> Counts:
     counts: Counts = {}
     for _ in range(1 + run.repeat):
         for name, calls in operations(client, images):
@@ -80,7 +81,7 @@ def count(client: Client, images: dict, run: Run) -> Counts:
     return {name: each[1:] for name, each in counts.items()}
 
 
-def operations(client: Client, images: dict) -> Iterator[tuple[str, Counter[str]]]:
+def operations(client: Client, images: dict[str, Path]) -> Iterator[tuple[str, Counter[str]]]:
     """Every operation once, with the calls it made."""
     ask, begin = client.worker.ask, client.lab.ask
 
@@ -148,7 +149,8 @@ def methods(ours: Counts, novas: Counts) -> Table:
     """What the calls of the last repetition were."""
     rows = []
     for name in ours:
-        own, stream = {}, {}
+        own: dict[str, int] = {}
+        stream: dict[str, int] = {}
         for method, count in ours[name][-1].items():
             (stream if method in STREAM else own)[method] = count
         rows.append((name, listed(own), listed(stream), listed(novas[name][-1])))

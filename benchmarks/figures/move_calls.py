@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -40,11 +41,11 @@ def measure(run: Run) -> Figure:
     head = ("operation", "goal", "vmops", "with the stream", "Nova", "Nova / vmops")
     missed = [one[0] for one in rows if float(one[2].strip("*")) > float(one[1])]
     verdict = f"Over the goal: {', '.join(missed)}." if missed else "All goals are met."
-    parts = [Table(head, rows), verdict, methods(ours, novas)]
+    parts: list[Table | str] = [Table(head, rows), verdict, methods(ours, novas)]
     return Figure(TITLE, METHOD, parts)
 
 
-def count(client: Client, admin: Client, images: dict, run: Run) -> Counts:
+def count(client: Client, admin: Client, images: dict[str, Path], run: Run) -> Counts:
     image = client.image("streamOptimized", images["streamOptimized"])
     counts: Counts = {}
     for _ in range(1 + run.repeat):
@@ -55,7 +56,9 @@ def count(client: Client, admin: Client, images: dict, run: Run) -> Counts:
     return {name: each[1:] for name, each in counts.items()}
 
 
-def operations(client: Client, image: dict, volume: str) -> Iterator[tuple[str, Counter[str]]]:
+def operations(
+    client: Client, image: dict[str, Any], volume: str
+) -> Iterator[tuple[str, Counter[str]]]:
     """Every operation once, with the calls it made."""
     instance, _ = client.spawn(image)
     data = {"volume": volume, "volume_id": str(uuid.uuid4()), "name": "volume"}

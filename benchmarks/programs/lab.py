@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.programs.serving import serve
 from vmops.lab import Lab, LabSettings
 from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.qemu.hypervisor import QemuHypervisor
 
 KEYS = {" ": "spc", "|": "shift-backslash", "\n": "ret"}
 
@@ -58,6 +59,7 @@ class LabProgram:
         chords = [KEYS.get(each, each).split("-") for each in text]
 
         async def press(kernel: Kernel) -> None:
+            assert isinstance(kernel.hypervisor, QemuHypervisor)
             qmp = await kernel.hypervisor._guest(moid).qmp()
             for chord in chords:
                 keys = [{"type": "qcode", "data": key} for key in chord]

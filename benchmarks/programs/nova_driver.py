@@ -125,7 +125,7 @@ class NovaProgram:
         self.driver._vmops._network_api = NoNeutron()
         from nova import version
 
-        return version.version_string()
+        return str(version.version_string())
 
     def spawn(self, uuid: str, name: str, image: dict[str, Any], size: dict[str, int],
               network: str | None) -> None:  # fmt: skip

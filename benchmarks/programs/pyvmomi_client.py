@@ -65,7 +65,7 @@ class PyVmomiProgram:
         compute = next(each for each in datacenter.hostFolder.childEntity if each.name == cluster)
         task = datacenter.vmFolder.CreateVM_Task(spec, compute.resourcePool)
         WaitForTask(task, si=self.service)
-        return task.info.result._moId
+        return str(task.info.result._moId)
 
     def wake_up(self, uuid: str, method: str) -> float:
         """Seconds from the end of a task, by the server's clock, to the end of waiting for it."""

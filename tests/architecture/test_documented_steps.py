@@ -137,7 +137,7 @@ def test_a_spawn_from_a_volume_leaves_out_what_an_image_needs(bench: Bench) -> N
 def test_a_network_that_wants_its_port_group_made_has_a_step(bench: Bench) -> None:
     steps = documented(spawn.__doc__ or "")
     vif = {"network": {"bridge": "vmops-test-7", "meta": {"should_create_vlan": True, "vlan": 7}}}
-    bench.spawn(vifs=[vif], power_on=False)  # type: ignore[list-item]
+    bench.spawn(vifs=[vif], power_on=False)
     ran = [title for operation, title in bench.steps() if operation == "spawn"]
     assert ran[:3] == steps.main[:3]
     assert ran[1] == PORT_GROUPS

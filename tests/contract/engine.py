@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pyVmomi import vim
 
 from tests.backends import files, second_view
 from tests.backends.backend import Backend
+from tests.backends.lab import LabBackend
 from tests.builders import Images, an_instance, qemu_img
 from vmops import EngineSettings, Instance, Vif, VMwareVMOps
 from vmops.progress import Event, StepStarted
@@ -83,7 +84,7 @@ class Bench:
         image: str = "flat",
         *,
         instance: Instance | None = None,
-        vifs: Iterable[Vif] = (),
+        vifs: Iterable[Vif | Mapping[str, Any]] = (),
         ops: VMwareVMOps | None = None,
         **options: Any,
     ) -> Instance:
@@ -120,8 +121,15 @@ class Bench:
     def vms(self) -> dict[str, dict[str, Any]]:
         return second_view.vms(self.content)
 
-    def root(self) -> Path:
-        root = self.backend.datastore_root(self.backend.datastore)
+    @property
+    def control(self) -> LabBackend:
+        """The lab behind the endpoint, in which a test changes what it likes (CONTROL)."""
+        assert isinstance(self.backend, LabBackend)
+        return self.backend
+
+    def root(self, datastore: str = "") -> Path:
+        """The directory on this machine behind a datastore, or behind the one in use."""
+        root = self.backend.datastore_root(datastore or self.backend.datastore)
         assert root is not None, "this test needs CONTROL or DISK_BYTES"
         return root
 

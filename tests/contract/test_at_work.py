@@ -212,7 +212,7 @@ def test_a_task_of_somebody_else_is_named(bench: Bench) -> None:
 
         return start_task(kernel.registry.get(vm._GetMoId()), "VirtualMachine.clone", run)
 
-    lab = bench.backend.lab  # type: ignore[attr-defined]
+    lab = bench.control.lab
     fault = vim.fault.TaskInProgress(
         task=lab.on_loop(hold), msg="Another task is already in progress."
     )

@@ -73,8 +73,7 @@ def test_a_guest_goes_to_another_datastore_and_host_with_a_bigger_disk_and_back(
     """Its count of boots is on its disk: the way back leads to the disk that did not go."""
     instance = bench.spawn(linked_clone=False)
     logs = [
-        bench.backend.datastore_root(name) / instance.uuid / "serial.log"  # type: ignore[operator]
-        for name in ("datastore1", "datastore2")
+        bench.root(name) / instance.uuid / "serial.log" for name in ("datastore1", "datastore2")
     ]
 
     def boots(wanted: list[int]) -> None:
@@ -98,7 +97,7 @@ def test_a_guest_goes_to_another_datastore_and_host_with_a_bigger_disk_and_back(
         bench.ops.finish_revert_migration(instance, None)
         told.append(count)
         boots(told)
-    assert not (bench.backend.datastore_root("datastore2") / instance.uuid).exists()  # type: ignore[operator]
+    assert not (bench.root("datastore2") / instance.uuid).exists()
 
 
 def test_a_guest_has_a_new_ephemeral_disk_and_after_a_revert_its_old_one(bench: Bench) -> None:

@@ -116,7 +116,7 @@ def test_a_log_that_the_server_does_not_give_is_nothing_and_said_so(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     instance = bench.spawn()
-    bench.backend.refuse("GET /folder", status=500)  # type: ignore[attr-defined]
+    bench.control.refuse("GET /folder", status=500)
     assert bench.ops.get_console_output(instance) == b""
     assert f"({instance.uuid}): no console output" in caplog.text
     assert "500" in caplog.text

@@ -228,13 +228,13 @@ def test_a_stray_file_in_its_folder_goes_with_it(bench: Bench) -> None:
 @needs(Capability.CONTROL)
 def test_a_vm_that_does_not_power_off_is_left_behind_and_named(bench: Bench) -> None:
     instance = bench.spawn()
-    bench.backend.refuse("PowerOffVM_Task")  # type: ignore[attr-defined]
+    bench.control.refuse("PowerOffVM_Task")
     with pytest.raises(LeftBehind) as left:
         bench.ops.destroy(instance, None)
     assert bench.vm(instance)._GetMoId() in " ".join(left.value.leftovers)
     assert left.value.__cause__ is not None
     assert bench.power(instance) == "poweredOn"
-    bench.backend.allow_all()  # type: ignore[attr-defined]
+    bench.control.allow_all()
     bench.ops.destroy(instance, None)
     assert bench.vm(instance) is None
 

@@ -192,11 +192,11 @@ def test_the_bytes_in_the_cache_are_those_of_the_image(bench: Bench) -> None:
 @needs(Capability.LOCAL_FILES, Capability.LOGIN_FOR_FILES)
 def test_an_upload_that_the_server_refuses_says_the_status(bench: Bench) -> None:
     before = bench.world()
-    bench.backend.refuse("PUT /folder", status=500)  # type: ignore[attr-defined]
+    bench.control.refuse("PUT /folder", status=500)
     with pytest.raises(TransferFailed) as failed:
         bench.spawn()
     assert failed.value.status == 500
     assert "500" in str(failed.value)
-    bench.backend.allow_all()  # type: ignore[attr-defined]
+    bench.control.allow_all()
     assert bench.vms() == before[0]
     assert not [path for path in cached(bench) if "/" in path]

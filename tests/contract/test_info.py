@@ -148,7 +148,7 @@ def test_one_that_the_server_tells_nothing_of_is_passed_over(bench: Bench) -> No
     """As a VM that is being deleted: it is in the view, and has no properties any more."""
     here, going = (bench.spawn(power_on=False) for _ in range(2))
     vm = bench.vm(going)
-    bench.backend.change(vm, {"config": None})  # type: ignore[attr-defined]
+    bench.control.change(vm, {"config": None})
     assert bench.ops.list_instances() == [here.uuid]
     bench.ops.get_info(here)
 
@@ -165,7 +165,7 @@ def test_a_template_is_no_instance(bench: Bench) -> None:
 @pytest.mark.parametrize("state", ["orphaned", "inaccessible"])
 def test_a_vm_that_cannot_be_reached_is_not_listed(bench: Bench, state: str) -> None:
     here, gone = (bench.spawn(power_on=False) for _ in range(2))
-    bench.backend.change(bench.vm(gone), {"runtime.connectionState": state})  # type: ignore[attr-defined]
+    bench.control.change(bench.vm(gone), {"runtime.connectionState": state})
     assert bench.ops.list_instances() == [here.uuid]
 
 
@@ -173,7 +173,7 @@ def test_a_vm_that_cannot_be_reached_is_not_listed(bench: Bench, state: str) -> 
 @pytest.mark.parametrize("state", ["disconnected", "invalid"])
 def test_a_vm_that_may_come_back_is_listed(bench: Bench, state: str) -> None:
     instance = bench.spawn(power_on=False)
-    bench.backend.change(bench.vm(instance), {"runtime.connectionState": state})  # type: ignore[attr-defined]
+    bench.control.change(bench.vm(instance), {"runtime.connectionState": state})
     assert bench.ops.list_instances() == [instance.uuid]
 
 

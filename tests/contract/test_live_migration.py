@@ -405,8 +405,7 @@ def test_a_guest_counts_on_over_hosts_and_datastores(bench: Bench, tmp_path: Pat
     image = bench.images.add(f"quick-{tmp_path.name}", quick, flat=True, vmware_ostype="otherGuest")
     instance = bench.spawn(image)
     logs = [
-        bench.backend.datastore_root(name) / instance.uuid / "serial.log"  # type: ignore[operator]
-        for name in ("datastore1", "datastore2")
+        bench.root(name) / instance.uuid / "serial.log" for name in ("datastore1", "datastore2")
     ]
 
     def said() -> str:

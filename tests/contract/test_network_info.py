@@ -33,7 +33,7 @@ POINT = {"cidr": "203.0.113.4/31", "ips": [{"address": "203.0.113.4"}]}
 MACS = [f"00:50:56:3e:00:0{number}" for number in range(1, 6)]
 
 
-def a_vif(bench: Bench, mac: str, *subnets: Any) -> Any:
+def a_vif(bench: Bench, mac: str, *subnets: Any) -> dict[str, Any]:
     """An interface in Nova's form."""
     network = {"bridge": bench.backend.network, "subnets": list(subnets)}
     return {"id": f"port-{mac}", "address": mac, "network": network}

@@ -91,12 +91,12 @@ def test_a_mac_that_is_none_is_refused(bench: Bench, mac: str) -> None:
     before = bench.world()
     vifs = [{"network": {"bridge": bench.backend.network}, "address": mac}]
     with pytest.raises(InvalidName, match="MAC"):
-        bench.spawn(vifs=vifs)  # type: ignore[arg-type]
+        bench.spawn(vifs=vifs)
     assert bench.world() == before
 
 
 def test_an_interface_without_a_network_goes_to_the_default(bench: Bench) -> None:
     ops = bench.engine(default_network=bench.backend.network)
-    instance = bench.spawn(vifs=[{"address": MACS[0]}], ops=ops, power_on=False)  # type: ignore[list-item]
+    instance = bench.spawn(vifs=[{"address": MACS[0]}], ops=ops, power_on=False)
     (nic,) = nics(bench, instance)
     assert nic.backing.deviceName == bench.backend.network

@@ -14,7 +14,7 @@ from tests.backends import second_view
 from tests.backends.capabilities import Capability
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
-from vmops import EngineSettings
+from vmops import EngineSettings, Instance
 from vmops.errors import NoSuitableDatastore, NoSuitableHost
 from vmops.ops.engine.placement import Compliance, pick_datastore
 from vmops.vsphere.managers.storage_policies import StoragePolicy
@@ -23,8 +23,8 @@ GIB = 1024**3
 pytestmark = needs(Capability.CONTROL, Capability.TWO_DATASTORES)
 
 
-def home(bench: Bench, instance: object) -> str:
-    (datastore,) = second_view.properties(bench.vm(instance), "datastore")["datastore"]  # type: ignore[arg-type]
+def home(bench: Bench, instance: Instance) -> str:
+    (datastore,) = second_view.properties(bench.vm(instance), "datastore")["datastore"]
     return str(second_view.properties(datastore, "name")["name"])
 
 
@@ -35,7 +35,7 @@ def spawn(bench: Bench, **settings: object) -> str:
 
 
 def change(bench: Bench, name: str, **summary: object) -> None:
-    bench.backend.change_datastore(name, **summary)  # type: ignore[attr-defined]
+    bench.control.change_datastore(name, **summary)
 
 
 def hear(bench: Bench) -> None:

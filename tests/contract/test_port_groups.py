@@ -194,13 +194,13 @@ def test_an_interface_without_a_switch_is_named(bench: Bench, name: str) -> None
     (uplink,) = [switch for switch in info.vswitch if switch.pnic]
     pnic = list(uplink.pnic)
     uplink.pnic = []
-    bench.backend.change(system, {"networkInfo": info})  # type: ignore[attr-defined]
+    bench.control.change(system, {"networkInfo": info})
     try:
         with pytest.raises(SwitchNotFound, match="vmnic0"):
             spawn(bench, vif(name))
     finally:
         uplink.pnic = pnic
-        bench.backend.change(system, {"networkInfo": info})  # type: ignore[attr-defined]
+        bench.control.change(system, {"networkInfo": info})
     assert port_groups(bench, name) == []
 
 
@@ -234,7 +234,7 @@ def test_what_was_there_stays_when_a_spawn_fails(bench: Bench, name: str) -> Non
 
 @needs(Capability.UNIQUE_NAMES)
 def test_what_another_uses_stays_when_a_spawn_fails(bench: Bench, name: str) -> None:
-    used = bench.spawn(vifs=[vif(name)], power_on=False)  # type: ignore[list-item]
+    used = bench.spawn(vifs=[vif(name)], power_on=False)
     with pytest.raises(VMOpsError):
         spawn(bench, vif(name), instance=type(used)(uuid=a_uuid(), name=used.name))
     assert len(port_groups(bench, name)) == len(systems(bench))
@@ -259,7 +259,7 @@ def test_a_further_interface_has_its_port_group_made_too(bench: Bench, name: str
 @needs(Capability.COUNTED_CALLS)
 def test_what_was_made_goes_with_an_interface_that_fails(bench: Bench, name: str) -> None:
     instance = bench.spawn(power_on=False)
-    bench.backend.refuse("ReconfigVM_Task")  # type: ignore[attr-defined]
+    bench.control.refuse("ReconfigVM_Task")
     with pytest.raises(VMOpsError):
         bench.ops.attach_interface(None, instance, None, vif(name))
     assert port_groups(bench, name) == []
@@ -312,9 +312,7 @@ def test_in_a_plan_it_is_there_once_it_was_added(bench: Bench, name: str) -> Non
 @needs(Capability.COUNTED_CALLS)
 def test_without_a_vlan_nothing_is_asked(bench: Bench) -> None:
     network = bench.backend.network
-    bench.spawn(vifs=[{"network": {"bridge": network}}])  # type: ignore[list-item]
-    calls = bench.calls_of(
-        lambda: bench.spawn(vifs=[{"network": {"bridge": network}}])  # type: ignore[list-item]
-    )
+    bench.spawn(vifs=[{"network": {"bridge": network}}])
+    calls = bench.calls_of(lambda: bench.spawn(vifs=[{"network": {"bridge": network}}]))
     assert not calls["RetrievePropertiesEx"]
     assert not calls["AddPortGroup"]

@@ -133,7 +133,7 @@ def test_running_tools_are_asked_for_a_soft_reboot_alone(
 def test_tools_that_stop_at_this_moment_are_no_hindrance_to_a_reboot(bench: Bench) -> None:
     """They were seen running, and could not be asked any more: it is reset."""
     instance = bench.spawn(extra_config={"vmops.lab.tools": "running"})
-    lab = bench.backend.lab  # type: ignore[attr-defined]
+    lab = bench.control.lab
     lab.failures.plan(Failure(call="RebootGuest", how=How.REFUSED, nth=0, fault=NO_TOOLS))
     bench.ops.reboot(instance)
     calls = lab.failures.calls()

@@ -54,7 +54,7 @@ def test_a_failure_does_not_stop_the_others(bench: Bench) -> None:
         bench.spawn(),
     )
     before = booted(bench, failing, busy, last)
-    lab = bench.backend.lab  # type: ignore[attr-defined]
+    lab = bench.control.lab
     lab.failures.plan(Failure(call="ResetVM_Task", how=How.TASK_FAILS, nth=1))
     with held(bench, "Create the snapshot", lambda ops: _snapshot(ops, busy)):
         bench.ops.poll_rebooting_instances(30, [failing, off, a_uuid(), busy, last])

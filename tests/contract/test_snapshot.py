@@ -335,9 +335,7 @@ def test_a_guest_whose_tools_run_is_asked_to_hold_still(
 def with_tools(bench: Bench) -> Instance:
     """A running instance that shows running Tools."""
     instance = in_state(bench, ON)
-    bench.backend.change(  # type: ignore[attr-defined]
-        bench.vm(instance), {"guest.toolsRunningStatus": "guestToolsRunning"}
-    )
+    bench.control.change(bench.vm(instance), {"guest.toolsRunningStatus": "guestToolsRunning"})
     return instance
 
 

@@ -210,7 +210,7 @@ def test_every_call_of_a_spawn_carries_the_operations_id(bench: Bench) -> None:
     bench.spawn()  # the stream is there afterwards
     bench.backend.forget_calls()
     bench.spawn()
-    lab = bench.backend.lab  # type: ignore[attr-defined]
+    lab = bench.control.lab
     ids = {
         operation
         for (method, operation) in lab.wire_log.calls()

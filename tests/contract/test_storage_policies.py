@@ -121,8 +121,8 @@ def test_the_server_knows_the_policy_of_machine_and_disks(bench: Bench) -> None:
 
 @needs(Capability.STORAGE_POLICIES, Capability.CONTROL)
 def test_the_policy_chooses_the_datastore(bench: Bench) -> None:
-    bench.backend.change_datastore("datastore1", freeSpace=100 * GIB)  # type: ignore[attr-defined]
-    bench.backend.change_datastore("datastore2", freeSpace=2 * GIB)  # type: ignore[attr-defined]
+    bench.control.change_datastore("datastore1", freeSpace=100 * GIB)
+    bench.control.change_datastore("datastore2", freeSpace=2 * GIB)
     with bench.backend.connect() as session:
         ops = bench.engine(session=session, datastore=None)
         for policy, datastore in ((POLICY, "datastore1"), (ONE_DATASTORES, "datastore2")):

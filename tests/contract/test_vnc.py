@@ -391,7 +391,7 @@ def test_a_ticket_dies_unused_after_a_while(bench: Bench) -> None:
     async def wait_no_more(kernel: Any) -> None:
         kernel.service(ConsoleTickets).clock = time.monotonic
 
-    lab = bench.backend.lab  # type: ignore[attr-defined]
+    lab = bench.control.lab
     lab.on_loop(wait)
     try:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:

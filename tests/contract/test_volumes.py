@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_it_is_one_look_and_one_change(bench: Bench, volume: MadeVolume) -> None
     bench.session.inventory.wait_fresh()
     fcd = volume.connection["driver_volume_type"] == "vstorageobject"
     for do, change in ((attach, "AttachDisk_Task"), (detach, "DetachDisk_Task")):
-        calls = bench.calls_of(lambda do=do: do(bench, volume, instance))  # type: ignore[misc]
+        calls = bench.calls_of(partial(do, bench, volume, instance))
         assert calls == {"RetrievePropertiesEx": 1, change if fcd else "ReconfigVM_Task": 1}
 
 

@@ -38,7 +38,7 @@ def test_its_work_is_not_disturbed_and_ended_once_it_is_dead(
         images=str(bench.images.store.directory),
         signal=signal.SIGSTOP,
     )
-    with killing.stopped(bench.backend, doom) as pid:  # type: ignore[arg-type]
+    with killing.stopped(bench.control, doom) as pid:
         middle = changing.facts(bench, instance)
         told = f"{instance.uuid}.* is busy: {name} has been running since .* in process {pid}"
         refused: list[Callable[[], object]] = [

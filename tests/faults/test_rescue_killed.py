@@ -14,7 +14,7 @@ from vmops.errors import NotRescued
 
 def kill(bench: Bench, instance: Instance, moment: str, *do: str) -> None:
     doom = Doom(uuid=instance.uuid, do=do, moment=moment, images=str(bench.images.store.directory))
-    killing.kill(bench.backend, doom)  # type: ignore[arg-type]
+    killing.kill(bench.control, doom)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def kill(bench: Bench, instance: Instance, moment: str, *, then: str = "") -> No
         memory_mib=FLAVOR.memory_mib,
         root_gib=FLAVOR.root_gib,
     )
-    killing.kill(bench.backend, doom)  # type: ignore[arg-type]
+    killing.kill(bench.control, doom)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pyVmomi import vmodl
 
 from tests.contract.engine import Bench
 from tests.faults import changing, matrix
-from vmops import DirectoryImageStore
+from vmops import DirectoryImageStore, VMwareVMOps
 from vmops.errors import ConnectionLost, VMOpsError
+from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.lab.wire.failures import Failure, How
 
@@ -59,8 +60,8 @@ def files_of(store: DirectoryImageStore) -> list[str]:
 
 
 def open_leases(bench: Bench) -> int:
-    async def count(kernel: object) -> int:
-        registry = kernel.registry  # type: ignore[attr-defined]
+    async def count(kernel: Kernel) -> int:
+        registry = kernel.registry
         leases = registry.all(HttpNfcLease)
         open_states = {"initializing", "ready"}
         # Exports only: other tests on this lab may leave an import to its expiry.
@@ -142,9 +143,9 @@ def test_an_instance_whose_snapshot_died_is_destroyed_whole(
 ) -> None:
     instance = bench.spawn()
 
-    def snapshot(ops: object) -> None:
-        ops._images = store  # type: ignore[attr-defined]
-        ops.snapshot(None, instance, "made", lambda **_: None)  # type: ignore[attr-defined]
+    def snapshot(ops: VMwareVMOps) -> None:
+        ops._images = store
+        ops.snapshot(None, instance, "made", lambda **_: None)
 
     assert changing.die(bench, at, snapshot)
     assert [name for name in files_of(store) if name.endswith(".yaml")] in ([], ["made.yaml"])

@@ -52,7 +52,7 @@ def test_its_snapshot_is_found_and_removed(
     instance, store = bench.spawn(), DirectoryImageStore(tmp_path / "made")
     before = facts(bench, instance)
     doom = Doom(uuid=instance.uuid, do=("snapshot",), moment=moment, images=str(store.directory))
-    killing.kill(bench.backend, doom)  # type: ignore[arg-type]
+    killing.kill(bench.control, doom)
     is_left = moment not in {"Create the snapshot", after("snapshot")}
     assert sweep(bench) == (["unfinished snapshot"] if is_left else [])
     assert recovery.find_leftovers(bench.session, bench.settings) == []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
@@ -45,9 +46,9 @@ def cpus(guest: LabGuest) -> int:
     return int(guest.run("nproc"))
 
 
-def in_time(read: object, wanted: object) -> None:
+def in_time(read: Callable[[], Any], wanted: Callable[[Any], object]) -> None:
     deadline = time.monotonic() + 30
-    while not wanted(value := read()):  # type: ignore[operator]
+    while not wanted(value := read()):
         assert time.monotonic() < deadline, f"it is still {value}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.lab.kernel.conftest import Wire, envelope
+from tests.lab.kernel.small_lab import SmallLab
 
 CURRENT_TIME = (
     '<CurrentTime xmlns="urn:vim25"><_this type="ServiceInstance">ServiceInstance</_this>'
@@ -169,12 +170,12 @@ def test_the_other_paths(wire: Wire) -> None:
     assert wire.send("POST", "/sdk/", envelope(CURRENT_TIME)).status == 200
 
 
-def test_calls_are_counted_by_method_and_operation(wire: Wire, lab: object) -> None:
+def test_calls_are_counted_by_method_and_operation(wire: Wire, lab: SmallLab) -> None:
     wire.login()
     for _ in range(2):
         wire.call(CURRENT_TIME, header="<operationID>op-1</operationID>")
     wire.call(CURRENT_TIME)
-    log = lab.wire_log  # type: ignore[attr-defined]
+    log = lab.wire_log
     assert log.calls()["CurrentTime", "op-1"] == 2
     assert log.methods()["CurrentTime"] == 3
     assert log.methods("op-1") == {"CurrentTime": 2}

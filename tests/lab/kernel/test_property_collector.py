@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pyVmomi import vim, vmodl
 
@@ -9,8 +11,8 @@ from tests.lab.kernel.conftest import PC, Client, of
 from tests.lab.kernel.small_lab import SmallLab, add_machine, remove_machine
 
 
-def names(contents: list[object]) -> list[str]:
-    return [content.propSet[0].val for content in contents]  # type: ignore[attr-defined]
+def names(contents: list[Any]) -> list[str]:
+    return [content.propSet[0].val for content in contents]
 
 
 def test_nested_and_keyed_paths(client: Client) -> None:

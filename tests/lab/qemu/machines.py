@@ -6,7 +6,7 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vmops.lab.hypervisor.port import Controller, Disk, DiskLayer, GuestDefinition, Nic, SerialPort
 from vmops.lab.qemu import QemuHypervisor
@@ -64,7 +64,7 @@ def a_nic(number: int, segment: str = "VM Network", model: str = "VirtualVmxnet3
     )
 
 
-def a_machine(key: str = "vm-1", **changes: object) -> GuestDefinition:
+def a_machine(key: str = "vm-1", **changes: Any) -> GuestDefinition:
     """Return a machine of 16 MiB without any device, but for the changes."""
     plain = GuestDefinition(
         key=key,
@@ -82,7 +82,7 @@ def a_machine(key: str = "vm-1", **changes: object) -> GuestDefinition:
         boot_order=(),
         extra_config={},
     )
-    return replace(plain, **changes)  # type: ignore[arg-type]
+    return replace(plain, **changes)
 
 
 def counting(key: str, folder: Path, **changes: object) -> GuestDefinition:

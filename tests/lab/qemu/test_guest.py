@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,9 +34,9 @@ def pid_of(run_dir: Path, key: str) -> int:
     return identity.pid
 
 
-async def until(happened: object, *, seconds: float = 30.0) -> None:
+async def until(happened: Callable[[], object], *, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
-    while not happened():  # type: ignore[operator]
+    while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         await asyncio.sleep(0.02)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,10 +134,12 @@ def seeded() -> tuple[GuestDefinition, Host]:
 
 
 @pytest.mark.parametrize("example", [usual, old, modern, grown, seeded])
-def test_command_line_is_the_golden_one(example: object) -> None:
-    machine, host = example()  # type: ignore[operator]
+def test_command_line_is_the_golden_one(
+    example: Callable[[], tuple[GuestDefinition, Host]],
+) -> None:
+    machine, host = example()
     text = "".join(f"{argument}\n" for argument in command_line(machine, host))
-    golden = GOLDEN / f"{example.__name__}.txt"  # type: ignore[attr-defined]
+    golden = GOLDEN / f"{example.__name__}.txt"
     if "VMOPS_UPDATE_GOLDEN" in os.environ:
         golden.write_text(text)
     assert text == golden.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 from vmops.vsphere.objects.vm_hardware import VmHardware
 
 
-def disk(name: str, unit: int, uuid: str, **more: str) -> VmDisk:
+def disk(name: str, unit: int, uuid: str, **more: Any) -> VmDisk:
     return VmDisk(
         key=2000 + unit,
         file_name=name,
@@ -22,7 +23,7 @@ def disk(name: str, unit: int, uuid: str, **more: str) -> VmDisk:
         capacity_bytes=0,
         controller_key=1000,
         unit_number=unit,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
