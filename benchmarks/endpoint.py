@@ -63,12 +63,7 @@ class Client:
         return made
 
     def spawn(
-        self,
-        image: dict[str, str],
-        *,
-        do: str = "spawn",
-        size: dict[str, int] = SIZE,
-        **more: Any,
+        self, image: dict[str, str], *, do: str = "spawn", size: dict[str, int] = SIZE, **more: Any
     ) -> tuple[str, Answer]:
         """A new instance's UUID, and what spawning it took."""
         instance = str(uuid.uuid4())

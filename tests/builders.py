@@ -67,10 +67,7 @@ class Images:
         if claimed is None and (flat or source.suffix == ".img"):
             claimed = DiskType.PREALLOCATED.value
         self.store.add(
-            source,
-            name,
-            disk_type=DiskType(claimed) if claimed else None,
-            properties=properties,
+            source, name, disk_type=DiskType(claimed) if claimed else None, properties=properties
         )
         return name
 

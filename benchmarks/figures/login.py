@@ -35,10 +35,7 @@ def measure(run: Run) -> Figure:
     convert = ["qemu-img", "convert", "-f", "vmdk", "-O", "qcow2", str(image_file), str(plain_disk)]
     subprocess.run(convert, check=True)
     fresh, cached, plain = [], [], []
-    with (
-        endpoint(run.folder("login"), hypervisor="qemu") as lab,
-        lab.client(ENGINE) as client,
-    ):
+    with endpoint(run.folder("login"), hypervisor="qemu") as lab, lab.client(ENGINE) as client:
         root = lab.lab.ask("datastore_root", name=PLACE["datastore"]).result
         for number in range(run.repeat):
             image = client.image("streamOptimized", image_file, scsi_model="vmpvscsi")

@@ -39,12 +39,7 @@ class ImageFiles:
         self.files: dict[str, Path] = {}
 
     def get(self, _context: Any, image_id: str, **_: Any) -> dict[str, Any]:
-        return {
-            "id": image_id,
-            "name": image_id,
-            "size": self._size(image_id),
-            "locations": [],
-        }
+        return {"id": image_id, "name": image_id, "size": self._size(image_id), "locations": []}
 
     def _size(self, image_id: str) -> int:
         file = self.files[image_id]

@@ -20,9 +20,7 @@ from vmops.lab import Lab, LabSettings
 from vmops.lab.wire.failures import Failure, How
 from vmops.vsphere.session import Session
 
-_ALL_LACK = {
-    Capability.TPM: "it has no TPM",
-}
+_ALL_LACK = {Capability.TPM: "it has no TPM"}
 LACKS: dict[str, Mapping[Capability, str]] = {
     "lab": {Capability.GUEST: "it runs without guests", **_ALL_LACK},
     "lab-esx": {

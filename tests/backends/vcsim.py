@@ -108,9 +108,7 @@ class Vcsim:
         self.esx = esx
         flags = [f"-esx={str(esx).lower()}", f"-hosts={hosts}", f"-datastores={datastores}"]
         self._process = subprocess.Popen(
-            [build(), *flags],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            [build(), *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._process.stdout
         line = self._process.stdout.readline()

@@ -132,10 +132,7 @@ def test_several_instances_have_a_plan_each(vmops: Command, web1: dict[str, Any]
     plan = vmops("destroy", "web1", "web2", "--plan", "-o", "json").json
     assert [part["title"] for part in plan] == ["destroy web1", "destroy web2"]
     methods = [[c["method"] for step in part["steps"] for c in step["calls"]] for part in plan]
-    assert methods == [
-        ["PowerOffVM_Task", "DELETE", "Destroy_Task"],
-        ["DELETE", "Destroy_Task"],
-    ]
+    assert methods == [["PowerOffVM_Task", "DELETE", "Destroy_Task"], ["DELETE", "Destroy_Task"]]
     assert vmops("destroy", "web2", "--yes").code == 0
 
 

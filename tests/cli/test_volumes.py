@@ -87,10 +87,7 @@ def test_a_plan_makes_nothing(vmops: Command) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "attach", "detach"),
-    [
-        ("vmdk", "ReconfigVM_Task", "ReconfigVM_Task"),
-        ("fcd", "AttachDisk_Task", "DetachDisk_Task"),
-    ],
+    [("vmdk", "ReconfigVM_Task", "ReconfigVM_Task"), ("fcd", "AttachDisk_Task", "DetachDisk_Task")],
 )
 def test_a_plan_attaches_and_detaches_nothing(
     vmops: Command, web1: str, kind: str, attach: str, detach: str

@@ -145,10 +145,7 @@ def test_a_linux_guest_sees_its_disks_and_reads_its_config_drive(bench: Bench) -
     flavor = Flavor(memory_mib=LINUX_MIB, ephemeral_gib=1, swap_mib=64)
     instance = Instance(uuid=plain.uuid, name=plain.name, flavor=flavor)
     guest = LinuxGuest.spawn(
-        bench,
-        instance,
-        user_data=USER_DATA,
-        injected_files=[("/etc/banner", b"of the test")],
+        bench, instance, user_data=USER_DATA, injected_files=[("/etc/banner", b"of the test")]
     )
     guest.wait_for_login()
     sizes = guest.tell("cat /sys/block/sdb/size /sys/block/sdc/size").split()

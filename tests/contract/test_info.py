@@ -205,9 +205,7 @@ def test_a_change_of_power_shows_at_once(bench: Bench) -> None:
         assert bench.ops.get_info(instance).state is InstanceState.RUNNING
 
 
-def test_a_change_of_power_that_somebody_else_made_shows_with_the_next_update(
-    bench: Bench,
-) -> None:
+def test_a_change_of_power_that_somebody_else_made_shows_with_the_next_update(bench: Bench) -> None:
     instance = bench.spawn()
     vm = bench.vm(instance)
     for _ in range(3):

@@ -27,10 +27,7 @@ def killed(bench: Bench, instance: Instance, moment: str, *do: str, images: str 
     assert isinstance(bench.backend, LabBackend)
     size = {"vcpus": 2, "memory_mib": 2 * MEMORY_MIB, "root_gib": 1}
     images = images or str(bench.images.store.directory)
-    kill(
-        bench.backend,
-        Doom(uuid=instance.uuid, do=do, moment=moment, images=images, **size),
-    )
+    kill(bench.backend, Doom(uuid=instance.uuid, do=do, moment=moment, images=images, **size))
 
 
 def boots(bench: Bench, instance: Instance, wanted: list[int]) -> None:

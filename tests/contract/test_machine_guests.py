@@ -58,11 +58,7 @@ def test_an_efi_linux_finds_its_root_behind_the_usual_adapters(
     require_efi()
     disk = linux_by_efi(unpack(linux_guest(), tmp_path / "linux.raw"))
     image = bench.images.add(
-        f"efi-linux-{adapter}",
-        disk,
-        flat=True,
-        hw_firmware_type="uefi",
-        vmware_adaptertype=adapter,
+        f"efi-linux-{adapter}", disk, flat=True, hw_firmware_type="uefi", vmware_adaptertype=adapter
     )
     uuid = a_uuid()
     instance = Instance(uuid=uuid, name=f"vmops-test-{uuid[:13]}", flavor=Flavor(memory_mib=192))

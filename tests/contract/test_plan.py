@@ -75,17 +75,7 @@ def test_a_spawn_is_planned_step_by_step(bench: Bench) -> None:
 @pytest.mark.parametrize("state", [OFF, ON, SUSPENDED])
 @pytest.mark.parametrize(
     "verb",
-    [
-        "power_on",
-        "power_off",
-        "reboot",
-        "hard",
-        "suspend",
-        "resume",
-        "pause",
-        "unpause",
-        "destroy",
-    ],
+    ["power_on", "power_off", "reboot", "hard", "suspend", "resume", "pause", "unpause", "destroy"],
 )
 @needs(Capability.POWER_FAULTS)
 def test_a_verb_in_each_state(bench: Bench, verb: str, state: str) -> None:

@@ -134,10 +134,7 @@ def test_the_image_has_the_disks_bytes_and_boots(
 
 def test_the_image_tells_what_spawn_must_know(bench: Bench, store: DirectoryImageStore) -> None:
     image = bench.images.named(
-        "flat",
-        vmware_adaptertype="paraVirtual",
-        hw_firmware_type="uefi",
-        os_secure_boot="required",
+        "flat", vmware_adaptertype="paraVirtual", hw_firmware_type="uefi", os_secure_boot="required"
     )
     instance = bench.spawn(image, power_on=False)
     guest_id = second_view.properties(bench.vm(instance), "config.guestId")["config.guestId"]

@@ -43,9 +43,7 @@ def a_shadow_vm(bench: Bench, datastore: str = "", *, disk_path: str = "") -> Ma
         unitNumber=0,
         capacityInKB=CAPACITY_MIB * 1024,
         backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-            fileName=disk_path,
-            diskMode="persistent",
-            thinProvisioned=None if disk_path else True,
+            fileName=disk_path, diskMode="persistent", thinProvisioned=None if disk_path else True
         ),
     )
     change = vim.vm.device.VirtualDeviceSpec

@@ -165,8 +165,7 @@ def test_a_task_that_hangs_is_cancelled_and_told_of(
     on = Subject(
         bench=bench,
         ops=bench.engine(
-            task_deadline_s=DEADLINE_S,
-            **({"images": images} if case.name == "snapshot" else {}),
+            task_deadline_s=DEADLINE_S, **({"images": images} if case.name == "snapshot" else {})
         ),
         instance=bench.spawn(),
         volumes=kinds,

@@ -22,12 +22,7 @@ RESCUE = [
     "ReconfigVM_Task",
     "PowerOnVM_Task",
 ]
-UNRESCUE = [
-    "RetrievePropertiesEx",
-    "PowerOffVM_Task",
-    "ReconfigVM_Task",
-    "PowerOnVM_Task",
-]
+UNRESCUE = ["RetrievePropertiesEx", "PowerOffVM_Task", "ReconfigVM_Task", "PowerOnVM_Task"]
 DYING_RESCUE = [call for call in RESCUE if "/" not in call]
 
 

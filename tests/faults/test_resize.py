@@ -24,12 +24,7 @@ MIGRATE = [
     "ExtendVirtualDisk_Task",
     "ReconfigVM_Task",
 ]
-MOVING = [
-    *MIGRATE[:3],
-    "RelocateVM_Task",
-    "RetrievePropertiesEx",
-    *MIGRATE[3:],
-]
+MOVING = [*MIGRATE[:3], "RelocateVM_Task", "RetrievePropertiesEx", *MIGRATE[3:]]
 FINISH = ["PowerOnVM_Task"]
 CONFIRM = ["ReconfigVM_Task", "HEAD /folder", "DeleteVirtualDisk_Task"]
 REVERT = reverting(1)

@@ -79,11 +79,7 @@ def engine(bench: Bench, name: str) -> VMwareVMOps:
 
 
 def spawn(bench: Bench, ops: VMwareVMOps, name: str) -> str:
-    flavor = {
-        "vcpus": 1,
-        "memory_mb": MEMORY_MIB,
-        "extra_specs": {"vmware:hw_version": "vmx-19"},
-    }
+    flavor = {"vcpus": 1, "memory_mb": MEMORY_MIB, "extra_specs": {"vmware:hw_version": "vmx-19"}}
     instance = {"uuid": a_uuid(), "name": name, "flavor": flavor}
     vif = {"network": {"bridge": name, "meta": {"should_create_vlan": True, "vlan": VLAN}}}
     ops.spawn(None, instance, "flat", [vif])

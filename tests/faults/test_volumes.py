@@ -29,10 +29,7 @@ from vmops.lab.wire.failures import Failure, How
 from vmops.model.block_devices import VolumeKind
 from vmops.ops.volumes.made import WantedVolume
 
-MAKERS: dict[str, Callable[[Bench], MadeVolume]] = {
-    "vmdk": a_shadow_vm,
-    "fcd": a_first_class_disk,
-}
+MAKERS: dict[str, Callable[[Bench], MadeVolume]] = {"vmdk": a_shadow_vm, "fcd": a_first_class_disk}
 LOOK = "RetrievePropertiesEx"
 CHANGES = {("vmdk", "attach"): "ReconfigVM_Task", ("vmdk", "detach"): "ReconfigVM_Task"} | {
     ("fcd", "attach"): "AttachDisk_Task",
@@ -243,10 +240,7 @@ def test_a_volume_is_made_or_it_is_not(bench: Bench, kind: VolumeKind, call: str
 
 @pytest.mark.parametrize(
     ("kind", "call"),
-    [
-        (VolumeKind.VMDK, "Destroy_Task"),
-        (VolumeKind.FIRST_CLASS_DISK, "DeleteVStorageObject_Task"),
-    ],
+    [(VolumeKind.VMDK, "Destroy_Task"), (VolumeKind.FIRST_CLASS_DISK, "DeleteVStorageObject_Task")],
 )
 @pytest.mark.parametrize("how", [How.REFUSED, How.TASK_FAILS, How.LOST_BEFORE])
 def test_a_deletion_that_fails_is_done_when_it_is_done_again(

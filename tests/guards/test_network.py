@@ -24,10 +24,7 @@ def test_a_listening_socket_is_not_open_to_others() -> None:
 
 
 def test_a_datagram_does_not_leave_loopback() -> None:
-    with (
-        socket.socket(type=socket.SOCK_DGRAM) as datagram,
-        pytest.raises(NetworkDenied),
-    ):
+    with socket.socket(type=socket.SOCK_DGRAM) as datagram, pytest.raises(NetworkDenied):
         datagram.sendto(b"x", OUTSIDE)
 
 

@@ -12,10 +12,7 @@ device = vim.vm.device
 def config_spec(name: str, *changes: Any, path: str = "[datastore1]", **fields: Any) -> Any:
     fields = {"memoryMB": 64, "numCPUs": 1, "guestId": "otherLinux64Guest", **fields}
     return vim.vm.ConfigSpec(
-        name=name,
-        files=vim.vm.FileInfo(vmPathName=path),
-        deviceChange=list(changes),
-        **fields,
+        name=name, files=vim.vm.FileInfo(vmPathName=path), deviceChange=list(changes), **fields
     )
 
 
@@ -77,9 +74,7 @@ def standard_nic(
 
 def distributed_nic(group: Any, *, key: int = -11, port: str | None = None, **fields: Any) -> Any:
     connection = vim.dvs.PortConnection(
-        switchUuid=group.config.distributedVirtualSwitch.uuid,
-        portgroupKey=group.key,
-        portKey=port,
+        switchUuid=group.config.distributedVirtualSwitch.uuid, portgroupKey=group.key, portKey=port
     )
     backing = device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=connection)
     return add(device.VirtualE1000(key=key, backing=backing, **fields))

@@ -140,10 +140,7 @@ def look(world: World) -> Reversible[tuple[str, ...]]:
     except ValueError:
         world.log.append("never")
         raise
-    yield (
-        "a",
-        "b",
-    )
+    yield ("a", "b")
 
 
 @step("Borrow")

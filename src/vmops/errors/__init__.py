@@ -74,9 +74,7 @@ What was undone, or could not be, is added to an error as notes (`BaseException.
 
 from __future__ import annotations
 
-from vmops.errors.base import (
-    VMOpsError,
-)
+from vmops.errors.base import VMOpsError
 from vmops.errors.conflict import (
     AlreadyExists,
     Busy,
@@ -98,11 +96,7 @@ from vmops.errors.conflict import (
     QuestionPending,
     VolumeInUse,
 )
-from vmops.errors.exhausted import (
-    Exhausted,
-    NoDiskSpace,
-    NoSuitableHost,
-)
+from vmops.errors.exhausted import Exhausted, NoDiskSpace, NoSuitableHost
 from vmops.errors.invalid import (
     ImageNotAcceptable,
     InstanceUnacceptable,
@@ -140,12 +134,7 @@ from vmops.errors.refused import (
     NotAuthenticated,
     Refused,
 )
-from vmops.errors.server import (
-    NotSupported,
-    TaskFailed,
-    TransferFailed,
-    VsphereFault,
-)
+from vmops.errors.server import NotSupported, TaskFailed, TransferFailed, VsphereFault
 from vmops.errors.unavailable import (
     UNANSWERED,
     ConnectionLost,

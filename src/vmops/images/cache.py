@@ -133,10 +133,7 @@ class ImageCache:
         """Make the entry in a temporary folder, then move it into the cache."""
         temporary = entry.parent.joined(in_flight.unique_name("tmp"))
         base = temporary.joined(f"{image.id}.vmdk")
-        with (
-            content.as_vmdk(self._store, image) as (store, vmdk),
-            Operation("cache image") as do,
-        ):
+        with content.as_vmdk(self._store, image) as (store, vmdk), Operation("cache image") as do:
             source = filling.Source(session=self._session, store=store, image=vmdk)
             if image.properties.disk_type is DiskType.STREAM_OPTIMIZED:
                 vm = do(
@@ -162,11 +159,7 @@ class ImageCache:
             do(filling.move_into_cache(self._session, temporary, entry))
 
     def _add_size(
-        self,
-        image: Image,
-        base: DatastorePath,
-        sized: DatastorePath,
-        wanted_bytes: int,
+        self, image: Image, base: DatastorePath, sized: DatastorePath, wanted_bytes: int
     ) -> None:
         """Add a parent of another size to an entry that is there."""
         source = filling.Source(session=self._session, store=self._store, image=image)

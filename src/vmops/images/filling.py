@@ -120,10 +120,7 @@ def upload_sparse(source: Source, disk: DatastorePath) -> Reversible[None]:
 def copy_to_thin(source: Source, disk: DatastorePath) -> Reversible[None]:
     """Convert the sparse image to a disk that a VM can use."""
     source.session.virtual_disk_manager.copy(
-        disk.sparse,
-        disk,
-        disk_type="thin",
-        adapter_type=source.descriptor_adapter,
+        disk.sparse, disk, disk_type="thin", adapter_type=source.descriptor_adapter
     )
     yield
 
@@ -194,19 +191,13 @@ def take_imported_disk(
 
 @step("Make a copy of the flavor's size")
 def make_sized_copy(
-    source: Source,
-    base: DatastorePath,
-    sized: DatastorePath,
-    capacity_bytes: int,
+    source: Source, base: DatastorePath, sized: DatastorePath, capacity_bytes: int
 ) -> Reversible[None]:
     """Copy the disk and extend the copy."""
     disks = source.session.virtual_disk_manager
     # Without a wanted type a copy is preallocated, whatever its source is.
     disks.copy(
-        base,
-        sized,
-        provisioning(source.image.properties.disk_type),
-        source.descriptor_adapter,
+        base, sized, provisioning(source.image.properties.disk_type), source.descriptor_adapter
     )
     disks.extend(sized, capacity_bytes)
     yield

@@ -24,10 +24,7 @@ _MAX_COMPLAINT = 500
 
 
 def convert(
-    source: Path,
-    source_format: str,
-    target: Path,
-    tell: Tell = lambda percent: None,
+    source: Path, source_format: str, target: Path, tell: Tell = lambda percent: None
 ) -> None:
     """Write ``source`` as a streamOptimized VMDK to ``target``; ``tell`` takes the percent done.
 

@@ -95,11 +95,7 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "vmware_linked_clone": ("img_linked_clone",),
 }
 
-FIRMWARES: dict[str, Firmware] = {
-    "bios": Firmware.BIOS,
-    "uefi": Firmware.EFI,
-    "efi": Firmware.EFI,
-}
+FIRMWARES: dict[str, Firmware] = {"bios": Firmware.BIOS, "uefi": Firmware.EFI, "efi": Firmware.EFI}
 
 
 # img_config_drive's words: whether the image cannot do without one.

@@ -49,6 +49,5 @@ def attach(
             change.profile = [vim.vm.DefinedProfileSpec(profileId=media.storage_policy)]
     devices += cdrom.insert(media.cdroms, places)
     return vim.vm.ConfigSpec(
-        deviceChange=[*places.changes(), *devices],
-        extraConfig=option_values(settings),
+        deviceChange=[*places.changes(), *devices], extraConfig=option_values(settings)
     )

@@ -26,8 +26,7 @@ def boot_from(disk_key: int, settings: dict[str, str]) -> vim.vm.ConfigSpec:
     """The `vim.vm.ConfigSpec` that boots from one disk only and sets extraConfig keys."""
     order = [vim.vm.BootOptions.BootableDiskDevice(deviceKey=disk_key)]
     return vim.vm.ConfigSpec(
-        bootOptions=vim.vm.BootOptions(bootOrder=order),
-        extraConfig=option_values(settings),
+        bootOptions=vim.vm.BootOptions(bootOrder=order), extraConfig=option_values(settings)
     )
 
 

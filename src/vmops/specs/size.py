@@ -21,18 +21,14 @@ def set_size(spec: vim.vm.ConfigSpec, size: Size) -> None:
 
 def _info(allocation: Allocation) -> vim.ResourceAllocationInfo:
     return vim.ResourceAllocationInfo(
-        reservation=allocation.reservation,
-        limit=allocation.limit,
-        shares=shares_info(allocation),
+        reservation=allocation.reservation, limit=allocation.limit, shares=shares_info(allocation)
     )
 
 
 def io_allocation(allocation: Allocation) -> vim.StorageResourceManager.IOAllocationInfo:
     """A disk's allocation of input and output, in operations each second."""
     return vim.StorageResourceManager.IOAllocationInfo(
-        reservation=allocation.reservation,
-        limit=allocation.limit,
-        shares=shares_info(allocation),
+        reservation=allocation.reservation, limit=allocation.limit, shares=shares_info(allocation)
     )
 
 

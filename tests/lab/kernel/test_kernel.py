@@ -72,11 +72,7 @@ def test_listeners_hear_of_everything(kernel: Kernel) -> None:
     kernel.touch(folder, "recentTask")
     kernel.remove(folder)
     kernel.remove(folder)
-    assert heard == [
-        ("group-1", {"name", "recentTask"}),
-        ("group-1", {"name"}),
-        ("group-1", set()),
-    ]
+    assert heard == [("group-1", {"name", "recentTask"}), ("group-1", {"name"}), ("group-1", set())]
 
 
 def test_ids_are_new(kernel: Kernel, vm: Machine) -> None:

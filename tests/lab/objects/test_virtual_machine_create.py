@@ -237,10 +237,7 @@ def test_a_disk_that_cannot_be_made_takes_back_those_made_before(client: Client,
 
     with pytest.raises(vim.fault.FileAlreadyExists):
         client.create(
-            name,
-            scsi(),
-            new_disk(key=-2),
-            new_disk(key=-3, name="[datastore1] in-the-way.vmdk"),
+            name, scsi(), new_disk(key=-2), new_disk(key=-3, name="[datastore1] in-the-way.vmdk")
         )
 
     assert sorted(client.file("[datastore1] ").rglob("*")) == before

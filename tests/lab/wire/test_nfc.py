@@ -270,9 +270,7 @@ def test_what_cannot_be_imported(client: Client, name: str) -> None:
     with pytest.raises(vmodl.fault.InvalidArgument):
         pool.ImportVApp(spec, client.datacenter.hostFolder, None)
     vapp = vim.vApp.VAppImportSpec(
-        name=name,
-        vAppConfigSpec=vim.vApp.VAppConfigSpec(),
-        resourcePoolSpec=pool.config,
+        name=name, vAppConfigSpec=vim.vApp.VAppConfigSpec(), resourcePoolSpec=pool.config
     )
     with pytest.raises(vmodl.fault.NotSupported):
         pool.ImportVApp(vapp, place_, None)

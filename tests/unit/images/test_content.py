@@ -71,10 +71,7 @@ def test_another_format_becomes_stream_optimized_and_leaves_nothing(
     events: list[Event] = []
     known = content.complete(store, store.image(kind))
     assert known.capacity_bytes == MIB
-    with (
-        operation("spawn", observe=events.append),
-        content.as_vmdk(store, known) as (opens, image),
-    ):
+    with operation("spawn", observe=events.append), content.as_vmdk(store, known) as (opens, image):
         with opens.open(image) as stream:
             vmdk = stream.read()
         assert (image.disk_format, image.size_bytes) == ("vmdk", len(vmdk))
@@ -138,10 +135,7 @@ def test_a_qcow2_that_names_other_files_is_not_opened_by_a_tool(
     program.write_text(f"#!/bin/sh\n: > {touched}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
-    with (
-        pytest.raises(ImageNotAcceptable, match="refused"),
-        content.as_vmdk(store, known),
-    ):
+    with pytest.raises(ImageNotAcceptable, match="refused"), content.as_vmdk(store, known):
         pass
     assert not touched.exists()
 

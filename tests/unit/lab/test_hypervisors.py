@@ -34,8 +34,7 @@ def test_qemu_asked_for_by_name_must_be_there(tmp_path: Path, without_qemu: None
 
 
 @pytest.mark.parametrize(
-    ("program", "package"),
-    [("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils")],
+    ("program", "package"), [("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils")]
 )
 def test_a_missing_program_is_named_with_its_package(
     without_qemu: None, program: str, package: str

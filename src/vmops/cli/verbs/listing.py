@@ -16,12 +16,7 @@ from vmops.cli.instances import (
     remember,
     resolve,
 )
-from vmops.cli.output import (
-    output_options,
-    print_record,
-    print_rows,
-    take_output_options,
-)
+from vmops.cli.output import output_options, print_record, print_rows, take_output_options
 
 STATUSES = ("running", "off", "suspended", "paused", "rescued", "resized", "resizing", "building")
 

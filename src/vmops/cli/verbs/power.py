@@ -20,10 +20,7 @@ names_argument = click.argument(
 
 
 def each(
-    change: Change,
-    names: tuple[str, ...],
-    done: str,
-    do: Callable[[VMwareVMOps, str], None],
+    change: Change, names: tuple[str, ...], done: str, do: Callable[[VMwareVMOps, str], None]
 ) -> None:
     """Do it to each instance; all names are looked up before anything is done."""
     engine = change.engine()

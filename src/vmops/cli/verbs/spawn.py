@@ -59,9 +59,7 @@ def spawn(change: Change, /, name: str, image: str | None, **options: Any) -> No
     from vmops.model.instance import Instance  # noqa: PLC0415
 
     instance = Instance(
-        uuid=options["uuid"] or str(uuids.uuid4()),
-        name=name,
-        flavor=flavor(options),
+        uuid=options["uuid"] or str(uuids.uuid4()), name=name, flavor=flavor(options)
     )
     context = change.context
     guest = guest_data(options)

@@ -69,11 +69,7 @@ def guest_options(command: F) -> F:
 
 def block_devices(engine: VMwareVMOps, image: str | None, options: dict[str, Any]) -> BlockDevices:
     """The disks asked for; volumes are looked up."""
-    from vmops.model.block_devices import (  # noqa: PLC0415
-        BlockDevices,
-        EphemeralDisk,
-        VolumeAttachment,
-    )
+    from vmops.model.block_devices import BlockDevices, EphemeralDisk, VolumeAttachment  # noqa: PLC0415
 
     boot = options["boot_volume"]
     if not (image or boot):

@@ -5,14 +5,7 @@ from __future__ import annotations
 import gzip
 from importlib.resources import files
 
-from vmops.lab.guest.cpio import (
-    Entry,
-    character_device,
-    directory,
-    regular,
-    symlink,
-    write_cpio,
-)
+from vmops.lab.guest.cpio import Entry, character_device, directory, regular, symlink, write_cpio
 from vmops.lab.guest.kernel_modules import Module, alias_index, dependency_index
 
 # The commands `files/initramfs/init` calls.

@@ -126,9 +126,7 @@ class DistributedVirtualSwitch(ManagedEntity):
             port.connectionCookie = nic.backing.port.connectionCookie
             port.state = vim.dvs.DistributedVirtualPort.State(
                 runtimeInfo=vim.dvs.DistributedVirtualPort.RuntimeInfo(
-                    linkUp=bool(nic.connectable.connected),
-                    blocked=False,
-                    macAddress=nic.macAddress,
+                    linkUp=bool(nic.connectable.connected), blocked=False, macAddress=nic.macAddress
                 ),
                 stats=filled(vim.dvs.PortStatistics),
             )

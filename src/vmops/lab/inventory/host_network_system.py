@@ -171,10 +171,7 @@ class HostNetworkSystem(ManagedObject):
     def _new_network(self, name: str) -> Network:
         folder = self._network_folder()
         network = Network(
-            self.kernel,
-            self.kernel.new_moid("network"),
-            name=name,
-            parent=folder.ref,
+            self.kernel, self.kernel.new_moid("network"), name=name, parent=folder.ref
         )
         self.kernel.add(network)
         folder.add_child(network)

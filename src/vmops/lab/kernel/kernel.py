@@ -57,8 +57,7 @@ class ManagedObject:
 def not_found(ref: Reference | None) -> vmodl.MethodFault:
     """The fault for a reference to nothing."""
     return vmodl.fault.ManagedObjectNotFound(
-        obj=ref,
-        msg="The object has already been deleted or has not been completely created",
+        obj=ref, msg="The object has already been deleted or has not been completely created"
     )
 
 

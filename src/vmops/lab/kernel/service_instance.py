@@ -35,9 +35,7 @@ class ServiceInstance(ManagedObject):
         esx = kernel.settings.esx
         self._about = _about_esx() if esx else _about_vcenter(instance_uuid)
         self.properties["capability"] = vim.Capability(
-            provisioningSupported=True,
-            multiHostSupported=not esx,
-            userShellAccessSupported=False,
+            provisioningSupported=True, multiHostSupported=not esx, userShellAccessSupported=False
         )
         self.computed |= {"content": self.RetrieveServiceContent, "serverClock": self.CurrentTime}
 

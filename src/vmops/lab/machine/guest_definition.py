@@ -137,9 +137,7 @@ def _of(devices: Sequence[VirtualDevice], wire_type: type[D]) -> list[D]:
 def _controllers(devices: Sequence[VirtualDevice]) -> list[Controller]:
     return [
         Controller(
-            key=device.key,
-            bus_number=device.busNumber,
-            model=cast("Any", wire_name(device)),
+            key=device.key, bus_number=device.busNumber, model=cast("Any", wire_name(device))
         )
         for device in _of(devices, _device.VirtualController)
         if kind_of(device) is not None

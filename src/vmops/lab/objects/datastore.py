@@ -38,12 +38,7 @@ class Datastore(ManagedEntity):
         self._volume_uuid = str(uuid.uuid5(_NAMESPACE, f"{kernel.settings.state_dir}/{name}"))
         self._refreshed = datetime.now(UTC)
         self.browser = HostDatastoreBrowser(kernel, f"datastoreBrowser-{moid}", (self.ref,))
-        self.properties.update(
-            browser=self.browser.ref,
-            capability=_capability(),
-            host=[],
-            vm=[],
-        )
+        self.properties.update(browser=self.browser.ref, capability=_capability(), host=[], vm=[])
         self.computed.update(summary=self._summary, info=self._info)
         remove_partial(self._volumes, name)
 

@@ -93,11 +93,7 @@ def add_default_inventory(kernel: Kernel) -> None:
         kernel.add(cls(kernel, moid))
     root = Folder(kernel, ids.root, name=ids.root_name, parent=None, child_type=list(ROOT_CHILDREN))
     datacenter = Datacenter(
-        kernel,
-        ids.datacenter,
-        name=ids.datacenter_name,
-        parent=root.ref,
-        folder_moids=ids.folders,
+        kernel, ids.datacenter, name=ids.datacenter_name, parent=root.ref, folder_moids=ids.folders
     )
     for obj in (root, datacenter, *datacenter.children()):
         kernel.add(obj)

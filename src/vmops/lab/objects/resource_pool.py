@@ -198,10 +198,7 @@ def _runtime() -> vim.ResourcePool.RuntimeInfo:
             maxUsage=memory,
         ),
         cpu=filled(
-            vim.ResourcePool.ResourceUsage,
-            unreservedForPool=cpu,
-            unreservedForVm=cpu,
-            maxUsage=cpu,
+            vim.ResourcePool.ResourceUsage, unreservedForPool=cpu, unreservedForVm=cpu, maxUsage=cpu
         ),
         overallStatus=vim.ManagedEntity.Status.green,
     )

@@ -360,11 +360,7 @@ def _host(host: HostSystem) -> Saved:
         "connected": host.is_connected,
         "switches": [switch.name for switch in info.vswitch],
         "portgroups": [
-            {
-                "name": group.spec.name,
-                "vlan": group.spec.vlanId,
-                "switch": group.spec.vswitchName,
-            }
+            {"name": group.spec.name, "vlan": group.spec.vlanId, "switch": group.spec.vswitchName}
             for group in info.portgroup
         ],
     }

@@ -139,9 +139,7 @@ class VirtualMachine(Machine):
     def CloneVM_Task(self, folder: Reference, name: str, spec: vim.vm.CloneSpec) -> vim.Task:
         """Clone the machine or one of its snapshots; see `clone.clone`."""
         return self.start_task(
-            "clone",
-            lambda run: clone.clone(self, folder, name, spec, run),
-            cancelable=True,
+            "clone", lambda run: clone.clone(self, folder, name, spec, run), cancelable=True
         )
 
     def AttachDisk_Task(
@@ -165,9 +163,7 @@ class VirtualMachine(Machine):
         """Move the machine, its guest running on; see `relocate.relocate`."""
         del priority  # one machine moves at a time
         return self.start_task(
-            "relocate",
-            lambda run: relocate.relocate(self, spec, run),
-            cancelable=True,
+            "relocate", lambda run: relocate.relocate(self, spec, run), cancelable=True
         )
 
     def MigrateVM_Task(

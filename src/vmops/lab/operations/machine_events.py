@@ -27,7 +27,7 @@ _MADE: dict[str, tuple[type[vim.event.VmEvent], str]] = {
 }
 """By the method whose task made the machine."""
 _DONE: dict[str, tuple[type[vim.event.VmEvent], str]] = {
-    "reset": (_event.VmResettingEvent, "{} on {} was reset"),
+    "reset": (_event.VmResettingEvent, "{} on {} was reset")
 }
 _FAILED: dict[str, tuple[type[vim.event.VmEvent], str]] = {
     "powerOn": (_event.VmFailedToPowerOnEvent, "Cannot power on {} on {}: {}"),

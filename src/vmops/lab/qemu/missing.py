@@ -8,10 +8,7 @@ from pathlib import Path
 
 from vmops.lab.hypervisor.errors import HypervisorMissing
 
-_DEBIAN_PACKAGES = {
-    "qemu-system-x86_64": "qemu-system-x86",
-    "qemu-img": "qemu-utils",
-}
+_DEBIAN_PACKAGES = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils"}
 _PURPOSES = {
     "qemu-system-x86_64": "QEMU is not installed, so no guest can run",
     "qemu-img": "qemu-img is not installed, so disk images cannot be converted",

@@ -24,11 +24,7 @@ from vmops.lab.storage.descriptor import (
     geometry,
     is_plain_name,
 )
-from vmops.lab.storage.errors import (
-    InvalidDatastorePath,
-    InvalidDisk,
-    UnknownDatastore,
-)
+from vmops.lab.storage.errors import InvalidDatastorePath, InvalidDisk, UnknownDatastore
 from vmops.lab.storage.layers import DiskFile, Layer, RawLayer
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.qcow2 import Qcow2Layer

@@ -189,9 +189,7 @@ def _drop(volumes: Volumes, links: Sequence[Link]) -> None:
     for path in children(volumes, links[0].path):
         child = load_link(volumes, path)
         moved = replace(
-            child.descriptor,
-            parent_cid=renewed.cid,
-            parent_hint=parent_hint(path, target.path),
+            child.descriptor, parent_cid=renewed.cid, parent_hint=parent_hint(path, target.path)
         )
         write_descriptor(volumes, path, moved, replace=True)
     for link in links[:-1]:

@@ -252,12 +252,7 @@ class DiskStore:
             return stream.finish()
 
     def extend(
-        self,
-        path: DatastorePath,
-        capacity_bytes: int,
-        *,
-        eager: bool = False,
-        in_use: bool = False,
+        self, path: DatastorePath, capacity_bytes: int, *, eager: bool = False, in_use: bool = False
     ) -> DiskInfo:
         """Grow a flat disk that nobody has open; the new part reads as zeros.
 

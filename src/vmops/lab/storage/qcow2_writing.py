@@ -93,9 +93,7 @@ def write_delta(
     os.ftruncate(descriptor, layout.clusters * CLUSTER_BYTES)
     first_l1 = layout.first_l1 * CLUSTER_BYTES
     os.pwrite(
-        descriptor,
-        header(capacity_bytes, layout.l1_entries, first_l1, layout.refcount_clusters),
-        0,
+        descriptor, header(capacity_bytes, layout.l1_entries, first_l1, layout.refcount_clusters), 0
     )
 
 

@@ -93,13 +93,7 @@ def destroy(session: Session, instance_uuid: str, *, destroy_disks: bool) -> Non
         log.info("instance %s does not exist: nothing to destroy", instance_uuid)
 
 
-def remove(
-    session: Session,
-    vm: VirtualMachine,
-    *,
-    destroy_disks: bool,
-    uuid: str = "",
-) -> None:
+def remove(session: Session, vm: VirtualMachine, *, destroy_disks: bool, uuid: str = "") -> None:
     """Destroy a VM that was found. See `destroy` for the steps.
 
     ``uuid`` guards against a reference that another VM has got meanwhile.

@@ -15,12 +15,7 @@ from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 
 _PAUSED = f'config.extraConfig["{extra_config.PAUSED}"]'
-PATHS = (
-    "runtime.powerState",
-    "config.hardware.numCPU",
-    "config.hardware.memoryMB",
-    _PAUSED,
-)
+PATHS = ("runtime.powerState", "config.hardware.numCPU", "config.hardware.memoryMB", _PAUSED)
 _UUID_KEY = f'config.extraConfig["{extra_config.INSTANCE_UUID}"]'
 _KEY = ("VirtualMachine", _UUID_KEY)
 _WHOLE = "config.extraConfig"

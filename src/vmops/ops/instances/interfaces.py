@@ -15,14 +15,7 @@ from vmops.ops.engine.placement import find_networks
 from vmops.ops.engine.port_groups import create_port_groups, with_vlan
 from vmops.ops.guard.preconditions import refuse_suspended
 from vmops.ops.guard.states import called
-from vmops.specs.nics import (
-    NicBacking,
-    add_nic,
-    change_nic,
-    model_of,
-    nic_changes,
-    remove_nic,
-)
+from vmops.specs.nics import NicBacking, add_nic, change_nic, model_of, nic_changes, remove_nic
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.live.records import ClusterInfo, NetworkInfo
 from vmops.vsphere.objects.lookup import with_vm
@@ -220,11 +213,7 @@ def plug(
 
 
 def _plug_changes(
-    there: VmNics,
-    vifs: Sequence[Vif],
-    networks: Sequence[NetworkInfo],
-    *,
-    only_new: bool = False,
+    there: VmNics, vifs: Sequence[Vif], networks: Sequence[NetworkInfo], *, only_new: bool = False
 ) -> tuple[list[Any], dict[str, str]]:
     """What has to change of the NICs, and of the notes of which interfaces they are."""
     changes: list[Any] = []

@@ -215,7 +215,7 @@ def move_vm(session: Session, vm: VirtualMachine, move: Move) -> Reversible[None
                 pool=move.cluster.resource_pool,
                 datastore=move.datastore.moref if move.datastore else None,
                 staying=move.volumes,
-            ),
+            )
         )
     except (ConnectionLost, TimedOut) as lost:
         arrived = False

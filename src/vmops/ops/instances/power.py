@@ -62,10 +62,7 @@ AT_ONCE = Patience()
 
 
 def power_off(
-    vm: VirtualMachine,
-    patience: Patience = AT_ONCE,
-    *,
-    discard_memory: bool = False,
+    vm: VirtualMachine, patience: Patience = AT_ONCE, *, discard_memory: bool = False
 ) -> None:
     """Shut the guest down if there is time for it, else pull the plug; off stays off.
 

@@ -208,9 +208,7 @@ def note_rescue(session: Session, vm: VirtualMachine, note: RescueNote) -> Rever
     """
     try:
         worker = in_flight.mark("rescue")
-        vm.reconfigure(
-            settings({extra_config.RESCUE: note.dump(), extra_config.WORKER: worker}),
-        )
+        vm.reconfigure(settings({extra_config.RESCUE: note.dump(), extra_config.WORKER: worker}))
     except BaseException:
         with undoing():
             _take_back(session, vm, note)
@@ -229,11 +227,7 @@ def _take_back(session: Session, vm: VirtualMachine, note: RescueNote) -> None:
 
 @step("Copy the image to the rescue disk")
 def copy_to_rescue_disk(
-    engine: Engine,
-    hardware: VmHardware,
-    root: VmDisk,
-    cached: CachedImage,
-    target: DatastorePath,
+    engine: Engine, hardware: VmHardware, root: VmDisk, cached: CachedImage, target: DatastorePath
 ) -> Reversible[None]:
     """Copy the cached image into the VM's own folder, also if it boots from a volume."""
     adapter = hardware.controller(root.controller_key).adapter
@@ -257,7 +251,7 @@ def boot_from_rescue_disk(vm: VirtualMachine, target: DatastorePath) -> Reversib
     if disk is None:
         raise NoRootDisk(f"The rescue disk {target} is not attached.")
     vm.reconfigure(
-        specs.boot_from(disk.key, {extra_config.EFI_QUICK_BOOT: "FALSE", extra_config.WORKER: ""}),
+        specs.boot_from(disk.key, {extra_config.EFI_QUICK_BOOT: "FALSE", extra_config.WORKER: ""})
     )
     yield
 
@@ -291,10 +285,7 @@ def delete_rescue_disk(session: Session, note: RescueNote) -> Reversible[None]:
 
 @step("Detach the rescue disk and boot as before")
 def detach_rescue_disk(
-    vm: VirtualMachine,
-    disk: VmDisk | None,
-    drive: VmDrive | None,
-    note: RescueNote,
+    vm: VirtualMachine, disk: VmDisk | None, drive: VmDrive | None, note: RescueNote
 ) -> Reversible[None]:
     """Remove the disk with its file or the drive, boot as before, forget the rescue: one change."""
     values = {

@@ -203,11 +203,7 @@ def take_snapshot(session: Session, subject: _Subject) -> Reversible[tuple[Snaps
 
 @step("Upload the disk to the image store")
 def upload_disk(
-    engine: Engine,
-    images: ImageStore,
-    subject: _Subject,
-    made: Snapshot,
-    name: str,
+    engine: Engine, images: ImageStore, subject: _Subject, made: Snapshot, name: str
 ) -> Reversible[Image]:
     """Stream the root disk into the store, by a lease or by a coalesced copy."""
     try:
@@ -278,10 +274,7 @@ def _upload_copy(engine: Engine, images: ImageStore, subject: _Subject, name: st
         _coalesce(session, source, disk)
         with contextlib.closing(session.datastore_files.download(disk.flat)) as blocks:
             image = images.receive(
-                name,
-                blocks,
-                disk_type=DiskType.PREALLOCATED,
-                properties=subject.image_properties(),
+                name, blocks, disk_type=DiskType.PREALLOCATED, properties=subject.image_properties()
             )
     except BaseException as failure:
         with noting(failure, f"delete {folder}"):

@@ -137,8 +137,7 @@ class ResizeNote:
 
 def _sizes(values: Mapping[str, Any]) -> ExtraSizes:
     return ExtraSizes(
-        ephemerals_gib=tuple(values.get("ephemerals_gib", ())),
-        swap_mib=values.get("swap_mib", 0),
+        ephemerals_gib=tuple(values.get("ephemerals_gib", ())), swap_mib=values.get("swap_mib", 0)
     )
 
 

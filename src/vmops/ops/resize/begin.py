@@ -309,9 +309,7 @@ def copy_root_disk(engine: Engine, plan: _Plan) -> Reversible[None]:
         DESCRIPTOR_ADAPTERS[adapter],
     )
     disks.extend(
-        plan.grown,
-        plan.note.root_bytes,
-        eager=plan.root.provisioning == "eagerZeroedThick",
+        plan.grown, plan.note.root_bytes, eager=plan.root.provisioning == "eagerZeroedThick"
     )
     yield
 
@@ -340,11 +338,7 @@ def change_size(vm: VirtualMachine, plan: _Plan, flavor: Flavor) -> Reversible[N
         )
         disks.append(exchange)
     change = specs.Change(
-        settings={
-            extra_config.RESIZE: note.dump(),
-            extra_config.WORKER: "",
-            **note_replaced(()),
-        },
+        settings={extra_config.RESIZE: note.dump(), extra_config.WORKER: "", **note_replaced(())},
         size=note.new,
         disks=disks,
         annotation=with_flavor(notes, _facts(flavor)) if note.old_facts else None,

@@ -41,11 +41,7 @@ SWAP = "swap.vmdk"
 
 
 def finish_migration(
-    vm: VirtualMachine,
-    devices: BlockDevices,
-    tell: Tell,
-    *,
-    power_on: bool,
+    vm: VirtualMachine, devices: BlockDevices, tell: Tell, *, power_on: bool
 ) -> None:
     """Start an instance that `vmops.ops.resize.begin` has changed; one that is on stays on.
 
@@ -94,11 +90,7 @@ def _wanted(note: ResizeNote, devices: BlockDevices) -> ExtraSizes:
 
 
 @step("Exchange the ephemeral and swap disks")
-def exchange_disks(
-    session: Session,
-    vm: VirtualMachine,
-    devices: BlockDevices,
-) -> Reversible[None]:
+def exchange_disks(session: Session, vm: VirtualMachine, devices: BlockDevices) -> Reversible[None]:
     """One call takes the old ones off, creates the new ones and notes both."""
     summary, name = read_summary(vm), called(vm)
     files = summary.hardware.files
@@ -128,11 +120,7 @@ def exchange_disks(
 
 
 def _plan(
-    summary: VmSummary,
-    note: ResizeNote,
-    wanted: ExtraSizes,
-    devices: BlockDevices,
-    name: str,
+    summary: VmSummary, note: ResizeNote, wanted: ExtraSizes, devices: BlockDevices, name: str
 ) -> tuple[specs.Change, list[DatastorePath]]:
     """The change, and the disks that it creates."""
     hardware = summary.hardware
@@ -200,10 +188,7 @@ def _pairs(
     files = summary.hardware.files
     swap = next((disk for disk in wanted if disk.path.name == SWAP), None)
     ephemerals = [disk for disk in wanted if disk is not swap]
-    for old, new in [
-        *zip_longest(ephemeral_disks(files), ephemerals),
-        (swap_disk(files), swap),
-    ]:
+    for old, new in [*zip_longest(ephemeral_disks(files), ephemerals), (swap_disk(files), swap)]:
         if (old and old.capacity_bytes) != (new and new.capacity_bytes):
             yield old, new
 

@@ -52,11 +52,7 @@ def finish_revert_migration(vm: VirtualMachine, *, power_on: bool) -> None:
 
 
 def put_back(
-    session: Session,
-    vm: VirtualMachine,
-    *,
-    power_on: bool,
-    missing_ok: bool = False,
+    session: Session, vm: VirtualMachine, *, power_on: bool, missing_ok: bool = False
 ) -> None:
     """The same for the undo of a resize, which may not have come as far as its note."""
     wait_for_recent_tasks(session, vm.moref)

@@ -46,10 +46,7 @@ def _cache_place(place: Placement) -> CachePlace:
 
 @step("Copy the image to the root disk")
 def copy_root_disk(
-    engine: Engine,
-    request: SpawnRequest,
-    image: CachedImage,
-    root: DatastorePath,
+    engine: Engine, request: SpawnRequest, image: CachedImage, root: DatastorePath
 ) -> Reversible[CachedImage]:
     """Copy the cached disk into the VM's folder, as big as the flavor says."""
     disks, properties = engine.session.virtual_disk_manager, request.properties
@@ -136,9 +133,7 @@ def attach_disks(
         places = Places(hardware.controllers, hardware.used)
     settings = {} if request.devices.data_volumes else {extra_config.OPERATION: ""}
     try:
-        vm.reconfigure(
-            attach(media, settings, places),
-        )
+        vm.reconfigure(attach(media, settings, places))
     except BaseException as first:
         with noting(first, "delete the new disks"):
             _delete_created(engine, media)

@@ -33,10 +33,7 @@ SERIAL_LOG = "serial.log"
 
 @step("Create the VM")
 def create_vm(
-    engine: Engine,
-    request: SpawnRequest,
-    place: Placement,
-    folder: DatastorePath,
+    engine: Engine, request: SpawnRequest, place: Placement, folder: DatastorePath
 ) -> Reversible[VirtualMachine]:
     """Create the VM without disks, marked as being spawned."""
     project = request.instance.project_id or request.requester.project_id
@@ -62,10 +59,7 @@ def create_vm(
 
 
 def _create(engine: Engine, vms: Folder, spec: ConfigSpec, place: Placement) -> VirtualMachine:
-    return vms.create_vm(
-        spec,
-        place.cluster.resource_pool,
-    )
+    return vms.create_vm(spec, place.cluster.resource_pool)
 
 
 def _take_back(engine: Engine, vm: VirtualMachine) -> None:

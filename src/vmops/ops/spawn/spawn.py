@@ -25,9 +25,7 @@ from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
 
 def spawn(
-    engine: Engine,
-    request: SpawnRequest,
-    attacher: VolumeAttacher | None = None,
+    engine: Engine, request: SpawnRequest, attacher: VolumeAttacher | None = None
 ) -> VirtualMachine:
     """Create a VM from an image and power it on, or leave everything as it was.
 

@@ -77,17 +77,12 @@ def attach_root_volume(
 
 @step("Attach the volumes")
 def attach_volumes(
-    engine: Engine,
-    request: SpawnRequest,
-    vm: VirtualMachine,
-    attacher: VolumeAttacher,
+    engine: Engine, request: SpawnRequest, vm: VirtualMachine, attacher: VolumeAttacher
 ) -> Reversible[None]:
     """Attach the others in order; then take off the mark of the spawn: the instance is whole."""
     for attachment in request.devices.data_volumes:
         attacher.attach(vm, _with_adapter(attachment, request))
-    vm.reconfigure(
-        settings({extra_config.OPERATION: ""}),
-    )
+    vm.reconfigure(settings({extra_config.OPERATION: ""}))
     yield
 
 

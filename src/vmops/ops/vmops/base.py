@@ -88,10 +88,7 @@ class EngineBase:
         self._engine = Engine(
             session=session,
             cache=ImageCache(
-                session,
-                self._images,
-                self._settings.cache_folder,
-                self._settings.cache_lock_dir,
+                session, self._images, self._settings.cache_folder, self._settings.cache_lock_dir
             ),
             settings=self._settings,
             reservations=Reservations(),

@@ -24,18 +24,14 @@ class InterfaceMethods(EngineBase):
         """Give an instance a NIC for each interface; see `instances.interfaces.plug_vifs`."""
         vifs = self._vifs(instance, network_info)
         self._on(
-            instance,
-            "plug interfaces",
-            lambda vm: interfaces.plug_vifs(self._engine, vm, vifs),
+            instance, "plug interfaces", lambda vm: interfaces.plug_vifs(self._engine, vm, vifs)
         )
 
     def unplug_vifs(self, instance: Shape, network_info: Iterable[Shape] | None) -> None:
         """Take the NICs of these interfaces out; see `instances.interfaces.unplug_vifs`."""
         vifs = shapes.parse_vifs(network_info, _ANY_NETWORK)
         self._on(
-            instance,
-            "unplug interfaces",
-            lambda vm: interfaces.unplug_vifs(self._engine, vm, vifs),
+            instance, "unplug interfaces", lambda vm: interfaces.unplug_vifs(self._engine, vm, vifs)
         )
 
     def attach_interface(
@@ -68,11 +64,7 @@ class InterfaceMethods(EngineBase):
         """Tell the guest its addresses; see `vmops.ops.spawn.network_info.inject_network_info`."""
         vifs = self._vifs(instance, network_info)
         name = shapes.host_name(instance)
-        self._on(
-            instance,
-            "inject network info",
-            lambda vm: inject_network_info(vm, name, vifs),
-        )
+        self._on(instance, "inject network info", lambda vm: inject_network_info(vm, name, vifs))
 
     def _vifs(self, instance: Shape, network_info: Iterable[Shape] | None) -> tuple[Vif, ...]:
         default = self._settings.default_network

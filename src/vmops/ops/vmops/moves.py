@@ -16,11 +16,7 @@ class MoveMethods(EngineBase):
     """Snapshot to an image, and live migration."""
 
     def snapshot(
-        self,
-        context: Any,
-        instance: Shape,
-        snapshot_name: str,
-        update_task_state: UpdateTaskState,
+        self, context: Any, instance: Shape, snapshot_name: str, update_task_state: UpdateTaskState
     ) -> SnapshotResult:
         """Make an image of a running instance; see `instances.snapshot.snapshot` for the steps."""
         project_id = str(shapes.field(instance, "project_id", default=""))

@@ -92,9 +92,7 @@ class ResizeMethods(EngineBase):
     ) -> None:
         """Have the old size again; see `vmops.ops.resize.revert.finish_revert_migration`."""
         self._on(
-            instance,
-            "revert resize",
-            lambda vm: finish_revert_migration(vm, power_on=power_on),
+            instance, "revert resize", lambda vm: finish_revert_migration(vm, power_on=power_on)
         )
 
     def _progress(self, context: Any, instance: Shape) -> Tell:

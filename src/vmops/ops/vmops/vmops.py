@@ -60,12 +60,7 @@ class VMwareVMOps(
         block_device_info: Shape = None,
     ) -> None:
         """Power on, or resume if suspended; see `vmops.ops.instances.power.power_on`."""
-        self._on(
-            instance,
-            "power on",
-            power.power_on,
-            after_same=True,
-        )
+        self._on(instance, "power on", power.power_on, after_same=True)
 
     def power_off(
         self,
@@ -99,11 +94,7 @@ class VMwareVMOps(
         See `vmops.ops.instances.power.reboot`.
         """
         hard = reboot_type.upper() == "HARD"
-        self._on(
-            instance,
-            "reboot",
-            lambda vm: power.reboot(vm, hard=hard),
-        )
+        self._on(instance, "reboot", lambda vm: power.reboot(vm, hard=hard))
 
     def suspend(self, instance: Shape) -> None:
         """Suspend to disk; see `vmops.ops.instances.power.suspend`."""
@@ -116,27 +107,15 @@ class VMwareVMOps(
     def pause(self, instance: Shape) -> None:
         """Suspend and mark as paused, as vSphere has no pause; see `instances.pause.pause`."""
         emulate = self._settings.emulate_pause
-        self._on(
-            instance,
-            "pause",
-            lambda vm: pausing.pause(vm, emulate=emulate),
-        )
+        self._on(instance, "pause", lambda vm: pausing.pause(vm, emulate=emulate))
 
     def unpause(self, instance: Shape) -> None:
         """Let a paused instance go on; see `vmops.ops.instances.pause.unpause`."""
         emulate = self._settings.emulate_pause
-        self._on(
-            instance,
-            "unpause",
-            lambda vm: pausing.unpause(vm, emulate=emulate),
-        )
+        self._on(instance, "unpause", lambda vm: pausing.unpause(vm, emulate=emulate))
 
     def rescue(
-        self,
-        context: Any,
-        instance: Shape,
-        network_info: Iterable[Shape] | None,
-        image_meta: Shape,
+        self, context: Any, instance: Shape, network_info: Iterable[Shape] | None, image_meta: Shape
     ) -> None:
         """Boot from another image, with the own root disk beside; see `instances.rescue.rescue`."""
         image = shapes.parse_image(image_meta, self._images)
@@ -145,9 +124,7 @@ class VMwareVMOps(
     def unrescue(self, instance: Shape, power_on: bool = True) -> None:
         """Put a rescued instance back; see `vmops.ops.instances.rescue.unrescue`."""
         self._on(
-            instance,
-            "unrescue",
-            lambda vm: unrescue(self._engine, vm, power_on_after=power_on),
+            instance, "unrescue", lambda vm: unrescue(self._engine, vm, power_on_after=power_on)
         )
 
     def poll_rebooting_instances(self, timeout: float, instances: Iterable[Shape]) -> None:

@@ -61,11 +61,7 @@ class VMwareVolumeOps:
         self._on(instance, "attach volume", lambda vm: attach_volume(vm, attachment))
 
     def attach_root_volume(
-        self,
-        connection_info: Shape,
-        instance: Shape,
-        datastore: Any,
-        adapter_type: object = None,
+        self, connection_info: Shape, instance: Shape, datastore: Any, adapter_type: object = None
     ) -> None:
         """Attach a volume and boot from it; see `vmops.ops.volumes.attach.attach_volume`.
 
@@ -74,9 +70,7 @@ class VMwareVolumeOps:
         del datastore
         attachment = parse_attachment(connection_info, adapter_type)
         self._on(
-            instance,
-            "attach root volume",
-            lambda vm: attach_volume(vm, attachment, as_root=True),
+            instance, "attach root volume", lambda vm: attach_volume(vm, attachment, as_root=True)
         )
 
     def detach_volume(self, connection_info: Shape, instance: Shape) -> None:

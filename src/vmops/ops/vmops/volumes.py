@@ -46,11 +46,7 @@ class VolumeMethods(EngineBase):
             self.volumeops.attach_volume(connection_info, instance, disk_bus)
 
     def detach_volume(
-        self,
-        context: Any,
-        connection_info: Shape,
-        instance: Shape,
-        mountpoint: str | None = None,
+        self, context: Any, connection_info: Shape, instance: Shape, mountpoint: str | None = None
     ) -> None:
         """Take a volume off; see `vmops.ops.volumes.detach.detach_volume`."""
         with self._lock_for_others(instance, "detach volume"):

@@ -37,10 +37,7 @@ from vmops.vsphere.wire.moref import describe, reference
 
 
 def attach_volume(
-    vm: VirtualMachine,
-    attachment: VolumeAttachment,
-    *,
-    as_root: bool = False,
+    vm: VirtualMachine, attachment: VolumeAttachment, *, as_root: bool = False
 ) -> None:
     """Attach a volume to an instance, which may be running unless the disk is on IDE.
 

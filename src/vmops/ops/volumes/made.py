@@ -12,13 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vmops import units
-from vmops.errors import (
-    UNANSWERED,
-    AlreadyExists,
-    Invalid,
-    NotSupported,
-    VolumeNotFound,
-)
+from vmops.errors import UNANSWERED, AlreadyExists, Invalid, NotSupported, VolumeNotFound
 from vmops.model import extra_config
 from vmops.model.block_devices import Volume, VolumeKind
 from vmops.model.datastore_path import DatastorePath, check_file_name
@@ -127,20 +121,13 @@ def choose_place(
 
 @step("Create its disk")
 def create_first_class_disk(
-    disks: FirstClassDisks,
-    wanted: WantedVolume,
-    datastore: DatastoreInfo,
-    profile_id: str,
+    disks: FirstClassDisks, wanted: WantedVolume, datastore: DatastoreInfo, profile_id: str
 ) -> Reversible[MadeVolume]:
     """Make a first class disk; after a lost answer none is left."""
     disk_id = str(uuid.uuid4())
     try:
         made = disks.create(
-            disk_id,
-            wanted.name,
-            datastore.moref,
-            wanted.size_bytes,
-            profile_id=profile_id,
+            disk_id, wanted.name, datastore.moref, wanted.size_bytes, profile_id=profile_id
         )
     except UNANSWERED as lost:
         with noting(lost, "make sure that no disk was made"):

@@ -10,12 +10,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vmops.errors import (
-    ClusterNotFound,
-    DatastoreNotFound,
-    InvalidArgument,
-    ManagedObjectNotFound,
-)
+from vmops.errors import ClusterNotFound, DatastoreNotFound, InvalidArgument, ManagedObjectNotFound
 from vmops.vsphere.live.kinds import BUILDERS, KINDS, Kind
 from vmops.vsphere.live.properties import Values, property_spec, through_view
 from vmops.vsphere.live.records import (

@@ -83,12 +83,7 @@ KINDS: tuple[Kind, ...] = (
             "runtime.connectionState",
             "runtime.host",
         ),
-        (
-            "config.managedBy.extensionKey",
-            "config.changeVersion",
-            "runtime.question",
-            *_SETTINGS,
-        ),
+        ("config.managedBy.extensionKey", "config.changeVersion", "runtime.question", *_SETTINGS),
     ),
 )
 

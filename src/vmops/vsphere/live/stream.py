@@ -68,9 +68,7 @@ class Builder:
     ) -> str:
         """Create a filter; its moid comes with each of its updates."""
         spec = _collector.FilterSpec(
-            objectSet=list(object_set),
-            propSet=list(prop_set),
-            reportMissingObjectsInResults=False,
+            objectSet=list(object_set), propSet=list(prop_set), reportMissingObjectsInResults=False
         )
         made = self.client.call(self._collector, "CreateFilter", spec=spec, partialUpdates=False)
         self.filters.append(moid(made))

@@ -128,8 +128,5 @@ def _outcome(watched: Watched) -> Any:
         )
     fault: vmodl.MethodFault = watched.values["info.error"]
     raise faults.translate_task(
-        fault,
-        faults.fault_message(fault),
-        task=_description(watched),
-        entity=_entity(watched),
+        fault, faults.fault_message(fault), task=_description(watched), entity=_entity(watched)
     )

@@ -127,9 +127,7 @@ class VirtualDiskManager:
         """
         try:
             self._run(
-                "DeleteVirtualDisk_Task",
-                name=str(path),
-                datacenter=self._datacenters.moref(path),
+                "DeleteVirtualDisk_Task", name=str(path), datacenter=self._datacenters.moref(path)
             )
         except FileNotFound:
             if not missing_ok:

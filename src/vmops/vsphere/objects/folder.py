@@ -28,11 +28,7 @@ class Folder:
             NoDiskSpace: the datastore is full.
         """
         moref = self._session.run_task(
-            self.moref,
-            "CreateVM_Task",
-            config=spec,
-            pool=pool,
-            host=host,
+            self.moref, "CreateVM_Task", config=spec, pool=pool, host=host
         )
         return VirtualMachine(self._session, moref, str(spec.instanceUuid or ""))
 

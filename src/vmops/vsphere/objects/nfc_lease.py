@@ -164,10 +164,7 @@ class NfcLease:
         """
         size = device.size_bytes
         progress = Progress(self._watch(size), name or device.key, size or None)
-        with (
-            self._pool(device) as pool,
-            self._session.http.fetch(device.target, pool) as response,
-        ):
+        with self._pool(device) as pool, self._session.http.fetch(device.target, pool) as response:
             if response.status != http.HTTPStatus.OK:
                 response.read()
                 raise refusal(response.status, name or device.key, "exporting")

@@ -46,10 +46,7 @@ class Snapshot:
         """
         try:
             self._session.run_task(
-                self.moref,
-                "RemoveSnapshot_Task",
-                removeChildren=False,
-                consolidate=True,
+                self.moref, "RemoveSnapshot_Task", removeChildren=False, consolidate=True
             )
         except ManagedObjectNotFound:
             if not missing_ok:
@@ -64,12 +61,7 @@ def create_snapshot(session: Session, vm: VirtualMachine, name: str, *, quiesce:
         NoDiskSpace: the datastore is full.
     """
     made = session.run_task(
-        vm.moref,
-        "CreateSnapshot_Task",
-        name=name,
-        description="",
-        memory=False,
-        quiesce=quiesce,
+        vm.moref, "CreateSnapshot_Task", name=name, description="", memory=False, quiesce=quiesce
     )
     return Snapshot(session, made)
 

@@ -14,11 +14,7 @@ _LEASE_S = 300
 
 
 def _import(site: Site, pool: Moref, arguments: Arguments) -> Moref:
-    asked = {
-        "config": arguments["spec"].configSpec,
-        "pool": pool,
-        "host": arguments.get("host"),
-    }
+    asked = {"config": arguments["spec"].configSpec, "pool": pool, "host": arguments.get("host")}
     vm = OF_VMS["CreateVM_Task"](site, arguments["folder"], asked)
     return _lease(site, vm)
 

@@ -67,12 +67,7 @@ TABLE: tuple[Row, ...] = (
         RetryAction.BACK_OFF,
         "The server asks to come later; a proxy in front of it may have passed the call on.",
     ),
-    Row(
-        Busy,
-        is_idempotent,
-        RetryAction.BACK_OFF,
-        "Another task holds the object for a moment.",
-    ),
+    Row(Busy, is_idempotent, RetryAction.BACK_OFF, "Another task holds the object for a moment."),
 )
 
 

@@ -198,11 +198,7 @@ GOOD = VMWARE.format(size=1)
             {},
             vim.fault.OvfXmlFormat,
         ),
-        (
-            "<Envelope><VirtualSystem/></Envelope>",
-            {},
-            vim.fault.OvfMissingElement,
-        ),
+        ("<Envelope><VirtualSystem/></Envelope>", {}, vim.fault.OvfMissingElement),
         (
             "<Envelope><VirtualSystemCollection><VirtualSystem><VirtualHardwareSection/>"
             "</VirtualSystem></VirtualSystemCollection></Envelope>",

@@ -112,11 +112,7 @@ def test_the_configuration_comes_along_and_may_differ(
     ours, theirs = (of_type(each.vm, device.VirtualEthernetCard) for each in (machine, clone))
     assert [
         card.macAddress == mine.macAddress for card, mine in zip(theirs, ours, strict=True)
-    ] == [
-        False,
-        False,
-        True,
-    ]
+    ] == [False, False, True]
     ports = [card[1].backing.port.portKey for card in (ours, theirs)]
     assert ports[0] != ports[1]
     assert machine.config.hardware.memoryMB == 64
@@ -328,9 +324,7 @@ def test_what_cannot_be_leaves_nothing(
     with pytest.raises(fault):
         machine.result(
             machine.CloneVM_Task(
-                client.folder,
-                machine.name if name is None else name,
-                vim.vm.CloneSpec(**fields),
+                client.folder, machine.name if name is None else name, vim.vm.CloneSpec(**fields)
             )
         )
     assert _tree(client) == before

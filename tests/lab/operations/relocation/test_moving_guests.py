@@ -117,8 +117,7 @@ def test_its_devices_come_and_go_as_it_counts(client: Client, name: str) -> None
     before = went_on(client, vm, before)
     client.reconfigure(vm, change("remove", added, "destroy"))
     card = device.VirtualE1000(
-        key=-10,
-        backing=device.VirtualEthernetCard.NetworkBackingInfo(deviceName="VM Network"),
+        key=-10, backing=device.VirtualEthernetCard.NetworkBackingInfo(deviceName="VM Network")
     )
     client.reconfigure(vm, add(card))
     [card] = of_type(vm, device.VirtualEthernetCard)

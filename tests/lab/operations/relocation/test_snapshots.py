@@ -94,8 +94,7 @@ def test_a_failure_leaves_the_snapshots_as_they_were(
 
 def test_chains_that_snapshots_need_are_not_flattened(client: Client, vm: Any) -> None:
     spec = Spec(
-        datastore=datastore(client, "datastore2"),
-        diskMoveType="moveAllDiskBackingsAndConsolidate",
+        datastore=datastore(client, "datastore2"), diskMoveType="moveAllDiskBackingsAndConsolidate"
     )
     with pytest.raises(vmodl.fault.NotSupported):
         client.result(vm.RelocateVM_Task(spec))

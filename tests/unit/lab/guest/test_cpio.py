@@ -6,14 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmops.lab.guest.cpio import (
-    Entry,
-    character_device,
-    directory,
-    regular,
-    symlink,
-    write_cpio,
-)
+from vmops.lab.guest.cpio import Entry, character_device, directory, regular, symlink, write_cpio
 
 
 def read_cpio(archive: bytes) -> list[tuple[str, int, bytes, tuple[int, int]]]:

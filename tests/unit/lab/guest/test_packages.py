@@ -81,11 +81,7 @@ def test_a_failed_download_gives_its_reason_and_leaves_nothing(
 def test_a_package_lost_from_the_cache_is_fetched_alone(tmp_path: Path, programs: Path) -> None:
     fill_cache(tmp_path / "cache")
     (tmp_path / "cache" / VERSIONS["busybox-static"]).unlink()
-    program(
-        programs,
-        "apt-get",
-        f'echo "$@" > {tmp_path}/asked; : > busybox-static_2_amd64.deb',
-    )
+    program(programs, "apt-get", f'echo "$@" > {tmp_path}/asked; : > busybox-static_2_amd64.deb')
     program(programs, "dpkg-deb", f'{shutil.which("mkdir", path="/bin:/usr/bin")} "$3"')
     packages = fetch_packages(tmp_path / "cache")
     assert (tmp_path / "asked").read_text().endswith("download busybox-static\n")

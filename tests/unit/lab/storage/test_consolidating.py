@@ -14,13 +14,7 @@ from tests.unit.lab.storage.conftest import MIB, names, one
 from vmops.lab.hypervisor.port import DiskLayer
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
 from vmops.lab.storage.disks import DiskStore
-from vmops.lab.storage.errors import (
-    CopyCancelled,
-    DiskHasChildren,
-    FileInUse,
-    InvalidDisk,
-    NoSpace,
-)
+from vmops.lab.storage.errors import CopyCancelled, DiskHasChildren, FileInUse, InvalidDisk, NoSpace
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
@@ -154,9 +148,7 @@ def test_a_commit_that_cannot_be_leaves_the_chain(
 
 
 def test_a_disk_in_use_grows_when_that_is_meant(
-    store: DiskStore,
-    root: Path,
-    held_by_qemu: Callable[..., AbstractContextManager[None]],
+    store: DiskStore, root: Path, held_by_qemu: Callable[..., AbstractContextManager[None]]
 ) -> None:
     disk = one("x.vmdk")
     store.create(disk, MIB)

@@ -13,13 +13,7 @@ import pytest
 
 from tests.unit.lab.storage.conftest import MIB, names, one, write_all, write_at
 from vmops.lab.storage.disks import DiskStore, Provisioning
-from vmops.lab.storage.errors import (
-    CopyCancelled,
-    FileExists,
-    FileMissing,
-    InvalidDisk,
-    NoSpace,
-)
+from vmops.lab.storage.errors import CopyCancelled, FileExists, FileMissing, InvalidDisk, NoSpace
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
@@ -351,11 +345,7 @@ def way_of_moving(request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.usefixtures("way_of_moving")
 def test_a_moved_disk_is_the_same_disk(
-    store: DiskStore,
-    disk: DatastorePath,
-    flat_content: bytes,
-    elsewhere: DatastorePath,
-    root: Path,
+    store: DiskStore, disk: DatastorePath, flat_content: bytes, elsewhere: DatastorePath, root: Path
 ) -> None:
     old = store.inspect(disk)
     store.move(disk, elsewhere)
@@ -440,11 +430,7 @@ def test_a_move_with_force_replaces(store: DiskStore, disk: DatastorePath, root:
 
 @pytest.mark.usefixtures("file_systems_apart")
 def test_a_cancelled_or_refused_move_leaves_the_disk_where_it_is(
-    store: DiskStore,
-    disk: DatastorePath,
-    flat_content: bytes,
-    root: Path,
-    tmp_path: Path,
+    store: DiskStore, disk: DatastorePath, flat_content: bytes, root: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(CopyCancelled):
         store.move(disk, two("b.vmdk"), cancelled=cancel_after(2))

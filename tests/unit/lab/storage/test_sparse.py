@@ -58,9 +58,7 @@ PATTERNS = st.lists(
 
 
 @settings(
-    deadline=None,
-    max_examples=40,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(capacity_sectors=st.integers(1, 200_000), pattern=PATTERNS, seed=st.integers(0, 99))
 def test_what_is_written_is_read_back(

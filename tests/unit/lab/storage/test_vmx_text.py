@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 from vmops.lab.storage.errors import InvalidDatastorePath
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.uuids import dashed_uuid, spaced_uuid
-from vmops.lab.storage.vmx_text import (
-    Entries,
-    path_of,
-    read_text,
-    render_text,
-    vmx_file_name,
-)
+from vmops.lab.storage.vmx_text import Entries, path_of, read_text, render_text, vmx_file_name
 
 FOLDER = DatastorePath("ds", "vm")
 keys = st.from_regex(r"[a-zA-Z][a-zA-Z0-9.:_-]{0,20}", fullmatch=True)

@@ -105,9 +105,7 @@ def test_addresses_of_both_kinds_and_dhcp() -> None:
         Vif(network="n", id="a", mac_address=MAC, subnets=(V4, V6)),
         Vif(network="n", mac_address="00:50:56:00:00:2b"),
         Vif(
-            network="n",
-            mac_address="00:50:56:00:00:2c",
-            subnets=(Subnet(cidr="2001:db8:1::/64"),),
+            network="n", mac_address="00:50:56:00:00:2c", subnets=(Subnet(cidr="2001:db8:1::/64"),)
         ),
     ]
     told = network_data(vifs)

@@ -13,13 +13,7 @@ SECRET = Secret("hunter2")
 
 def test_shows_itself_nowhere() -> None:
     assert SECRET.reveal() == "hunter2"
-    shown = [
-        repr(SECRET),
-        str(SECRET),
-        f"{SECRET}",
-        f"{SECRET!r:>30}",
-        repr([SECRET]),
-    ]
+    shown = [repr(SECRET), str(SECRET), f"{SECRET}", f"{SECRET!r:>30}", repr([SECRET])]
     assert not any("hunter2" in text for text in shown)
 
 

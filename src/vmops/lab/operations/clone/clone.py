@@ -148,8 +148,7 @@ async def _at_rest(vm: Machine, wanted: ClonePlan) -> AsyncIterator[list[Virtual
         yield vm.devices
         return
     ref = await create.create(
-        vm,
-        NewSnapshot(name="clone-temp", description="", memory=False, quiesce=False),
+        vm, NewSnapshot(name="clone-temp", description="", memory=False, quiesce=False)
     )
     snapshot = find_snapshot(vm, ref, "spec.snapshot")
     try:

@@ -79,12 +79,7 @@ class ClonedDisks:
         elif disk.move_type == CHILD_ONLY and len(chain) > 1:
             below = chain[1].path
             bring_link(
-                store.volumes,
-                disk.source,
-                disk.target,
-                parent=below,
-                stays=True,
-                watched=watched,
+                store.volumes, disk.source, disk.target, parent=below, stays=True, watched=watched
             )
         else:
             store.copy(

@@ -18,11 +18,7 @@ from vmops.lab.operations.reconfigure import plan as plan_changes
 from vmops.lab.operations.relocation.files import FilePlan
 from vmops.lab.operations.relocation.names import plan_files
 from vmops.lab.operations.relocation.spec import disk_wishes, home_datastore
-from vmops.lab.operations.relocation.target import (
-    RelocationTarget,
-    check_devices,
-    target_of,
-)
+from vmops.lab.operations.relocation.target import RelocationTarget, check_devices, target_of
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
