@@ -155,7 +155,7 @@ def spawn(vmops: Command, name: str, *more: str) -> Result:
 def slow(vmops: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """The command with an image "slow", whose upload takes long enough to be interrupted."""
     raw = tmp_path_factory.mktemp("raw") / "slow.raw"
-    raw.write_bytes(os.urandom(1024**2) * 96)
+    raw.write_bytes(os.urandom(1024**2) * 512)
     add = ("image", "add", str(raw), "--name", "slow", "--disk-type", "preallocated")
     assert vmops(*add).code == 0
     raw.unlink()

@@ -127,11 +127,11 @@ def test_a_terminal_gets_a_bar_that_goes_away(vmops: Command) -> None:
     code, shown = on_terminal(vmops, "spawn", "barred", "--image", "slow", "--no-power-on")
     assert code == 0
     assert "━" in shown
-    assert "MiB of 96.0 MiB" in shown
+    assert "MiB of 512.0 MiB" in shown
     final = [line.rpartition("\x1b[2K")[2].strip("\r") for line in shown.split("\n")]
     uploads = [line for line in final if line.startswith(f"    {UPLOAD} (")]
     assert len(uploads) == 1
-    assert "96.0 MiB at " in uploads[0]
+    assert "512.0 MiB at " in uploads[0]
 
 
 def test_a_narrow_terminal_leaves_columns_out(vmops: Command) -> None:
