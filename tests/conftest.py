@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -74,6 +75,16 @@ def pytest_collection_finish() -> None:
 def nothing_is_left_open_by_the_file() -> Iterator[None]:
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def the_log_is_as_before() -> Iterator[None]:
+    """Undo what a test's command did: it sets up logging for its process, which is all tests'."""
+    log = logging.getLogger("vmops")
+    level, handlers = log.level, log.handlers[:]
+    yield
+    log.setLevel(level)
+    log.handlers[:] = handlers
 
 
 @pytest.fixture(autouse=True)

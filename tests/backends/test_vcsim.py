@@ -111,7 +111,7 @@ def test_it_ends_with_a_parent_that_was_killed() -> None:
     program = "from tests.backends.vcsim import Vcsim; v = Vcsim(); print(v.pid, flush=True)"
     parent = subprocess.Popen(
         [sys.executable, "-c", f"{program}; import time; time.sleep(60)"],
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[2],
         env=os.environ | {processes.MARK: (mark := processes.new_mark())},
         stdout=subprocess.PIPE,
     )

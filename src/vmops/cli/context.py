@@ -182,7 +182,7 @@ def _ask(what: str, *, hide_input: bool = False) -> str:
 
 
 def set_up_logging(verbose: int) -> None:
-    """Warnings always; steps with -v; every call to the server with -vv."""
+    """Errors always; steps with -v; every call to the server with -vv."""
     level = {0: logging.ERROR, 1: logging.INFO}.get(verbose, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -13,16 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from vmops.cli.main import COMMANDS, cli
-
-
-@pytest.fixture(autouse=True, scope="module")
-def log_as_before() -> Iterator[None]:
-    """The command sets up logging for its process, which is that of other tests, too."""
-    log = logging.getLogger("vmops")
-    level, handlers = log.level, log.handlers[:]
-    yield
-    log.setLevel(level)
-    log.handlers[:] = handlers
 
 
 def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
