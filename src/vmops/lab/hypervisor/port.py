@@ -11,9 +11,22 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from vmops.lab.hypervisor.tools import ToolsCommand, ToolsListener, ToolsState
+
+ControllerModel: TypeAlias = Literal[
+    "ParaVirtualSCSIController",
+    "VirtualLsiLogicController",
+    "VirtualLsiLogicSASController",
+    "VirtualBusLogicController",
+    "VirtualIDEController",
+    "VirtualAHCIController",
+    "VirtualNVMEController",
+]
+NicModel: TypeAlias = Literal[
+    "VirtualE1000", "VirtualE1000e", "VirtualVmxnet3", "VirtualVmxnet2", "VirtualPCNet32"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +55,7 @@ class Controller:
 
     key: int
     bus_number: int
-    model: Literal[
-        "ParaVirtualSCSIController",
-        "VirtualLsiLogicController",
-        "VirtualLsiLogicSASController",
-        "VirtualBusLogicController",
-        "VirtualIDEController",
-        "VirtualAHCIController",
-        "VirtualNVMEController",
-    ]
+    model: ControllerModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +63,7 @@ class Nic:
     """A network card: ``segment`` names the layer-2 segment its port group is."""
 
     key: int
-    model: Literal[
-        "VirtualE1000", "VirtualE1000e", "VirtualVmxnet3", "VirtualVmxnet2", "VirtualPCNet32"
-    ]
+    model: NicModel
     mac_address: str
     segment: str
     connected: bool = True

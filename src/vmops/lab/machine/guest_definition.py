@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from pyVmomi import vim
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pyVmomi.vim.vm import ConfigInfo
     from pyVmomi.vim.vm.device import VirtualDevice
 
+    from vmops.lab.hypervisor.port import ControllerModel, NicModel
     from vmops.lab.machine.machine import Machine
 
 _device = vim.vm.device
@@ -78,7 +79,7 @@ def definition_of(
         nics.append(
             Nic(
                 key=card.key,
-                model=cast("Any", wire_name(card)),
+                model=cast("NicModel", wire_name(card)),
                 mac_address=card.macAddress or "",
                 segment=network.segment.name,
                 connected=bool(plug_of(card).startConnected),
@@ -137,7 +138,9 @@ def _of(devices: Sequence[VirtualDevice], wire_type: type[D]) -> list[D]:
 def _controllers(devices: Sequence[VirtualDevice]) -> list[Controller]:
     return [
         Controller(
-            key=device.key, bus_number=device.busNumber, model=cast("Any", wire_name(device))
+            key=device.key,
+            bus_number=device.busNumber,
+            model=cast("ControllerModel", wire_name(device)),
         )
         for device in _of(devices, _device.VirtualController)
         if kind_of(device) is not None
