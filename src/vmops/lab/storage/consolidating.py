@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.placing import write_descriptor
 from vmops.lab.storage.qcow2_writing import write_delta
 from vmops.lab.storage.volumes import Volumes
-from vmops.lab.storage.writing import publish
+from vmops.lab.storage.writing import publish, write_all
 from vmops.lab.whole_files import partial_beside
 
 _AT_ONCE = 1024 * 1024
@@ -131,21 +131,27 @@ def _runs(layers: Sequence[Layer], start: int, end: int) -> Iterator[tuple[Run, 
 
 
 def _write_into_flat(volumes: Volumes, links: Sequence[Link], watch: Watch) -> None:
+    """Bring the content down; zeros are written only where there is other data."""
     target = links[-1]
     datastore = target.data.datastore
     with (
-        opened(tuple(links[:-1]), locked=False) as layers,
+        opened(tuple(links), locked=False) as layers,
         host_errors(target.data, datastore),
         target.data_file.open("r+b") as file,
     ):
-        for run, layer in _runs(layers, 0, target.capacity_bytes):
-            for start in range(run.start, run.end, _AT_ONCE):
-                end = min(run.end, start + _AT_ONCE)
-                watch.at(start)
-                is_data = run.kind is RunKind.DATA
-                data = layer.read(start, end) if is_data else bytes(end - start)
-                volumes.spend(datastore, end - start)
-                os.pwrite(file.fileno(), data, start)
+        *above, flat = layers
+        for run, layer in _pieces(_runs(above, 0, target.capacity_bytes)):
+            watch.at(run.start)
+            held = [each for each in flat.runs(run.start, run.end) if each.kind is RunKind.DATA]
+            if run.kind is RunKind.ZERO:
+                for each in held:
+                    write_all(file.fileno(), each.start, bytes(each.end - each.start))
+                continue
+            data = layer.read(run.start, run.end)
+            if target.provisioning == "thin":
+                there = sum(each.end - each.start for each in held)
+                volumes.spend(datastore, len(data) - there)
+            write_all(file.fileno(), run.start, data)
         os.fsync(file.fileno())
 
 
@@ -153,6 +159,7 @@ def _write_new_delta(volumes: Volumes, links: Sequence[Link], watch: Watch) -> N
     target = links[-1]
     datastore = target.data.datastore
     partial = partial_beside(target.data_file)
+    passes = itertools.count()
     try:
         with (
             opened(tuple(links), locked=False) as layers,
@@ -161,8 +168,10 @@ def _write_new_delta(volumes: Volumes, links: Sequence[Link], watch: Watch) -> N
         ):
 
             def runs() -> Iterator[tuple[Run, Layer]]:
-                for run, layer in _runs(layers, 0, target.capacity_bytes):
-                    watch.at(run.start)
+                # Read twice: for the tables, and for the data.
+                before = next(passes) * target.capacity_bytes
+                for run, layer in _pieces(_runs(layers, 0, target.capacity_bytes)):
+                    watch.at((before + run.start) // 2)
                     yield run, layer
 
             os.fchmod(file.fileno(), 0o600)
@@ -178,6 +187,13 @@ def _write_new_delta(volumes: Volumes, links: Sequence[Link], watch: Watch) -> N
         raise InvalidDisk(target.path, str(error)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _pieces(runs: Iterable[tuple[Run, Layer]]) -> Iterator[tuple[Run, Layer]]:
+    """The runs in pieces of a MiB, so that a long one can be watched and stopped too."""
+    for run, layer in runs:
+        for start in range(run.start, run.end, _AT_ONCE):
+            yield Run(start, min(run.end, start + _AT_ONCE), run.kind), layer
 
 
 def _drop(volumes: Volumes, links: Sequence[Link]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from vmops.lab.storage.descriptor import LARGEST_CAPACITY, SECTOR
 from vmops.lab.storage.errors import InvalidDisk
 from vmops.lab.storage.layers import DiskFile, Run, RunKind
+from vmops.lab.storage.writing import write_all
 
 MAGIC = b"QFI\xfb"
 _HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQII")
@@ -44,9 +45,9 @@ def create_empty(descriptor: int, capacity_bytes: int) -> None:
     l1_entries = max(1, -(-capacity_bytes // (CLUSTER_BYTES * (CLUSTER_BYTES // 8))))
     l1_clusters = -(-l1_entries * 8 // CLUSTER_BYTES)
     clusters = 3 + l1_clusters
-    os.pwrite(descriptor, header(capacity_bytes, l1_entries, 3 * CLUSTER_BYTES, 1), 0)
-    os.pwrite(descriptor, struct.pack(">Q", 2 * CLUSTER_BYTES), CLUSTER_BYTES)
-    os.pwrite(descriptor, struct.pack(">H", 1) * clusters, 2 * CLUSTER_BYTES)
+    write_all(descriptor, 0, header(capacity_bytes, l1_entries, 3 * CLUSTER_BYTES, 1))
+    write_all(descriptor, CLUSTER_BYTES, struct.pack(">Q", 2 * CLUSTER_BYTES))
+    write_all(descriptor, 2 * CLUSTER_BYTES, struct.pack(">H", 1) * clusters)
     os.ftruncate(descriptor, clusters * CLUSTER_BYTES)
 
 
@@ -76,8 +77,10 @@ class Qcow2Layer:
             file.close()
             raise
         # No cluster is used twice, so there is no more data than the file has; the last cluster
-        # need not be there to its end.
-        self._data_left = file.size_bytes + self._cluster
+        # need not be there to its end. That holds for each time the disk is read.
+        self._most_data = file.size_bytes + self._cluster
+        self._data_left = self._most_data
+        self._read_to = 0
         self._l2_index = -1
         self._l2: tuple[int, ...] = ()
 
@@ -109,7 +112,16 @@ class Qcow2Layer:
         raise InvalidDisk(self._file.name, reason)
 
     def runs(self, start: int, end: int) -> Iterator[Run]:
-        """See `layers.Layer`; neighbours of a kind are joined."""
+        """See `layers.Layer`; neighbours of a kind are joined.
+
+        Who asks for what lies before the last end begins to read the disk anew.
+
+        Raises:
+            InvalidDisk: the tables are damaged, or tell of more data than the file has.
+        """
+        if start < self._read_to:
+            self._data_left = self._most_data
+        self._read_to = end
         held: Run | None = None
         for run in self._cluster_runs(start, min(end, self.capacity_bytes)):
             if held is not None and held.kind is run.kind:

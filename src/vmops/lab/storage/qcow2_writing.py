@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from vmops.lab.storage.layers import Layer, Run, RunKind
 from vmops.lab.storage.qcow2 import CLUSTER_BYTES, header
+from vmops.lab.storage.writing import write_all
 
 _L2_ENTRIES = CLUSTER_BYTES // 8
 _REFCOUNTS_PER_BLOCK = CLUSTER_BYTES // 2
@@ -79,21 +80,18 @@ def write_delta(
             entries[cluster] = entry or (position * CLUSTER_BYTES | _COPIED)
             position += not entry
         offset = (layout.first_l2 + place) * CLUSTER_BYTES
-        os.pwrite(descriptor, struct.pack(f">{_L2_ENTRIES}Q", *entries), offset)
-        os.pwrite(
-            descriptor,
-            struct.pack(">Q", offset | _COPIED),
-            layout.first_l1 * CLUSTER_BYTES + index * 8,
-        )
+        write_all(descriptor, offset, struct.pack(f">{_L2_ENTRIES}Q", *entries))
+        entry_at = layout.first_l1 * CLUSTER_BYTES + index * 8
+        write_all(descriptor, entry_at, struct.pack(">Q", offset | _COPIED))
     offset = layout.first_data * CLUSTER_BYTES
     for data in _data(runs()):
-        os.pwrite(descriptor, data, offset)
+        write_all(descriptor, offset, data)
         offset += len(data)
     _write_refcounts(descriptor, layout)
     os.ftruncate(descriptor, layout.clusters * CLUSTER_BYTES)
     first_l1 = layout.first_l1 * CLUSTER_BYTES
-    os.pwrite(
-        descriptor, header(capacity_bytes, layout.l1_entries, first_l1, layout.refcount_clusters), 0
+    write_all(
+        descriptor, 0, header(capacity_bytes, layout.l1_entries, first_l1, layout.refcount_clusters)
     )
 
 
@@ -132,6 +130,6 @@ def _data(runs: Iterable[tuple[Run, Layer]]) -> Iterator[bytes]:
 
 def _write_refcounts(descriptor: int, layout: _Layout) -> None:
     blocks = [(layout.first_block + n) * CLUSTER_BYTES for n in range(layout.block_clusters)]
-    os.pwrite(descriptor, struct.pack(f">{len(blocks)}Q", *blocks), CLUSTER_BYTES)
+    write_all(descriptor, CLUSTER_BYTES, struct.pack(f">{len(blocks)}Q", *blocks))
     ones = struct.pack(">H", 1) * layout.clusters
-    os.pwrite(descriptor, ones, blocks[0])
+    write_all(descriptor, blocks[0], ones)

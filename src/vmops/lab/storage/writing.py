@@ -51,13 +51,15 @@ def write_sparsely(
             end = next_end
         if end > start:
             spend(end - start)
-            _write_all(descriptor, offset + start, view[start:end])
+            write_all(descriptor, offset + start, view[start:end])
         start = end
         if start < len(view):
             start = min(len(view), start + _HOLE_UNIT - (offset + start) % _HOLE_UNIT)
 
 
-def _write_all(descriptor: int, offset: int, view: memoryview) -> None:
+def write_all(descriptor: int, offset: int, data: bytes | memoryview) -> None:
+    """Write all of ``data`` at ``offset``; a full disk takes a part first and then fails."""
+    view = memoryview(data)
     while view:
         count = os.pwrite(descriptor, view, offset)
         view, offset = view[count:], offset + count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import struct
@@ -14,6 +15,7 @@ from typing import BinaryIO
 
 import pytest
 
+from vmops.lab.hypervisor.port import DiskLayer
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
@@ -124,3 +126,21 @@ def names(root: Path) -> list[str]:
 
 def one(path: str) -> DatastorePath:
     return DatastorePath("one", path)
+
+
+def content(
+    store: DiskStore, path: DatastorePath, scratch: Path, qemu_img: Callable[..., str]
+) -> bytes:
+    """What a guest would read, put together by qemu-img layer by layer."""
+    *deltas, base = store.inspect(path).layers
+    node: dict[str, object] = {"driver": "raw", "file": _file_node(base)}
+    for layer in reversed(deltas):
+        node = {"driver": "qcow2", "file": _file_node(layer), "backing": node}
+    target = scratch / "content.raw"
+    target.unlink(missing_ok=True)
+    qemu_img("convert", "-U", "-O", "raw", f"json:{json.dumps(node)}", target)
+    return target.read_bytes()
+
+
+def _file_node(layer: DiskLayer) -> dict[str, str]:
+    return {"driver": "file", "filename": str(layer.file)}

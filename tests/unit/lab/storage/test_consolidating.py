@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.lab.storage.conftest import MIB, names, one
-from vmops.lab.hypervisor.port import DiskLayer
+from tests.unit.lab.storage.conftest import MIB, content, names, one
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import CopyCancelled, DiskHasChildren, FileInUse, InvalidDisk, NoSpace
@@ -19,24 +17,6 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 CAPACITY = 5 * MIB + 512
-
-
-def content(
-    store: DiskStore, path: DatastorePath, scratch: Path, qemu_img: Callable[..., str]
-) -> bytes:
-    """What a guest would read, put together by qemu-img layer by layer."""
-    *deltas, base = store.inspect(path).layers
-    node: dict[str, object] = {"driver": "raw", "file": _file(base)}
-    for layer in reversed(deltas):
-        node = {"driver": "qcow2", "file": _file(layer), "backing": node}
-    target = scratch / "content.raw"
-    target.unlink(missing_ok=True)
-    qemu_img("convert", "-U", "-O", "raw", f"json:{json.dumps(node)}", target)
-    return target.read_bytes()
-
-
-def _file(layer: DiskLayer) -> dict[str, str]:
-    return {"driver": "file", "filename": str(layer.file)}
 
 
 @pytest.fixture
