@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import ssl
+import struct
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +133,21 @@ class LabBackend:
 
     def allow_all(self) -> None:
         self.lab.failures.clear()
+
+    @contextmanager
+    def held(self, path: str) -> Iterator[None]:
+        """Hold a disk as a backup proxy does while the block lasts: it can be read, not merged."""
+        datastore, _, name = path.removeprefix("[").partition("] ")
+        descriptor = self.datastore_root(datastore) / name
+        data = next(
+            each
+            for ending in ("-flat.vmdk", "-delta.vmdk")
+            if (each := descriptor.with_name(descriptor.name.replace(".vmdk", ending))).exists()
+        )
+        with data.open("rb") as file:
+            lock = struct.pack("hhqqi0q", fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+            yield
 
     def clean(self) -> None:
         self.allow_all()

@@ -24,6 +24,7 @@ from vmops.lab.qemu import QemuHypervisor
 from vmops.lab.qemu.missing import find_program
 from vmops.lab.settings import LabSettings
 from vmops.lab.storage.disks import DiskStore
+from vmops.lab.storage.merging import LayerFiles
 from vmops.lab.storage.volumes import Volumes
 from vmops.lab.wire import console, folder, nfc, policies, screen, tls
 from vmops.lab.wire.app import application
@@ -215,7 +216,7 @@ def hypervisor_for(settings: LabSettings) -> Hypervisor:
         HypervisorMissing: "qemu" is asked for by name and is not installed.
     """
     if settings.hypervisor == "none":
-        return NullHypervisor()
+        return NullHypervisor(LayerFiles())
     if settings.hypervisor == "qemu":
         find_program("qemu-system-x86_64")
     return QemuHypervisor(settings.state_dir / "run")

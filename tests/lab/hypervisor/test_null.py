@@ -15,13 +15,15 @@ from tests.lab.qemu.machines import PVSCSI, a_disk, a_machine, a_nic
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.null import NullHypervisor
 from vmops.lab.hypervisor.port import DiskLayer, Segment
+from vmops.lab.storage.merging import LayerFiles
+from vmops.lab.storage.qcow2 import create_empty
 
 
 def with_null(scenario: Callable[[NullHypervisor], Coroutine[Any, Any, None]]) -> list[str]:
     stopped: list[str] = []
 
     async def run() -> None:
-        hypervisor = NullHypervisor()
+        hypervisor = NullHypervisor(LayerFiles())
         await hypervisor.start(stopped.append)
         await scenario(hypervisor)
 
@@ -103,6 +105,9 @@ def test_devices_layers_and_places_are_kept_as_state(tmp_path: Path) -> None:
     base.write_bytes(b"content".ljust(4096, b"\0"))
     target.write_bytes(bytes(4096))
     tops = [DiskLayer(file=tmp_path / name, file_format="qcow2") for name in ("one", "two")]
+    for top in tops:
+        with top.file.open("xb") as file:
+            create_empty(file.fileno(), 4096)
     net = Segment(name="VM Network", nat=False)
 
     async def scenario(hypervisor: NullHypervisor) -> None:
@@ -131,6 +136,27 @@ def test_devices_layers_and_places_are_kept_as_state(tmp_path: Path) -> None:
         for ask in (hypervisor.detach_disk("vm-1", 2000), hypervisor.detach_nic("vm-1", 4000)):
             with pytest.raises(HypervisorError, match="has no"):
                 await ask
+
+    assert with_null(scenario) == []
+
+
+def test_a_layer_that_cannot_be_moved_stays(tmp_path: Path) -> None:
+    base, top = tmp_path / "base", tmp_path / "top"
+    base.write_bytes(bytes(4096))
+    top.write_bytes(b"no delta".ljust(4096, b"\0"))
+    target = tmp_path / "target"
+    target.write_bytes(bytes(4096))
+
+    async def scenario(hypervisor: NullHypervisor) -> None:
+        await hypervisor.power_on(a_machine("vm-1", disks=(a_disk(top, base),)))
+        with pytest.raises(HypervisorError, match=r"cannot be moved: .*not a snapshot delta"):
+            await hypervisor.collapse("vm-1", 2000, top, base)
+        layer = DiskLayer(file=target, file_format="raw")
+        with pytest.raises(HypervisorError, match="not a snapshot delta"):
+            await hypervisor.mirror_disk("vm-1", 2000, (layer,))
+        top.unlink()
+        with pytest.raises(HypervisorError, match="top"):
+            await hypervisor.collapse("vm-1", 2000, top, base)
 
     assert with_null(scenario) == []
 

@@ -18,6 +18,7 @@ from vmops.lab.kernel.service_instance import WIRE_VERSION
 from vmops.lab.kernel.task import Tasks, start_task
 from vmops.lab.loop_thread import LoopThread
 from vmops.lab.settings import LabSettings
+from vmops.lab.storage.merging import LayerFiles
 from vmops.lab.wire import tls
 from vmops.lab.wire.app import application
 from vmops.lab.wire.codec import encoder
@@ -171,7 +172,7 @@ def remove_machine(kernel: Kernel, moid: str) -> None:
 class SmallLab:
     def __init__(self, state_dir: Path, **options: Any) -> None:
         self.settings = LabSettings(state_dir=state_dir, hypervisor="none", **options)
-        self.kernel = Kernel(self.settings, NullHypervisor())
+        self.kernel = Kernel(self.settings, NullHypervisor(LayerFiles()))
         self.wire_log = WireLog()
         self.sessions = add_service(
             self.kernel,

@@ -14,11 +14,12 @@ from tests.lab.kernel.small_lab import Folder, Machine, SmallLab, machine
 from vmops.lab.hypervisor.null import NullHypervisor
 from vmops.lab.kernel.kernel import Kernel, ManagedObject
 from vmops.lab.settings import LabSettings
+from vmops.lab.storage.merging import LayerFiles
 
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Kernel:
-    return Kernel(LabSettings(state_dir=tmp_path), NullHypervisor())
+    return Kernel(LabSettings(state_dir=tmp_path), NullHypervisor(LayerFiles()))
 
 
 @pytest.fixture

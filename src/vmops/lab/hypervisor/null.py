@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.plain_screen import plain_screen
@@ -33,11 +33,25 @@ from vmops.lab.hypervisor.tools import (
     ToolsRefused,
     ToolsState,
 )
+from vmops.lab.shielded import to_its_end
 
 _KIND = "vmops lab memory without a guest"
 _TOOLS_KEY = "vmops.lab.tools"
 _TOOLS = ToolsState(version="1", running=True, heartbeat="green")
 _SCREEN = ("No guest runs here", "This lab changes", "power states only")
+
+
+class DiskFiles(Protocol):
+    """Who moves what is in disks' files, there being no guest's process to do it. Blocking.
+
+    Both raise HypervisorError, and the disk has its content then.
+    """
+
+    def merge(self, layers: Sequence[DiskLayer]) -> None:
+        """Write what all layers but the last hold, top first, to the last."""
+
+    def copy(self, source: Sequence[DiskLayer], target: Sequence[DiskLayer]) -> None:
+        """Write a disk to other files; see `vmops.lab.hypervisor.port.Hypervisor.mirror_disk`."""
 
 
 class NullHypervisor:
@@ -48,11 +62,12 @@ class NullHypervisor:
     tools ran in it: it goes off when they are told to shut down, and does nothing when they are
     told to reboot, sleep, freeze or thaw; with "refusing" they never freeze, and with "stubborn" it
     does not go off. It has no address.
-    Nothing survives a restart. As no guest writes, layers added while a machine is on stay
-    empty, so merging them takes no work.
+    Nothing survives a restart. No guest writes, but what was on the disks before, in whatever
+    layer, is merged and moved as it would be with one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, files: DiskFiles) -> None:
+        self._files = files
         self._running: dict[str, GuestDefinition] = {}
         self._with_tools: dict[str, str] = {}
         self._on_stopped: Callable[[str], None] = lambda _key: None
@@ -178,12 +193,14 @@ class NullHypervisor:
     async def collapse(
         self, key: str, disk_key: int, top: Path, into: Path, progress: Progress | None = None
     ) -> None:
-        """Forget the layers, which are empty."""
+        """Merge the layers, and forget those that are merged."""
         disk = self._disk(key, disk_key)
         files = [layer.file for layer in disk.layers]
         if top not in files or into not in files[files.index(top) + 1 :]:
             raise HypervisorError(f"{into.name} is not a layer under {top.name}")
-        kept = (*disk.layers[: files.index(top)], *disk.layers[files.index(into) :])
+        first, last = files.index(top), files.index(into)
+        await to_its_end(asyncio.to_thread(self._files.merge, disk.layers[first : last + 1]))
+        kept = (*disk.layers[:first], *disk.layers[last:])
         self._change_disk(key, disk_key, replace(disk, layers=kept))
         if progress is not None:
             progress(100)
@@ -195,13 +212,9 @@ class NullHypervisor:
         target: tuple[DiskLayer, ...],
         progress: Progress | None = None,
     ) -> None:
-        """Copy the disk's base, which is all there is of it, and note the layers."""
+        """Copy the disk, or its topmost layer, and note the layers."""
         disk = self._disk(key, disk_key)
-        if len(target) == 1:
-            try:
-                await asyncio.to_thread(_copy, disk.layers[-1].file, target[0].file)
-            except OSError as error:
-                raise HypervisorError(f"the disk cannot be copied: {error}") from error
+        await to_its_end(asyncio.to_thread(self._files.copy, disk.layers, target))
         self._change_disk(key, disk_key, replace(disk, layers=target))
         if progress is not None:
             progress(100)
@@ -307,14 +320,3 @@ class NullHypervisor:
 def _write_new(file: Path, content: bytes) -> None:
     with file.open("xb") as stream:
         stream.write(content)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy what a file holds, leaving its holes."""
-    with source.open("rb") as reader, target.open("r+b") as writer:
-        position = 0
-        while data := reader.read(1024 * 1024):
-            if data.count(0) != len(data):
-                writer.seek(position)
-                writer.write(data)
-            position += len(data)

@@ -11,24 +11,20 @@ does what is left, to the descriptors.
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from vmops.lab.storage.chains import Link, load_chain, load_link, opened, parent_hint
 from vmops.lab.storage.descriptor import LARGEST_DESCRIPTOR, fresh_cid
 from vmops.lab.storage.errors import DiskHasChildren, InvalidDisk, StorageError, host_errors
-from vmops.lab.storage.layers import Cancelled, Layer, Progress, Run, RunKind, Watch
+from vmops.lab.storage.layers import Cancelled, Progress, Watch
 from vmops.lab.storage.locks import exclusive
+from vmops.lab.storage.merging import write_into_flat, write_new_delta
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.placing import write_descriptor
-from vmops.lab.storage.qcow2_writing import write_delta
 from vmops.lab.storage.volumes import Volumes
-from vmops.lab.storage.writing import publish, write_all
-from vmops.lab.whole_files import partial_beside
 
-_AT_ONCE = 1024 * 1024
 _DATA_ENDINGS = ("-flat.vmdk", "-delta.vmdk")
 
 
@@ -80,13 +76,7 @@ def commit(
     """
     links = _links_between(volumes, top, into)
     with exclusive([(link.data_file, link.data) for link in links]):
-        target = links[-1]
-        watch = Watch(target.capacity_bytes, progress, cancelled)
-        if target.kind == "flat":
-            _write_into_flat(volumes, links, watch)
-        else:
-            _write_new_delta(volumes, links, watch)
-        watch.at(target.capacity_bytes)
+        _write(volumes, links, Watch(links[-1].capacity_bytes, progress, cancelled))
         if before_drop is not None:
             before_drop()
         _drop(volumes, links)
@@ -120,80 +110,19 @@ def _links_between(volumes: Volumes, top: DatastorePath, into: DatastorePath) ->
     return links
 
 
-def _runs(layers: Sequence[Layer], start: int, end: int) -> Iterator[tuple[Run, Layer]]:
-    """What the layers, top first, say themselves of the disk: data and zeros."""
-    top, *below = layers
-    for run in top.runs(start, end):
-        if run.kind is not RunKind.BELOW:
-            yield run, top
-        elif below:
-            yield from _runs(below, run.start, run.end)
-
-
-def _write_into_flat(volumes: Volumes, links: Sequence[Link], watch: Watch) -> None:
-    """Bring the content down; zeros are written only where there is other data."""
+def _write(volumes: Volumes, links: Sequence[Link], watch: Watch) -> None:
     target = links[-1]
     datastore = target.data.datastore
-    with (
-        opened(tuple(links), locked=False) as layers,
-        host_errors(target.data, datastore),
-        target.data_file.open("r+b") as file,
-    ):
-        *above, flat = layers
-        for run, layer in _pieces(_runs(above, 0, target.capacity_bytes)):
-            watch.at(run.start)
-            held = [each for each in flat.runs(run.start, run.end) if each.kind is RunKind.DATA]
-            if run.kind is RunKind.ZERO:
-                for each in held:
-                    write_all(file.fileno(), each.start, bytes(each.end - each.start))
-                continue
-            data = layer.read(run.start, run.end)
-            if target.provisioning == "thin":
-                there = sum(each.end - each.start for each in held)
-                volumes.spend(datastore, len(data) - there)
-            write_all(file.fileno(), run.start, data)
-        os.fsync(file.fileno())
 
+    def spend(count: int) -> None:
+        if target.kind == "delta" or target.provisioning == "thin":  # the others have their room
+            volumes.spend(datastore, count)
 
-def _write_new_delta(volumes: Volumes, links: Sequence[Link], watch: Watch) -> None:
-    target = links[-1]
-    datastore = target.data.datastore
-    partial = partial_beside(target.data_file)
-    passes = itertools.count()
-    try:
-        with (
-            opened(tuple(links), locked=False) as layers,
-            host_errors(target.data, datastore),
-            partial.open("xb") as file,
-        ):
-
-            def runs() -> Iterator[tuple[Run, Layer]]:
-                # Read twice: for the tables, and for the data.
-                before = next(passes) * target.capacity_bytes
-                for run, layer in _pieces(_runs(layers, 0, target.capacity_bytes)):
-                    watch.at((before + run.start) // 2)
-                    yield run, layer
-
-            os.fchmod(file.fileno(), 0o600)
-            write_delta(
-                file.fileno(),
-                target.capacity_bytes,
-                runs,
-                lambda count: volumes.spend(datastore, count),
-            )
-            os.fsync(file.fileno())
-            publish(partial, target.data_file, replace=True)
-    except ValueError as error:
-        raise InvalidDisk(target.path, str(error)) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _pieces(runs: Iterable[tuple[Run, Layer]]) -> Iterator[tuple[Run, Layer]]:
-    """The runs in pieces of a MiB, so that a long one can be watched and stopped too."""
-    for run, layer in runs:
-        for start in range(run.start, run.end, _AT_ONCE):
-            yield Run(start, min(run.end, start + _AT_ONCE), run.kind), layer
+    with opened(tuple(links), locked=False) as layers, host_errors(target.data, datastore):
+        if target.kind == "flat":
+            write_into_flat(layers[:-1], layers[-1], target.data_file, spend, watch)
+        else:
+            write_new_delta(layers, target.data_file, target.path, spend, watch)
 
 
 def _drop(volumes: Volumes, links: Sequence[Link]) -> None:
