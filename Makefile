@@ -2,6 +2,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 T ?=
+CASES ?=
 BENCH ?=
 SUITE ?= bookworm
 
@@ -23,8 +24,8 @@ demo: ## boot a real guest through the vSphere API and show it
 setup: ## install what the tests and checks need, into .venv and through apt
 	@$(PYTHON) scripts/prepare.py test
 
-test: setup static ## the checks, and all tests with guests and simulators; or T="contract faults"
-	$(PYTEST) --durations 20 $(T:%=tests/%)
+test: setup static ## the checks, and all tests with guests and simulators; or T="contract faults"; CASES=all: each with guests
+	$(PYTEST) --durations 20 $(if $(CASES),--every-case) $(T:%=tests/%)
 
 check: setup static ## what to run before each commit: no guests, no simulators, no contract
 	$(PYTEST) $(FAST) tests/unit tests/lab tests/guards tests/architecture

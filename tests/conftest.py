@@ -28,6 +28,14 @@ hypothesis.settings.register_profile("vmops", deadline=None)
 hypothesis.settings.load_profile("vmops")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-case",
+        action="store_true",
+        help="run every case of a test on the back end with guests, too, not the first alone",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the process that controls the run; workers of xdist inherit its environment."""
     # A shell starts what it puts into the background with Ctrl-C ignored, and all that comes of it
