@@ -68,8 +68,15 @@ class TransferProgress:
     total_bytes: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something to know of although the operation goes on, in a sentence."""
+
+    text: str
+
+
 Event: TypeAlias = (
-    StepStarted | StepFinished | StepFailed | StepUndone | TaskProgress | TransferProgress
+    StepStarted | StepFinished | StepFailed | StepUndone | TaskProgress | TransferProgress | Warned
 )
 Observer: TypeAlias = Callable[[Event], None]
 
@@ -85,5 +92,7 @@ def log_event(event: Event) -> None:
             log.warning("%s: undone: %s", event.operation, event.title)
         case StepUndone():
             log.error("%s: could not undo %s: %s", event.operation, event.title, event.error)
+        case Warned():
+            log.warning("%s", event.text)
         case _:
             log.debug("%s", event)

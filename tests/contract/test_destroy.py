@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from pyVmomi import vim
 
-from tests.backends import second_view
+from tests.backends import files, second_view
 from tests.backends.capabilities import Capability
 from tests.builders import CAPACITY, a_uuid
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from vmops import Instance
 from vmops.errors import InstanceNotFound, LeftBehind
+from vmops.model.datastore_path import DatastorePath
+from vmops.progress import Warned
 
 
 def folder_of(bench: Bench, instance: Instance) -> Path:
@@ -157,11 +159,12 @@ def test_a_volumes_disk_in_the_vms_own_folder_survives_and_is_named(bench: Bench
     )
     key = vim.option.OptionValue(key="volume-1234", value=disk.backing.uuid)
     second_view.finished(bench.vm(instance).ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[key])))
-    with pytest.raises(LeftBehind) as left:
-        bench.ops.destroy(instance, None)
-    assert volume in left.value.leftovers
+    bench.ops.destroy(instance, None)
+    warnings = [event.text for event in bench.events if isinstance(event, Warned)]
+    assert [text for text in warnings if DatastorePath.parse(volume).name in text]
     assert bench.vm(instance) is None
-    assert (folder_of(bench, instance) / "volume-flat.vmdk").exists()
+    left = sorted(file.name for file in folder_of(bench, instance).iterdir())
+    assert left == ["volume-flat.vmdk", "volume.vmdk"]
 
 
 @needs(Capability.LOCAL_FILES)
@@ -223,6 +226,34 @@ def test_a_stray_file_in_its_folder_goes_with_it(bench: Bench) -> None:
     (folder_of(bench, instance) / "core.dump").write_text("x")
     bench.ops.destroy(instance, None)
     assert not folder_of(bench, instance).exists()
+
+
+@needs(Capability.LOCAL_FILES, Capability.LINKED_CLONES)
+def test_a_disk_in_its_folder_that_nobody_has_goes_with_it(bench: Bench) -> None:
+    instance = bench.spawn(power_on=False)
+    stray = a_volume(bench, instance.uuid)
+    assert files.local(bench.root(), stray).exists()
+    bench.ops.destroy(instance, None)
+    assert not folder_of(bench, instance).exists()
+    assert not [event for event in bench.events if isinstance(event, Warned)]
+
+
+@needs(Capability.LOCAL_FILES, Capability.LINKED_CLONES)
+def test_a_disk_in_its_folder_that_another_machine_has_stays(bench: Bench) -> None:
+    """Detached from this one, attached to that one: where it lies says nothing of whose it is."""
+    instance, other = bench.spawn(power_on=False), bench.spawn(power_on=False)
+    disk = a_volume(bench, instance.uuid)
+    attach(bench, other, disk)
+    before = files.local(bench.root(), disk).read_bytes()
+    bench.ops.destroy(instance, None)
+    assert files.local(bench.root(), disk).read_bytes() == before
+    assert sorted(one.name for one in folder_of(bench, instance).iterdir()) == [
+        "volume-flat.vmdk",
+        "volume.vmdk",
+    ]
+    assert [event for event in bench.events if isinstance(event, Warned) and "stays" in event.text]
+    bench.ops.power_on(None, other)
+    bench.ops.destroy(other, None)
 
 
 @needs(Capability.CONTROL)

@@ -23,7 +23,7 @@ from vmops.lab.wire.failures import Failure, How
 STREAM = {"WaitForUpdatesEx", "ModifyListView"}
 PURPOSE = "a failure on purpose"
 
-_BEGIN = ["FindAllByUuid", "CreateVM_Task"]
+_BEGIN = ["FindAllByUuid", "HEAD /folder", "CreateVM_Task"]
 _LOOK = ["HEAD /folder"]
 _SIZED = ["CopyVirtualDisk_Task", "ExtendVirtualDisk_Task"]
 _MOVED = ["MoveDatastoreFile_Task"]

@@ -14,6 +14,7 @@ from vmops.lab.wire.failures import Failure
 RESCUE = [
     "RetrievePropertiesEx",
     "HEAD /folder",
+    "HEAD /folder",
     "ReconfigVM_Task",
     "PowerOffVM_Task",
     "CopyVirtualDisk_Task",

@@ -18,13 +18,15 @@ FLAVOR = Flavor(vcpus=2, memory_mib=2 * MEMORY_MIB, root_gib=1)
 
 MIGRATE = [
     "RetrievePropertiesEx",
+    "HEAD /folder",
     "ReconfigVM_Task",
     "PowerOffVM_Task",
     "CopyVirtualDisk_Task",
     "ExtendVirtualDisk_Task",
     "ReconfigVM_Task",
 ]
-MOVING = [*MIGRATE[:3], "RelocateVM_Task", "RetrievePropertiesEx", *MIGRATE[3:]]
+# Of these one is by HTTP, at which nobody dies.
+MOVING = [*MIGRATE[:4], "RelocateVM_Task", "RetrievePropertiesEx", *MIGRATE[4:]]
 FINISH = ["PowerOnVM_Task"]
 CONFIRM = ["ReconfigVM_Task", "HEAD /folder", "DeleteVirtualDisk_Task"]
 REVERT = reverting(1)
@@ -142,7 +144,7 @@ def test_the_tables_are_those_of_good_runs(
 # Dying
 
 
-@pytest.mark.parametrize("at", range(1, len(MIGRATE) + 1))
+@pytest.mark.parametrize("at", range(1, len(MIGRATE)))
 def test_a_resize_that_died_is_reverted(bench: Bench, at: int) -> None:
     instance = bench.spawn()
     before = changing.facts(bench, instance)
@@ -155,7 +157,7 @@ def test_a_resize_that_died_is_reverted(bench: Bench, at: int) -> None:
     assert changing.facts(bench, instance) == before
 
 
-@pytest.mark.parametrize("at", range(1, len(MIGRATE) + 1))
+@pytest.mark.parametrize("at", range(1, len(MIGRATE)))
 def test_a_resize_that_died_is_done_when_it_is_done_again(bench: Bench, at: int) -> None:
     instance = bench.spawn()
     assert changing.die(bench, at, lambda ops: migrate(ops, instance))
@@ -165,7 +167,7 @@ def test_a_resize_that_died_is_done_when_it_is_done_again(bench: Bench, at: int)
     check_confirmed(bench, instance)
 
 
-@pytest.mark.parametrize("at", range(1, len(MIGRATE) + 1))
+@pytest.mark.parametrize("at", range(1, len(MIGRATE)))
 def test_an_instance_whose_resize_died_is_destroyed_whole(bench: Bench, at: int) -> None:
     instance = bench.spawn()
     assert changing.die(bench, at, lambda ops: migrate(ops, instance))
@@ -173,7 +175,7 @@ def test_an_instance_whose_resize_died_is_destroyed_whole(bench: Bench, at: int)
     assert not [path for path in bench.tree() if instance.uuid in path]
 
 
-@pytest.mark.parametrize("at", range(1, len(MOVING) + 1))
+@pytest.mark.parametrize("at", range(1, len(MOVING)))
 @pytest.mark.parametrize("again", [True, False], ids=["again", "revert"])
 def test_a_move_that_died_is_done_again_or_reverted(bench: Bench, at: int, again: bool) -> None:
     instance = bench.spawn(linked_clone=False)

@@ -27,6 +27,7 @@ CALLS = [
     "RetrievePropertiesEx",
     "AddPortGroup",
     "AddPortGroup",
+    "HEAD /folder",
     "CreateFolder",
     "CreateFolder",
     "FindExtension",

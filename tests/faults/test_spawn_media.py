@@ -22,6 +22,7 @@ DEVICES = BlockDevices(
 )
 OF_DISKS = [
     "FindAllByUuid",
+    "HEAD /folder",
     "CreateVM_Task",
     "HEAD /folder",
     "PUT /folder",
@@ -30,6 +31,7 @@ OF_DISKS = [
 ]
 OF_ISO = [
     "FindAllByUuid",
+    "HEAD /folder",
     "CreateVM_Task",
     "HEAD /folder",
     "MakeDirectory",

@@ -185,6 +185,7 @@ def test_the_table_of_a_moved_disk_is_that_of_a_good_run(bench: Bench) -> None:
 
 SPAWN = [
     "FindAllByUuid",
+    "HEAD /folder",
     "CreateVM_Task",
     LOOK,
     "ReconfigVM_Task",

@@ -12,6 +12,7 @@ from vmops.progress import (
     StepStarted,
     StepUndone,
     TransferProgress,
+    Warned,
 )
 
 
@@ -53,6 +54,8 @@ class StepLines:
                 self._not_undone += 1  # the error's notes tell of it, with the reason
             case TransferProgress():
                 self._transferred[event.name] = event.done_bytes
+            case Warned():
+                return [f"{self._indent(len(self._open))}Warning: {event.text}"]
             case _:
                 pass
         return []

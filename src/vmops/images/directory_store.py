@@ -34,7 +34,7 @@ from vmops.images.inspection import CONVERTED, ImageFacts, inspect
 from vmops.images.qemu_img import convert
 from vmops.model.datastore_path import check_file_name
 from vmops.model.image import DiskType, Image, ImageProperties
-from vmops.whole_files import write_whole
+from vmops.whole_files import give_new_name, write_new
 
 _SUFFIX = ".yaml"
 _BLOCK = 1024 * 1024
@@ -152,11 +152,18 @@ class DirectoryImageStore:
                 "properties": wanted,
             }
             try:
-                temporary.replace(target)
-                write_whole(manifest, yaml.safe_dump(entry, sort_keys=False).encode())
-            except BaseException:
-                if not manifest.exists():
-                    target.unlink(missing_ok=True)
+                give_new_name(temporary, target)
+            except FileExistsError:
+                raise AlreadyExists(
+                    f"There is a file {target.name} in {self.directory}, which is not of image"
+                    f" {name!r}. Remove it, or give it a manifest."
+                ) from None
+            try:
+                write_new(manifest, yaml.safe_dump(entry, sort_keys=False).encode())
+            except BaseException as failure:
+                target.unlink(missing_ok=True)
+                if isinstance(failure, FileExistsError):
+                    self.refuse_taken(name)
                 raise
         return self.get(name)
 
@@ -169,12 +176,31 @@ class DirectoryImageStore:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in self.directory.glob(".*.part"):
             if in_flight.owner_is_gone(left.name):
-                left.unlink(missing_ok=True)
+                self._clear(left)
         temporary = self.directory / f".{in_flight.unique_name('image')}.part"
         try:
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _clear(self, left: Path) -> None:
+        """Remove what a dead process left: its file, and the name that this had got already.
+
+        Both are names of one file until the image's manifest is there, so nobody else's is taken.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            there = left.stat()
+            named = {str(entry["file"]) for entry in self._entries()}
+            for file in self.directory.iterdir():
+                is_named = file.name in named or file == left
+                if not is_named and os.path.samestat(file.lstat(), there):
+                    file.unlink(missing_ok=True)
+            left.unlink(missing_ok=True)
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        for manifest in self.directory.glob(f"*{_SUFFIX}"):
+            with contextlib.suppress(ImageNotAcceptable):
+                yield _load(manifest)
 
     def remove(self, name_or_id: str) -> None:
         """Take an image out of the store; what was spawned from it is not touched.

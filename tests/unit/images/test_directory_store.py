@@ -2,6 +2,8 @@
 
 import shutil
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,52 @@ def test_a_failed_add_leaves_nothing(store: DirectoryImageStore, disk: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         add(store, disk, observe_bytes=interrupt)
     assert list(store.directory.iterdir()) == []
+
+
+def test_a_file_of_a_new_images_name_stays(store: DirectoryImageStore, disk: Path) -> None:
+    """A person's, or another image's: the store did not make it."""
+    store.directory.mkdir()
+    other = store.directory / "tiny.img"
+    other.write_bytes(bytes(MIB))
+    for _ in range(2):
+        with pytest.raises(AlreadyExists, match=r"tiny\.img"):
+            add(store, disk)
+        assert [file.name for file in store.directory.iterdir()] == ["tiny.img"]
+        assert other.read_bytes() == bytes(MIB)
+
+
+_DIES = """
+import os, sys
+from pathlib import Path
+from vmops.images import directory_store
+from vmops.model.image import DiskType
+real = getattr(directory_store, sys.argv[1])
+def die(*arguments):
+    if sys.argv[2] == "after":
+        real(*arguments)
+    os._exit(9)
+setattr(directory_store, sys.argv[1], die)
+store = directory_store.DirectoryImageStore(Path(sys.argv[3]))
+store.add(Path(sys.argv[4]), "tiny", disk_type=DiskType.PREALLOCATED)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", ["give_new_name", "write_new"])
+def test_an_add_that_dies_is_in_nobodys_way(
+    store: DirectoryImageStore, disk: Path, what: str, when: str
+) -> None:
+    words = (sys.executable, "-c", _DIES, what, when, str(store.directory), str(disk))
+    assert subprocess.run(words, check=False).returncode == 9
+    if (what, when) == ("write_new", "after"):
+        assert store.get("tiny").size_bytes == MIB
+        add(store, disk, "other")
+        store.remove("other")
+    else:
+        add(store, disk)
+    with store.open(store.get("tiny")) as stream:
+        assert stream.read() == disk.read_bytes()
+    assert sorted(file.name for file in store.directory.iterdir()) == ["tiny.img", "tiny.yaml"]
 
 
 def test_a_file_that_changed_since_is_not_given_out(store: DirectoryImageStore, disk: Path) -> None:

@@ -13,8 +13,11 @@ from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 from vmops.vsphere.session import Session
 
-# Those of `vmops.specs.disks.extra_disks`, and their counterparts after a resize.
-_NAME = re.compile(r"(?:ephemeral_(?P<number>\d+)|(?P<swap>swap))(?:-resized)?\.vmdk")
+# Those of `vmops.specs.disks.extra_disks`, and their counterparts after a resize; each also with
+# numbers, where a name was taken.
+_NAME = re.compile(
+    r"(?:ephemeral_(?P<number>\d+)|(?P<swap>swap))(?:_\d+)*(?:-resized)?(?:_\d+)*\.vmdk"
+)
 
 
 def ephemeral_disks(files: VmFiles) -> list[VmDisk]:

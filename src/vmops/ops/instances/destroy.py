@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from vmops.context import tell
 from vmops.errors import (
     FileNotFound,
     InstanceNotFound,
@@ -19,10 +20,12 @@ from vmops.errors import (
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
-from vmops.ops.engine.own_disks import is_below, is_foreign, loose_disks, vm_folder
+from vmops.ops.engine.folder_contents import delete_disks, files_of_others, is_of, names_in
+from vmops.ops.engine.own_disks import is_below, is_foreign, vm_folder
 from vmops.ops.guard.preconditions import refuse_at_work
 from vmops.ops.guard.states import called, vm_called
-from vmops.ops.volumes.moved import MovedVolume, find_moved, hand_over
+from vmops.ops.volumes.moved import MovedVolume, find_moved, hand_over, moved_volumes
+from vmops.progress import Warned
 from vmops.specs.extra_config import option_values
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import find_vm
@@ -44,10 +47,8 @@ class OwnedFiles:
     side_files: tuple[DatastorePath, ...]
     """Its serial log and its config drive, which vSphere does not take for the VM's; also those
     that stayed in the folder where it was spawned when its disks were moved."""
-    loose_disks: frozenset[str] = frozenset()
-    """Disks of its own that need not be attached: of a rescue, of a resize."""
-    first_class_files: frozenset[str] = frozenset()
-    """First class disks in the VM's folder: the server knows that they are there."""
+    volume_files: frozenset[str] = frozenset()
+    """Disks in the VM's folder that are volumes', attached to it until now: they stay there."""
     moved_volumes: tuple[MovedVolume, ...] = ()
     """Volumes whose shadow VMs must get their disks back."""
     snapshots_hold_foreign: bool = False
@@ -78,8 +79,9 @@ def destroy(session: Session, instance_uuid: str, *, destroy_disks: bool) -> Non
 
     Without ``destroy_disks`` the VM is unregistered in step 4 and all files stay. A linked clone's
     parent lies in the cache's folder, and a volume's disk is detached before: neither is touched.
-    What was written to a volume since a snapshot is in a file of the snapshot's until step 2.1. A
-    first class disk that the server had moved into the VM's folder stays there alone.
+    What was written to a volume since a snapshot is in a file of the snapshot's until step 2.1. In
+    step 4 the VM's folder goes with all that is in it, attached or not; what is a volume's, a first
+    class disk's or another machine's stays there, and is told as a warning.
 
     Raises:
         Busy: another process works on it; nothing was touched.
@@ -93,10 +95,18 @@ def destroy(session: Session, instance_uuid: str, *, destroy_disks: bool) -> Non
         log.info("instance %s does not exist: nothing to destroy", instance_uuid)
 
 
-def remove(session: Session, vm: VirtualMachine, *, destroy_disks: bool, uuid: str = "") -> None:
+def remove(
+    session: Session,
+    vm: VirtualMachine,
+    *,
+    destroy_disks: bool,
+    uuid: str = "",
+    spared: Collection[DatastorePath] = (),
+) -> None:
     """Destroy a VM that was found. See `destroy` for the steps.
 
-    ``uuid`` guards against a reference that another VM has got meanwhile.
+    ``uuid`` guards against a reference that another VM has got meanwhile. Files that are ``spared``
+    stay, although they are in its folder.
 
     Raises:
         InstanceNotFound: the VM is not the instance ``uuid``.
@@ -114,7 +124,7 @@ def remove(session: Session, vm: VirtualMachine, *, destroy_disks: bool, uuid: s
             if own.moved_volumes:
                 do(give_volumes_back(session, own))
             if destroy_disks:
-                do(remove_with_files(session, vm, own))
+                do(remove_with_files(session, vm, own, spared))
             else:
                 do(unregister(vm))
         except LeftBehind:
@@ -149,7 +159,8 @@ def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> OwnedFile
     """
     folder = vm_folder(files)
     foreign = [disk for disk in files.disks if is_foreign(files, disk)]
-    first_class = {disk.file_name for disk in foreign if disk.first_class_id}
+    volumes = {file for disk in foreign for file in (disk.file_name, *disk.parents)}
+    volumes |= set(moved_volumes(files.extra_config).values())
     spawned_in = files.instance_uuid
     side_files = tuple(
         DatastorePath.parse(name)
@@ -161,8 +172,7 @@ def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> OwnedFile
         folder=folder,
         foreign_disk_keys=tuple(disk.key for disk in foreign),
         side_files=side_files,
-        loose_disks=loose_disks(files),
-        first_class_files=frozenset(name for name in first_class if is_below(name, folder)),
+        volume_files=frozenset(name for name in volumes if is_below(name, folder)),
         snapshots_hold_foreign=any(is_foreign(files, disk) for disk in in_snapshots),
     )
 
@@ -215,51 +225,51 @@ def give_volumes_back(session: Session, own: OwnedFiles) -> Reversible[None]:
 
 
 @step("Remove the VM and its files")
-def remove_with_files(session: Session, vm: VirtualMachine, own: OwnedFiles) -> Reversible[None]:
-    """Remove the VM, then look whether its folder is gone.
+def remove_with_files(
+    session: Session, vm: VirtualMachine, own: OwnedFiles, spared: Collection[DatastorePath] = ()
+) -> Reversible[None]:
+    """Remove the VM, then look whether its folder is gone; files that are ``spared`` stay.
 
     vSphere removes the files it knows. A serial log and a config drive are none, so they go first;
     they are deleted by HTTP, as are the looks, which costs no call of the API.
     """
     for file in own.side_files:
-        session.datastore_files.delete(file, missing_ok=True)
+        if file not in spared:
+            session.datastore_files.delete(file, missing_ok=True)
     vm.destroy(missing_ok=True)
-    if own.folder is not None and session.datastore_files.exists(own.folder):
-        _clear(session, own.folder, own)
-    for folder in {file.parent for file in own.side_files} - {own.folder}:
-        with contextlib.suppress(FileNotFound):
-            if not session.browse(folder):
-                session.file_manager.delete(folder)
+    try:
+        if own.folder is not None and session.datastore_files.exists(own.folder):
+            _clear(session, own.folder, {*own.volume_files, *map(str, spared)})
+        for folder in {file.parent for file in own.side_files} - {own.folder}:
+            with contextlib.suppress(FileNotFound):
+                if not session.browse(folder):
+                    session.file_manager.delete(folder)
+    except VMOpsError as failure:
+        raise LeftBehind(
+            f"The VM was removed, but not all of its files: {failure}", [str(own.folder)]
+        ) from failure
     yield
 
 
-def _clear(session: Session, folder: DatastorePath, own: OwnedFiles) -> None:
-    """Delete a removed VM's folder, unless there are disks in it that are not the VM's."""
-    try:
-        for disk in own.loose_disks:
-            session.virtual_disk_manager.delete(DatastorePath.parse(disk), missing_ok=True)
+def _clear(session: Session, folder: DatastorePath, kept: Collection[str]) -> None:
+    """Delete a removed VM's folder with all in it that is nobody's, disks before other files.
+
+    ``kept`` are paths of volumes and of others, by disks' descriptors; what first class disks and
+    other machines have stays, too. What stays is told.
+    """
+    with contextlib.suppress(FileNotFound):
         names = [file.name for file in session.browse(folder)]
-        volumes = {name for name in names if _is_of(name, own.first_class_files)}
-        disks = [name for name in names if name.endswith(".vmdk") and name not in volumes]
-        if disks:
-            raise LeftBehind(
-                "The VM was removed, but its folder has disks that were not its own.",
-                [str(folder.joined(name)) for name in disks],
-            )
-        if not volumes:
+        others = set(files_of_others(session, folder, names))
+        for path in names_in(folder, kept):
+            others.update(name for name in names if is_of(name, path))
+        delete_disks(session, folder, set(names) - others)
+        if not others:
             session.file_manager.delete(folder, missing_ok=True)
             return
-        log.warning("%s stays: first class disks are in it", folder)
-        for name in set(names) - volumes:
+        stays = ", ".join(sorted(others))
+        tell(Warned(text=f"{folder} stays, with what is not the instance's: {stays}."))
+        for name in set(names) - others:
             session.file_manager.delete(folder.joined(name), missing_ok=True)
-    except FileNotFound:
-        return
-
-
-def _is_of(name: str, disks: Iterable[str]) -> bool:
-    """Whether a file is one of a disk's: its descriptor "x.vmdk", or "x-flat.vmdk" and the like."""
-    stems = {DatastorePath.parse(disk).name.removesuffix(".vmdk") for disk in disks}
-    return any(name == f"{stem}.vmdk" or name.startswith(f"{stem}-") for stem in stems)
 
 
 @step("Unregister the VM")

@@ -13,6 +13,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.model.power import PowerState
 from vmops.ops.engine.engine import Engine
+from vmops.ops.engine.made_files import MadeFiles, refuse_taken
 from vmops.ops.engine.own_disks import own_folder, root_disk
 from vmops.ops.guard.preconditions import refuse_at_work, refuse_resized, refuse_suspended
 from vmops.ops.guard.states import called
@@ -55,6 +56,7 @@ def rescue(engine: Engine, vm: VirtualMachine, image: Image) -> None:
         InvalidPowerState: it is suspended.
         NoRootDisk: it has no disk that it boots from.
         UnsupportedDevice: there is no free place for a disk.
+        FileAlreadyExists: there is a file where the rescue disk would be; it stays as it is.
         ImageNotAcceptable, NoDiskSpace, TransferFailed: the image cannot be put there.
     """
     with Operation("rescue") as run:
@@ -69,15 +71,17 @@ def rescue(engine: Engine, vm: VirtualMachine, image: Image) -> None:
         else:
             slot = hardware.free_slot(root)
             target = folder.joined(f"{vm.instance_uuid}-rescue.vmdk")
+            refuse_taken(engine.session, target)
             cached = run(cached_image(engine, image, target.datastore))
             note = _note(hardware, disk=target)
-        run(note_rescue(engine.session, vm, note))
+        made = MadeFiles()
+        run(note_rescue(engine.session, vm, note, made))
         if hardware.files.power_state is not PowerState.POWERED_OFF:
             run(power_off_step(vm))
         if is_iso:
             run(boot_from_iso(vm, iso, places))
         else:
-            run(copy_to_rescue_disk(engine, hardware, root, cached, target))
+            run(copy_to_rescue_disk(engine, hardware, root, cached, note, made))
             spec = specs.attach_disk(
                 target, cached.capacity_bytes, slot.controller_key, slot.unit_number
             )
@@ -108,7 +112,15 @@ def unrescue(engine: Engine, vm: VirtualMachine, *, power_on_after: bool = True)
     _restore(engine.session, vm, called(vm), power_on_after=power_on_after)
 
 
-def _restore(session: Session, vm: VirtualMachine, name: str, *, power_on_after: bool) -> None:
+def _restore(
+    session: Session,
+    vm: VirtualMachine,
+    name: str,
+    *,
+    power_on_after: bool,
+    made: MadeFiles | None = None,
+) -> None:
+    """``made`` is that of the rescue which is taken back; None: its note says what it made."""
     with Operation("unrescue") as run:
         hardware, note = run(look_at_rescued(vm, name))
         is_on = hardware.files.power_state is not PowerState.POWERED_OFF
@@ -119,7 +131,7 @@ def _restore(session: Session, vm: VirtualMachine, name: str, *, power_on_after:
             run(power_off_step(vm))
             is_on = False
         if disk is None and note.disk:
-            run(delete_rescue_disk(session, note))
+            run(delete_rescue_disk(session, note, made or MadeFiles()))
         if is_changed:
             run(detach_rescue_disk(vm, disk, drive, note))
         else:
@@ -201,7 +213,9 @@ def _note(
 
 
 @step("Note what has to be put back")
-def note_rescue(session: Session, vm: VirtualMachine, note: RescueNote) -> Reversible[None]:
+def note_rescue(
+    session: Session, vm: VirtualMachine, note: RescueNote, made: MadeFiles
+) -> Reversible[None]:
     """Write the note before the first change; undone, everything that it knows of is put back.
 
     Whether a call that got no answer had its effect is looked up then, not guessed.
@@ -211,29 +225,36 @@ def note_rescue(session: Session, vm: VirtualMachine, note: RescueNote) -> Rever
         vm.reconfigure(settings({extra_config.RESCUE: note.dump(), extra_config.WORKER: worker}))
     except BaseException:
         with undoing():
-            _take_back(session, vm, note)
+            _take_back(session, vm, note, made)
         raise
     yield
-    _take_back(session, vm, note)
+    _take_back(session, vm, note, made)
 
 
-def _take_back(session: Session, vm: VirtualMachine, note: RescueNote) -> None:
+def _take_back(session: Session, vm: VirtualMachine, note: RescueNote, made: MadeFiles) -> None:
     wait_for_recent_tasks(session, vm.moref)
     try:
-        _restore(session, vm, vm.moid, power_on_after=note.was_on)
+        _restore(session, vm, vm.moid, power_on_after=note.was_on, made=made)
     except NotRescued:
         return  # not even the note came to be
 
 
 @step("Copy the image to the rescue disk")
 def copy_to_rescue_disk(
-    engine: Engine, hardware: VmHardware, root: VmDisk, cached: CachedImage, target: DatastorePath
+    engine: Engine,
+    hardware: VmHardware,
+    root: VmDisk,
+    cached: CachedImage,
+    note: RescueNote,
+    made: MadeFiles,
 ) -> Reversible[None]:
     """Copy the cached image into the VM's own folder, also if it boots from a volume."""
     adapter = hardware.controller(root.controller_key).adapter
-    engine.session.virtual_disk_manager.copy(
-        cached.path, target, "thin", DESCRIPTOR_ADAPTERS[adapter]
-    )
+    target = DatastorePath.parse(note.disk)
+    with made.making(target):
+        engine.session.virtual_disk_manager.copy(
+            cached.path, target, "thin", DESCRIPTOR_ADAPTERS[adapter]
+        )
     yield
 
 
@@ -275,11 +296,11 @@ def _rescue_disk(hardware: VmHardware, path: str) -> VmDisk | None:
 
 
 @step("Delete what is left of the rescue disk")
-def delete_rescue_disk(session: Session, note: RescueNote) -> Reversible[None]:
-    """A rescue that died before it attached its disk has left the file."""
-    path = DatastorePath.parse(note.disk)
-    if session.datastore_files.exists(path):
-        session.virtual_disk_manager.delete(path, missing_ok=True)
+def delete_rescue_disk(session: Session, note: RescueNote, made: MadeFiles) -> Reversible[None]:
+    """A rescue that died before it attached its disk has left the file; it had seen none before."""
+    for path in made.own([DatastorePath.parse(note.disk)]):
+        if session.datastore_files.exists(path):
+            session.virtual_disk_manager.delete(path, missing_ok=True)
     yield
 
 

@@ -80,6 +80,8 @@ class ResizeNote:
     extras: ExtraSizes = ExtraSizes()
     """Those that it has now."""
     exchanged: tuple[Exchanged, ...] = ()
+    free: tuple[str, ...] = ()
+    """Paths of new ephemeral and swap disks where nothing was when the resize began."""
     old_facts: dict[str, str] = field(default_factory=dict)
     """What the VM's notes said of the flavor."""
 
@@ -131,6 +133,7 @@ class ResizeNote:
                 "wanted": _sizes(values.get("wanted", {})),
                 "extras": _sizes(values.get("extras", {})),
                 "exchanged": tuple(Exchanged(**each) for each in values.get("exchanged", ())),
+                "free": tuple(values.get("free", ())),
             }
         )
 
@@ -178,3 +181,12 @@ def counterpart(root: DatastorePath) -> DatastorePath:
     stem = root.name.removesuffix(".vmdk")
     other = stem.removesuffix(_SUFFIX) if stem.endswith(_SUFFIX) else stem + _SUFFIX
     return root.parent.joined(f"{other}.vmdk")
+
+
+def numbered(disk: DatastorePath, number: int) -> DatastorePath:
+    """Another name for a disk, whose counterpart is found as that of its own name; 0 is its own."""
+    if not number:
+        return disk
+    stem = disk.name.removesuffix(".vmdk")
+    plain = stem.removesuffix(_SUFFIX)
+    return disk.parent.joined(f"{plain}_{number}{stem[len(plain) :]}.vmdk")

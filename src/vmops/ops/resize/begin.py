@@ -22,7 +22,8 @@ from vmops.model.instance import Flavor
 from vmops.model.power import PowerState
 from vmops.model.size import Size
 from vmops.ops.engine.engine import Engine
-from vmops.ops.engine.extra_disks import sizes_of, wanted_sizes
+from vmops.ops.engine.extra_disks import ephemeral_disks, sizes_of, swap_disk, wanted_sizes
+from vmops.ops.engine.made_files import MadeFiles, refuse_taken
 from vmops.ops.engine.own_disks import is_volume, own_folder, root_disk
 from vmops.ops.guard.preconditions import (
     refuse_at_work,
@@ -111,6 +112,7 @@ def migrate_disk_and_power_off(
         InvalidState: it is rescued, paused, in the middle of another resize, or it has snapshots
             and its disk would have to grow, or its ephemeral or swap disks to be exchanged.
         InvalidPowerState: it is suspended.
+        FileAlreadyExists: there is a file where the grown root disk would be; it stays as it is.
         NoDiskSpace: the datastore has no room for the copy; all is as before.
     """
     tell(0)
@@ -119,7 +121,8 @@ def migrate_disk_and_power_off(
         if plan.note.phase is Phase.RESIZED:
             tell(_CHANGED)
             return
-        run(note_resize(engine, vm, plan))
+        made = MadeFiles()
+        run(note_resize(engine, vm, plan, made))
         tell(_NOTED)
         if plan.summary.hardware.files.power_state is not PowerState.POWERED_OFF:
             run(power.power_off_step(vm, request.patience))
@@ -128,7 +131,7 @@ def migrate_disk_and_power_off(
             plan = run(move_vm(engine, vm, plan, request))
             tell(_MOVED)
         if plan.root is not None:
-            run(copy_root_disk(engine, plan))
+            run(copy_root_disk(engine, plan, made))
             tell(_COPIED)
         run(change_size(vm, plan, request.flavor))
         tell(_CHANGED)
@@ -253,12 +256,43 @@ def look_at(engine: Engine, vm: VirtualMachine, request: ResizeRequest) -> Rever
     if plan.note.phase is Phase.PREPARING:
         where = find_destination(engine, summary, request.dest)
         note = replace(plan.note, moves=where is not None) if plan.is_new else plan.note
+        if plan.is_new:
+            note = replace(note, free=_free_names(engine, plan))
         plan = replace(plan, note=note, where=where)
+        _refuse_taken(engine, plan)
     yield plan
 
 
+def _free_names(engine: Engine, plan: _Plan) -> tuple[str, ...]:
+    """Where new ephemeral and swap disks would be, and nothing is: each is looked at by HTTP."""
+    files = plan.summary.hardware.files
+    wanted = wanted_sizes(BlockDevices(), plan.note.wanted, plan.note.extras)
+    if wanted == plan.note.extras:
+        return ()
+    there = [*ephemeral_disks(files), *filter(None, [swap_disk(files)])]
+    paths = [counterpart(DatastorePath.parse(disk.file_name)) for disk in there]
+    exists = engine.session.datastore_files.exists
+    return tuple(str(path) for path in paths if not exists(path))
+
+
+def _refuse_taken(engine: Engine, plan: _Plan) -> None:
+    """See that nothing is where the grown disk will be, unless it is of an earlier resize.
+
+    On another datastore the server takes a folder that is not there yet, or the VM's own.
+    """
+    if plan.grown is None or not plan.is_new:
+        return
+    files = plan.summary.hardware.files
+    if str(plan.grown) not in replaced_disks(files.extra_config):
+        elsewhere = plan.where is not None and plan.where.datastore
+        name = elsewhere.name if elsewhere else plan.grown.datastore
+        refuse_taken(engine.session, DatastorePath(name, plan.grown.path))
+
+
 @step("Note the resize")
-def note_resize(engine: Engine, vm: VirtualMachine, plan: _Plan) -> Reversible[None]:
+def note_resize(
+    engine: Engine, vm: VirtualMachine, plan: _Plan, made: MadeFiles
+) -> Reversible[None]:
     """Write the note before the first change; undone, everything that it knows of is put back.
 
     Whether a call that got no answer had its effect is looked up then, not guessed.
@@ -273,10 +307,10 @@ def note_resize(engine: Engine, vm: VirtualMachine, plan: _Plan) -> Reversible[N
             vm.reconfigure(settings(begun))
     except BaseException:
         with undoing():
-            put_back(engine.session, vm, power_on=undo_power, missing_ok=True)
+            put_back(engine.session, vm, made, power_on=undo_power)
         raise
     yield
-    put_back(engine.session, vm, power_on=undo_power, missing_ok=True)
+    put_back(engine.session, vm, made, power_on=undo_power)
 
 
 @step("Move the VM")
@@ -292,8 +326,11 @@ def move_vm(
 
 
 @step("Copy the root disk, and let the copy grow")
-def copy_root_disk(engine: Engine, plan: _Plan) -> Reversible[None]:
-    """Copy it beside itself, whole, also if it was a linked clone: those cannot grow."""
+def copy_root_disk(engine: Engine, plan: _Plan, made: MadeFiles) -> Reversible[None]:
+    """Copy it beside itself, whole, also if it was a linked clone: those cannot grow.
+
+    What an attempt that died has left is made anew: `look_at` has seen that nothing was there.
+    """
     assert plan.root is not None  # noqa: S101 - tells the type checker
     assert plan.grown is not None  # noqa: S101
     disks, hardware = engine.session.virtual_disk_manager, plan.summary.hardware
@@ -302,12 +339,13 @@ def copy_root_disk(engine: Engine, plan: _Plan) -> Reversible[None]:
     if was_interrupted and engine.session.datastore_files.exists(plan.grown):
         disks.delete(plan.grown, missing_ok=True)
     adapter = hardware.controller(plan.root.controller_key).adapter
-    disks.copy(
-        DatastorePath.parse(plan.root.file_name),
-        plan.grown,
-        plan.root.provisioning,
-        DESCRIPTOR_ADAPTERS[adapter],
-    )
+    with made.making(plan.grown):
+        disks.copy(
+            DatastorePath.parse(plan.root.file_name),
+            plan.grown,
+            plan.root.provisioning,
+            DESCRIPTOR_ADAPTERS[adapter],
+        )
     disks.extend(
         plan.grown, plan.note.root_bytes, eager=plan.root.provisioning == "eagerZeroedThick"
     )

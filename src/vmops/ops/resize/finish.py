@@ -12,6 +12,7 @@ from vmops.model.block_devices import BlockDevices, EphemeralDisk
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.ops.engine.extra_disks import ephemeral_disks, swap_disk, wanted_sizes
+from vmops.ops.engine.made_files import MadeFiles
 from vmops.ops.engine.own_disks import own_folder, root_disk
 from vmops.ops.guard.preconditions import refuse_resized
 from vmops.ops.guard.states import called
@@ -24,6 +25,7 @@ from vmops.ops.notes.resize import (
     counterpart,
     find_note,
     known_note,
+    numbered,
 )
 from vmops.ops.resize.begin import Tell, refuse_snapshots
 from vmops.specs import resize as specs
@@ -36,6 +38,8 @@ from vmops.vsphere.objects.vm_files import VmDisk
 from vmops.vsphere.objects.vm_summary import VmSummary, read_summary
 from vmops.vsphere.session import Session
 
+# A disk's own name, and with numbers behind it.
+_NAMES = 10
 _EXCHANGED, _DONE = 90, 100
 SWAP = "swap.vmdk"
 
@@ -104,25 +108,33 @@ def exchange_disks(session: Session, vm: VirtualMachine, devices: BlockDevices) 
             raise InvalidPowerState(
                 f"{name} is on: its ephemeral and swap disks cannot be exchanged. Power it off."
             )
-        change, new = _plan(summary, note, wanted, devices, name)
+        change, new = _plan(session, summary, note, wanted, devices, name)
+        made = MadeFiles()
         try:
             try:
                 vm.reconfigure(change.spec())
-            except FileAlreadyExists:  # of an attempt that died
-                _delete_loose(session, vm, new)
-                vm.reconfigure(change.spec())
+            except FileAlreadyExists:
+                # Of an attempt that died, where nothing was when the resize began.
+                _delete_loose(session, vm, [path for path in new if str(path) in note.free])
+                with made.making(*new):
+                    vm.reconfigure(change.spec())
         except BaseException as failure:
             with noting(failure, "delete the new disks"):
                 wait_for_recent_tasks(session, vm.moref)
-                _delete_loose(session, vm, new)
+                _delete_loose(session, vm, made.own(new))
             raise
     yield
 
 
 def _plan(
-    summary: VmSummary, note: ResizeNote, wanted: ExtraSizes, devices: BlockDevices, name: str
+    session: Session,
+    summary: VmSummary,
+    note: ResizeNote,
+    wanted: ExtraSizes,
+    devices: BlockDevices,
+    name: str,
 ) -> tuple[specs.Change, list[DatastorePath]]:
-    """The change, and the disks that it creates."""
+    """The change, and the disks that it creates, at paths where nothing is."""
     hardware = summary.hardware
     root = root_disk(hardware, name)
     pairs = list(
@@ -141,6 +153,7 @@ def _plan(
         path = None
         if new is not None:
             path = counterpart(DatastorePath.parse(old.file_name)) if old else new.path
+            path = path if str(path) in note.free else _free(session, path)
         if old is not None:
             place = Place(controller_key=old.controller_key, unit_number=old.unit_number)
         else:
@@ -171,6 +184,15 @@ def _plan(
         settings={extra_config.RESIZE: done.dump()}, disks=disks, controllers=places.changes()
     )
     return change, [each.new for each in disks if each.new is not None]
+
+
+def _free(session: Session, path: DatastorePath) -> DatastorePath:
+    """A path where nothing is."""
+    for number in range(_NAMES):
+        free = numbered(path, number)
+        if not session.datastore_files.exists(free):
+            return free
+    raise FileAlreadyExists(str(path))
 
 
 def _blank(wanted: ExtraSizes, devices: BlockDevices) -> BlockDevices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from vmops.errors import InvalidState, NotResized, OriginalNotFound
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
+from vmops.ops.engine.made_files import MadeFiles
 from vmops.ops.engine.own_disks import root_disk
 from vmops.ops.guard.preconditions import refuse_at_work
 from vmops.ops.guard.states import called
@@ -51,19 +53,17 @@ def finish_revert_migration(vm: VirtualMachine, *, power_on: bool) -> None:
     _revert(vm.session, vm, power_on=power_on)
 
 
-def put_back(
-    session: Session, vm: VirtualMachine, *, power_on: bool, missing_ok: bool = False
-) -> None:
+def put_back(session: Session, vm: VirtualMachine, made: MadeFiles, *, power_on: bool) -> None:
     """The same for the undo of a resize, which may not have come as far as its note."""
     wait_for_recent_tasks(session, vm.moref)
-    try:
-        _revert(session, vm, power_on=power_on)
-    except NotResized:
-        if not missing_ok:
-            raise
+    with contextlib.suppress(NotResized):
+        _revert(session, vm, power_on=power_on, made=made)
 
 
-def _revert(session: Session, vm: VirtualMachine, *, power_on: bool) -> None:
+def _revert(
+    session: Session, vm: VirtualMachine, *, power_on: bool, made: MadeFiles | None = None
+) -> None:
+    """``made`` is that of the resize which is taken back; None: its note says what it made."""
     with Operation("revert resize") as run:
         summary = run(look_at_resized(session, vm))
         note = find_note(summary.hardware.files.extra_config)
@@ -75,8 +75,8 @@ def _revert(session: Session, vm: VirtualMachine, *, power_on: bool) -> None:
             is_off = True
         if note.phase is Phase.RESIZED:
             run(take_old_size(vm, summary, note))
-        if note.phase is Phase.PREPARING:
-            run(delete_grown_disk(session, summary, called(vm)))
+        if note.phase is Phase.PREPARING and note.root_bytes:
+            run(delete_grown_disk(session, summary, called(vm), made or MadeFiles()))
         spec = way_back(session, summary, note)
         if spec is not None:
             run(move_back(vm, spec))
@@ -156,13 +156,19 @@ def _disk_at(summary: VmSummary, note: ResizeNote) -> VmDisk | None:
 
 
 @step("Delete what is left of the grown disk")
-def delete_grown_disk(session: Session, summary: VmSummary, name: str) -> Reversible[None]:
-    """A resize that did not come to exchange the disks may have left the copy, or a part of it."""
+def delete_grown_disk(
+    session: Session, summary: VmSummary, name: str, made: MadeFiles
+) -> Reversible[None]:
+    """A resize that did not come to exchange the disks may have left the copy, or a part of it.
+
+    Before its note was written nothing was there.
+    """
     disks = summary.hardware.files.disks
     if disks:
         grown = counterpart(DatastorePath.parse(root_disk(summary.hardware, name).file_name))
         attached = {disk.file_name for disk in disks}
-        if str(grown) not in attached and session.datastore_files.exists(grown):
+        is_own = str(grown) not in attached and grown not in made.others
+        if is_own and session.datastore_files.exists(grown):
             session.virtual_disk_manager.delete(grown, missing_ok=True)
     yield
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from vmops import units
 from vmops.errors import FileLocked
@@ -11,6 +12,7 @@ from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.ops.engine.engine import Engine
+from vmops.ops.engine.made_files import MadeFiles
 from vmops.ops.engine.placement import Placement
 from vmops.ops.spawn.request import SpawnRequest, is_linked_clone
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS, RootDisk, extra_disks, provisioning
@@ -46,24 +48,26 @@ def _cache_place(place: Placement) -> CachePlace:
 
 @step("Copy the image to the root disk")
 def copy_root_disk(
-    engine: Engine, request: SpawnRequest, image: CachedImage, root: DatastorePath
+    engine: Engine, request: SpawnRequest, image: CachedImage, root: DatastorePath, made: MadeFiles
 ) -> Reversible[CachedImage]:
     """Copy the cached disk into the VM's folder, as big as the flavor says."""
     disks, properties = engine.session.virtual_disk_manager, request.properties
     wanted = max(image.capacity_bytes, units.gib_to_bytes(request.instance.flavor.root_gib))
     try:
         # Without a wanted type a copy is preallocated, whatever its source is.
-        disks.copy(
-            image.path,
-            root,
-            provisioning(properties.disk_type),
-            DESCRIPTOR_ADAPTERS[properties.adapter_type],
-        )
+        with made.making(root):
+            disks.copy(
+                image.path,
+                root,
+                provisioning(properties.disk_type),
+                DESCRIPTOR_ADAPTERS[properties.adapter_type],
+            )
         if wanted > image.capacity_bytes:
             disks.extend(root, wanted)
     except BaseException as first:
         with noting(first, f"delete {root}"):
-            disks.delete(root, missing_ok=True)
+            for path in made.own([root]):
+                disks.delete(path, missing_ok=True)
         raise
     yield CachedImage(path=root, capacity_bytes=wanted)
     with contextlib.suppress(FileLocked):  # attached, and the VM is on: it goes with the VM
@@ -121,7 +125,7 @@ def root_path(request: SpawnRequest, folder: DatastorePath) -> DatastorePath:
 
 @step("Attach the disks")
 def attach_disks(
-    engine: Engine, request: SpawnRequest, vm: VirtualMachine, media: NewMedia
+    engine: Engine, request: SpawnRequest, vm: VirtualMachine, media: NewMedia, made: MadeFiles
 ) -> Reversible[None]:
     """Create the disks that are new and attach all of them, in one call.
 
@@ -133,17 +137,18 @@ def attach_disks(
         places = Places(hardware.controllers, hardware.used)
     settings = {} if request.devices.data_volumes else {extra_config.OPERATION: ""}
     try:
-        vm.reconfigure(attach(media, settings, places))
+        with made.making(*media.created):
+            vm.reconfigure(attach(media, settings, places))
     except BaseException as first:
         with noting(first, "delete the new disks"):
-            _delete_created(engine, media)
+            _delete_created(engine, made.own(media.created))
         raise
     yield
 
 
-def _delete_created(engine: Engine, media: NewMedia) -> None:
+def _delete_created(engine: Engine, disks: Iterable[DatastorePath]) -> None:
     """Delete what a call has created that failed half-way; what is attached goes with the VM."""
-    for disk in media.created:
+    for disk in disks:
         if engine.session.datastore_files.exists(disk):
             with contextlib.suppress(FileLocked):
                 engine.session.virtual_disk_manager.delete(disk, missing_ok=True)

@@ -11,6 +11,7 @@ from vmops.errors import UNANSWERED, ManagedObjectNotFound
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.engine import Engine
+from vmops.ops.engine.made_files import MadeFiles, refuse_taken_folder
 from vmops.ops.engine.placement import Placement
 from vmops.ops.instances.destroy import remove
 from vmops.ops.spawn.network_info import network_settings
@@ -33,9 +34,10 @@ SERIAL_LOG = "serial.log"
 
 @step("Create the VM")
 def create_vm(
-    engine: Engine, request: SpawnRequest, place: Placement, folder: DatastorePath
+    engine: Engine, request: SpawnRequest, place: Placement, folder: DatastorePath, made: MadeFiles
 ) -> Reversible[VirtualMachine]:
-    """Create the VM without disks, marked as being spawned."""
+    """Create the VM without disks, marked as being spawned, in a folder that nobody had."""
+    refuse_taken_folder(engine.session, folder)
     project = request.instance.project_id or request.requester.project_id
     vms = engine.folders.of(place.datacenter, project)
     try:
@@ -55,25 +57,28 @@ def create_vm(
             _remove_unanswered(engine, request, vms)
         raise
     yield vm
-    _take_back(engine, vm)
+    _take_back(engine, vm, made)
 
 
 def _create(engine: Engine, vms: Folder, spec: ConfigSpec, place: Placement) -> VirtualMachine:
     return vms.create_vm(spec, place.cluster.resource_pool)
 
 
-def _take_back(engine: Engine, vm: VirtualMachine) -> None:
+def _take_back(engine: Engine, vm: VirtualMachine, made: MadeFiles) -> None:
     """Remove a VM that this spawn created; a change to it may still be under way."""
     with contextlib.suppress(ManagedObjectNotFound):
         wait_for_recent_tasks(engine.session, vm.moref)
-        remove(engine.session, vm, destroy_disks=True)
+        remove(engine.session, vm, destroy_disks=True, spared=made.others)
 
 
 def _remove_unanswered(engine: Engine, request: SpawnRequest, vms: Folder) -> None:
-    """The VM may have been created although no answer came: look, and take it back."""
+    """The VM may have been created although no answer came: look, and take it back.
+
+    It is this spawn's if it has this process' mark: another one may have been faster.
+    """
     wait_for_recent_tasks(engine.session, vms.moref)
     vm = find_vm_on_server(engine.session, request.instance.uuid)
-    if vm is not None:
+    if vm is not None and in_flight.owner() in vm.extra_config(extra_config.OPERATION):
         remove(engine.session, vm, destroy_disks=True)
 
 

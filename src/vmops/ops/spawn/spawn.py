@@ -6,6 +6,7 @@ from vmops import units
 from vmops.errors import InstanceUnacceptable
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.engine import Engine
+from vmops.ops.engine.made_files import MadeFiles
 from vmops.ops.engine.port_groups import create_port_groups, with_vlan
 from vmops.ops.spawn.config_drive import upload_config_drive
 from vmops.ops.spawn.disks import (
@@ -90,6 +91,8 @@ def spawn(
         VolumeNotFound, VolumeInUse: a volume is not there, or attached elsewhere.
         NotSupported: a volume is of a kind that cannot be attached. Nothing was created.
         DuplicateName: the folder has a VM of this name.
+        FileAlreadyExists: the instance's folder on the datastore has files that no machine has.
+            They stay as they are.
         NoDiskSpace: the datastore became full.
         TransferFailed: the image did not arrive whole.
         ConnectionLost: the server went away; notes on the error name what could not be undone.
@@ -107,7 +110,8 @@ def spawn(
         if with_vlan(request.vifs):
             do(create_port_groups(engine.port_groups, place.cluster, request.vifs))
         vm_folder = DatastorePath(place.datastore.name).joined(request.instance.uuid)
-        vm = do(create_vm(engine, request, place, vm_folder))
+        made = MadeFiles()
+        vm = do(create_vm(engine, request, place, vm_folder, made))
         disk = None
         cdroms: tuple[DatastorePath, ...] = ()
         if (iso := request.iso_image) is not None:
@@ -116,13 +120,13 @@ def spawn(
             disk = do(cached_image(engine, request, request.image, place))
             if not is_linked_clone(engine, request):
                 root = root_path(request, vm_folder)
-                disk = do(copy_root_disk(engine, request, disk, root))
+                disk = do(copy_root_disk(engine, request, disk, root, made))
         if (volume := request.devices.root_volume) is not None:
             do(attach_root_volume(request, volume, vm, place, attacher))
         if request.config_drive is not None:
             cdroms += (do(upload_config_drive(engine, request.config_drive, vm_folder)),)
         media = new_media(request, vm_folder, disk, cdroms, place.storage_policy)
-        do(attach_disks(engine, request, vm, media))
+        do(attach_disks(engine, request, vm, media, made))
         if request.devices.data_volumes:
             do(attach_volumes(engine, request, vm, attacher))
         if request.power_on:

@@ -131,16 +131,26 @@ def create_first_class_disk(
         )
     except UNANSWERED as lost:
         with noting(lost, "make sure that no disk was made"):
-            _delete_of_name(disks, wanted.name, datastore)
+            _delete_unanswered(disks, disk_id, wanted.name, datastore)
         raise
     yield _first_class(made.id, wanted.name, made.capacity_bytes, datastore, made.path)
     disks.delete(made.id, datastore.moref)
 
 
-def _delete_of_name(disks: FirstClassDisks, name: str, datastore: DatastoreInfo) -> None:
-    for disk_id in disks.ids(datastore.moref):
-        if disks.get(disk_id, datastore.moref).name == name:
-            disks.delete(disk_id, datastore.moref)
+def _delete_unanswered(
+    disks: FirstClassDisks, wanted_id: str, name: str, datastore: DatastoreInfo
+) -> None:
+    """Delete the disk of our id.
+
+    A server that chose another id has made a disk of this name; that is ours if it is the only one,
+    as `choose_place` has seen none.
+    """
+    there = [disks.get(disk_id, datastore.moref) for disk_id in disks.ids(datastore.moref)]
+    found = [disk for disk in there if disk.id == wanted_id]
+    if not found and not disks.takes_ids:
+        found = [disk for disk in there if disk.name == name]
+    if len(found) == 1:
+        disks.delete(found[0].id, datastore.moref)
 
 
 @step("Create its disk")

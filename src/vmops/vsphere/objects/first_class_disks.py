@@ -46,6 +46,11 @@ class FirstClassDisks:
         """Whether the endpoint has such disks: vSphere 6.5 and later."""
         return self._manager is not None
 
+    @property
+    def takes_ids(self) -> bool:
+        """Whether the caller chooses a new disk's id: vSphere 9.1 and later."""
+        return self._session.endpoint.speaks(9, 1)
+
     def create(
         self,
         disk_id: str,
@@ -57,8 +62,7 @@ class FirstClassDisks:
     ) -> FirstClassDisk:
         """Create a thin disk, which stays when a virtual machine that has it is deleted.
 
-        ``disk_id`` is taken by servers that let the caller choose it, vSphere 8 and later. The
-        capacity is rounded up to whole MiB.
+        ``disk_id`` is its id where the server `takes_ids`. The capacity is rounded up to whole MiB.
 
         Raises:
             NoDiskSpace: the datastore is full.
