@@ -8,6 +8,8 @@ into their logs and into the tasks they start. A thread that an operation starts
 from __future__ import annotations
 
 import secrets
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +19,33 @@ from vmops.progress import Event, Observer, log_event
 
 UNDO_AT_LEAST_S = 60.0
 """How long a task may take that takes something back, however short the deadline is."""
+
+
+FORGOTTEN_AFTER_S = 60.0
+"""How long nothing must have happened until earlier troubles count no more."""
+
+
+class Troubles:
+    """What an operation has spent on waiting for a server that did not answer.
+
+    There is one budget for all of it, and the undo has what is left: ten calls of which each is
+    repeated for as long as one may be would take ten times as long.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spent_s = 0.0
+        self._last = 0.0
+
+    def add(self, seconds: float) -> float:
+        """Count more, and return what was spent, which after a quiet minute is counted anew."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._last - seconds > FORGOTTEN_AFTER_S:
+                self._spent_s = 0.0
+            self._last = now
+            self._spent_s += seconds
+            return self._spent_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +59,8 @@ class Context:
     """How long each of the server's tasks may take before it is asked to stop; None: any time."""
     answers: Mapping[str, str] = field(default_factory=dict)
     """What to answer a virtual machine that asks; see `vmops.vsphere.objects.questions`."""
+    troubles: Troubles | None = None
+    """What the operation has spent on waiting in vain; outside of one each call has its own."""
 
 
 _OUTSIDE = Context()
@@ -66,6 +97,7 @@ def operation(
         observe=observe or outer.observe,
         task_deadline_s=outer.task_deadline_s if task_deadline_s is None else task_deadline_s,
         answers=outer.answers if answers is None else answers,
+        troubles=outer.troubles or Troubles(),
     )
     with _set(inner):
         yield operation_id

@@ -158,7 +158,7 @@ def test_a_lab_killed_in_mid_upload_has_nothing_left_after_recovery(
     images: Images, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Reads are repeated for some seconds in the hope that the server comes back; here it does not.
-    monkeypatch.setattr(retry, "delays", lambda: iter((0.1, 0.3)))
+    monkeypatch.setattr(retry, "delays", lambda window_s: iter((0.1, 0.3)))
     held = Held(images)
     first = LabBackend("lab")
     second = None

@@ -20,6 +20,7 @@ from vmops.lab import Lab, LabSettings
 from vmops.vsphere.objects.folder import Folder
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
+from vmops.vsphere.wire.limits import Limits
 
 Found = TypeVar("Found")
 
@@ -95,10 +96,11 @@ def between(lab: Place, tmp_path: Path) -> Iterator[Interposer]:
 
 
 @pytest.fixture
-def disturbed(lab: Place, between: Interposer) -> Iterator[Session]:
-    """A session through the interposer."""
+def disturbed(lab: Place, between: Interposer, request: pytest.FixtureRequest) -> Iterator[Session]:
+    """A session through the interposer; its parameter, if there is one, is its `Limits`."""
+    limits: Limits = getattr(request, "param", Limits())
     with vmops.connect(
-        between.url, lab.username, lab.password, ca_file=between.ca_file, timeout_s=3
+        between.url, lab.username, lab.password, ca_file=between.ca_file, timeout_s=3, limits=limits
     ) as connected:
         yield connected
 

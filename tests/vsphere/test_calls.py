@@ -23,6 +23,7 @@ from vmops.errors import (
     VsphereFault,
 )
 from vmops.vsphere.session import Session
+from vmops.vsphere.wire.limits import Limits
 
 ROOT = vim.ServiceInstance("ServiceInstance")
 
@@ -165,10 +166,10 @@ def test_nonsense_is_an_error_of_ours(disturbed: Session, between: Interposer) -
         disturbed.call(disturbed.content.rootFolder, "CreateFolder", name="x y")
 
 
+@pytest.mark.parametrize("disturbed", [Limits(window_s=0.5)], indirect=True)
 def test_reads_after_a_server_was_given_up_fail_fast_until_it_is_back(
-    disturbed: Session, between: Interposer, monkeypatch: pytest.MonkeyPatch
+    disturbed: Session, between: Interposer
 ) -> None:
-    monkeypatch.setattr("vmops.vsphere.wire.retry.WINDOW_S", 0.5)
     between.refuse()
     with pytest.raises(ConnectionLost):
         now(disturbed)
@@ -181,10 +182,10 @@ def test_reads_after_a_server_was_given_up_fail_fast_until_it_is_back(
     assert now(disturbed)
 
 
+@pytest.mark.parametrize("disturbed", [Limits(window_s=1.0)], indirect=True)
 def test_a_server_that_is_gone_is_told_once_the_window_has_passed(
-    disturbed: Session, between: Interposer, monkeypatch: pytest.MonkeyPatch
+    disturbed: Session, between: Interposer
 ) -> None:
-    monkeypatch.setattr("vmops.vsphere.wire.retry.WINDOW_S", 1.0)
     disturbed.inventory.wait_fresh()
     root = disturbed.content.rootFolder
     between.refuse()

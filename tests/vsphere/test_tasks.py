@@ -21,6 +21,7 @@ from vmops.progress import Event, TaskProgress
 from vmops.units import MIB
 from vmops.vsphere.live.stream import STREAM_METHODS
 from vmops.vsphere.session import Session
+from vmops.vsphere.wire.limits import Limits
 
 
 def beside_the_stream(counts: Counter[str]) -> dict[str, int]:
@@ -194,12 +195,15 @@ def test_updates_that_never_come_hang_nobody(
 
 
 def test_a_server_that_dies_while_a_task_is_waited_for_is_told(
-    slow_lab: Place, make_vm: MakeVm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slow_lab: Place, make_vm: MakeVm, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("vmops.vsphere.wire.retry.delays.__defaults__", (0.5,))
     with Interposer(slow_lab.url, tmp_path) as between:
         session = vmops.connect(
-            between.url, slow_lab.username, slow_lab.password, ca_file=between.ca_file
+            between.url,
+            slow_lab.username,
+            slow_lab.password,
+            ca_file=between.ca_file,
+            limits=Limits(window_s=0.5),
         )
         vm, _ = make_vm(session)
         away = threading.Timer(0.1, between.refuse)

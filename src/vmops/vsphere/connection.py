@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmops.errors import InvalidArgument
 from vmops.vsphere.wire.address import ServerAddress
+from vmops.vsphere.wire.limits import Limits
 from vmops.vsphere.wire.secret import Secret
 from vmops.vsphere.wire.trust import Trust, parse_thumbprint
 
 if TYPE_CHECKING:
     from vmops.vsphere.session import Session
 
-DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_TIMEOUT_S = Limits().answer_s
 
 
 def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
@@ -25,6 +27,7 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
     thumbprint: str | None = None,
     insecure: bool = False,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    limits: Limits | None = None,
     planning: bool = False,
 ) -> Session:
     """Log in at a vCenter or an ESXi; use the session in a ``with``, or call its ``close``.
@@ -36,7 +39,9 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
         ca_file: PEM file of the authorities that may have signed the server's certificate.
         thumbprint: SHA-256 thumbprint of the one certificate that is accepted instead.
         insecure: accept any certificate.
-        timeout_s: how long an answer may take, in seconds. Waiting for tasks is not limited by it.
+        timeout_s: how long an answer may take to its last byte, in seconds. Waiting for tasks is
+            not limited by it, nor are transfers. A server that answers nobody is given up sooner.
+        limits: when a silent server is given up, in all else; None: as `Limits` says.
         planning: a session that changes nothing and records what it would have sent, in its
             ``plan``; see `vmops.vsphere.planning.session`.
 
@@ -65,4 +70,5 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
         from vmops.vsphere.planning.session import PlanningSession as kind  # noqa: N813, PLC0415
     else:
         from vmops.vsphere.session import Session as kind  # noqa: N813, PLC0415
-    return kind.open(address, trust, user, secret, timeout_s=timeout_s)
+    silence = replace(limits or Limits(), answer_s=timeout_s)
+    return kind.open(address, trust, user, secret, limits=silence)

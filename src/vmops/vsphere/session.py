@@ -25,6 +25,7 @@ from vmops.vsphere.wire.address import ServerAddress
 from vmops.vsphere.wire.client import Client
 from vmops.vsphere.wire.coherence import OwnWrites
 from vmops.vsphere.wire.http_access import HttpAccess
+from vmops.vsphere.wire.limits import Limits
 from vmops.vsphere.wire.moref import Moref
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.secret import Secret
@@ -84,10 +85,10 @@ class Session:
         username: str,
         password: Secret,
         *,
-        timeout_s: float,
+        limits: Limits,
     ) -> Self:
         """Connect and log in; see `vmops.connect`."""
-        pool = ConnectionPool(address, trust, timeout_s=timeout_s)
+        pool = ConnectionPool(address, trust, limits)
         client = cls.client_kind(pool, address.path, username, password)
         try:
             client.open()

@@ -21,7 +21,6 @@ from pyVmomi import vmodl
 from vmops.errors import ConnectionLost, VMOpsError, VsphereFault
 from vmops.vsphere.wire.client import Client
 from vmops.vsphere.wire.moref import Moref, moid
-from vmops.vsphere.wire.retry import WINDOW_S
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +144,10 @@ class Stream:
             if self._closing.is_set():
                 raise ConnectionLost("The session is closed.")
             failure = self._failure
-            if failure is not None and time.monotonic() - self._down_since > WINDOW_S:
+            if (
+                failure is not None
+                and time.monotonic() - self._down_since > self._client.limits.window_s
+            ):
                 raise failure.with_traceback(None)
 
     def close(self) -> None:

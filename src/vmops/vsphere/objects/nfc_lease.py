@@ -247,9 +247,7 @@ class NfcLease:
             yield own
             return
         trust = own.trust.of_host(device.certificate, device.thumbprint)
-        pool = ConnectionPool(
-            own.address.at(device.host, device.port), trust, timeout_s=own.timeout_s
-        )
+        pool = ConnectionPool(own.address.at(device.host, device.port), trust, own.limits)
         try:
             yield pool
         finally:

@@ -11,20 +11,23 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import VmomiSupport, vim, vmodl
 
 from vmops import errors
-from vmops.context import current
+from vmops.context import Troubles, current
 from vmops.errors import VMOpsError
 from vmops.vsphere.wire import faults, retry
-from vmops.vsphere.wire.coherence import OwnWrites
+from vmops.vsphere.wire.coherence import OwnWrites, is_read
 from vmops.vsphere.wire.moref import Moref, describe
 from vmops.vsphere.wire.policy_stub import PolicyStub
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.secret import Secret
+from vmops.vsphere.wire.silence import Patience
 from vmops.vsphere.wire.stub import SoapFault, Stub, wire_method
+from vmops.vsphere.wire.vigil import Vigil
 
 if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import MethodInfo
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOGOUT_TIMEOUT_S = 5.0
+# The time on the server has passed when the answer is there: a limit for that means nothing.
+_POLL = "WaitForUpdatesEx"
 
 
 class Client:
@@ -57,7 +62,9 @@ class Client:
         self._sleep = sleep or self._closed.wait
         self._login_lock = threading.Lock()
         self._logins = 0
-        self._outage = retry.Outage(clock)
+        self.limits = pool.limits
+        self.vigil = Vigil(pool.address.netloc, pool.limits, clock)
+        self.vigil.probe = self._lives
         self._count_lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         self.own_writes = OwnWrites(lambda: self.counts["WaitForUpdatesEx"])
@@ -113,17 +120,19 @@ class Client:
     ) -> Any:
         info = wire_method(type(moref), method)
         ordered = ordered_arguments(info, arguments)
-        delays = retry.delays()
+        delays = retry.delays(self.limits.window_s)
+        troubles = current().troubles or Troubles()
         logged_in_again = False
+        patience = self._patience(method, timeout_s)
         while True:
-            logins = self._logins
+            self.vigil.admit(method)
+            logins, begin = self._logins, self._clock()
             try:
-                result = self._invoke(moref, info, ordered, timeout_s)
+                return self._invoke(moref, info, ordered, patience)
             except VMOpsError as error:
+                spent_s = 0.0
                 if isinstance(error, errors.ConnectionLost):
-                    self._outage.note_loss()
-                else:
-                    self._outage.note_answer()
+                    spent_s = troubles.add(self._clock() - begin)
                 action = retry.action_for(error, method)
                 if self._closed.is_set() or action is retry.RetryAction.RAISE:
                     raise
@@ -134,13 +143,47 @@ class Client:
                     self.login_again(logins)
                     continue
                 delay = next(delays, None)
-                if delay is None or self._outage.outlasts(delay):
+                if (
+                    delay is None
+                    or self.vigil.outlasts(delay)
+                    or spent_s + delay > self.limits.window_s
+                ):
                     raise
                 log.warning("%s %s: %s; trying again", method, describe(moref), error)
                 self._sleep(delay)
-            else:
-                self._outage.note_answer()
-                return result
+                if spent_s:
+                    troubles.add(delay)
+                # Once: what is slow everywhere is not made faster by asking once more.
+                patience = replace(patience, another_s=float("inf"))
+
+    def patience_for(self, *, is_change: bool) -> Patience:
+        """How long to wait for an exchange with the server that is none of SOAP."""
+        limits = self.limits
+        silence_s = limits.change_silence_s if is_change else limits.read_silence_s
+        return Patience(answer_s=limits.answer_s, silence_s=silence_s, lives=self.vigil)
+
+    def _patience(self, method: str, timeout_s: float | None) -> Patience:
+        answer_s = timeout_s or self.limits.answer_s
+        if method == _POLL:
+            return Patience(answer_s=answer_s)
+        patience = self.patience_for(is_change=not retry.leaves_nothing(method))
+        if is_read(method):
+            patience = replace(patience, another_s=self.limits.another_s)
+        return replace(patience, answer_s=answer_s)
+
+    def _lives(self, limit_s: float) -> bool:
+        """Whether the server answers anything, over a connection of its own."""
+        root = vim.ServiceInstance("ServiceInstance")
+        time_of_day = wire_method(vim.ServiceInstance, "CurrentTime")
+        patience = Patience(answer_s=limit_s, fresh=True)
+        try:
+            self._stub.invoke(root, time_of_day, [], patience=patience)
+        except errors.ConnectionLost as error:
+            log.debug("%s does not answer: %s", self.pool.address.netloc, error)
+            return False
+        except (SoapFault, VMOpsError):
+            pass  # an answer all the same
+        return True
 
     def login_again(self, seen: int) -> None:
         """Log in unless another thread did since ``logins`` was ``seen``.
@@ -166,9 +209,9 @@ class Client:
         try:
             if logged_in:
                 manager = self.content.sessionManager
-                self._invoke(
-                    manager, wire_method(vim.SessionManager, "Logout"), [], LOGOUT_TIMEOUT_S
-                )
+                limit_s = self.limits.look_s if self.vigil.is_away else LOGOUT_TIMEOUT_S
+                logout = wire_method(vim.SessionManager, "Logout")
+                self._invoke(manager, logout, [], Patience(answer_s=limit_s))
         except VMOpsError as error:
             log.debug("Logout: %s", error)
         finally:
@@ -179,7 +222,8 @@ class Client:
         self._stub.cookie = ""
         root = vim.ServiceInstance("ServiceInstance")
         retrieve = wire_method(vim.ServiceInstance, "RetrieveServiceContent")
-        content = self._invoke(root, retrieve, [], None, takes_cookie=True)
+        patience = self.patience_for(is_change=False)
+        content = self._invoke(root, retrieve, [], patience, takes_cookie=True)
         self._stub.speak(content.about.apiVersion)
         login = wire_method(vim.SessionManager, "Login")
         failure: BaseException | None = None
@@ -190,7 +234,7 @@ class Client:
                 ordered_arguments(
                     login, {"userName": self.username, "password": self._password.reveal()}
                 ),
-                None,
+                patience,
                 takes_cookie=True,
             )
         except BaseException as error:  # noqa: BLE001 - raised below, Ctrl-C included
@@ -211,7 +255,7 @@ class Client:
         moref: Moref,
         info: MethodInfo,
         arguments: list[object],
-        timeout_s: float | None,
+        patience: Patience,
         *,
         takes_cookie: bool = False,
     ) -> Any:
@@ -228,7 +272,7 @@ class Client:
                 info,
                 arguments,
                 operation_id=operation_id,
-                timeout_s=timeout_s,
+                patience=patience,
                 takes_cookie=takes_cookie,
             )
             if method == "RetrievePropertiesEx":
@@ -238,6 +282,10 @@ class Client:
             failure, cause = faults.translate(error.fault, method=method), error
         except VMOpsError as error:
             failure, cause = error, error.__cause__
+        if isinstance(failure, errors.ConnectionLost):
+            self.vigil.note_loss(begin)
+        else:
+            self.vigil.note_answer()
         if log.isEnabledFor(logging.DEBUG):
             log.debug(
                 "%s %s %.1f ms%s%s",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 from vmops.errors import (
+    ConnectionLost,
     FileLocked,
     FileNotFound,
     NoDiskSpace,
@@ -17,8 +19,10 @@ from vmops.errors import (
     VMOpsError,
 )
 from vmops.vsphere.wire.client import Client
-from vmops.vsphere.wire.pool import ConnectionPool
+from vmops.vsphere.wire.pool import ConnectionPool, HttpsConnection
 from vmops.vsphere.wire.transfer import Progress, Upload, send
+
+_READS = frozenset({"GET", "HEAD"})
 
 
 class HttpAccess:
@@ -55,7 +59,7 @@ class HttpAccess:
         """
         chosen = pool or self.client.pool
         headers = {**upload.headers, **self._cookie(chosen)}
-        with chosen.borrow() as connection:
+        with self._borrow(upload.method, upload.target, chosen) as connection:
             return send(connection, replace(upload, headers=headers), progress).status
 
     @contextmanager
@@ -79,12 +83,32 @@ class HttpAccess:
         pool: ConnectionPool | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         chosen = pool or self.client.pool
-        with chosen.borrow() as connection:
-            connection.request(method, target, headers={**(headers or {}), **self._cookie(chosen)})
-            with connection.getresponse() as response:
+        with self._borrow(method, target, chosen) as connection:
+            asked = {**(headers or {}), **self._cookie(chosen)}
+            with connection.ask(method, target, asked) as response:
+                connection.begin_transfer(response)
                 yield response
                 if response.will_close:
                     connection.close()
+
+    @contextmanager
+    def _borrow(self, method: str, target: str, pool: ConnectionPool) -> Iterator[HttpsConnection]:
+        """A connection; whether the session's server answers is seen by this, too."""
+        if pool is not self.client.pool:
+            with pool.borrow() as connection:
+                yield connection
+            return
+        vigil = self.client.vigil
+        vigil.admit(f"{method} {target.partition('?')[0]}")
+        begin = time.monotonic()
+        patience = self.client.patience_for(is_change=method not in _READS)
+        try:
+            with pool.borrow(patience) as connection:
+                yield connection
+        except ConnectionLost:
+            vigil.note_loss(begin)
+            raise
+        vigil.note_answer()
 
     def _cookie(self, pool: ConnectionPool) -> dict[str, str]:
         return {"Cookie": self.client.cookie} if pool is self.client.pool else {}

@@ -17,24 +17,39 @@ from contextlib import contextmanager, suppress
 
 from vmops.errors import ConnectionLost
 from vmops.vsphere.wire.address import ServerAddress
+from vmops.vsphere.wire.limits import Limits
+from vmops.vsphere.wire.silence import AnswerWait, GaveUp, Patience, Reader, TransferWait, send_all
 from vmops.vsphere.wire.trust import Trust
 
 # Servers close idle connections after a minute or more. One that we drop before cannot be closed
 # by the server just while a call is on its way, which would leave open whether it was executed.
 MAX_IDLE_S = 30.0
-CONNECT_TIMEOUT_S = 10.0
+# A peer that has vanished is found out on a connection that is idle, or waits for changes: after
+# 10 s without a byte it is probed every 3 s, and three probes without an answer end the connection.
+KEEP_ALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 3), ("TCP_KEEPCNT", 3))
 
 
 class HttpsConnection(http.client.HTTPSConnection):
-    """A connection whose certificate is checked before anything is sent."""
+    """A connection whose certificate is checked before anything is sent.
+
+    ``patience`` and ``wait`` are those of who has borrowed it.
+    """
 
     def __init__(
-        self, address: ServerAddress, trust: Trust, context: ssl.SSLContext, timeout_s: float
+        self, address: ServerAddress, trust: Trust, context: ssl.SSLContext, limits: Limits
     ) -> None:
-        super().__init__(address.host, address.port, timeout=timeout_s, context=context)
+        super().__init__(address.host, address.port, context=context)
         self._trust = trust
         self._tls = context
+        self.limits = limits
+        self.patience = Patience(answer_s=limits.answer_s)
+        self.wait = AnswerWait(self.patience)
         self.idle_since = 0.0
+
+    def begin_wait(self, patience: Patience) -> None:
+        """From here on runs the time that an answer may take."""
+        self.patience = patience
+        self.wait = AnswerWait(patience)
 
     def connect(self) -> None:
         """Connect and check the certificate.
@@ -43,12 +58,15 @@ class HttpsConnection(http.client.HTTPSConnection):
             CertificateRefused: it is not trusted, or not the pinned one.
             OSError: the server cannot be reached.
         """
-        timeout = self.timeout
-        plain = socket.create_connection(
-            (self.host, self.port), timeout=min(timeout or CONNECT_TIMEOUT_S, CONNECT_TIMEOUT_S)
-        )
+        end = time.monotonic() + self.wait.within_s(self.limits.handshake_s)
+        plain = self._reach(end)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEP_ALIVE:
+                if option := getattr(socket, name, None):
+                    plain.setsockopt(socket.IPPROTO_TCP, option, value)
+            plain.settimeout(max(end - time.monotonic(), 0.001))
             sock = self._tls.wrap_socket(plain, server_hostname=self.host)
         except ssl.SSLCertVerificationError as error:
             plain.close()
@@ -61,35 +79,60 @@ class HttpsConnection(http.client.HTTPSConnection):
         except BaseException:
             sock.close()
             raise
-        sock.settimeout(timeout)
         self.sock = sock
+
+    def _reach(self, end: float) -> socket.socket:
+        """Connect to the first address of the host that answers; each has its share of the time."""
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        failure: OSError = OSError("it has no address")
+        for left, (family, kind, protocol, _, address) in zip(
+            range(len(found), 0, -1), found, strict=True
+        ):
+            plain = socket.socket(family, kind, protocol)
+            try:
+                plain.settimeout(max((end - time.monotonic()) / left, 0.001))
+                plain.connect(address)
+            except OSError as error:
+                plain.close()
+                failure = error
+            else:
+                return plain
+        raise failure
 
     def post(
         self, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        """Post a small body, and return the answer with its body.
+        """Post a small body, and return the answer with its body."""
+        with self.ask("POST", target, {**headers, "Content-Length": str(len(body))}, body) as found:
+            answer = found.read()
+        if found.will_close:
+            self.close()
+        return found, answer
+
+    def ask(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> http.client.HTTPResponse:
+        """Send a request with its small body, and return the answer, whose body is to be read.
 
         Head and body leave in one write, which halves what TLS costs; `request` makes two.
         """
-        lines = [f"POST {target} HTTP/1.1", f"Host: {self.host}:{self.port}"]
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.host}:{self.port}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        lines += [f"Content-Length: {len(body)}", "", ""]
-        self.sock.sendall("\r\n".join(lines).encode("latin-1") + body)
-        response = http.client.HTTPResponse(self.sock, method="POST")
+        send_all(self.sock, "\r\n".join([*lines, "", ""]).encode("latin-1") + body, self.wait)
+        reader = Reader(self.sock, self.wait)
+        response = http.client.HTTPResponse(reader, method=method)  # type: ignore[arg-type]
         try:
             response.begin()
-            answer = response.read()
-        finally:
+        except BaseException:
             response.close()
-        if response.will_close:
-            self.close()
-        return response, answer
+            raise
+        return response
 
-    def set_timeout(self, timeout_s: float) -> None:
-        """How long to wait for each part of the next answer."""
-        self.timeout = timeout_s
-        if self.sock is not None:
-            self.sock.settimeout(timeout_s)
+    def begin_transfer(self, response: http.client.HTTPResponse) -> None:
+        """The head has come: what follows may take its time, as long as it moves."""
+        reader = getattr(response.fp, "raw", None)
+        if isinstance(reader, Reader):
+            reader.wait = TransferWait(self.patience, self.limits)
 
     def is_stale(self) -> bool:
         """Whether the server has closed it, or it has been idle for long."""
@@ -111,10 +154,10 @@ class HttpsConnection(http.client.HTTPSConnection):
 class ConnectionPool:
     """The connections to one server."""
 
-    def __init__(self, address: ServerAddress, trust: Trust, *, timeout_s: float) -> None:
+    def __init__(self, address: ServerAddress, trust: Trust, limits: Limits) -> None:
         self.address = address
         self.trust = trust
-        self.timeout_s = timeout_s
+        self.limits = limits
         self._context = trust.context()
         self._lock = threading.Lock()
         self._idle: list[HttpsConnection] = []
@@ -122,22 +165,24 @@ class ConnectionPool:
         self._closed = False
 
     @contextmanager
-    def borrow(self, timeout_s: float | None = None) -> Iterator[HttpsConnection]:
+    def borrow(self, patience: Patience | None = None) -> Iterator[HttpsConnection]:
         """A connection for one request and its answer, which must be read to its end.
+
+        ``patience`` None waits for the answer as long as `Limits` says, and asks nobody meanwhile.
 
         Raises:
             ConnectionLost: the server cannot be reached, went away, or was silent too long.
             CertificateRefused: see `Trust`.
         """
-        connection = self._take(timeout_s or self.timeout_s)
+        connection = self._take(patience or Patience(answer_s=self.limits.answer_s))
         clean = False
         try:
             yield connection
             clean = True
-        except TimeoutError as error:
-            raise ConnectionLost(
-                f"{self.address.netloc} did not answer within {connection.timeout or 0:g} seconds."
-            ) from error
+        except GaveUp as error:
+            # Those that wait beside it may have died with it.
+            self._drop_idle()
+            raise ConnectionLost(f"{self.address.netloc} {error}.") from error
         except (OSError, http.client.HTTPException) as error:
             raise ConnectionLost(
                 f"The connection to {self.address.netloc} was lost: {error or type(error).__name__}"
@@ -149,20 +194,24 @@ class ConnectionPool:
         """Close all connections; a call that still runs on one ends with ConnectionLost."""
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, []
             in_use = list(self._in_use)
-        for connection in idle:
-            connection.close()
+        self._drop_idle()
         for connection in in_use:
             connection.interrupt()
 
-    def _take(self, timeout_s: float) -> HttpsConnection:
+    def _drop_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _take(self, patience: Patience) -> HttpsConnection:
         stale: list[HttpsConnection] = []
         found = None
         with self._lock:
             if self._closed:
                 raise ConnectionLost("The session is closed.")
-            while self._idle and found is None:
+            while self._idle and found is None and not patience.fresh:
                 candidate = self._idle.pop()
                 if candidate.is_stale():
                     stale.append(candidate)
@@ -172,12 +221,13 @@ class ConnectionPool:
         for connection in stale:
             connection.close()
         if found is None:
-            return self._connect(timeout_s)
-        found.set_timeout(timeout_s)
+            return self._connect(patience)
+        found.begin_wait(patience)
         return found
 
-    def _connect(self, timeout_s: float) -> HttpsConnection:
-        connection = HttpsConnection(self.address, self.trust, self._context, timeout_s)
+    def _connect(self, patience: Patience) -> HttpsConnection:
+        connection = HttpsConnection(self.address, self.trust, self._context, self.limits)
+        connection.begin_wait(patience)
         try:
             connection.connect()
         except OSError as error:

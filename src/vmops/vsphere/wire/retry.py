@@ -14,8 +14,6 @@ from enum import StrEnum
 from vmops.errors import Busy, ConnectionLost, NotAuthenticated, SessionOverload, VMOpsError
 from vmops.vsphere.wire.coherence import is_read
 
-# How long reads are repeated, in seconds: a restarting endpoint is back within that.
-WINDOW_S = 10.0
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 2.0
 
@@ -28,6 +26,12 @@ _OF_THE_SESSION = frozenset({"CreateContainerView"})
 def is_idempotent(method: str) -> bool:
     """Whether doing it twice is the same as doing it once."""
     return is_read(method) or method in _REPEATABLE
+
+
+def leaves_nothing(method: str) -> bool:
+    """Whether nobody has to find out what became of a call without an answer."""
+    others = _OF_THE_SESSION | _SESSION | {"ContinueRetrievePropertiesEx"}
+    return is_idempotent(method) or method in others
 
 
 class RetryAction(StrEnum):
@@ -79,38 +83,10 @@ def action_for(error: VMOpsError, method: str) -> RetryAction:
     return RetryAction.RAISE
 
 
-def delays(window_s: float = WINDOW_S) -> Iterator[float]:
+def delays(window_s: float) -> Iterator[float]:
     """Seconds to wait before each repetition; their sum is ``window_s``."""
     delay, left = _FIRST_DELAY_S, window_s
     while left > 0:
         yield min(delay, left)
         left -= delay
         delay = min(delay * 2, _LONGEST_DELAY_S)
-
-
-class Outage:
-    """How long a server has been away, as all the threads of a session see it together.
-
-    Reads share one window: an undo of ten steps must not wait ten times for a server that is gone.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._first: float | None = None
-        self._last = 0.0
-
-    def note_loss(self) -> None:
-        """A call got no answer."""
-        now = self._clock()
-        # After a silence nobody knows whether it was away all the time.
-        if self._first is None or now - self._last > WINDOW_S:
-            self._first = now
-        self._last = now
-
-    def note_answer(self) -> None:
-        """A call got an answer, be it a fault."""
-        self._first = None
-
-    def outlasts(self, delay_s: float) -> bool:
-        """Whether in so many seconds the window for repeating will have passed."""
-        return self._first is not None and self._clock() + delay_s - self._first > WINDOW_S

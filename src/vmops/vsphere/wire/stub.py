@@ -18,6 +18,7 @@ from pyVmomi import SoapAdapter, VmomiSupport, vmodl
 from vmops.errors import SessionOverload, Unavailable, VsphereFault
 from vmops.vsphere.wire.moref import Moref
 from vmops.vsphere.wire.pool import ConnectionPool
+from vmops.vsphere.wire.silence import Patience
 
 if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import MethodInfo
@@ -119,13 +120,13 @@ class Stub(SoapAdapter.SoapStubAdapterBase):
         arguments: list[object],
         *,
         operation_id: str = "",
-        timeout_s: float | None = None,
+        patience: Patience | None = None,
         takes_cookie: bool = False,
     ) -> Any:
         """Make the call and return what it returns.
 
-        ``takes_cookie``: the session cookie of the answer is used from now on. Only logging in asks
-        for that.
+        ``patience`` None: as `ConnectionPool.borrow`. ``takes_cookie``: the session cookie of the
+        answer is used from now on. Only logging in asks for that.
 
         Raises:
             SoapFault: the server's fault.
@@ -135,7 +136,7 @@ class Stub(SoapAdapter.SoapStubAdapterBase):
         headers = {"SOAPAction": self.versionId, "Content-Type": "text/xml; charset=UTF-8"}
         if self.cookie:
             headers["Cookie"] = self.cookie
-        with self.pool.borrow(timeout_s) as connection:
+        with self.pool.borrow(patience) as connection:
             response, answer = connection.post(self.path, headers, body)
         if response.status not in {200, 500}:
             raise self._no_soap(response.status, response.reason)

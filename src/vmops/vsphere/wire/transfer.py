@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import http.client
-import io
 import select
 import socket
 import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 from vmops import units
 from vmops.errors import ConnectionLost, TransferFailed
 from vmops.progress import Observer, TransferProgress
 from vmops.vsphere.wire.pool import HttpsConnection
+from vmops.vsphere.wire.silence import AnswerWait, Reader, TransferWait, send_all
 
 # A TLS record holds 16 KiB; from some 64 KiB on the size of a block makes no difference in speed.
 BLOCK_BYTES = units.MIB
 _TELL_EVERY_S = 0.1
-# After the last byte the server may still have to write what it has.
-_FLUSH_S = 300.0
 
 
 class Progress:
@@ -64,11 +62,12 @@ def send(
 ) -> http.client.HTTPResponse:
     """Send the request, read the answer to its end, and return it.
 
-    A server that answers before it has everything is heard at once, and gets no more.
+    A server that answers before it has everything is heard at once, and gets no more. After the
+    last byte it has ``transfer_silence_s`` to write what it has.
 
     Raises:
         TransferFailed: the source has fewer or more bytes than that.
-        OSError: the connection broke and no answer came.
+        OSError: the connection broke and no answer came, or the server takes too little.
     """
     sock: socket.socket = connection.sock
     size_bytes = upload.size_bytes
@@ -78,9 +77,11 @@ def send(
     ]
     lines += [f"{name}: {value}" for name, value in upload.headers.items()]
     lines += [f"Content-Length: {size_bytes}", "", ""]
-    sock.sendall("\r\n".join(lines).encode("ascii"))
+    patience, limits = connection.patience, connection.limits
+    wait = TransferWait(patience, limits)
+    send_all(sock, "\r\n".join(lines).encode("ascii"), wait)
     try:
-        early = _send_body(sock, upload.source, size_bytes, progress)
+        early = _send_body(sock, upload, progress, wait)
     except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
         # A server that refuses often closes its end; its reason may have arrived.
         early = _answer_so_far(sock)
@@ -89,9 +90,8 @@ def send(
                 f"The connection to {connection.host} was lost after"
                 f" {progress.done_bytes} of {size_bytes} bytes: {error}"
             ) from error
-    if progress.done_bytes == size_bytes and not early:
-        connection.set_timeout(max(connection.timeout or 0.0, _FLUSH_S))
-    response = http.client.HTTPResponse(_Replay(early, sock), method=upload.method)  # type: ignore[arg-type]
+    flushed = AnswerWait(replace(patience, answer_s=limits.transfer_silence_s))
+    response = http.client.HTTPResponse(Reader(sock, flushed, early), method=upload.method)  # type: ignore[arg-type]
     response.begin()
     response.read()
     if response.will_close or progress.done_bytes < size_bytes:
@@ -99,8 +99,11 @@ def send(
     return response
 
 
-def _send_body(sock: socket.socket, source: BinaryIO, size_bytes: int, progress: Progress) -> bytes:
+def _send_body(
+    sock: socket.socket, upload: Upload, progress: Progress, wait: TransferWait
+) -> bytes:
     """Send the body; return what the server said meanwhile, b"" if nothing."""
+    source, size_bytes = upload.source, upload.size_bytes
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     block = memoryview(bytearray(min(BLOCK_BYTES, max(size_bytes, 1))))
@@ -115,7 +118,7 @@ def _send_body(sock: socket.socket, source: BinaryIO, size_bytes: int, progress:
             raise TransferFailed(f"The source has more than the {size_bytes} bytes announced.")
         if poll.poll(0) and (early := _answer_so_far(sock)):
             return early
-        sock.sendall(block[:got])
+        send_all(sock, block[:got], wait)
         progress.add(got)
     return b""
 
@@ -139,27 +142,3 @@ def _answer_so_far(sock: socket.socket) -> bytes:
         with suppress(OSError):
             sock.settimeout(timeout)
     return b""
-
-
-class _Replay(io.RawIOBase):
-    """A socket for `HTTPResponse` that first gives what was read already."""
-
-    def __init__(self, early: bytes, sock: socket.socket) -> None:
-        super().__init__()
-        self._early = early
-        self._sock = sock
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """What `HTTPResponse` reads from."""
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - typing_extensions' Buffer
-        if self._early:
-            taken = min(len(buffer), len(self._early))
-            buffer[:taken] = self._early[:taken]
-            self._early = self._early[taken:]
-            return taken
-        return self._sock.recv_into(buffer)

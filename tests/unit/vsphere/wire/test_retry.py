@@ -63,35 +63,3 @@ def test_no_method_that_starts_a_task_counts_as_a_read() -> None:
         for info in kind._GetMethodList()
     }
     assert [name for name, info in methods.items() if info.isTask and coherence.is_read(name)] == []
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_an_outage_lasts_from_its_first_loss_to_an_answer() -> None:
-    clock = Clock()
-    outage = retry.Outage(clock)
-    assert not outage.outlasts(1000)
-    outage.note_loss()
-    assert not outage.outlasts(retry.WINDOW_S)
-    clock.now += retry.WINDOW_S / 2
-    outage.note_loss()
-    assert not outage.outlasts(retry.WINDOW_S / 2)
-    assert outage.outlasts(retry.WINDOW_S / 2 + 0.1)
-    outage.note_answer()
-    outage.note_loss()
-    assert not outage.outlasts(retry.WINDOW_S)
-
-
-def test_a_loss_long_after_the_last_one_is_another_outage() -> None:
-    clock = Clock()
-    outage = retry.Outage(clock)
-    outage.note_loss()
-    clock.now += 10 * retry.WINDOW_S
-    outage.note_loss()
-    assert not outage.outlasts(retry.WINDOW_S)

@@ -8,6 +8,7 @@ from pyVmomi import VmomiSupport, vim, vmodl
 
 from vmops.errors import VsphereFault
 from vmops.vsphere.wire.address import ServerAddress
+from vmops.vsphere.wire.limits import Limits
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.stub import Stub, version_for, wire_method
 from vmops.vsphere.wire.trust import Trust
@@ -23,7 +24,7 @@ END = "</soapenv:Body></soapenv:Envelope>"
 
 @pytest.fixture
 def stub() -> Iterator[Stub]:
-    pool = ConnectionPool(ServerAddress("127.0.0.1", 1), Trust(insecure=True), timeout_s=1)
+    pool = ConnectionPool(ServerAddress("127.0.0.1", 1), Trust(insecure=True), Limits(answer_s=1))
     yield Stub(pool, "/sdk")
     pool.close()
 
