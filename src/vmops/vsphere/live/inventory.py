@@ -1,18 +1,29 @@
 """The live inventory: what the server has, kept up to date by the stream of changes.
 
 The first question loads it; after that no question costs a call. An answer never mixes objects of
-before and after a lost connection: while the stream is built anew, questions wait.
+before and after a lost connection: while the stream is built anew, questions wait. Where the server
+answers, but tells nothing by itself, they ask for all that there is.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from vmops.errors import ClusterNotFound, DatastoreNotFound, InvalidArgument, ManagedObjectNotFound
+from vmops.errors import (
+    ClusterNotFound,
+    DatastoreNotFound,
+    InvalidArgument,
+    ManagedObjectNotFound,
+    VMOpsError,
+)
 from vmops.vsphere.live.kinds import BUILDERS, KINDS, Kind
-from vmops.vsphere.live.properties import Values, property_spec, through_view
+from vmops.vsphere.live.known import Known
+from vmops.vsphere.live.properties import Properties, Selection, Values, property_spec, through_view
 from vmops.vsphere.live.records import (
     ClusterInfo,
     DatacenterInfo,
@@ -23,18 +34,17 @@ from vmops.vsphere.live.records import (
     VmInfo,
 )
 from vmops.vsphere.live.stream import Builder, Stream
+from vmops.vsphere.wire.client import Client
 from vmops.vsphere.wire.moref import Moref, moid, wire_type
 
 if TYPE_CHECKING:
     from pyVmomi import vmodl
 
 
-class _Table:
-    """The objects of one kind that is asked for."""
+ASKED_FOR_S = 1.0
+"""How long an inventory that had to be asked for answers questions."""
 
-    def __init__(self) -> None:
-        self.morefs: dict[str, Moref] = {}
-        self.records: dict[str, Any] = {}
+log = logging.getLogger(__name__)
 
 
 class Inventory:
@@ -44,7 +54,11 @@ class Inventory:
         self._stream = stream
         self._lock = threading.RLock()
         self._loaded = threading.Event()
-        self._reset()
+        self._asking = threading.Lock()
+        self._asked_at = float("-inf")
+        # What questions are answered from, and what the stream tells: the same once it is loaded.
+        self._known = self._told = Known()
+        self._filters: dict[str, Kind] = {}
 
     # Questions
 
@@ -54,14 +68,15 @@ class Inventory:
         return self._loaded.is_set()
 
     def wait_fresh(self) -> None:
-        """Wait until everything has been loaded.
+        """Wait until everything has been loaded, or ask for it where the stream tells nothing.
 
         Raises:
             VMOpsError: the server cannot be reached, and has not been for some seconds.
         """
         if not self._loaded.is_set():
             self._stream.attach(self)
-            self._stream.wait_for(self._loaded)
+            if not self._stream.wait_for(self._loaded, self._stream.client.limits.stream_silence_s):
+                self._ask()
 
     def datacenters(self) -> tuple[DatacenterInfo, ...]:
         """All datacenters; an ESXi has one, "ha-datacenter"."""
@@ -149,14 +164,14 @@ class Inventory:
         """The virtual machine of this moid, None if there is none."""
         self.wait_fresh()
         with self._lock:
-            moref = self._tables["VirtualMachine"].morefs.get(name)
+            moref = self._known.tables["VirtualMachine"].morefs.get(name)
             return None if moref is None else self._record("VirtualMachine", moref)
 
     def vm_by_uuid(self, instance_uuid: str) -> VmInfo | None:
         """The virtual machine with this instance UUID, None if there is none (yet)."""
         self.wait_fresh()
         with self._lock:
-            for name in self._by_uuid.get(instance_uuid.lower(), ()):
+            for name in self._known.by_uuid.get(instance_uuid.lower(), ()):
                 return self.vm(name)
         return None
 
@@ -177,13 +192,13 @@ class Inventory:
 
     def values_of(self, name: str) -> Values:
         """The values of the object of this moid, {} if it is not known."""
-        return self._values.get(name, {})
+        return self._known.values.get(name, {})
 
     def datacenter_above(self, values: Values) -> str:
         """The moid of the datacenter that an object with these values is in, "" if none."""
         parent = values.get("parent") or values.get("runtime.host")
         while parent is not None:
-            if moid(parent) in self._tables["Datacenter"].morefs:
+            if moid(parent) in self._known.tables["Datacenter"].morefs:
                 return moid(parent)
             parent = self.values_of(moid(parent)).get("parent")
         return ""
@@ -193,19 +208,13 @@ class Inventory:
     def subscribe(self, build: Builder) -> None:
         """Make one view over everything, and a filter for each kind."""
         with self._lock:
-            self._reset()
-        content = build.client.content
-        view = build.client.call(
-            content.viewManager,
-            "CreateContainerView",
-            container=content.rootFolder,
-            type=[wire_type(kind.wire_type) for kind in KINDS],
-            recursive=True,
-        )
+            self._told = Known()
+            self._filters = {}
+        view = self._view_of_all(build.client)
         for kind in KINDS:
             self._filters[self._filter(build, view, kind)] = kind
         # The root folder is not in a view of what is below it; paths end there.
-        self._values[moid(content.rootFolder)] = {}
+        self._told.values[moid(build.client.content.rootFolder)] = {}
 
     def _filter(self, build: Builder, view: Moref, kind: Kind) -> str:
         selected = [through_view(view)]
@@ -224,87 +233,88 @@ class Inventory:
         with self._lock:
             for update in updates:
                 if update.kind == "leave":
-                    self._leave(kind, moid(update.obj))
-                else:
-                    self._change(kind, update)
+                    self._told.leave(kind, moid(update.obj))
+                    continue
+                news = {c.name: c.val for c in update.changeSet if c.op in {"assign", "add"}}
+                unset = [c.name for c in update.changeSet if c.name not in news]
+                self._told.change(kind, update.obj, news, unset)
 
     def loaded(self) -> None:
         """Let those who ask through: all is known."""
+        with self._lock:
+            self._known = self._told
         self._loaded.set()
 
     def lost(self) -> None:
         """Let those who ask wait until all is known again."""
         self._loaded.clear()
 
-    def _reset(self) -> None:
-        self._values: dict[str, Values] = {}
-        self._tables = {kind: _Table() for kind in BUILDERS}
-        self._by_uuid: dict[str, list[str]] = {}
-        self._filters: dict[str, Kind] = {}
+    # Without the stream
 
-    def _change(self, kind: Kind, update: vmodl.query.PropertyCollector.ObjectUpdate) -> None:
-        name = moid(update.obj)
-        values = self._values.setdefault(name, {})
-        before = values.get("config.instanceUuid")
-        for change in update.changeSet:
-            if change.op in {"assign", "add"}:
-                values[change.name] = change.val
-            elif change.name != "config.instanceUuid":
-                # That of a VM whose files cannot be read any more is still what it is known by.
-                values.pop(change.name, None)
-        table = self._tables.get(kind.wire_type)
-        if table is not None:
-            table.morefs[name] = update.obj
-        if kind.wire_type == "VirtualMachine":
-            self._index(name, before, values.get("config.instanceUuid"))
-            self._tables["VirtualMachine"].records.pop(name, None)
-        else:
-            self._forget_records()
+    def _ask(self) -> None:
+        """Read all that there is, for a second: the server answers, but its stream does not."""
+        with self._asking:
+            if self._loaded.is_set() or time.monotonic() - self._asked_at < ASKED_FOR_S:
+                return
+            log.info("The stream of changes tells nothing; the inventory is asked for")
+            client = self._stream.client
+            asked = Known()
+            view = self._view_of_all(client)
+            try:
+                for kind, moref, values in _read_all(Properties(client), view):
+                    asked.change(kind, moref, values)
+            finally:
+                with suppress(VMOpsError):
+                    client.call(view, "DestroyView")
+            asked.values[moid(client.content.rootFolder)] = {}
+            with self._lock:
+                if not self._loaded.is_set():
+                    self._known = asked
+            self._asked_at = time.monotonic()
 
-    def _leave(self, kind: Kind, name: str) -> None:
-        values = self._values.pop(name, {})
-        table = self._tables.get(kind.wire_type)
-        if table is not None:
-            table.morefs.pop(name, None)
-        if kind.wire_type == "VirtualMachine":
-            self._index(name, values.get("config.instanceUuid"), None)
-            self._tables["VirtualMachine"].records.pop(name, None)
-        else:
-            self._forget_records()
-
-    def _index(self, name: str, before: str | None, after: str | None) -> None:
-        if before == after:
-            return
-        if before and name in self._by_uuid.get(before.lower(), ()):
-            self._by_uuid[before.lower()].remove(name)
-        if after:
-            self._by_uuid.setdefault(after.lower(), []).append(name)
-
-    def _forget_records(self) -> None:
-        """Drop the records of all but VMs: they are few, and tell of each other."""
-        for kind, table in self._tables.items():
-            if kind != "VirtualMachine":
-                table.records.clear()
+    def _view_of_all(self, client: Client) -> Moref:
+        view: Moref = client.call(
+            client.content.viewManager,
+            "CreateContainerView",
+            container=client.content.rootFolder,
+            type=[wire_type(kind.wire_type) for kind in KINDS],
+            recursive=True,
+        )
+        return view
 
     # Records
 
     def _all(self, kind: str) -> tuple[Any, ...]:
         self.wait_fresh()
         with self._lock:
-            return tuple(self._record(kind, moref) for moref in self._tables[kind].morefs.values())
+            return tuple(
+                self._record(kind, moref) for moref in self._known.tables[kind].morefs.values()
+            )
 
     def _one(self, kind: str, name: str) -> Any:
         self.wait_fresh()
         with self._lock:
-            moref = self._tables[kind].morefs.get(name)
+            moref = self._known.tables[kind].morefs.get(name)
             if moref is None:
                 raise ManagedObjectNotFound(f"{kind}:{name}")
             return self._record(kind, moref)
 
     def _record(self, kind: str, moref: Moref) -> Any:
-        records = self._tables[kind].records
+        records = self._known.tables[kind].records
         found = records.get(moid(moref))
         if found is None:
             found = BUILDERS[kind](moref, self.values_of(moid(moref)), self)
             records[moid(moref)] = found
         return found
+
+
+def _read_all(properties: Properties, view: Moref) -> Iterator[tuple[Kind, Moref, Values]]:
+    """All objects in a view with their kinds; one may come as two kinds, with values of each."""
+    for kind in KINDS:
+        try:
+            found = properties.collect(
+                Selection([through_view(view)], kind.wire_type, kind.paths + kind.optional)
+            )
+        except InvalidArgument:
+            found = properties.collect(Selection([through_view(view)], kind.wire_type, kind.paths))
+        yield from ((kind, moref, values) for moref, values in found)

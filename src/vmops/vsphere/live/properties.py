@@ -135,9 +135,18 @@ class Properties:
             InvalidArgument: a type has no such property.
         """
         found: dict[str, Values] = {}
-        for moref, values in self._restarting([one.spec() for one in selections]):
+        for moref, values in self.collect(*selections):
             found.setdefault(moid(moref), {}).update(values)
         return found
+
+    def collect(self, *selections: Selection) -> list[tuple[Moref, Values]]:
+        """Objects with their values, in one call for each page; what is selected twice comes twice.
+
+        Raises:
+            ManagedObjectNotFound: an object that was named is gone.
+            InvalidArgument: a type has no such property.
+        """
+        return self._restarting([one.spec() for one in selections])
 
     def serves(self, kind: str, path: str) -> bool:
         """Whether no answer so far said that the server does not know this path.

@@ -96,7 +96,7 @@ class Stream:
     """Waits for changes on the server and feeds them to subscribers."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self.client = client
         self._lock = threading.Lock()
         self._subscribers: list[Subscriber] = []
         self._thread: threading.Thread | None = None
@@ -106,6 +106,7 @@ class Stream:
         self._left = threading.Event()
         self._failure: VMOpsError | None = None
         self._down_since = 0.0
+        self._quiet_since = 0.0
 
     def include(self, subscriber: Subscriber) -> None:
         """Let the subscriber hear of changes from the stream's start, without starting it."""
@@ -124,38 +125,41 @@ class Stream:
             if subscriber not in self._subscribers:
                 self._subscribers.append(subscriber)
                 self._has_joined.set()
+                self._quiet_since = time.monotonic()
             elif self._thread is not None:
                 return
             running = self._thread is not None
             if not running:
-                self._down_since = time.monotonic()
+                self._down_since = self._quiet_since = time.monotonic()
                 self._thread = threading.Thread(target=self._run, name="vmops-stream", daemon=True)
                 self._thread.start()
         if running:
             self._abandon()
 
-    def wait_for(self, event: threading.Event) -> None:
-        """Wait until a subscriber's event is set.
+    def wait_for(self, event: threading.Event, silence_s: float) -> bool:
+        """Wait until a subscriber's event is set; False if the stream has told nothing for so long.
 
         Raises:
             VMOpsError: the stream is down, and has been for some seconds; why it is down.
         """
-        while not event.wait(_LOOK_S):
+        while not event.wait(min(_LOOK_S, silence_s)):
+            if time.monotonic() - self._quiet_since > silence_s:
+                return False
             if self._closing.is_set():
                 raise ConnectionLost("The session is closed.")
             failure = self._failure
             if (
                 failure is not None
-                and time.monotonic() - self._down_since > self._client.limits.window_s
+                and time.monotonic() - self._down_since > self.client.limits.window_s
             ):
                 raise failure.with_traceback(None)
+        return True
 
     def close(self) -> None:
         """End the thread; `join` it after the connections were closed. Never raises."""
         with self._lock:
             self._closing.set()
-        if self._thread is not None:
-            self._abandon()
+        if self._thread is not None and self._abandon():
             self._thread.join(_JOIN_S)
 
     def join(self) -> None:
@@ -163,8 +167,8 @@ class Stream:
         if self._thread is not None:
             self._thread.join(_JOIN_S)
 
-    def _abandon(self) -> None:
-        """Make the thread leave its long poll.
+    def _abandon(self) -> bool:
+        """Make the thread leave its long poll; False if the server does not do that.
 
         Once is not enough: a cancellation that overtakes the poll on its way to the server finds
         nothing to cancel.
@@ -173,12 +177,13 @@ class Stream:
         end = time.monotonic() + _JOIN_S
         while collector is not None and collector is self._collector and time.monotonic() < end:
             try:
-                self._client.call_within(collector, "CancelWaitForUpdates", _JOIN_S)
+                self.client.call_within(collector, "CancelWaitForUpdates", _JOIN_S)
             except ConnectionLost:
-                return
+                return False
             except VMOpsError as error:
                 log.debug("Could not cancel the stream's poll: %s", error)
             self._left.wait(_AGAIN_S)
+        return collector is not self._collector
 
     def _run(self) -> None:
         delay = _FIRST_DELAY_S
@@ -200,7 +205,7 @@ class Stream:
                 continue
             log.debug("The stream of changes ended: %s; building it again", failure)
             if self._failure is None:
-                self._down_since = time.monotonic()
+                self._down_since = self._quiet_since = time.monotonic()
             self._failure = failure
             if time.monotonic() - built > _LONGEST_DELAY_S:
                 delay = _FIRST_DELAY_S
@@ -213,11 +218,11 @@ class Stream:
         self._left.set()
         if collector is not None and not self._closing.is_set():
             with suppress(VMOpsError):
-                self._client.call_within(collector, "DestroyPropertyCollector", _JOIN_S)
+                self.client.call_within(collector, "DestroyPropertyCollector", _JOIN_S)
 
     def _listen(self) -> None:
-        collector = self._client.call(
-            self._client.content.propertyCollector, "CreatePropertyCollector"
+        collector = self.client.call(
+            self.client.content.propertyCollector, "CreatePropertyCollector"
         )
         with self._lock:
             self._has_joined.clear()
@@ -226,20 +231,22 @@ class Stream:
             subscribers = list(self._subscribers)
         owners: dict[str, Subscriber] = {}
         for subscriber in subscribers:
-            builder = Builder(self._client, collector)
+            builder = Builder(self.client, collector)
             subscriber.subscribe(builder)
             owners.update(dict.fromkeys(builder.filters, subscriber))
         version, is_loaded = "", False
         options = _collector.WaitOptions(maxWaitSeconds=MAX_WAIT_S)
         while not self._closing.is_set() and not self._has_joined.is_set():
-            update = self._client.call_within(
+            update = self.client.call_within(
                 collector,
                 "WaitForUpdatesEx",
-                MAX_WAIT_S + _ANSWER_MARGIN_S,
+                # What there is already is told at once.
+                MAX_WAIT_S + _ANSWER_MARGIN_S if is_loaded else None,
                 version=version,
                 options=options,
             )
             self._failure = None
+            self._quiet_since = time.monotonic()
             if update is not None:
                 version = update.version
                 for changed in update.filterSet:

@@ -90,6 +90,8 @@ class Watched:
         self.waiters = 0
         self.is_listed = False
         self.is_refused = False
+        self.is_told = False
+        """Whether the stream tells of it: else it is asked for again and again."""
         self.changes = 0
         self.over_at = 0
         """After how many polls of the stream it was over."""
@@ -206,7 +208,7 @@ class WatchList:
         looks = _looks(self._patience_s())
         delay = next(looks)
         while True:
-            if watched.values and self._is_loaded and not watched.is_refused:
+            if watched.is_told and self._is_loaded and not watched.is_refused:
                 delay = SAFETY_POLL_S
             with watched.changed:
                 notified = True
@@ -251,6 +253,7 @@ class WatchList:
                 self._sights.see(moid(update.obj))
                 watched = self._watched.get(moid(update.obj))
             if watched is not None:
+                watched.is_told = True
                 watched.update({change.name: change.val for change in update.changeSet}, polls)
 
     def loaded(self) -> None:
@@ -265,6 +268,7 @@ class WatchList:
             watched = list(self._watched.values())
         self._ready.clear()
         for each in watched:
+            each.is_told = False
             with each.changed:
                 each.changed.notify_all()
 
@@ -285,7 +289,7 @@ class WatchList:
         if watched.is_listed:
             return
         try:
-            self._stream.wait_for(self._ready)
+            self._stream.wait_for(self._ready, _LONGEST_LOOK_S)
             self._commit(watched)
         except VMOpsError as error:
             # It goes on all the same; the poll will find out what becomes of it.
@@ -354,6 +358,8 @@ class WatchList:
             polls = self._client.own_writes.polls
             for name, each in asked.items():
                 if name in found:
+                    # What should have been told by now was not: do not rely on it.
+                    each.is_told = each.is_told and found[name].items() <= each.values.items()
                     each.update(found[name], polls)
                 else:
                     each.vanish()

@@ -18,7 +18,15 @@ from contextlib import contextmanager, suppress
 from vmops.errors import ConnectionLost
 from vmops.vsphere.wire.address import ServerAddress
 from vmops.vsphere.wire.limits import Limits
-from vmops.vsphere.wire.silence import AnswerWait, GaveUp, Patience, Reader, TransferWait, send_all
+from vmops.vsphere.wire.silence import (
+    AnswerWait,
+    GaveUp,
+    Patience,
+    Reader,
+    TransferWait,
+    answer,
+    send_all,
+)
 from vmops.vsphere.wire.trust import Trust
 
 # Servers close idle connections after a minute or more. One that we drop before cannot be closed
@@ -104,10 +112,10 @@ class HttpsConnection(http.client.HTTPSConnection):
     ) -> tuple[http.client.HTTPResponse, bytes]:
         """Post a small body, and return the answer with its body."""
         with self.ask("POST", target, {**headers, "Content-Length": str(len(body))}, body) as found:
-            answer = found.read()
+            content = found.read()
         if found.will_close:
             self.close()
-        return found, answer
+        return found, content
 
     def ask(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
@@ -119,14 +127,7 @@ class HttpsConnection(http.client.HTTPSConnection):
         lines = [f"{method} {target} HTTP/1.1", f"Host: {self.host}:{self.port}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         send_all(self.sock, "\r\n".join([*lines, "", ""]).encode("latin-1") + body, self.wait)
-        reader = Reader(self.sock, self.wait)
-        response = http.client.HTTPResponse(reader, method=method)  # type: ignore[arg-type]
-        try:
-            response.begin()
-        except BaseException:
-            response.close()
-            raise
-        return response
+        return answer(Reader(self.sock, self.wait), method)
 
     def begin_transfer(self, response: http.client.HTTPResponse) -> None:
         """The head has come: what follows may take its time, as long as it moves."""

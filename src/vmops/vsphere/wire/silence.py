@@ -6,6 +6,7 @@ an answer has a deadline for the whole of it, and a transfer a least rate.
 
 from __future__ import annotations
 
+import http.client
 import io
 import socket
 import time
@@ -116,8 +117,10 @@ class TransferWait(Wait):
 
     def silent(self) -> None:
         """See `Wait.silent`."""
-        self._quiet_s = time.monotonic() - self._heard_at
-        super().silent()
+        try:
+            super().silent()
+        finally:
+            self._quiet_s = time.monotonic() - self._heard_at
 
     def moved(self, size_bytes: int, waited_s: float) -> None:
         """See `Wait.moved`."""
@@ -149,7 +152,7 @@ class Reader(io.RawIOBase):
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
-        """It is."""
+        """As `io.BufferedReader` asks."""
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - typing_extensions' Buffer
@@ -169,6 +172,17 @@ class Reader(io.RawIOBase):
             else:
                 self.wait.moved(size, time.monotonic() - begin)
                 return size
+
+
+def answer(reader: Reader, method: str) -> http.client.HTTPResponse:
+    """The answer to a request of this method; its body is still to be read."""
+    response = http.client.HTTPResponse(reader, method=method)  # type: ignore[arg-type]
+    try:
+        response.begin()
+    except BaseException:
+        response.close()
+        raise
+    return response
 
 
 def send_all(sock: socket.socket, data: memoryview | bytes, wait: Wait) -> None:

@@ -16,7 +16,7 @@ from vmops import units
 from vmops.errors import ConnectionLost, TransferFailed
 from vmops.progress import Observer, TransferProgress
 from vmops.vsphere.wire.pool import HttpsConnection
-from vmops.vsphere.wire.silence import AnswerWait, Reader, TransferWait, send_all
+from vmops.vsphere.wire.silence import AnswerWait, Reader, TransferWait, answer, send_all
 
 # A TLS record holds 16 KiB; from some 64 KiB on the size of a block makes no difference in speed.
 BLOCK_BYTES = units.MIB
@@ -91,8 +91,7 @@ def send(
                 f" {progress.done_bytes} of {size_bytes} bytes: {error}"
             ) from error
     flushed = AnswerWait(replace(patience, answer_s=limits.transfer_silence_s))
-    response = http.client.HTTPResponse(Reader(sock, flushed, early), method=upload.method)  # type: ignore[arg-type]
-    response.begin()
+    response = answer(Reader(sock, flushed, early), upload.method)
     response.read()
     if response.will_close or progress.done_bytes < size_bytes:
         connection.close()
