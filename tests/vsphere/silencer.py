@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 from tests.vsphere.interposer import make_certificate
 
-Way = Literal["hole", "deaf", "trickle"]
-Where = Literal["request", "upload", "download"]
+Way = Literal["hole", "deaf", "trickle", "killed"]
+Where = Literal["request", "answer", "upload", "download"]
 Scope = Literal["all", "connection"]
 
 _METHOD = re.compile(rb"<(?:[^<>]*:)?Body[^>]*>\s*<(?:\w+:)?(\w+)")
@@ -86,28 +86,34 @@ class Silencer:
         self.silent_at = time.monotonic()
         self.silent = way
 
+    def refuse(self) -> None:
+        """Be gone, as a server that was killed: nobody listens, and every connection is cut."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut every connection that is open now."""
+        with self._lock:
+            open_now = list(self._open)
+        for sock in open_now:
+            with suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
     def speak(self) -> None:
         """Let all pass again; connections that were silent are closed."""
         with self._lock:
-            self._rule, was, self.silent = None, self.silent, None
-            silenced = list(self._open) if was else []
-        for sock in silenced:
-            with suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            self._rule = None
+        self.cut()
+        self.silent = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stopped.set()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with self._lock:
-            open_now = list(self._open)
-        for sock in open_now:
-            with suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        self.refuse()
         for thread in self._threads:
             thread.join(5)
 
@@ -169,6 +175,7 @@ class _Connection:
         self.down_until: int | None = None
         """After so many bytes of the answer it goes silent."""
         self.rule: Rule | None = None
+        self.is_mute = False
         owner.keep(client)
         owner.keep(upstream)
 
@@ -191,7 +198,9 @@ class _Connection:
 
     def _hush(self, rule: Rule) -> None:
         self.owner.silent_at = time.monotonic()
-        if rule.scope == "all":
+        if rule.way == "killed":
+            self.owner.refuse()
+        elif rule.scope == "all":
             self.owner.silent = rule.way
         else:
             self.silent = rule.way
@@ -218,6 +227,8 @@ class _Connection:
         if rule is not None:
             self._obey(rule)
         self._pass(head)
+        if rule is not None and rule.where == "answer":
+            self._hush(rule)
         passed = 0
         while left > 0:
             if rule is not None and rule.where == "upload" and passed > _MIDDLE:
@@ -233,6 +244,8 @@ class _Connection:
     def _obey(self, rule: Rule) -> None:
         if rule.where == "request":
             self._hush(rule)
+        elif rule.where == "answer":
+            self.is_mute = True
         elif rule.where == "download":
             self.rule, self.down_until = rule, _MIDDLE
 
@@ -256,6 +269,8 @@ class _Connection:
             if self.down_until <= 0 and self.rule is not None:
                 self.down_until = None
                 self._hush(self.rule)
+        if self.is_mute:
+            return
         if self.way == "trickle":
             for n in range(len(data)):
                 self.client.sendall(data[n : n + 1])
