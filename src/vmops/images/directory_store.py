@@ -154,6 +154,8 @@ class DirectoryImageStore:
             try:
                 give_new_name(temporary, target)
             except FileExistsError:
+                if target.is_dir():
+                    raise
                 raise AlreadyExists(
                     f"There is a file {target.name} in {self.directory}, which is not of image"
                     f" {name!r}. Remove it, or give it a manifest."

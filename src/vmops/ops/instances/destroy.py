@@ -24,6 +24,7 @@ from vmops.ops.engine.folder_contents import delete_disks, files_of_others, is_o
 from vmops.ops.engine.own_disks import is_below, is_foreign, vm_folder
 from vmops.ops.guard.preconditions import refuse_at_work
 from vmops.ops.guard.states import called, vm_called
+from vmops.ops.instances.unmerged import merge
 from vmops.ops.volumes.moved import MovedVolume, find_moved, hand_over, moved_volumes
 from vmops.progress import Warned
 from vmops.specs.extra_config import option_values
@@ -52,7 +53,8 @@ class OwnedFiles:
     moved_volumes: tuple[MovedVolume, ...] = ()
     """Volumes whose shadow VMs must get their disks back."""
     snapshots_hold_foreign: bool = False
-    """Whether a snapshot has a disk that is not the VM's own, attached now or not."""
+    """Whether a snapshot has a disk that is not the VM's own, attached now or not; or had one, and
+    the VM still writes to a layer over that."""
 
     @property
     def must_be_powered_off(self) -> bool:
@@ -173,7 +175,8 @@ def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> OwnedFile
         foreign_disk_keys=tuple(disk.key for disk in foreign),
         side_files=side_files,
         volume_files=frozenset(name for name in volumes if is_below(name, folder)),
-        snapshots_hold_foreign=any(is_foreign(files, disk) for disk in in_snapshots),
+        snapshots_hold_foreign=any(is_foreign(files, disk) for disk in in_snapshots)
+        or (files.needs_consolidation and any(disk.parents for disk in foreign)),
     )
 
 
@@ -197,8 +200,19 @@ def power_off(vm: VirtualMachine) -> Reversible[None]:
 
 @step("Delete the snapshots")
 def delete_snapshots(session: Session, vm: VirtualMachine, uuid: str) -> Reversible[OwnedFiles]:
-    """Bring what was written since into the disks themselves; no snapshot holds them any more."""
-    remove_all_snapshots(session, vm)
+    """Bring what was written since into the disks themselves; no snapshot holds them any more.
+
+    Raises:
+        LeftBehind: the disks cannot be merged now. Detached like that they would lose it.
+    """
+    try:
+        remove_all_snapshots(session, vm)
+    except VMOpsError as failure:
+        if vm.read("snapshot"):
+            raise
+        merge(vm, failure)
+    else:
+        merge(vm)
     yield _look(session, vm, uuid)
 
 

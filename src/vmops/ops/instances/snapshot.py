@@ -10,11 +10,11 @@ from typing import Protocol
 
 from vmops import in_flight
 from vmops.errors import (
-    Busy,
     Conflict,
     ConnectionLost,
     FileNotFound,
     InvalidState,
+    LeftBehind,
     NotSupported,
     QuiesceFailed,
 )
@@ -25,6 +25,7 @@ from vmops.model.power import PowerState
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.own_disks import root_disk
 from vmops.ops.guard.states import called
+from vmops.ops.instances.unmerged import remove_snapshot
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.objects.nfc_lease import DeviceUrl, NfcLease
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
@@ -44,7 +45,6 @@ SNAPSHOT_PREFIX = "vmops-snapshot"
 
 # vSphere ends a lease that it does not hear of after five minutes; some slack.
 _LEASE_S = 330.0
-_ATTEMPTS = 4
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 10.0
 
@@ -136,6 +136,8 @@ def snapshot(
     file, lease or image is left.
 
     Raises:
+        LeftBehind: the image is made and stays, but layers of the snapshot cannot be merged now, as
+            while a backup holds a disk; the instance goes on writing to them. They are named.
         InstanceNotFound: there is no such instance.
         NoRootDisk: it has no disk; no state was told.
         InvalidState: it runs from a disk that snapshots leave out; no state was told.
@@ -150,7 +152,11 @@ def snapshot(
         made, quiesced = run(take_snapshot(engine.session, subject))
         update_task_state(task_state=IMAGE_UPLOADING, expected_state=IMAGE_PENDING_UPLOAD)
         image = run(upload_disk(engine, images, subject, made, name))
-        run(delete_snapshot(engine.session, subject, made))
+        left = run(delete_snapshot(engine.session, subject, made))
+    if left is not None:
+        raise LeftBehind(
+            f"The image {name!r} is made, and stays. {left.what}", left.leftovers
+        ) from left
     return SnapshotResult(image=image, quiesced=quiesced)
 
 
@@ -195,10 +201,10 @@ def take_snapshot(session: Session, subject: _Subject) -> Reversible[tuple[Snaps
         with noting(failure, f"remove the snapshot {name}"):
             wait_for_recent_tasks(session, subject.vm.moref)
             if (left := find_snapshot(session, subject.vm, name)) is not None:
-                left.remove(missing_ok=True)
+                remove_snapshot(session, subject.vm, left)
         raise
     yield made, quiesced or power_state is PowerState.POWERED_OFF
-    _remove(session, subject.vm, made)
+    remove_snapshot(session, subject.vm, made)
 
 
 @step("Upload the disk to the image store")
@@ -301,24 +307,16 @@ def _coalesce(session: Session, source: DatastorePath, target: DatastorePath) ->
 
 
 @step("Delete the snapshot")
-def delete_snapshot(session: Session, subject: _Subject, made: Snapshot) -> Reversible[None]:
-    """Let the VM write to one chain again."""
-    _remove(session, subject.vm, made)
-    yield
+def delete_snapshot(
+    session: Session, subject: _Subject, made: Snapshot
+) -> Reversible[LeftBehind | None]:
+    """Let the VM write to one chain again; give what is in the way of that, the image being whole.
 
-
-def _remove(session: Session, vm: VirtualMachine, made: Snapshot) -> None:
-    """Remove it, asking again if the answer got lost or another task is in the way.
-
-    Raises:
-        Conflict: other tasks were in the way, one after another.
+    Nothing that could be taken back would help then: the snapshot is gone, its layers are not.
     """
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            made.remove(missing_ok=True)
-            break
-        except (ConnectionLost, Busy) as failure:
-            if attempt == _ATTEMPTS:
-                raise
-            log.warning("asking again to remove the snapshot of %s: %s", called(vm), failure)
-            wait_for_recent_tasks(session, vm.moref)
+    left = None
+    try:
+        remove_snapshot(session, subject.vm, made)
+    except LeftBehind as failure:
+        left = failure
+    yield left

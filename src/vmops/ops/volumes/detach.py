@@ -80,8 +80,15 @@ def _refuse_in_snapshot(subject: Subject, disk: VmDisk) -> None:
     shadow = subject.view.shadow
     held = shadow.disk if shadow is not None else None
     is_as_attached = held is not None and held.file_name == disk.file_name
-    has_layers = subject.files.has_snapshots and disk.is_in_snapshots and disk.parents
-    if has_layers and not is_as_attached:
+    files = subject.files
+    is_layered = disk.is_in_snapshots and disk.parents and not is_as_attached
+    if files.needs_consolidation and is_layered:
+        raise InvalidState(
+            f"{subject.name} still writes to a removed snapshot's layer over the disk of volume"
+            f" {subject.volume.label}: what was written since would be lost. Merge it first, with"
+            " vmops audit --fix."
+        )
+    if files.has_snapshots and is_layered:
         raise InvalidState(
             f"A snapshot of {subject.name} has the disk of volume {subject.volume.label}: what was"
             " written since would be lost. Delete the instance's snapshots first."

@@ -41,6 +41,9 @@ class Snapshot:
     def remove(self, *, missing_ok: bool = False) -> None:
         """Remove it, not those that follow it, and consolidate its disks.
 
+        Where these cannot be consolidated it is removed all the same; see
+        `VirtualMachine.needs_consolidation`.
+
         Raises:
             Busy: another task works on the virtual machine.
         """
@@ -69,6 +72,21 @@ def create_snapshot(session: Session, vm: VirtualMachine, name: str, *, quiesce:
 def find_snapshot(session: Session, vm: VirtualMachine, name: str) -> Snapshot | None:
     """The snapshot of this name, wherever it is in the tree; None if there is none."""
     return next((Snapshot(session, t.snapshot) for t in _trees(vm) if t.name == name), None)
+
+
+def has_snapshot(vm: VirtualMachine, made: Snapshot) -> bool:
+    """Whether the snapshot is in the VM's tree now."""
+    return any(moid(tree.snapshot) == made.moid for tree in _trees(vm))
+
+
+def consolidate_disks(vm: VirtualMachine) -> None:
+    """Merge the layers that no snapshot needs any more.
+
+    Raises:
+        FileLocked: somebody holds a disk, such as a backup.
+        Busy: another task works on the virtual machine.
+    """
+    vm.session.run_task(vm.moref, "ConsolidateVMDisks_Task")
 
 
 def snapshot_disks(session: Session, vm: VirtualMachine) -> tuple[VmDisk, ...]:

@@ -71,6 +71,10 @@ class VirtualMachine:
         """The power state now, None where the server does not tell."""
         return power_state(self.read("runtime.powerState").get("runtime.powerState"))
 
+    def needs_consolidation(self) -> bool:
+        """Whether it writes now to layers of snapshots that are not there any more."""
+        return bool(self.read(vm_files.CONSOLIDATION).get(vm_files.CONSOLIDATION))
+
     def known(self) -> VmInfo | None:
         """What the live inventory last heard of it; costs no call.
 

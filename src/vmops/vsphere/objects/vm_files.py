@@ -12,6 +12,7 @@ from vmops.model.power import PowerState
 from vmops.units import kib_to_bytes
 from vmops.vsphere.live.kinds import power_state
 
+CONSOLIDATION = "runtime.consolidationNeeded"
 PATHS = (
     "config.instanceUuid",
     "config.files.vmPathName",
@@ -19,6 +20,7 @@ PATHS = (
     "config.extraConfig",
     "runtime.powerState",
     "snapshot",
+    CONSOLIDATION,
 )
 
 
@@ -66,6 +68,8 @@ class VmFiles:
     """The images in its CD-ROM drives."""
     extra_config: dict[str, str] = field(default_factory=dict)
     has_snapshots: bool = False
+    needs_consolidation: bool = False
+    """Whether it writes to layers of snapshots that are not there any more."""
 
 
 def files_from(values: dict[str, Any]) -> VmFiles:
@@ -82,6 +86,7 @@ def files_from(values: dict[str, Any]) -> VmFiles:
         iso_files=_files_of(devices, vim.vm.device.VirtualCdrom),
         extra_config=extra,
         has_snapshots=values.get("snapshot") is not None,
+        needs_consolidation=bool(values.get(CONSOLIDATION)),
     )
 
 

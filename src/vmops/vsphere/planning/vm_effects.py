@@ -19,6 +19,7 @@ ON, OFF, SUSPENDED = "poweredOn", "poweredOff", "suspended"
 _TOOLS = "guest.toolsRunningStatus"
 _LAYOUT = "layoutEx"
 _SNAPSHOT = "snapshot"
+_CONSOLIDATION = "runtime.consolidationNeeded"
 
 
 # Power
@@ -284,6 +285,11 @@ def _remove_all_snapshots(site: Site, vm: Moref, arguments: Arguments) -> None:
     site.world.change(vm, {_SNAPSHOT: None, DEVICES: devices})
 
 
+def _consolidate(site: Site, vm: Moref, arguments: Arguments) -> None:
+    """What is planned needs none: the layers of a plan's snapshots go with them."""
+    site.world.change(vm, {_CONSOLIDATION: False})
+
+
 def _remove_snapshot(site: Site, snapshot: Moref, arguments: Arguments) -> None:
     values = site.world.values(moid(snapshot))
     if "vm" in values:
@@ -308,4 +314,5 @@ EFFECTS: dict[str, Effect] = {
     "CreateSnapshot_Task": _create_snapshot,
     "RemoveSnapshot_Task": _remove_snapshot,
     "RemoveAllSnapshots_Task": _remove_all_snapshots,
+    "ConsolidateVMDisks_Task": _consolidate,
 }
