@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vmops.lab import state
+from vmops.lab import listing, state
 from vmops.lab.settings import LabSettings
 from vmops.lab.state import StateError
 from vmops.lab.wire.tls import thumbprint
@@ -120,7 +120,7 @@ def reset(settings: LabSettings) -> None:
     """
     if not settings.state_dir.exists():
         return
-    if not settings.identity_file.exists() and any(settings.state_dir.iterdir()):
+    if not settings.identity_file.exists() and listing.files(settings.state_dir):
         raise StateError(f"{settings.state_dir} is not a lab's state folder")
     if not stop(settings) and settings.inventory_file.exists():
         # A lab that comes up finds the guests it once left running, and ends them as it stops.

@@ -81,8 +81,10 @@ class HostStorageSystem(ManagedObject):
 
     async def RescanVmfs(self) -> None:
         """Look for datastores that are gone or there again; there are no new ones."""
-        for datastore in self.kernel.registry.of_wire_type(vim.Datastore):
-            await self.kernel.registry.find(datastore.ref, ManagedEntity).look_again()
+        registry = self.kernel.registry
+        refs = [each.ref for each in registry.of_wire_type(vim.Datastore)]
+        for datastore in registry.present(refs, ManagedEntity):
+            await datastore.look_again()
 
     async def RefreshStorageSystem(self) -> None:
         """Look at the datastores again."""

@@ -237,8 +237,7 @@ def _has_drs(host: HostSystem) -> bool:
 
 async def _evacuate(host: HostSystem, *, evacuates_all: bool) -> None:
     registry = host.kernel.registry
-    for ref in list(host.properties["vm"]):
-        vm = registry.find(ref, ManagedEntity)
+    for vm in registry.present(host.properties["vm"], ManagedEntity):
         if vm.properties["runtime"].powerState != "poweredOn" and not evacuates_all:
             continue
         others = [each for each in registry.all(HostSystem) if each.parent is host.parent]
@@ -249,7 +248,7 @@ async def _evacuate(host: HostSystem, *, evacuates_all: bool) -> None:
         task = registry.get(vm.start_migration(target.ref))
         while task.properties["info"].state not in (_State.success, _State.error):
             await asyncio.sleep(_POLL_S)
-        if task.properties["info"].state == _State.error:
+        if task.properties["info"].state == _State.error and vm.moid in registry:
             raise task.properties["info"].error
 
 
@@ -281,8 +280,8 @@ async def _set_connected(host: HostSystem, *, connected: bool) -> None:
     state = "connected" if connected else "disconnected"
     power = "poweredOn" if connected else "unknown"
     _show(host, {"runtime.connectionState": state, "runtime.powerState": power})
-    for ref in list(host.properties["vm"]):
-        await host.kernel.registry.find(ref, ManagedEntity).look_again()
+    for vm in host.kernel.registry.present(host.properties["vm"], ManagedEntity):
+        await vm.look_again()
     kind = vim.event.HostConnectedEvent if connected else vim.event.HostDisconnectedEvent
     event = kind() if connected else kind(reason="userRequest")
     text = "Connected to" if connected else "Disconnected from"

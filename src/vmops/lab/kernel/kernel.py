@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
 from pyVmomi import vim, vmodl
@@ -95,6 +95,16 @@ class Registry:
         if not isinstance(found, cls):
             raise not_found(found.ref)
         return found
+
+    def present(self, refs: Iterable[Reference], cls: type[Obj]) -> Iterator[Obj]:
+        """Yield the objects of these references that are there when it is their turn.
+
+        For loops that wait: what was in a list when they began may go meanwhile.
+        """
+        for ref in tuple(refs):
+            found = self._objects.get(ref._moId)
+            if isinstance(found, cls):
+                yield found
 
     def all(self, cls: type[Obj]) -> list[Obj]:
         """Every object that is a `cls`, in the order they were added."""

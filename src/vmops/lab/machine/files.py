@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pyVmomi import vim
 
+from vmops.lab import listing
 from vmops.lab.machine.devices.disks import chain_of
 from vmops.lab.machine.devices.parts import file_of
 from vmops.lab.machine.devices.serial_lines import is_network
 from vmops.lab.storage.disks import DiskStore
-from vmops.lab.storage.errors import StorageError
+from vmops.lab.storage.errors import FileMissing, StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 _device = vim.vm.device
@@ -85,11 +87,10 @@ def scan(
 
 def _beside(store: DiskStore, vmx: DatastorePath) -> Iterator[VmFile]:
     try:
-        names = sorted(file.name for file in store.volumes.resolve(vmx.parent).iterdir())
-        for name in names:
-            kind = own_file_type(vmx, name)
+        for file in listing.files(store.volumes.resolve(vmx.parent)):
+            kind = own_file_type(vmx, file.name)
             if kind is not None:
-                yield from _sized(store, vmx.sibling(name), kind)
+                yield from _sized(store, vmx.sibling(file.name), kind)
     except (StorageError, OSError):
         return
 
@@ -137,10 +138,12 @@ def delete_own_files(
     """
     left = []
     for path in disks:
-        if path in kept or not store.volumes.resolve(path).exists():
+        if path in kept:
             continue
         try:
             store.delete(path)
+        except FileMissing:
+            continue
         except (StorageError, OSError):
             left.append(path)
     for file in scan(store, vmx, [d for d in devices if not isinstance(d, _device.VirtualDisk)]):
@@ -151,7 +154,6 @@ def delete_own_files(
         except OSError:
             left.append(file.path)
     if vmx.parent.path:
-        folder = store.volumes.resolve(vmx.parent)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        with suppress(OSError):  # somebody else's files are in it, or it is gone already
+            store.volumes.resolve(vmx.parent).rmdir()
     return left

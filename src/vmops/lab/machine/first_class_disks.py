@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from vmops.lab import listing
 from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import FileMissing, StorageError
 from vmops.lab.storage.paths import DatastorePath
@@ -60,7 +61,7 @@ class FirstClassDisks:
         """List those of a datastore, oldest first; files that make no sense are left out."""
         folder = self.store.volumes.resolve(DatastorePath(datastore, FOLDER))
         found = []
-        for file in folder.glob(f"*{_ENDING}") if folder.is_dir() else ():
+        for file in listing.files(folder, _ENDING):
             with suppress(NoSuchDisk):
                 found.append(self.get(file.name.removesuffix(_ENDING), datastore))
         return sorted(found, key=lambda each: (each.created, each.id))

@@ -83,8 +83,8 @@ class Datastore(ManagedEntity):
             mount.mountInfo.accessible = self.is_accessible
         self.kernel.update(self, {"host": mounts})
         self.storage_changed()
-        for ref in list(self.properties["vm"]):
-            await self.kernel.registry.find(ref, ManagedEntity).look_again()
+        for vm in self.kernel.registry.present(self.properties["vm"], ManagedEntity):
+            await vm.look_again()
 
     async def RefreshDatastore(self) -> None:
         """Look at the datastore again."""

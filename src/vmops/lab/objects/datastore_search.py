@@ -5,9 +5,9 @@ Blocking functions for a thread; `Search` is a parsed HostDatastoreBrowserSearch
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import translate
@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from pyVmomi import vim
 
+from vmops.lab import listing
 from vmops.lab.storage.datastore_files import allocated_bytes, existing
 from vmops.lab.storage.descriptor import LARGEST_DESCRIPTOR, Descriptor, DescriptorError
 from vmops.lab.storage.errors import FileMissing, InvalidDatastorePath
@@ -102,12 +103,10 @@ def search_tree(
     if not top.is_dir():
         raise FileMissing(path)
     results = []
-    for folder, folders, _ in os.walk(top):
+    for folder, folders, _ in listing.tree(top):
         folders[:] = sorted(name for name in folders if not is_partial(name))
-        try:
-            results.append((volumes.locate(Path(folder)), _found(Path(folder), search)))
-        except (FileNotFoundError, InvalidDatastorePath):
-            continue  # deleted while we look, or a name no client could say
+        with suppress(InvalidDatastorePath):  # a name no client could say
+            results.append((volumes.locate(folder), _found(folder, search)))
     return results
 
 
@@ -127,7 +126,7 @@ def _found(folder: Path, search: Search) -> list[_Info]:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+    for entry in listing.entries(folder):
         # A symbolic link is nothing that vSphere put there, and may lead anywhere.
         if not is_partial(entry.name) and not entry.is_symlink():
             yield Path(entry.path)

@@ -109,8 +109,7 @@ class PerformanceManager(ManagedObject):
         if isinstance(provider, Machine):
             return await self._samples.samples(provider)
         last = []
-        for ref in provider.properties["vm"]:
-            vm = self.kernel.registry.find(ref, Machine)
+        for vm in self.kernel.registry.present(provider.properties["vm"], Machine):
             last += (await self._samples.samples(vm))[-1:]
         if not last:
             return []

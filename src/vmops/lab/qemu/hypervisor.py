@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from vmops.lab import listing
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import (
     Cdrom,
@@ -70,7 +71,8 @@ class QemuHypervisor:
         self._tools.listener = tools or NobodyListens()
         self._is_stopping = False
         await recover_moves(self._guests_dir)
-        records = await asyncio.to_thread(lambda: sorted(self._guests_dir.glob("*/process")))
+        folders = await asyncio.to_thread(listing.files, self._guests_dir)
+        records = [each / "process" for each in folders if (each / "process").exists()]
         await asyncio.gather(*(self._attach(record) for record in records))
 
     async def stop(self, *, keep_guests: bool) -> None:

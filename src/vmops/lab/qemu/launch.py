@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmops.lab import listing
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import GuestDefinition, NetworkSerialPort, Segment, SerialPort
 from vmops.lab.qemu import sockets
@@ -103,7 +104,7 @@ async def launch(
 
 def clean(directory: Path) -> None:
     """Remove what a guest that ended leaves, but its log and its EFI variables."""
-    for file in directory.glob("*"):
+    for file in listing.files(directory):
         if file.name not in ("qemu.log", NVRAM):
             file.unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ import socket
 import time
 from pathlib import Path
 
+from vmops.lab import listing
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import GuestDefinition, Migration, Progress
 from vmops.lab.qemu.accelerator import accelerator
@@ -204,9 +205,9 @@ def mark_arrived(guest: Guest) -> None:
 
 async def recover_moves(guests_dir: Path) -> None:
     """Finish or undo the moves that a lab was in when it died, before any guest is attached."""
-    for directory in await asyncio.to_thread(sorted, guests_dir.glob(f"*{INCOMING_SUFFIX}")):
+    for directory in await asyncio.to_thread(listing.files, guests_dir, INCOMING_SUFFIX):
         await _recover_incoming(directory)
-    for directory in await asyncio.to_thread(sorted, guests_dir.glob(f"*{ARRIVED_SUFFIX}")):
+    for directory in await asyncio.to_thread(listing.files, guests_dir, ARRIVED_SUFFIX):
         home = guests_dir / directory.stem
         if (directory / "process").exists():
             await _end_process(home)
@@ -243,7 +244,7 @@ async def _end_process(directory: Path) -> None:
 
 def _bring(directory: Path, home: Path) -> None:
     # The record first: while it is here, the one at home is the old guest's.
-    files = sorted(directory.iterdir(), key=lambda file: file.name != "process")
+    files = sorted(listing.files(directory), key=lambda file: file.name != "process")
     for file in files:
         file.replace(home / file.name)
     directory.rmdir()
@@ -251,6 +252,6 @@ def _bring(directory: Path, home: Path) -> None:
 
 def _remove(directory: Path) -> None:
     if directory.is_dir():
-        for file in directory.iterdir():
+        for file in listing.files(directory):
             file.unlink(missing_ok=True)
         directory.rmdir()

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from vmops.lab import listing
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import NicStatistics, Segment
 from vmops.lab.qemu import segment as segment_program
@@ -80,7 +81,7 @@ class Segments:
         """
         if time.monotonic() - self._asked_at > _TRAFFIC_KEPT_S:
             self._asked_at = time.monotonic()
-            files = await asyncio.to_thread(lambda: sorted(self._directory.glob("*.socket")))
+            files = await asyncio.to_thread(listing.files, self._directory, ".socket")
             answers = await asyncio.gather(*(self._ask(file) for file in files))
             self._traffic = {mac: moved for each in answers for mac, moved in each.items()}
         return self._traffic
@@ -113,7 +114,7 @@ class Segments:
         if not self._directory.is_dir():
             return
         self.release()
-        for record in self._directory.glob("*.process"):
+        for record in listing.files(self._directory, ".process"):
             identity = ProcessIdentity.load(record)
             held = HeldProcess.hold(identity) if identity else None
             if held is not None:
@@ -121,7 +122,7 @@ class Segments:
                 if not await held.wait_ended(_END_TIMEOUT_S):
                     log.error("segment process %d does not end", held.identity.pid)
                 held.release()
-            record.unlink()
+            record.unlink(missing_ok=True)
             record.with_suffix(".socket").unlink(missing_ok=True)
 
     def release(self) -> None:

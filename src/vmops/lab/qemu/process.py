@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from vmops.lab import listing
 from vmops.lab.whole_files import write_whole
 
 _FIRST_DESCRIPTOR = 3
@@ -196,7 +197,7 @@ def _others(passed: int) -> list[int]:
     Python's own files close by themselves. What this process was started with does not: a pipe
     among it would never end for the one who reads from it.
     """
-    numbers = (int(link.name) for link in Path("/proc/self/fd").iterdir())
+    numbers = [int(link.name) for link in listing.files(Path("/proc/self/fd"))]
     return [number for number in numbers if number >= _FIRST_DESCRIPTOR + passed]
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from vmops.lab import listing
 from vmops.lab.storage.chains import Link, load_chain, load_link, opened, parent_hint
 from vmops.lab.storage.descriptor import LARGEST_DESCRIPTOR, fresh_cid
 from vmops.lab.storage.errors import DiskHasChildren, InvalidDisk, StorageError, host_errors
@@ -32,11 +33,12 @@ def children(volumes: Volumes, path: DatastorePath) -> tuple[DatastorePath, ...]
     """The disks on any datastore that stand on the disk at ``path``. Reads all descriptors."""
     found = []
     for name in volumes.names:
-        for file in sorted(volumes.root(name).rglob("*.vmdk")):
-            if file.name.endswith(_DATA_ENDINGS) or file.is_symlink():
+        for file in listing.below(volumes.root(name), ".vmdk"):
+            if file.name.endswith(_DATA_ENDINGS):
                 continue
             with suppress(StorageError, OSError):
-                if file.stat().st_size <= LARGEST_DESCRIPTOR:
+                seen = listing.status(file)
+                if seen is not None and seen.st_size <= LARGEST_DESCRIPTOR:
                     child = volumes.locate(file)
                     if load_link(volumes, child).parent == path:
                         found.append(child)

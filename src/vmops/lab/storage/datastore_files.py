@@ -13,8 +13,10 @@ import shutil
 import stat
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from vmops.lab import listing
 from vmops.lab.storage.errors import (
     FileExists,
     FileMissing,
@@ -63,11 +65,12 @@ def allocated_bytes(file: Path) -> int:
     """Count the bytes a file, or all files below a folder, take on the disk."""
     if not file.is_dir():
         return file.stat().st_blocks * _STAT_BLOCK
-    total = 0
-    for folder, _, names in os.walk(file):
+    blocks = 0
+    for folder, _, names in listing.tree(file):
         for name in names:
-            total += os.lstat(Path(folder, name)).st_blocks * _STAT_BLOCK
-    return total
+            seen = listing.status(folder / name)
+            blocks += 0 if seen is None else seen.st_blocks
+    return blocks * _STAT_BLOCK
 
 
 def make_directory(volumes: Volumes, path: DatastorePath, *, parents: bool) -> None:
@@ -100,7 +103,7 @@ def delete(volumes: Volumes, path: DatastorePath) -> None:
     _refuse_if_held(file, path)
     with host_errors(path, path.datastore):
         if file.is_dir() and not file.is_symlink():
-            shutil.rmtree(file)
+            listing.remove_tree(file)
         else:
             file.unlink()
 
@@ -192,11 +195,11 @@ def copy(
 
 def remove_partial(volumes: Volumes, datastore: str) -> None:
     """Remove what was being written or copied when the lab ended in the middle of it."""
-    for folder, folders, names in os.walk(volumes.root(datastore)):
+    for folder, folders, names in listing.tree(volumes.root(datastore)):
         for name in filter(is_partial, names):
-            Path(folder, name).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
         for name in list(filter(is_partial, folders)):
-            shutil.rmtree(Path(folder, name), ignore_errors=True)
+            shutil.rmtree(folder / name, ignore_errors=True)
             folders.remove(name)
 
 
@@ -223,8 +226,8 @@ def _refuse_if_held(file: Path, path: DatastorePath) -> None:
     if not file.is_dir():
         refuse_if_in_use(file, path)
         return
-    for disk in file.rglob("*.vmdk"):
-        if disk.is_file() and not disk.is_symlink():
+    for disk in listing.below(file, ".vmdk"):
+        if disk.is_file():
             refuse_if_in_use(disk, f"{path}/{disk.relative_to(file)}")
 
 
@@ -237,15 +240,17 @@ def _discard(temporary: Path) -> None:
 
 def _copy_tree(source: Path, target: Path, spend: Callable[[int], None]) -> None:
     target.mkdir()
-    for folder, folders, names in os.walk(source):
-        place = target / Path(folder).relative_to(source)
+    for folder, folders, names in listing.tree(source):
+        place = target / folder.relative_to(source)
         for name in folders:
-            if not Path(folder, name).is_symlink() and not is_partial(name):
+            if not (folder / name).is_symlink() and not is_partial(name):
                 (place / name).mkdir()
         folders[:] = [name for name in folders if not is_partial(name)]
         for name in names:
-            if stat.S_ISREG(os.lstat(Path(folder, name)).st_mode) and not is_partial(name):
-                _copy_file(Path(folder, name), place / name, spend)
+            seen = listing.status(folder / name)
+            if seen is not None and stat.S_ISREG(seen.st_mode) and not is_partial(name):
+                with suppress(FileNotFoundError):  # deleted while we copy the others
+                    _copy_file(folder / name, place / name, spend)
 
 
 def _copy_file(source: Path, target: Path, spend: Callable[[int], None]) -> None:

@@ -235,8 +235,10 @@ def bring_file(
     cancelled: Cancelled | None,
 ) -> None:
     """Get a disk's data file to a new place: by a second name, or by copying where that fails."""
+    with host_errors(link.data, link.data.datastore):
+        needed = link.data_file.stat().st_blocks * 512
     if link.path.datastore != new.data.datastore:
-        volumes.require(new.data.datastore, link.data_file.stat().st_blocks * 512)
+        volumes.require(new.data.datastore, needed)
     with host_errors(new.data, new.data.datastore):
         if not _link(link.data_file, new.partial):
             _copy_bytes(link, new, progress, cancelled)

@@ -204,7 +204,7 @@ def _flat(link: Link, data: DatastorePath, provisioning: Provisioning) -> Descri
 
 
 def _copy_delta(volumes: Volumes, link: Link, new: NewDisk, watched: Watched) -> None:
-    volumes.require(new.data.datastore, link.data_file.stat().st_blocks * 512)
+    volumes.require(new.data.datastore, occupied(volumes, link.path))
     source = DiskFile(link.data_file, link.data)
     layer = RawLayer(source, source.size_bytes)
     try:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vmops.lab import listing
 from vmops.lab.storage.errors import InvalidDatastorePath, NoSpace, UnknownDatastore, host_errors
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.writing import FileWriter
@@ -191,9 +192,9 @@ class Volumes:
         """
         count = 0
         for root in self._roots.values():
-            for folder, _, names in os.walk(root):
+            for folder, _, names in listing.tree(root):
                 for name in filter(is_partial, names):
-                    (Path(folder) / name).unlink(missing_ok=True)
+                    (folder / name).unlink(missing_ok=True)
                     count += 1
         return count
 
@@ -214,10 +215,8 @@ class Volumes:
 
 def _occupied(root: Path) -> int:
     total = 0
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in listing.tree(root):
         for name in (*folders, *names):
-            try:
-                total += (Path(folder) / name).lstat().st_blocks * _BLOCK
-            except FileNotFoundError:  # removed while we walk
-                continue
+            seen = listing.status(folder / name)
+            total += 0 if seen is None else seen.st_blocks * _BLOCK
     return total

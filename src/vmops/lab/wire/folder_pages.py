@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
@@ -11,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
+from vmops.lab import listing
 from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.objects.datacenter import Datacenter
 from vmops.lab.objects.datastore import Datastore
@@ -46,12 +46,11 @@ def _rows(place: Place, datacenter: str, folder: Path) -> list[_Row]:
     rows: list[_Row] = []
     if place.path.path:
         rows.append(("Parent folder", _url(datacenter, name, place.path.parent.path), "", ""))
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+    for entry in listing.entries(folder):
         if is_partial(entry.name) or entry.is_symlink():
             continue
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:  # deleted while we look
+        status = listing.status(Path(entry.path))
+        if status is None:
             continue
         below = f"{place.path.path}/{entry.name}".removeprefix("/")
         time = datetime.fromtimestamp(status.st_mtime, UTC).strftime("%d-%b-%Y %H:%M")
