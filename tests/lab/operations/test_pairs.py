@@ -185,13 +185,16 @@ def test_a_disk_that_somebody_is_about_to_stand_on_does_not_move_away(own: Clien
         while not over.is_set():
             name = ("datastore2", "datastore1")[rounds % 2]
             where = vim.vm.RelocateSpec(datastore=datastore(client, name))
-            theirs = vim.VirtualMachine(base.vm._moId, client.stub)
-            client.result(theirs.RelocateVM_Task(where))
+            theirs = Machine(client, vim.VirtualMachine(base.vm._moId, client.stub))
+            try:
+                theirs.result(theirs.RelocateVM_Task(where))
+            except vim.fault.FileLocked:
+                continue  # somebody is just about to stand on its disk
             rounds += 1
         client.close()
         return rounds
 
-    made = refused = 0
+    made = 0
     with ThreadPoolExecutor(1) as threads:
         moving = threads.submit(move)
         try:
@@ -201,13 +204,12 @@ def test_a_disk_that_somebody_is_about_to_stand_on_does_not_move_away(own: Clien
                 try:
                     child = Machine(own, own.create(f"child-{made}", scsi(), parent))
                 except vim.fault.FileFault:
-                    refused += 1
                     continue
                 made += 1
                 assert child.read() == 7
                 child.destroy()
         finally:
             over.set()
-        assert moving.result() > 1
+        assert moving.result()
     assert made
     assert base.read() == 7

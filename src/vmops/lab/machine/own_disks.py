@@ -40,6 +40,13 @@ class OwnDisks:
                 (top,) = self.children(top)
             yield top, into
 
+    def between(self, top: DatastorePath, into: DatastorePath) -> list[DatastorePath]:
+        """Return the layers from ``top`` down to ``into``, both included."""
+        found = [top]
+        while found[-1] != into and (below := self.parents[found[-1]]) is not None:
+            found.append(below)
+        return found
+
     def _is_passing(self, path: DatastorePath) -> bool:
         return path not in self.needed and len(self.children(path)) == 1
 

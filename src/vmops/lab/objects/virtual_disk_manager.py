@@ -19,6 +19,7 @@ from vmops.lab.kernel.kernel import ManagedObject
 from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.objects.datastore_paths import datastore_path, datastores_of, source_and_target
 from vmops.lab.objects.file_manager import thread_progress
+from vmops.lab.operations.disk_holds import disk_holds
 from vmops.lab.operations.files_in_use import files_in_use
 from vmops.lab.storage.consolidating import children
 from vmops.lab.storage.datastore_files import find
@@ -295,7 +296,9 @@ class VirtualDiskManager(ManagedObject):
                     find(store.volumes, path)
                     check = in_use.check_readable if use == "read" else in_use.check_changeable
                     check(path)
-                await self.kernel.blocking(change, store, thread_progress(run))
+                changed = [path for path, use in held.items() if use == "change"]
+                with disk_holds(self.kernel).changing(changed):
+                    await self.kernel.blocking(change, store, thread_progress(run))
             for datastore in datastores_of(self.kernel, *held):
                 datastore.storage_changed()
             return result

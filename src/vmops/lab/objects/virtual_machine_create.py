@@ -100,5 +100,5 @@ async def _create(  # noqa: PLR0913, PLR0917
         )
         give_policies(vm, outcome)
     finally:
-        outcome.ports.release()
+        outcome.release()
     return vm

@@ -10,6 +10,7 @@ from vmops.lab.machine.first_class_disks import forget_deleted, kept_disks
 from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.own_disks import own_disks
 from vmops.lab.machine.snapshots.disks import all_disk_files
+from vmops.lab.operations.disk_holds import disk_holds
 from vmops.lab.operations.place import forget
 from vmops.lab.operations.power import refuse_if_on
 from vmops.lab.storage.paths import DatastorePath
@@ -36,14 +37,17 @@ async def destroy_unlocked(vm: Machine) -> None:
 
     Raises:
         vim.fault.InvalidPowerState: it is on.
+        vim.fault.FileLocked: a disk is just being given to another machine; nothing changed.
     """
     refuse_if_on(vm)
     store = vm.store
     disks = list((await own_disks(vm)).parents)
-    kept = needed_by_others(vm) | await vm.kernel.blocking(kept_disks, store, disks)
+    first_class = await vm.kernel.blocking(kept_disks, store, disks)
+    kept = first_class | needed_by_others(vm)
     devices = vm.devices
-    forget(vm)
-    with storage_faults(vm.vmx):
+    gone = [path for path in disks if path not in kept]
+    with storage_faults(vm.vmx), disk_holds(vm.kernel).changing(gone):
+        forget(vm)
         left = await vm.kernel.blocking(delete_own_files, store, vm.vmx, devices, disks, kept)
         await vm.kernel.blocking(forget_deleted, store, disks)
     for path in left:

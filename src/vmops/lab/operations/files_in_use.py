@@ -12,6 +12,7 @@ from pyVmomi import vim
 
 from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.machine.machine import Machine
+from vmops.lab.operations.disk_holds import disk_holds
 from vmops.lab.storage.errors import FileInUse
 from vmops.lab.storage.paths import DatastorePath
 
@@ -45,7 +46,7 @@ class FilesInUse:
 
 
 def files_in_use(kernel: Kernel) -> FilesInUse:
-    """List the files of all virtual machines that are on."""
+    """List the files of all virtual machines that are on, and what one is about to be given."""
     exclusive: set[str] = set()
     shared: set[str] = set()
     for vm in kernel.registry.all(Machine):
@@ -60,6 +61,8 @@ def files_in_use(kernel: Kernel) -> FilesInUse:
                 shared.update(read)
             elif isinstance(backing, vim.vm.device.VirtualCdrom.IsoBackingInfo):
                 shared.update(_files(backing.fileName))
+    for path in disk_holds(kernel).stood_on:
+        shared.update(_files(str(path)))
     return FilesInUse(frozenset(exclusive), frozenset(shared - exclusive))
 
 

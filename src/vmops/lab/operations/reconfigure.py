@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,13 +22,14 @@ from vmops.lab.machine.devices.plan import DevicePlan, disks_to_inspect
 from vmops.lab.machine.storage_policies import HOME, asked_policies, check_policies
 from vmops.lab.machine.vmx_file import without_conflicts, write_vmx
 from vmops.lab.operations import properties
+from vmops.lab.operations.disk_holds import Standing, disk_holds
 from vmops.lab.operations.live_change import LiveChange
 from vmops.lab.operations.machine_events import post_reconfigured
 from vmops.lab.operations.place import follow_devices
 from vmops.lab.operations.power import ON, usage_limits
 from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.disks import DiskInfo, DiskStore
-from vmops.lab.storage.errors import FileMissing
+from vmops.lab.storage.errors import FileMissing, StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from vmops.lab.inventory.host_system import HostSystem
     from vmops.lab.kernel.kernel import Kernel
     from vmops.lab.machine.machine import Machine
+
+log = logging.getLogger(__name__)
 
 _device = vim.vm.device
 
@@ -48,8 +52,14 @@ class Outcome:
     config: ConfigInfo
     files: DiskChanges
     ports: PortReservations
+    standing: Standing
     policies: dict[str, str | None]
     """Storage policies that are given, or with None taken away."""
+
+    def release(self) -> None:
+        """Let go of ports and of disks that are attached or stood on, whatever came of it."""
+        self.ports.release()
+        self.standing.release()
 
 
 async def plan(
@@ -62,17 +72,34 @@ async def plan(
 ) -> Outcome:
     """Work out what a ConfigSpec makes of ``config``, a copy which is changed.
 
-    The caller releases the outcome's ports.
+    The caller releases the outcome.
 
     Raises:
         As `apply_spec` and `DevicePlan.run` do.
     """
     check_policies(kernel, spec)
+    standing = Standing(disk_holds(kernel))
+    try:
+        return await _plan(kernel, config, spec, vmx, host, power_state, standing)
+    except BaseException:
+        standing.release()
+        raise
+
+
+async def _plan(  # noqa: PLR0913, PLR0917
+    kernel: Kernel,
+    config: ConfigInfo,
+    spec: vim.vm.ConfigSpec,
+    vmx: DatastorePath,
+    host: HostSystem,
+    power_state: str,
+    standing: Standing,
+) -> Outcome:
     ports = PortReservations()
     clash = None if kernel.settings.esx else _Clash(kernel, vmx)
     apply_spec(config, spec, power_state=power_state, clash=clash)
     changes = spec.deviceChange or []
-    known = await _known_chains(kernel, changes)
+    known = await _known_chains(kernel, changes, standing)
     present = tuple(config.hardware.device)
     drives = DrivePlanner(
         volumes=kernel.service(DiskStore).volumes,
@@ -95,7 +122,9 @@ async def plan(
         raise
     config.extraConfig = without_conflicts(config, vmx.parent)
     policies = asked_policies(kernel, spec, devices.disk_keys)
-    return Outcome(config=config, files=drives.changes, ports=ports, policies=policies)
+    return Outcome(
+        config=config, files=drives.changes, ports=ports, standing=standing, policies=policies
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +144,20 @@ class _Clash:
 
 
 async def _known_chains(
-    kernel: Kernel, changes: Sequence[VirtualDeviceSpec]
+    kernel: Kernel, changes: Sequence[VirtualDeviceSpec], standing: Standing
 ) -> dict[DatastorePath, list[DiskInfo]]:
     store = kernel.service(DiskStore)
     known = {}
     for path in disks_to_inspect(changes):
         with storage_faults(path):
+            standing.add([path])
             try:
                 known[path] = await kernel.blocking(chain_of, store, path)
             except FileMissing:
                 if await kernel.blocking(lambda at=path: store.volumes.resolve(at).exists()):
                     raise  # a parent is missing, which the plan would not see
+            else:
+                standing.add(each.path for each in known[path][1:])
     return known
 
 
@@ -160,10 +192,19 @@ async def reconfigure(vm: Machine, spec: vim.vm.ConfigSpec) -> None:
         give_policies(vm, outcome)
         show(vm, outcome.config)
     finally:
-        outcome.ports.release()
-    await kernel.blocking(outcome.files.finish, kernel.service(DiskStore))
+        outcome.release()
+    await _delete_files(vm, outcome.files)
     await properties.refresh_files(vm)
     post_reconfigured(vm, spec)
+
+
+async def _delete_files(vm: Machine, files: DiskChanges) -> None:
+    for path in files.unwanted():
+        try:
+            with disk_holds(vm.kernel).changing([path]):
+                await vm.kernel.blocking(vm.store.delete, path)
+        except (StorageError, OSError) as error:
+            log.warning("%s stays: %s", path, error)
 
 
 def give_policies(vm: Machine, outcome: Outcome) -> None:

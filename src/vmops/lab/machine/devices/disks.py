@@ -6,7 +6,6 @@ failure on the way can take back what was made.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,8 +19,6 @@ from vmops.lab.storage.disks import Adapter, DiskInfo, DiskStore, Provisioning
 from vmops.lab.storage.errors import StorageError
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.uuids import dashed_uuid
-
-log = logging.getLogger(__name__)
 
 _FlatBacking = vim.vm.device.VirtualDisk.FlatVer2BackingInfo
 
@@ -88,14 +85,10 @@ class DiskChanges:
                 with suppress(StorageError, OSError):
                     store.move(creation.aside, creation.path)
 
-    def finish(self, store: DiskStore) -> None:
-        """Delete what is no longer wanted; what cannot be deleted stays, noted in the log."""
+    def unwanted(self) -> list[DatastorePath]:
+        """List what is to be deleted when all has been done."""
         gone = [creation.aside for creation in self.creations if creation.aside is not None]
-        for path in [*self.deletions, *gone]:
-            try:
-                store.delete(path)
-            except (StorageError, OSError) as error:
-                log.warning("%s stays: %s", path, error)
+        return [*self.deletions, *gone]
 
 
 def _create(store: DiskStore, creation: DiskCreation) -> None:

@@ -102,7 +102,7 @@ async def _rehearse(vm: Machine, wanted: ClonePlan) -> None:
         wanted.host,
         power.OFF,
     )
-    outcome.ports.release()
+    outcome.release()
 
 
 async def _disks(vm: Machine, wanted: ClonePlan, home: DatastorePath, run: TaskRun) -> ClonedDisks:
@@ -177,7 +177,7 @@ async def _machine(
             keep_connections(config, ())
             await carry_out(kernel, outcome, home)
         finally:
-            outcome.ports.release()
+            outcome.release()
     finally:
         ports.release()
     place = Place(

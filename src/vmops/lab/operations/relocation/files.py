@@ -108,6 +108,10 @@ class FilePlan:
         of_disks = [link for disk in self.disks for link in disk.links]
         return [*of_disks, *(link for link, _ in self.branches)]
 
+    def going(self) -> list[DatastorePath]:
+        """List the disks that will not be where they were."""
+        return [link.source for link in self._links() if not link.stays]
+
     def check_room(self, store: DiskStore) -> None:
         """Raise vim.fault.NoDiskSpace where the files would not fit. Blocking."""
         needed: dict[str, int] = {}

@@ -31,6 +31,8 @@ from vmops.lab.machine.snapshots.files import stored_config
 from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.machine.vmx_file import write_vmx
 from vmops.lab.operations import properties
+from vmops.lab.operations.destroy import needed_by_others
+from vmops.lab.operations.disk_holds import disk_holds
 from vmops.lab.operations.hypervisor_calls import cancellable, hypervisor_faults
 from vmops.lab.operations.machine_events import post_moved
 from vmops.lab.operations.place import follow_devices
@@ -40,7 +42,7 @@ from vmops.lab.operations.relocation.snapshots import moved_tree, write_snapshot
 from vmops.lab.operations.relocation.target import RelocationTarget
 from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.disks import DiskStore
-from vmops.lab.storage.errors import StorageError
+from vmops.lab.storage.errors import FileInUse, StorageError
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.relocating import Watched
 
@@ -71,22 +73,30 @@ async def relocate(vm: Machine, spec: vim.vm.RelocateSpec, run: TaskRun) -> None
         As `examine` does, and file faults.
     """
     move = await examine(vm, spec)
+    try:
+        going = move.files.going()
+        with storage_faults(vm.vmx), disk_holds(vm.kernel).changing(going):
+            for path in needed_by_others(vm).intersection(going):
+                raise FileInUse(path)  # since it was examined
+            await _relocate(vm, move, run)
+    finally:
+        move.ports.release()
+
+
+async def _relocate(vm: Machine, move: Relocation, run: TaskRun) -> None:
     store = vm.store
     source = vm.host
     datastores = move.files.datastores()
+    # What is made ready for a guest is empty until the guest has brought its content.
+    is_running = vm.power_state == ON
+    await _bring(vm, move, store, run, is_running=is_running)
     try:
-        # What is made ready for a guest is empty until the guest has brought its content.
-        is_running = vm.power_state == ON
-        await _bring(vm, move, store, run, is_running=is_running)
-        try:
-            if is_running:
-                await _move_guest(vm, move, store, run)
-            await _switch(vm, move, store)
-        except BaseException:
-            await _back(vm, move, store)
-            raise
-    finally:
-        move.ports.release()
+        if is_running:
+            await _move_guest(vm, move, store, run)
+        await _switch(vm, move, store)
+    except BaseException:
+        await _back(vm, move, store)
+        raise
     await vm.kernel.blocking(FirstClassDisks(store).follow, move.files.renamed_disks())
     await vm.kernel.blocking(move.files.finish, store)
     await properties.refresh_files(vm)

@@ -32,12 +32,13 @@ from vmops.lab.machine.snapshots.disks import (
 from vmops.lab.machine.snapshots.files import save_config, save_snapshot
 from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations.destroy import needed_by_others
+from vmops.lab.operations.disk_holds import disk_holds
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
 from vmops.lab.operations.power import ON
 from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
 from vmops.lab.storage.disks import DiskInfo, DiskStore
-from vmops.lab.storage.errors import DiskHasChildren, StorageError
+from vmops.lab.storage.errors import DiskHasChildren, FileInUse, StorageError
 from vmops.lab.storage.paths import DatastorePath
 
 if TYPE_CHECKING:
@@ -57,13 +58,14 @@ async def delete_unneeded(vm: Machine, before: OwnDisks) -> None:
     a volume is not a part of the machine that had it. What cannot be deleted is noted in the log.
     """
     now = await own_disks(vm)
-    others = needed_by_others(vm)
-    gone = [path for path in before.parents if path not in now.parents and path not in others]
-    for path in gone:
+    for path in [path for path in before.parents if path not in now.parents]:
         if before.parents[path] is None and path.parent != vm.directory:
             continue
+        if path in needed_by_others(vm):
+            continue
         try:
-            await to_its_end(vm.kernel.blocking(_delete, vm.store, path))
+            with disk_holds(vm.kernel).changing([path]):
+                await to_its_end(vm.kernel.blocking(_delete, vm.store, path))
         except (StorageError, OSError) as error:
             log.warning("%s stays: %s", path, error)
 
@@ -96,10 +98,12 @@ async def merge(vm: Machine, progress: Progress) -> None:
         vim.fault.FileFault or one below it: a disk's data could not be moved.
         vim.fault.GenericVmConfigFault: the hypervisor could not move it.
     """
-    left_alone = set(_left_to_others(vm))
+    left_alone: set[DatastorePath] = set()
     done = 0
     while True:
-        found = [each for each in (await own_disks(vm)).mergeable() if each[1] not in left_alone]
+        own = await own_disks(vm)
+        left = left_alone | _left_to_others(vm)
+        found = [each for each in own.mergeable() if each[1] not in left]
         if not found:
             return
         span = 100 // (done + len(found))
@@ -108,10 +112,16 @@ async def merge(vm: Machine, progress: Progress) -> None:
             progress(base + percent * span // 100)
 
         top, into = found[0]
-        if await _may_merge(vm, top, into):
-            await _merge(vm, top, into, show)
-            done += 1
-        else:
+        try:
+            with disk_holds(vm.kernel).changing(own.between(top, into)):
+                merged = await _may_merge(vm, top, into)
+                if merged:
+                    await _merge(vm, top, into, show)
+                    done += 1
+        except FileInUse as error:  # by somebody who is about to stand on it
+            log.info("%s: %s", vm.name, error)
+            merged = False
+        if not merged:
             left_alone.add(into)
 
 
