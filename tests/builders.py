@@ -98,3 +98,10 @@ def qemu_img(*words: str | Path) -> bytes:
     return subprocess.run(
         ["qemu-img", *words], stdout=subprocess.PIPE, check=True, timeout=60
     ).stdout
+
+
+def qemu_io(file: Path, kind: str, *commands: str) -> None:
+    """Let qemu-io write to a disk image, or read it, as a guest would."""
+    words = [word for command in commands for word in ("-c", command)]
+    command = ["qemu-io", "-f", kind, *words, str(file)]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=60)

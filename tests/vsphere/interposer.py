@@ -76,7 +76,7 @@ class Interposer:
     def __init__(self, upstream: str, folder: Path) -> None:
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname or "", parts.port or 443)
-        self.ca_file, key_file = make_certificate(folder)
+        self.ca_file, key_file = self.certificate_files(folder)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.ca_file, key_file)
         self.calls: Counter[str] = Counter()
@@ -89,6 +89,10 @@ class Interposer:
         self._listener: socket.socket | None = None
         self.port = 0
         self.resume()
+
+    def certificate_files(self, folder: Path) -> tuple[Path, Path]:
+        """The certificate that clients see, and its key."""
+        return make_certificate(folder)
 
     @property
     def url(self) -> str:
