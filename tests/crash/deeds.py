@@ -21,12 +21,17 @@ MACS = ("00:50:56:3d:0c:01", "00:50:56:3d:0c:02")
 NETWORK = "VM Network"
 
 
-def instance_of(uuid: str, **flavor: int) -> Instance:
-    return Instance(
-        uuid=uuid,
-        name=f"vmops-test-{uuid[:13]}",
-        flavor=Flavor(vcpus=1, memory_mib=MEMORY_MIB, **flavor),
+def instance_of(
+    uuid: str, root_gib: int = 0, ephemeral_gib: int = 0, swap_mib: int = 0
+) -> Instance:
+    flavor = Flavor(
+        vcpus=1,
+        memory_mib=MEMORY_MIB,
+        root_gib=root_gib,
+        ephemeral_gib=ephemeral_gib,
+        swap_mib=swap_mib,
     )
+    return Instance(uuid=uuid, name=f"vmops-test-{uuid[:13]}", flavor=flavor)
 
 
 def _spawn(ops: VMwareVMOps, uuid: str, extra: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from vmops.lab import server
 from vmops.lab.hypervisor.port import Hypervisor
 from vmops.lab.machine.nfc_lease import HttpNfcLease
 from vmops.lab.settings import LabSettings
+from vmops.lab.storage.merging import LayerFiles
 from vmops.vsphere.session import Session
 
 
@@ -79,7 +80,7 @@ def run_lab(given: dict[str, Any], channel: socket.socket) -> None:
     def hypervisor_for(settings: LabSettings) -> Hypervisor:
         if settings.hypervisor != "none":
             return with_guests(settings)
-        return SurvivingMachines(settings.state_dir / "machines.pickle")
+        return SurvivingMachines(LayerFiles(), settings.state_dir / "machines.pickle")
 
     server.hypervisor_for = hypervisor_for
     sys.argv = ["vmops.lab", *given["arguments"]]

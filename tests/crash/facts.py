@@ -87,8 +87,8 @@ def _machine(bench: Bench, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"machine {name}: {key}", str(value)
     for device in config.hardware.device:
         if isinstance(device, vim.vm.device.VirtualDisk):
-            where = _plain(device.backing.fileName)
-            yield f"machine {name}: bytes of {where}", _content(bench, device.backing.fileName)
+            path = str(getattr(device.backing, "fileName", ""))
+            yield f"machine {name}: bytes of {_plain(path)}", _content(bench, path)
 
 
 def _snapshots(info: Any) -> list[str]:

@@ -52,6 +52,7 @@ class LabProcess:
         end = time.monotonic() + START_S
         while (found := daemon.status(self.settings)) is None:
             assert time.monotonic() < end, "the lab does not start"
+            assert not self._process.has_said(), "the lab ended as it started"
             time.sleep(0.01)
         self.url = found.url
         self.username = found.user_name

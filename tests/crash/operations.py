@@ -142,7 +142,7 @@ OPERATIONS: dict[str, Operation] = {
         Operation(name="snapshot full", deed="snapshot", prepare=spawned(linked=False)),
         Operation(name="snapshot stopped", deed="snapshot", prepare=spawned("power off")),
         Operation(name="rescue", deed="rescue", prepare=spawned(), then=("unrescue", "rescue")),
-        Operation(name="unrescue", deed="unrescue", prepare=spawned("rescue")),
+        Operation(name="unrescue", deed="unrescue", prepare=spawned("rescue"), then=("power on",)),
         Operation(name="resize linked", deed="migrate", prepare=spawned(), guests=True),
         Operation(name="resize full", deed="migrate", prepare=spawned(linked=False)),
         Operation(name="finish resize", deed="finish", prepare=spawned("migrate"), guests=True),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vmops.lab.hypervisor.null import NullHypervisor
+from vmops.lab.hypervisor.null import DiskFiles, NullHypervisor
 from vmops.lab.hypervisor.port import GuestDefinition
 from vmops.lab.hypervisor.tools import ToolsListener
 
@@ -15,8 +15,8 @@ from vmops.lab.hypervisor.tools import ToolsListener
 class SurvivingMachines(NullHypervisor):
     """Keeps in a file which machines are on, so that a lab that was killed finds them again."""
 
-    def __init__(self, file: Path) -> None:
-        super().__init__()
+    def __init__(self, files: DiskFiles, file: Path) -> None:
+        super().__init__(files)
         self._running: dict[str, GuestDefinition] = _Kept(file)
 
     async def start(

@@ -1,0 +1,84 @@
+"""docs/reliability.md: its chapters are written anew one by one, those not run stay."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping, Sequence
+
+from tests.crash.nursery import PROJECT
+from tests.crash.tally import Tally, table
+
+PAGE = PROJECT / "docs" / "reliability.md"
+INTRODUCTION = """\
+# Reliability
+
+What happens to a client's work when something dies in the middle of it, measured.
+`make crash` runs each operation once undisturbed, takes the list of its calls, SOAP and HTTP, and
+then harms it at each of them: no list is written by hand.
+After each harm come `vmops audit`, `vmops audit --fix`, the operation again, and
+`vmops destroy`; a second round destroys at once.
+Files on the datastores, hardware, notes in `extraConfig`, snapshots, images and the bytes of all
+disks are compared with those of a run that was not harmed.
+A difference, something left, a second run that fails, an error without a type: each is a problem.
+Numbers of each chapter are of the day that it names. How it works is told in
+[Contributing](contributing.md#killed-at-every-call).
+"""
+CHAPTERS = {
+    "clients": (
+        "The client killed",
+        "A process is killed (SIGKILL) before a call leaves it, when the server has the call"
+        " (half of it, where it is an upload) and when the server has answered and the client has"
+        " not heard of it.",
+    ),
+    "servers": (
+        "The server killed",
+        "The lab is killed (SIGKILL) when a call has come that changes something, and again when"
+        " it and its task are done, and started again on what it left. Its machines run on.",
+    ),
+    "holes": (
+        "A connection silent",
+        "The connection of a call goes silent, before the call arrives and before its answer does,"
+        " for a client whose `timeout_s` is 1. Other connections stay good.",
+    ),
+    "guests": (
+        "With real guests",
+        "Clients killed on a lab whose machines are QEMU guests, at evenly chosen calls.",
+    ),
+}
+_HEAD = "\n## "
+
+
+def chapter(kind: str, tallies: Sequence[Tally], seconds: float) -> str:
+    """One chapter, without its title."""
+    _, text = CHAPTERS[kind]
+    problems = [problem for each in tallies for problem in each.problems]
+    lines = [text, "", f"{_today()}, {seconds / 60:.0f} minutes.", "", *table(tallies), ""]
+    if problems:
+        lines += ["Problems:", "", *(f"- {_short(each)}" for each in problems), ""]
+    return "\n".join(lines)
+
+
+def write(chapters: Mapping[str, str]) -> None:
+    """Write these chapters, by title, into the page; the others stay as they are."""
+    there = _chapters(PAGE.read_text()) if PAGE.exists() else {}
+    order = [title for title, _ in CHAPTERS.values()]
+    merged = {**dict.fromkeys(order, ""), **there, **chapters}
+    parts = [INTRODUCTION]
+    parts += [f"## {title}\n\n{text.strip()}\n" for title, text in merged.items() if text.strip()]
+    PAGE.write_text("\n".join(parts))
+
+
+def _chapters(text: str) -> dict[str, str]:
+    _, *rest = text.split(_HEAD)
+    return {each.partition("\n")[0]: each.partition("\n")[2] for each in rest}
+
+
+def _today() -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    return f"{now:%Y-%m-%d}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+
+
+def _short(problem: str) -> str:
+    line = " ".join(problem.split())
+    return line if len(line) < 400 else f"{line[:400]} ..."

@@ -1,0 +1,33 @@
+"""One operation in a process of its own, on a lab of its own."""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+from tests.crash import matrix
+from tests.crash.nursery import PROJECT
+from tests.crash.operations import OPERATIONS
+from tests.crash.stage import Stage
+from tests.crash.tally import Tally
+
+RESULTS = PROJECT / ".build" / "crash"
+
+
+def one(kind: str, name: str, number: int) -> Tally:
+    """The rounds of one operation, on a lab of their own. A harness that fails is a problem."""
+    begin = time.monotonic()
+    tally = Tally(kind=kind, operation=name)
+    with Stage(hypervisor="qemu" if kind == "guests" else "none") as stage:
+        how = matrix.KINDS["clients" if kind == "guests" else kind]
+        operation = OPERATIONS[name]
+        try:
+            if number:
+                tally.add(matrix.chosen(stage, how, operation, number))
+            else:
+                tally.add(matrix.every(stage, how, operation))
+        except Exception:  # noqa: BLE001 - the others go on
+            tally.problems.append(f"{name}: {traceback.format_exc()} {stage.log()}")
+            (RESULTS / f"{name.replace(' ', '-')}.log").write_text(stage.log())
+    tally.seconds = time.monotonic() - begin
+    return tally
