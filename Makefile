@@ -4,6 +4,7 @@ JOBS ?= 2
 T ?=
 CASES ?=
 BENCH ?=
+CRASH ?=
 SUITE ?= bookworm
 
 BIN := .venv/bin
@@ -12,7 +13,7 @@ FAST := -m "not guest and not vcsim"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo setup test check coverage static bench fresh lock audit clean
+.PHONY: help demo setup test check coverage static bench crash fresh lock audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -45,6 +46,9 @@ static: setup
 bench: ## measure, and write docs/benchmarks.md
 	@$(PYTHON) scripts/prepare.py bench
 	.venv-bench/bin/python -m benchmarks $(BENCH)
+
+crash: setup ## kill clients and servers at every call, and write docs/reliability.md; CRASH="--only resize"
+	$(BIN)/python -m tests.crash --write $(CRASH)
 
 fresh: ## make demo and make test on a machine that has nothing; SUITE=trixie, PYTHON=/path
 	@python3 scripts/prepare.py fresh

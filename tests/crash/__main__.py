@@ -7,78 +7,97 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from typing import TypeVar
 
 from tests.crash import page, worker
 from tests.crash.operations import OPERATIONS
+from tests.crash.pairs import PAIRS, Contest
 from tests.crash.tally import Tally
 
-GUESTS_ROUNDS = 3
+T = TypeVar("T")
+
+GUESTS_ROUNDS = 4
+PAIR_S = 30.0
+KINDS = (*page.CHAPTERS, "pairs")
 
 
 def main() -> int:
     given = _arguments()
     worker.RESULTS.mkdir(parents=True, exist_ok=True)
-    failed = False
-    for kind in given.kinds:
-        begin = time.monotonic()
-        names = [
-            name
-            for name, operation in OPERATIONS.items()
-            if given.only in name and (kind != "guests" or operation.guests)
-        ]
-        number = given.rounds or (GUESTS_ROUNDS if kind == "guests" else 0)
-        tallies = list(_run(kind, names, number, 1 if kind == "guests" else given.jobs))
-        tallies.sort(key=lambda each: names.index(each.operation))
-        failed = failed or any(each.problems for each in tallies)
-        seconds = time.monotonic() - begin
-        file = worker.RESULTS / f"{kind}.json"
-        file.write_text(json.dumps([asdict(each) for each in tallies], indent=1))
-        if given.write:
-            title, _ = page.CHAPTERS[kind]
-            page.write({title: page.chapter(kind, tallies, seconds)})
-        _say(f"{kind}: {sum(each.harmed for each in tallies)} rounds in {seconds:.0f} s; {file}")
-    return 1 if failed else 0
+    problems = [_pairs(given) if kind == "pairs" else _harm(kind, given) for kind in given.kinds]
+    return 1 if any(problems) else 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
-    parser.add_argument(
-        "kinds",
-        nargs="*",
-        default=list(page.CHAPTERS),
-        metavar="KIND",
-        help=", ".join(page.CHAPTERS),
-    )
+    parser.add_argument("kinds", nargs="*", default=KINDS, metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--only", default="", help="operations whose name has this in it")
     parser.add_argument("--rounds", type=int, default=0, help="so many of each, evenly chosen")
+    parser.add_argument("--seconds", type=float, default=PAIR_S, help="for each pair")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="write the chapters of the page")
     return parser.parse_args()
 
 
-def _run(kind: str, names: list[str], number: int, jobs: int) -> Iterator[Tally]:
-    """The operations' tallies, as they are done."""
+def _harm(kind: str, given: argparse.Namespace) -> int:
+    """All operations harmed in one way; how many problems there were."""
+    begin = time.monotonic()
+    has_guests = kind == "guests"
+    names = [
+        name
+        for name, operation in OPERATIONS.items()
+        if given.only in name and (operation.guests or not has_guests)
+    ]
+    number = given.rounds or (GUESTS_ROUNDS if has_guests else 0)
+    tasks = [(kind, name, number) for name in names]
+    tallies: list[Tally] = []
+    for tally in _each(worker.one, tasks, 1 if has_guests else given.jobs):
+        tallies.append(tally)
+        _tell(f"{kind}: {tally.operation}: {tally.harmed} rounds", tally.seconds, tally.problems)
+    tallies.sort(key=lambda each: names.index(each.operation))
+    seconds = time.monotonic() - begin
+    _keep(kind, tallies)
+    if given.write:
+        page.write({page.CHAPTERS[kind][0]: page.chapter(kind, tallies, seconds)})
+    return sum(len(each.problems) for each in tallies)
+
+
+def _pairs(given: argparse.Namespace) -> int:
+    begin = time.monotonic()
+    names = [name for name in PAIRS if given.only in name]
+    contests: list[Contest] = []
+    for found in _each(worker.pair, [(name, given.seconds) for name in names], given.jobs):
+        contests.append(found)
+        ended = ", ".join(f"{how}: {times}" for how, times in page.most_often(found.outcomes))
+        _tell(f"pairs: {found.name}: {found.rounds} rounds, {ended}", found.seconds, found.problems)
+    contests.sort(key=lambda each: names.index(each.name))
+    _keep("pairs", contests)
+    if given.write:
+        page.write({page.PAIRS[0]: page.pairs_chapter(contests, time.monotonic() - begin)})
+    return sum(len(each.problems) for each in contests)
+
+
+def _each(do: Callable[..., T], tasks: Iterable[tuple[str | float, ...]], jobs: int) -> Iterator[T]:
+    """What comes of each task, as they are done."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running: list[Future[Tally]] = [
-            pool.submit(worker.one, kind, name, number) for name in names
-        ]
-        for each in as_completed(running):
-            tally = each.result()
-            _say(
-                f"{kind}: {tally.operation}: {tally.harmed} rounds, {len(tally.problems)} problems"
-                f", {tally.seconds:.0f} s"
-            )
-            for problem in tally.problems:
-                _say(f"    {problem[:600]}")
-            yield tally
+        for each in as_completed([pool.submit(do, *task) for task in tasks]):
+            yield each.result()
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+def _keep(kind: str, results: Iterable[Tally | Contest]) -> None:
+    """Write all that is known to a file, for who looks for the reason of a problem."""
+    file = worker.RESULTS / f"{kind}.json"
+    file.write_text(json.dumps([asdict(each) for each in results], indent=1))
+
+
+def _tell(what: str, seconds: float, problems: list[str]) -> None:
+    lines = [f"{what}, {len(problems)} problems, {seconds:.0f} s"]
+    lines += [f"    {' '.join(problem.split())[:900]}" for problem in problems]
+    sys.stdout.write("\n".join([*lines, ""]))
     sys.stdout.flush()
 
 

@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from tests.builders import MEMORY_MIB
-from vmops import Flavor, Instance, Vif, VMwareVMOps
+from vmops import DirectoryImageStore, Flavor, Instance, Vif, VMwareVMOps
+from vmops.errors import ImageNotFound, InstanceNotFound
+from vmops.model.image import DiskType
 from vmops.ops.volumes.made import WantedVolume
 
 Deed = Callable[[VMwareVMOps, str, dict[str, Any]], object]
@@ -19,6 +25,8 @@ MIB = 1024 * 1024
 LARGER = Flavor(vcpus=2, memory_mib=2 * MEMORY_MIB, root_gib=2, ephemeral_gib=1)
 MACS = ("00:50:56:3d:0c:01", "00:50:56:3d:0c:02")
 NETWORK = "VM Network"
+TIMES = 20
+"""How often a deed does what takes no time."""
 
 
 def instance_of(
@@ -60,6 +68,45 @@ def _create_volume(ops: VMwareVMOps, uuid: str, extra: dict[str, Any]) -> None:
     ops.create_volume(WantedVolume(name="made", size_bytes=4 * MIB))
 
 
+def _image_source(ops: VMwareVMOps) -> tuple[DirectoryImageStore, Path]:
+    """The store of the engine, and a file beside it that is the image "flat"."""
+    store = ops._images
+    assert isinstance(store, DirectoryImageStore)
+    source = store.directory.with_name("flat-source.img")
+    if not source.exists():
+        new = source.with_suffix(f".{os.getpid()}")
+        shutil.copyfile(store.directory / "flat.img", new)
+        new.replace(source)
+    return store, source
+
+
+def _replace_image(ops: VMwareVMOps, name: str = "flat") -> None:
+    store, source = _image_source(ops)
+    with suppress(ImageNotFound):
+        store.remove(name)
+    store.add(source, name, disk_type=DiskType.PREALLOCATED)
+
+
+def _replace_images(ops: VMwareVMOps, uuid: str, extra: dict[str, Any]) -> None:
+    for _ in range(TIMES):
+        _replace_image(ops, "passing")
+
+
+def _image_lists(ops: VMwareVMOps, uuid: str, extra: dict[str, Any]) -> None:
+    store, _ = _image_source(ops)
+    for _ in range(TIMES):
+        assert {image.name for image in store.list()} >= {"flat", "sparse"}
+        with suppress(ImageNotFound), store.open(store.get("passing")) as stream:
+            assert len(stream.read(1)) == 1
+
+
+def _lists(ops: VMwareVMOps, uuid: str, extra: dict[str, Any]) -> None:
+    for _ in range(TIMES):
+        if uuid in ops.list_instances():
+            with suppress(InstanceNotFound):
+                ops.get_info(uuid)
+
+
 DEEDS: dict[str, Deed] = {
     "spawn": _spawn,
     "destroy": lambda ops, uuid, extra: ops.destroy(uuid, None),
@@ -88,5 +135,9 @@ DEEDS: dict[str, Deed] = {
     "unpause": lambda ops, uuid, extra: ops.unpause(uuid),
     "list": lambda ops, uuid, extra: ops.list_instances(),
     "info": lambda ops, uuid, extra: ops.get_info(uuid),
+    "lists": _lists,
+    "replace image": lambda ops, uuid, extra: _replace_image(ops),
+    "replace images": _replace_images,
+    "image lists": _image_lists,
     "sleep": lambda ops, uuid, extra: time.sleep(extra["seconds"]),
 }

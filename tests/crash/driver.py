@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import time
+import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import vmops
 from tests.crash.deeds import DEEDS
+from tests.crash.nursery import LARGEST
 from tests.crash.survivors import SurvivingMachines
 from vmops import DirectoryImageStore, EngineSettings, VMwareVMOps, errors
 from vmops.lab import __main__ as lab_program
@@ -89,28 +91,36 @@ def run_lab(given: dict[str, Any], channel: socket.socket) -> None:
     sys.exit(lab_program.main())
 
 
-def run_operation(given: dict[str, Any], channel: socket.socket) -> None:
-    """One deed, as soon as it is told to; then how it ended is told."""
+def run_client(given: dict[str, Any], channel: socket.socket) -> None:
+    """Deeds, one after the other as they are told; how each ended is told back."""
     access = Access(**given["access"])
     with access.connect() as session:
         session.inventory.wait_fresh()
+        ops = access.engine(session)
         channel.send(json.dumps("ready").encode())
-        if not channel.recv(64):
-            return
-        begin = time.monotonic()
-        outcome: dict[str, Any] = {"error": "", "text": "", "notes": []}
-        try:
-            DEEDS[given["deed"]](access.engine(session), given["uuid"], given["extra"])
-        except Exception as error:  # noqa: BLE001 - told to the harness
-            outcome = {
-                "error": type(error).__name__,
-                "typed": isinstance(error, errors.VMOpsError),
-                "refused": isinstance(error, (errors.Conflict, errors.NotFound)),
-                "text": str(error),
-                "notes": list(getattr(error, "__notes__", [])),
-            }
-        outcome["seconds"] = time.monotonic() - begin
-        channel.send(json.dumps(outcome).encode())
+        while message := channel.recv(LARGEST):
+            asked = json.loads(message)
+            outcome = _done(ops, asked["deed"], asked["uuid"], asked["extra"])
+            channel.send(json.dumps(outcome).encode())
+
+
+def _done(ops: VMwareVMOps, deed: str, uuid: str, extra: dict[str, Any]) -> dict[str, Any]:
+    """Do it; how it ended."""
+    begin = time.monotonic()
+    outcome: dict[str, Any] = {"error": "", "text": "", "notes": []}
+    try:
+        DEEDS[deed](ops, uuid, extra)
+    except Exception as error:  # noqa: BLE001 - told to the harness
+        outcome = {
+            "error": type(error).__name__,
+            "typed": isinstance(error, errors.VMOpsError),
+            "refused": isinstance(error, (errors.Conflict, errors.NotFound)),
+            "text": str(error),
+            "notes": list(getattr(error, "__notes__", [])),
+        }
+        if not outcome["typed"]:
+            traceback.print_exc()
+    return {**outcome, "seconds": time.monotonic() - begin}
 
 
 def run_command(given: dict[str, Any], channel: socket.socket) -> None:
@@ -132,4 +142,4 @@ def run_command(given: dict[str, Any], channel: socket.socket) -> None:
     channel.send(json.dumps(told).encode())
 
 
-ROLES = {"lab": run_lab, "operation": run_operation, "command": run_command}
+ROLES = {"lab": run_lab, "client": run_client, "command": run_command}

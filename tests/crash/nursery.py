@@ -50,6 +50,11 @@ class Child:
         with suppress(OSError):
             self._channel.send(json.dumps(message).encode())
 
+    def finish(self) -> None:
+        """There is no more to tell it: it ends when it has done what it was told."""
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+
     def told(self, seconds: float) -> Any:
         """What it says next; None if it has ended.
 

@@ -10,6 +10,7 @@ from tests.backends import files
 from tests.builders import WAYS, qemu_io
 from tests.contract import migrating, volumes
 from tests.crash.stage import Stage
+from vmops import Instance
 
 Prepare = Callable[[Stage], dict[str, Any]]
 WRITTEN_KIB = 512
@@ -87,9 +88,10 @@ def to_another_place(*, block: bool, linked: bool = True) -> Prepare:
     return prepare
 
 
-def write(stage: Stage) -> None:
+def write(stage: Stage, instance: Instance | None = None) -> None:
     """What a guest would have done: write to the root disk, seven clusters and more."""
-    descriptor = files.local(stage.bench.root(), stage.root_disk())
+    disk = stage.bench.root_disk(instance or stage.instance)
+    descriptor = files.local(stage.bench.root(), str(disk.backing.fileName))
     kind = "qcow2" if files.is_delta(descriptor) else "raw"
     qemu_io(files.flat_of(descriptor), kind, f"write -P 171 256k {WRITTEN_KIB}k")
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from tests.crash.nursery import PROJECT
+from tests.crash.pairs import Contest
 from tests.crash.tally import Tally, table
 
 PAGE = PROJECT / "docs" / "reliability.md"
@@ -46,6 +47,12 @@ CHAPTERS = {
         "Clients killed on a lab whose machines are QEMU guests, at evenly chosen calls.",
     ),
 }
+PAIRS = (
+    "Two at the same time",
+    "Pairs of operations that touch the same things, begun at once in two processes: what only one"
+    " of them can have, one of them has; who is refused is told by an error with a type; after"
+    " `vmops destroy` nothing is left.",
+)
 _HEAD = "\n## "
 
 
@@ -54,15 +61,33 @@ def chapter(kind: str, tallies: Sequence[Tally], seconds: float) -> str:
     _, text = CHAPTERS[kind]
     problems = [problem for each in tallies for problem in each.problems]
     lines = [text, "", f"{_today()}, {seconds / 60:.0f} minutes.", "", *table(tallies), ""]
-    if problems:
-        lines += ["Problems:", "", *(f"- {_short(each)}" for each in problems), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_problems(problems)])
+
+
+def pairs_chapter(contests: Sequence[Contest], seconds: float) -> str:
+    """The chapter about pairs, without its title."""
+    lines = [PAIRS[1], "", f"{_today()}, {seconds / 60:.0f} minutes.", ""]
+    lines += ["| pair | rounds | how both ended | problems |", "|---|---:|---|---:|"]
+    for each in contests:
+        ended = ", ".join(f"{how}: {times}" for how, times in most_often(each.outcomes))
+        lines.append(f"| {each.name} | {each.rounds} | {ended} | {len(each.problems)} |")
+    total = sum(each.rounds for each in contests)
+    lines += [f"| **all** | {total} | | {sum(len(each.problems) for each in contests)} |", ""]
+    return "\n".join([*lines, *_problems([one for each in contests for one in each.problems])])
+
+
+def most_often(outcomes: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(outcomes.items(), key=lambda each: -each[1])
+
+
+def _problems(problems: Sequence[str]) -> list[str]:
+    return ["Problems:", "", *(f"- {_short(each)}" for each in problems), ""] if problems else []
 
 
 def write(chapters: Mapping[str, str]) -> None:
     """Write these chapters, by title, into the page; the others stay as they are."""
     there = _chapters(PAGE.read_text()) if PAGE.exists() else {}
-    order = [title for title, _ in CHAPTERS.values()]
+    order = [title for title, _ in (*CHAPTERS.values(), PAIRS)]
     merged = {**dict.fromkeys(order, ""), **there, **chapters}
     parts = [INTRODUCTION]
     parts += [f"## {title}\n\n{text.strip()}\n" for title, text in merged.items() if text.strip()]

@@ -89,12 +89,13 @@ def good_run(stage: Stage, operation: Operation) -> Good:
     stage.clean()
     extra = operation.prepare(stage)
     before = stage.facts()
-    client = stage.client(operation.deed, extra, stage.access(through_gate=True))
+    client = stage.client(stage.access(through_gate=True))
     try:
         stage.gate.watch()
-        client.tell("go")
+        client.tell(_order(operation.deed, extra))
         outcome = client.told(CLIENT_S)
         calls = stage.gate.seen()
+        client.finish()
         client.wait(CLIENT_S)
     finally:
         client.end()
@@ -159,7 +160,8 @@ class _Scene:
         stage.clean()
         self.extra = operation.prepare(stage)
         access = stage.access(through_gate=True, timeout_s=timeout_s)
-        self.client = stage.client(operation.deed, self.extra, access)
+        self.client = stage.client(access)
+        self._order = _order(operation.deed, self.extra)
 
     def __enter__(self) -> _Scene:
         return self
@@ -171,7 +173,7 @@ class _Scene:
     def begin(self, harm: Harm) -> None:
         self._stage.gate.watch(harm)
         self._begun = time.monotonic()
-        self.client.tell("go")
+        self.client.tell(self._order)
 
     def play(self, harm: Harm) -> Any:
         """What the client said at its end; None if it died."""
@@ -181,6 +183,7 @@ class _Scene:
     def end(self) -> Any:
         outcome = self.client.told(CLIENT_S)
         self._found.seconds = time.monotonic() - self._begun
+        self.client.finish()
         self.client.wait(CLIENT_S)
         reached = self._found.reached = self._stage.gate.was_harmed.is_set()
         if outcome and outcome["error"]:
@@ -246,14 +249,19 @@ def _again(
 
 
 def _run(stage: Stage, deed: str, extra: dict[str, Any]) -> Any:
-    client = stage.client(deed, extra, stage.access(through_gate=False))
+    client = stage.client(stage.access(through_gate=False))
     try:
-        client.tell("go")
+        client.tell(_order(deed, extra))
         outcome = client.told(CLIENT_S)
+        client.finish()
         client.wait(CLIENT_S)
     finally:
         client.end()
     return outcome
+
+
+def _order(deed: str, extra: dict[str, Any]) -> dict[str, Any]:
+    return {"deed": deed, "uuid": UUID, "extra": extra}
 
 
 def _destroy(stage: Stage, found: Round) -> None:

@@ -93,15 +93,16 @@ class Stage:
             timeout_s=timeout_s,
         )
 
-    def do(self, deed: str, **extra: Any) -> None:
+    def do(self, deed: str, uuid: str = UUID, **extra: Any) -> None:
         """Do something here, undisturbed."""
-        DEEDS[deed](self.bench.ops, UUID, extra)
+        DEEDS[deed](self.bench.ops, uuid, extra)
 
-    def client(self, deed: str, extra: dict[str, Any], access: Access) -> Child:
-        """A process that waits, connected, to do something."""
-        asked = {"deed": deed, "uuid": UUID, "extra": extra}
-        child = self.nursery.fork("operation", {**asked, "access": _plain(access)})
-        assert child.told(30) == "ready", self.log()
+    def client(self, access: Access) -> Child:
+        """A process that waits, connected, to be told what to do."""
+        child = self.nursery.fork("client", {"access": _plain(access)})
+        if child.told(30) != "ready":
+            child.end()
+            raise AssertionError(self.log())
         return child
 
     def vmops(self, *arguments: str) -> CommandResult:
@@ -147,10 +148,6 @@ class Stage:
     @property
     def instance(self) -> Instance:
         return instance_of(UUID)
-
-    def root_disk(self) -> str:
-        """The path of the instance's first disk."""
-        return str(self.bench.root_disk(self.instance).backing.fileName)
 
     def log(self) -> str:
         return (self.folder / "processes.log").read_text()[-4000:]

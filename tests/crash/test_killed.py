@@ -21,7 +21,7 @@ def check(stage: Stage, kind: str, name: str) -> None:
     assert played.problems == [], played
 
 
-@pytest.mark.parametrize("name", NAMES[::4])
+@pytest.mark.parametrize("name", NAMES[::5])
 def test_a_client_that_is_killed_leaves_nothing_that_stays(stage: Stage, name: str) -> None:
     check(stage, "clients", name)
 

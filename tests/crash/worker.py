@@ -8,6 +8,7 @@ import traceback
 from tests.crash import matrix
 from tests.crash.nursery import PROJECT
 from tests.crash.operations import OPERATIONS
+from tests.crash.pairs import PAIRS, Contest, contest
 from tests.crash.stage import Stage
 from tests.crash.tally import Tally
 
@@ -31,3 +32,14 @@ def one(kind: str, name: str, number: int) -> Tally:
             (RESULTS / f"{name.replace(' ', '-')}.log").write_text(stage.log())
     tally.seconds = time.monotonic() - begin
     return tally
+
+
+def pair(name: str, seconds: float) -> Contest:
+    """The rounds of one pair. A harness that fails is a problem."""
+    with Stage() as stage:
+        try:
+            return contest(stage, PAIRS[name], seconds)
+        except Exception:  # noqa: BLE001 - the others go on
+            failed = Contest(name=name)
+            failed.problems.append(f"{traceback.format_exc()} {stage.log()}")
+            return failed

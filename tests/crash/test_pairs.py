@@ -1,0 +1,25 @@
+"""Some rounds of some pairs; `make crash` runs all of them for longer."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.crash.pairs import PAIRS, contest
+from tests.crash.stage import Stage
+
+QUICK_S = 0.7
+QUICK = (
+    "two spawns of one instance",
+    "two spawns of a new image",
+    "snapshot and destroy of another",
+    "a volume to two instances",
+    "audit and spawn",
+    "lists while one is destroyed",
+)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_what_only_one_can_have_one_has_and_nothing_is_left(stage: Stage, name: str) -> None:
+    found = contest(stage, PAIRS[name], QUICK_S)
+    assert found.rounds
+    assert found.problems == []
