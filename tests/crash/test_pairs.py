@@ -12,7 +12,7 @@ QUICK = (
     "two spawns of one instance",
     "two spawns of a new image",
     "snapshot and destroy of another",
-    "a volume to two instances",
+    "a volume detached twice",
     "audit and spawn",
     "lists while one is destroyed",
 )
