@@ -61,6 +61,8 @@ class Context:
     """What to answer a virtual machine that asks; see `vmops.vsphere.objects.questions`."""
     troubles: Troubles | None = None
     """What the operation has spent on waiting in vain; outside of one each call has its own."""
+    is_undoing: bool = False
+    """Whether something is being taken back."""
 
 
 _OUTSIDE = Context()
@@ -98,6 +100,7 @@ def operation(
         task_deadline_s=outer.task_deadline_s if task_deadline_s is None else task_deadline_s,
         answers=outer.answers if answers is None else answers,
         troubles=outer.troubles or Troubles(),
+        is_undoing=outer.is_undoing,
     )
     with _set(inner):
         yield operation_id
@@ -110,7 +113,7 @@ def undoing() -> Iterator[None]:
     if context.task_deadline_s is not None:
         patient = max(context.task_deadline_s, UNDO_AT_LEAST_S)
         context = replace(context, task_deadline_s=patient)
-    with _set(context):
+    with _set(replace(context, is_undoing=True)):
         yield
 
 

@@ -37,6 +37,7 @@
     │   ├── InvalidVlanTag
     │   ├── InvalidVlanPortGroup
     │   ├── Busy
+    │   ├── LeaseLost
     │   ├── VolumeInUse
     │   ├── QuestionPending
     │   ├── FileLocked
@@ -91,6 +92,7 @@ from vmops.errors.conflict import (
     InvalidState,
     InvalidVlanPortGroup,
     InvalidVlanTag,
+    LeaseLost,
     LeftBehind,
     MigrationPreCheckFailed,
     QuestionPending,
@@ -179,6 +181,7 @@ __all__ = [
     "InvalidState",
     "InvalidVlanPortGroup",
     "InvalidVlanTag",
+    "LeaseLost",
     "LeftBehind",
     "ManagedObjectNotFound",
     "MigrationPreCheckFailed",

@@ -70,6 +70,26 @@ class Busy(Conflict):
     """Another operation is running on the object; the message says which and since when."""
 
 
+class LeaseLost(Conflict):
+    """Another one took over what this operation was at, while it stood still; it stopped there.
+
+    It changed nothing more from then on, and took nothing back: that is the other one's now.
+    """
+
+    def __init__(self, thing: str, operation: str, now: str = "") -> None:
+        super().__init__(thing, operation, now)
+        self.thing = thing
+        self.operation = operation
+        self.now = now
+
+    def __str__(self) -> str:
+        whom = f" (marked {self.now!r} now)" if self.now else ""
+        return (
+            f"{self.thing} was taken over{whom} while this {self.operation} stood still. This"
+            f" {self.operation} stopped; it changes nothing there any more, and takes nothing back."
+        )
+
+
 class InvalidVlanTag(Conflict):
     """The port group has another VLAN than its network says; it was not touched."""
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from vmops import in_flight, units
 from vmops.errors import AlreadyExists, ImageNotAcceptable
 from vmops.images import content, filling
+from vmops.images.folder_lease import FILLING, PREFIX, told_if_taken
 from vmops.images.store import ImageStore
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import DiskType, Image
@@ -115,12 +116,12 @@ class ImageCache:
         return iso
 
     def _fill_iso(self, image: Image, entry: DatastorePath) -> None:
-        temporary = entry.parent.joined(in_flight.unique_name("tmp"))
+        temporary = entry.parent.joined(in_flight.unique_name(PREFIX))
         source = filling.Source(session=self._session, store=self._store, image=image)
-        with Operation("cache image") as do:
-            do(filling.make_temporary_folder(self._session, temporary))
+        with Operation("cache image") as do, told_if_taken(self._session, temporary, FILLING):
+            lease = do(filling.make_temporary_folder(self._session, temporary))
             do(filling.upload_iso(source, temporary.joined(f"{image.id}.iso")))
-            do(filling.move_into_cache(self._session, temporary, entry))
+            do(filling.move_into_cache(self._session, temporary, entry, lease))
 
     def _fill(
         self,
@@ -131,40 +132,40 @@ class ImageCache:
         wanted_bytes: int,
     ) -> None:
         """Make the entry in a temporary folder, then move it into the cache."""
-        temporary = entry.parent.joined(in_flight.unique_name("tmp"))
+        temporary = entry.parent.joined(in_flight.unique_name(PREFIX))
         base = temporary.joined(f"{image.id}.vmdk")
-        with content.as_vmdk(self._store, image) as (store, vmdk), Operation("cache image") as do:
+        with (
+            content.as_vmdk(self._store, image) as (store, vmdk),
+            Operation("cache image") as do,
+            told_if_taken(self._session, temporary, FILLING),
+        ):
             source = filling.Source(session=self._session, store=store, image=vmdk)
+            lease = do(filling.make_temporary_folder(self._session, temporary))
             if image.properties.disk_type is DiskType.STREAM_OPTIMIZED:
                 vm = do(
-                    filling.import_image(
-                        source, place.vm_folder, place.resource_pool, place.datastore
-                    )
+                    filling.import_image(source, place.vm_folder, place.resource_pool, temporary)
                 )
-                do(filling.make_temporary_folder(self._session, temporary))
                 do(filling.take_imported_disk(self._session, vm, base))
+            elif image.properties.disk_type is DiskType.SPARSE:
+                do(filling.upload_sparse(source, base))
+                do(filling.copy_to_thin(source, base))
+                do(filling.delete_sparse(source, base))
             else:
-                do(filling.make_temporary_folder(self._session, temporary))
-                if image.properties.disk_type is DiskType.SPARSE:
-                    do(filling.upload_sparse(source, base))
-                    do(filling.copy_to_thin(source, base))
-                    do(filling.delete_sparse(source, base))
-                else:
-                    do(filling.create_metadata(source, base))
-                    do(filling.delete_flat(source, base))
-                    do(filling.upload_flat(source, base))
+                do(filling.create_metadata(source, base))
+                do(filling.delete_flat(source, base))
+                do(filling.upload_flat(source, base))
             if sized_name != base.name:
                 sized = temporary.joined(sized_name)
                 do(filling.make_sized_copy(source, base, sized, wanted_bytes))
-            do(filling.move_into_cache(self._session, temporary, entry))
+            do(filling.move_into_cache(self._session, temporary, entry, lease))
 
     def _add_size(
         self, image: Image, base: DatastorePath, sized: DatastorePath, wanted_bytes: int
     ) -> None:
         """Add a parent of another size to an entry that is there."""
         source = filling.Source(session=self._session, store=self._store, image=image)
-        temporary = sized.parent.parent.joined(in_flight.unique_name("tmp"))
-        with Operation("cache image") as do:
+        temporary = sized.parent.parent.joined(in_flight.unique_name(PREFIX))
+        with Operation("cache image") as do, told_if_taken(self._session, temporary, FILLING):
             do(filling.make_temporary_folder(self._session, temporary, keep=False))
             made = temporary.joined(sized.name)
             do(filling.make_sized_copy(source, base, made, wanted_bytes))

@@ -28,10 +28,11 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from vmops import in_flight
 from vmops.errors import AlreadyExists, ImageNotAcceptable, ImageNotFound, VMOpsError
 from vmops.images.inspection import CONVERTED, ImageFacts, inspect
 from vmops.images.qemu_img import convert
+from vmops.images.temporary_files import remove_unfinished, temporary_file, unfinished
+from vmops.in_flight import Judgment
 from vmops.model.datastore_path import check_file_name
 from vmops.model.image import DiskType, Image, ImageProperties
 from vmops.whole_files import give_new_name, write_new
@@ -171,33 +172,23 @@ class DirectoryImageStore:
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
-        """The name of a new file in the directory, which is not there afterwards.
-
-        Those of processes that were killed go first: nobody else looks for them.
-        """
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in self.directory.glob(".*.part"):
-            if in_flight.owner_is_gone(left.name):
-                self._clear(left)
-        temporary = self.directory / f".{in_flight.unique_name('image')}.part"
-        try:
+        """The name of a new file in the directory; what dead processes left there goes first."""
+        for left, judgment in self.unfinished():
+            if judgment.may_be_taken:
+                self.remove_unfinished(left, judgment)
+        with temporary_file(self.directory) as temporary:
             yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
 
-    def _clear(self, left: Path) -> None:
-        """Remove what a dead process left: its file, and the name that this had got already.
+    def unfinished(self) -> Iterator[tuple[Path, Judgment]]:
+        """Files that are being written, or that dead processes left; see `temporary_files`."""
+        return unfinished(self.directory)
 
-        Both are names of one file until the image's manifest is there, so nobody else's is taken.
+    def remove_unfinished(self, file: Path, judgment: Judgment) -> None:
+        """Remove what a dead process left; one that is at work after all is left alone.
+
+        Its bytes may have got an image's name already: that goes, too, if there is no manifest.
         """
-        with contextlib.suppress(FileNotFoundError):
-            there = left.stat()
-            named = {str(entry["file"]) for entry in self._entries()}
-            for file in self.directory.iterdir():
-                is_named = file.name in named or file == left
-                if not is_named and os.path.samestat(file.lstat(), there):
-                    file.unlink(missing_ok=True)
-            left.unlink(missing_ok=True)
+        remove_unfinished(file, judgment, {str(entry["file"]) for entry in self._entries()})
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         for manifest in self.directory.glob(f"*{_SUFFIX}"):

@@ -12,9 +12,10 @@ import logging
 import time
 from dataclasses import dataclass
 
-from vmops import in_flight
 from vmops.errors import UNANSWERED, Conflict, FileNotFound, VsphereFault
 from vmops.images.content import Opens
+from vmops.images.folder_lease import FILLING, PREFIX, end_lease, leased_folder
+from vmops.in_flight import Lease
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.specs import virtual_machine as vm_specs
@@ -26,6 +27,9 @@ from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref
 
 log = logging.getLogger(__name__)
+
+IMPORT_PREFIX = "vmops-import"
+"""What the names of imports' VMs begin with; their owner follows."""
 
 _DELETE_AGAIN_S = (0.1, 0.3, 1.0)
 _LOOK_AGAIN_S = (0.1, 0.3, 1.0)
@@ -53,20 +57,24 @@ class Source:
 @step("Make a temporary folder")
 def make_temporary_folder(
     session: Session, folder: DatastorePath, *, keep: bool = True
-) -> Reversible[DatastorePath]:
-    """Make ``folder``; without ``keep`` it is deleted at the operation's end in any case."""
+) -> Reversible[Lease]:
+    """Make ``folder``; without ``keep`` it is deleted at the operation's end in any case.
+
+    It is held until then, or until it becomes a part of the cache; see `images.folder_lease`.
+    """
     try:
         session.file_manager.make_directory(folder, parents=True)
     except UNANSWERED as lost:
         with noting(lost, f"make sure that {folder} is gone"):
             _delete(session, folder)
         raise
-    try:
-        yield folder
-        keep = False
-    finally:
-        if not keep:
-            _delete(session, folder)
+    with leased_folder(session, folder, FILLING) as lease:
+        try:
+            yield lease
+            keep = False
+        finally:
+            if not keep:
+                _delete(session, folder)
 
 
 def _delete(session: Session, folder: DatastorePath) -> None:
@@ -141,17 +149,18 @@ def upload_iso(source: Source, target: DatastorePath) -> Reversible[None]:
 
 @step("Import the image through a lease")
 def import_image(
-    source: Source, folder: Moref, pool: Moref, datastore: str
+    source: Source, folder: Moref, pool: Moref, temporary: DatastorePath
 ) -> Reversible[VirtualMachine]:
     """Import the image as the disk of a VM that is never started.
 
+    The VM is named as the temporary folder, which tells whose both are.
     A lease that is not completed is aborted, and its VM goes with it. If not even the lease arrived
     here, its VM is looked for.
     """
     image = source.image
-    name = in_flight.unique_name("vmops-import")
+    name = IMPORT_PREFIX + temporary.name.removeprefix(PREFIX)
     spec = vm_specs.import_shell(
-        name, datastore, source.capacity_bytes, image.properties.adapter_type
+        name, temporary.datastore, source.capacity_bytes, image.properties.adapter_type
     )
     try:
         importing = ResourcePool(source.session, pool).import_vapp(spec, folder)
@@ -205,9 +214,10 @@ def make_sized_copy(
 
 @step("Move it into the cache")
 def move_into_cache(
-    session: Session, temporary: DatastorePath, entry: DatastorePath
+    session: Session, temporary: DatastorePath, entry: DatastorePath, lease: Lease
 ) -> Reversible[None]:
     """Make the temporary folder the cache's entry, in one rename."""
+    end_lease(session, temporary, lease)
     session.file_manager.move(temporary, entry)
     yield
 

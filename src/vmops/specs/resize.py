@@ -68,14 +68,3 @@ def _addition(disk: DiskExchange, number: int) -> vim.vm.device.VirtualDeviceSpe
     backing = flat_backing(disk.new, thin=True if disk.is_blank else None)
     key = EXTRA_DISK_KEY - number
     return add_disk(key, disk.new_bytes, place, backing, create=disk.is_blank)
-
-
-def end(settings: dict[str, str], change_version: str = "") -> vim.vm.ConfigSpec:
-    """The `vim.vm.ConfigSpec` that sets extraConfig keys if nothing has changed meanwhile.
-
-    An empty ``change_version`` is that of a server that has none.
-    """
-    spec = vim.vm.ConfigSpec(extraConfig=option_values(settings))
-    if change_version:
-        spec.changeVersion = change_version
-    return spec

@@ -177,9 +177,14 @@ def new_machine(machine: NewMachine) -> vim.vm.ConfigSpec:
     return spec
 
 
-def settings(values: dict[str, str]) -> vim.vm.ConfigSpec:
-    """The `vim.vm.ConfigSpec` that sets extraConfig keys; a value of "" removes its key."""
-    return vim.vm.ConfigSpec(extraConfig=option_values(values))
+def settings(values: dict[str, str], change_version: str = "") -> vim.vm.ConfigSpec:
+    """The `vim.vm.ConfigSpec` that sets extraConfig keys; a value of "" removes its key.
+
+    The server refuses it if the VM was changed since ``change_version``; "" asks for no such check.
+    """
+    return vim.vm.ConfigSpec(
+        extraConfig=option_values(values), changeVersion=change_version or None
+    )
 
 
 def import_shell(

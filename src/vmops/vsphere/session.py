@@ -41,6 +41,8 @@ class Session:
     Close it when done: servers allow a limited number of sessions.
     """
 
+    is_planning: ClassVar[bool] = False
+    """Whether it changes nothing."""
     # What a session that only plans has others of; see `vmops.vsphere.planning.session`.
     client_kind: ClassVar[type[Client]] = Client
     properties_kind: ClassVar[type[Properties]] = Properties

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from vmops import in_flight
-from vmops.errors import Busy, InvalidPowerState, InvalidState
+from vmops.errors import Busy, InvalidPowerState, InvalidState, LeaseLost
+from vmops.in_flight import Judgment, Verdict
 from vmops.model import extra_config
 from vmops.model.power import PowerState
+from vmops.ops.guard.vm_marks import replace_mark
 from vmops.ops.notes.resize import Phase, find_note
+from vmops.vsphere.objects.recent_tasks import running_tasks
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
+
+log = logging.getLogger(__name__)
 
 _RESIZE_WORDS = {
     Phase.PREPARING: "is in the middle of a resize. Resize it again, or revert the resize first.",
@@ -17,22 +24,84 @@ _RESIZE_WORDS = {
 }
 
 
-def work_of_another(settings: Mapping[str, str]) -> in_flight.Work | None:
-    """What another process is at, as ``extraConfig`` says; None if there is none."""
-    marks = (settings.get(key, "") for key in (extra_config.OPERATION, extra_config.WORKER))
-    return next(filter(None, map(in_flight.work_of_another, marks)), None)
+def marks_of(settings: Mapping[str, str]) -> dict[str, Judgment]:
+    """What is known of the marks in a VM's ``extraConfig``, by their keys."""
+    return {
+        key: in_flight.judge(in_flight.Mark.parse(settings[key]))
+        for key in (extra_config.OPERATION, extra_config.WORKER)
+        if settings.get(key)
+    }
+
+
+def is_at_rest(judgment: Judgment) -> bool:
+    """Whether a mark need not be taken: it is this process's own, or nobody's already."""
+    return judgment.mark.owner in {in_flight.owner(), in_flight.NOBODY}
 
 
 def refuse_at_work(called: str, settings: Mapping[str, str]) -> None:
     """Let only instances through that no other process is working on.
 
-    What a process left that died is no hindrance. Operations of this process are known otherwise.
+    What was given up is no hindrance. Operations of this process are known otherwise.
 
     Raises:
-        Busy: another one is at work; the message says at what, since when and where.
+        Busy: another one is at work, or may be; the message says at what, who, and what to do.
     """
-    if (work := work_of_another(settings)) is not None:
-        raise Busy(f"{called} is busy: {work}.")
+    for judgment in marks_of(settings).values():
+        if judgment.is_of_another:
+            raise Busy(_busy(called, judgment))
+
+
+def _busy(called: str, judgment: Judgment) -> str:
+    mark = judgment.mark
+    said = f"{called} is busy: {mark.operation} is under way, by {mark.owner or 'an unknown owner'}"
+    if judgment.verdict is Verdict.ALIVE:
+        return f"{said}, a process of this machine that lives. Wait for it to end."
+    return (
+        f"{said}; its mark was seen to stand still for {judgment.still_s:.0f} s so far, and is"
+        f" given up after {in_flight.TIMING.lease_s:.0f} s. Wait for it to end; or watch it, and"
+        " take it off once it is given up, with vmops audit --fix. If you know that its owner is"
+        " dead: vmops audit --fix --owner " + (mark.owner or "?") + "."
+    )
+
+
+def pass_over_marks(vm: VirtualMachine, called: str, settings: Mapping[str, str]) -> bool:
+    """Take what was given up, so that nobody goes on with it; say whether there was anything.
+
+    A VM whose spawn was given up stays marked as that.
+
+    Raises:
+        Busy: somebody else is at work, or took it at the same time, or a task runs on the VM.
+    """
+    refuse_at_work(called, settings)
+    taken = False
+    for key, judgment in marks_of(settings).items():
+        if not is_at_rest(judgment):
+            take_mark(vm, key, judgment, called)
+            taken = True
+    return taken
+
+
+def take_mark(vm: VirtualMachine, key: str, judgment: Judgment, called: str) -> str:
+    """Take the mark of work that was given up, by a change that only one can win.
+
+    A spawn's becomes nobody's, any other is taken off. Returns the mark that is there now.
+
+    Raises:
+        Busy: its owner has renewed it, another one was faster, or the server works on the VM.
+    """
+    mark = judgment.mark
+    if judgment.verdict is Verdict.EXPIRED and running_tasks(vm.session, vm.moref):
+        in_flight.see_alive(mark)
+        raise Busy(f"{called} is busy: a task runs on it, so its {mark.operation} is not over.")
+    new = in_flight.nobodys_mark(mark.operation) if key == extra_config.OPERATION else ""
+    try:
+        replace_mark(vm, key, mark.text, new)
+    except LeaseLost as lost:
+        raise Busy(
+            f"{called} is busy: its {mark.operation} was renewed, or taken by another, just now."
+        ) from lost
+    log.warning("%s: %s was given up (%s)", called, mark.operation, judgment.why)
+    return new
 
 
 def refuse_rescued(called: str, settings: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from vmops.errors import (
     Unavailable,
     VMOpsError,
 )
-from vmops.ops.guard.preconditions import refuse_at_work, work_of_another
+from vmops.ops.guard.preconditions import is_at_rest, marks_of, pass_over_marks
 from vmops.ops.guard.states import called, must_run, read_state
 from vmops.vsphere.objects.lookup import find_vm
 from vmops.vsphere.objects.recent_tasks import running_tasks
@@ -67,7 +67,7 @@ def refuse_early(session: Session, instance_uuid: str) -> None:
 
     Raises:
         InvalidState: the host is not connected, or the files cannot be read.
-        Busy: another process works on it; the message says at what, since when and where.
+        Busy: another process works on it; the message says at what, and who.
     """
     if not session.inventory.is_loaded:
         return
@@ -80,8 +80,8 @@ def refuse_early(session: Session, instance_uuid: str) -> None:
         why = _unreachable(session, vm)
         if why is not None:
             raise InvalidState(why)
-    if work_of_another(known.settings) is not None:
-        refuse_at_work(called(vm), read_state(vm).settings)
+    if any(not is_at_rest(each) for each in marks_of(known.settings).values()):
+        pass_over_marks(vm, called(vm), read_state(vm).settings)
 
 
 def _explain(session: Session, instance_uuid: str, refused: VMOpsError) -> VMOpsError | None:

@@ -15,8 +15,9 @@ from vmops.model.power import PowerState
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.made_files import MadeFiles, refuse_taken
 from vmops.ops.engine.own_disks import own_folder, root_disk
-from vmops.ops.guard.preconditions import refuse_at_work, refuse_resized, refuse_suspended
+from vmops.ops.guard.preconditions import pass_over_marks, refuse_resized, refuse_suspended
 from vmops.ops.guard.states import called
+from vmops.ops.guard.vm_marks import First, Outrun, begin_marked, leased
 from vmops.ops.instances.power import power_off_step, power_on_step
 from vmops.ops.notes.rescue import RescueNote, find_note
 from vmops.specs import rescue as specs
@@ -32,6 +33,8 @@ from vmops.vsphere.session import Session
 
 if TYPE_CHECKING:
     from vmops.specs.wire_types import ConfigSpec
+
+_VERSION = "config.changeVersion"
 
 
 def rescue(engine: Engine, vm: VirtualMachine, image: Image) -> None:
@@ -60,7 +63,7 @@ def rescue(engine: Engine, vm: VirtualMachine, image: Image) -> None:
         ImageNotAcceptable, NoDiskSpace, TransferFailed: the image cannot be put there.
     """
     with Operation("rescue") as run:
-        hardware = run(look_at(vm))
+        hardware, change_version = run(look_at(vm))
         root = root_disk(hardware, called(vm))
         folder = own_folder(hardware, called(vm))
         is_iso = image.disk_format == "iso"
@@ -75,7 +78,8 @@ def rescue(engine: Engine, vm: VirtualMachine, image: Image) -> None:
             cached = run(cached_image(engine, image, target.datastore))
             note = _note(hardware, disk=target)
         made = MadeFiles()
-        run(note_rescue(engine.session, vm, note, made))
+        seen = First(settings=hardware.files.extra_config, change_version=change_version)
+        run(note_rescue(engine.session, vm, note, made, seen))
         if hardware.files.power_state is not PowerState.POWERED_OFF:
             run(power_off_step(vm))
         if is_iso:
@@ -152,23 +156,24 @@ def _boots_otherwise(hardware: VmHardware, note: RescueNote) -> bool:
 
 
 @step("Look at the VM")
-def look_at(vm: VirtualMachine) -> Reversible[VmHardware]:
-    """Read it in one read, and refuse a second rescue."""
-    hardware = vm.hardware()
+def look_at(vm: VirtualMachine) -> Reversible[tuple[VmHardware, str]]:
+    """Read it in one read, with its change version, and refuse a second rescue."""
+    hardware, more = vm.hardware_and(_VERSION)
+    if pass_over_marks(vm, called(vm), hardware.files.extra_config):
+        hardware, more = vm.hardware_and(_VERSION)
     found, name = hardware.files.extra_config, called(vm)
-    refuse_at_work(name, found)
     if find_note(found) is not None:
         raise InvalidState(f"{name} is rescued already. Unrescue it first.")
     refuse_resized(name, found)
     refuse_suspended(name, found, hardware.files.power_state)
-    yield hardware
+    yield hardware, str(more.get(_VERSION) or "")
 
 
 @step("Look at the VM")
 def look_at_rescued(vm: VirtualMachine, name: str) -> Reversible[tuple[VmHardware, RescueNote]]:
     """Read it in one read, and refuse one that is not rescued."""
     hardware = vm.hardware()
-    refuse_at_work(name, hardware.files.extra_config)
+    pass_over_marks(vm, name, hardware.files.extra_config)
     note = find_note(hardware.files.extra_config)
     if note is None:
         raise NotRescued(f"{name} is not rescued: there is nothing to take back.")
@@ -214,21 +219,25 @@ def _note(
 
 @step("Note what has to be put back")
 def note_rescue(
-    session: Session, vm: VirtualMachine, note: RescueNote, made: MadeFiles
+    session: Session, vm: VirtualMachine, note: RescueNote, made: MadeFiles, seen: First
 ) -> Reversible[None]:
     """Write the note before the first change; undone, everything that it knows of is put back.
 
     Whether a call that got no answer had its effect is looked up then, not guessed.
     """
+    mark, since = in_flight.mark("rescue"), in_flight.owners_clock()
     try:
-        worker = in_flight.mark("rescue")
-        vm.reconfigure(settings({extra_config.RESCUE: note.dump(), extra_config.WORKER: worker}))
+        begun = {extra_config.RESCUE: note.dump(), extra_config.WORKER: mark}
+        begin_marked(vm, begun, seen)
+    except Outrun:
+        raise
     except BaseException:
         with undoing():
             _take_back(session, vm, note, made)
         raise
-    yield
-    _take_back(session, vm, note, made)
+    with leased(vm, extra_config.WORKER, "rescue", mark, since):
+        yield
+        _take_back(session, vm, note, made)
 
 
 def _take_back(session: Session, vm: VirtualMachine, note: RescueNote, made: MadeFiles) -> None:
@@ -271,9 +280,9 @@ def boot_from_rescue_disk(vm: VirtualMachine, target: DatastorePath) -> Reversib
     disk = _rescue_disk(vm.hardware(), str(target))
     if disk is None:
         raise NoRootDisk(f"The rescue disk {target} is not attached.")
-    vm.reconfigure(
-        specs.boot_from(disk.key, {extra_config.EFI_QUICK_BOOT: "FALSE", extra_config.WORKER: ""})
-    )
+    values = {extra_config.EFI_QUICK_BOOT: "FALSE", extra_config.WORKER: ""}
+    with in_flight.ending():
+        vm.reconfigure(specs.boot_from(disk.key, values))
     yield
 
 
@@ -281,7 +290,8 @@ def boot_from_rescue_disk(vm: VirtualMachine, target: DatastorePath) -> Reversib
 def boot_from_iso(vm: VirtualMachine, iso: DatastorePath, places: Places) -> Reversible[None]:
     """The same for an ISO image, which comes with its drive in the same call."""
     values = {extra_config.EFI_QUICK_BOOT: "FALSE", extra_config.WORKER: ""}
-    vm.reconfigure(specs.boot_from_iso(iso, places, values))
+    with in_flight.ending():
+        vm.reconfigure(specs.boot_from_iso(iso, places, values))
     yield
 
 
@@ -317,12 +327,14 @@ def detach_rescue_disk(
     spec = specs.end_rescue(
         disk.key if disk else None, drive.key if drive else None, note.boot_order, values
     )
-    vm.reconfigure(spec)
+    with in_flight.ending():
+        vm.reconfigure(spec)
     yield
 
 
 @step("Forget the rescue")
 def forget_rescue(vm: VirtualMachine) -> Reversible[None]:
     """Take off the note of a rescue that had changed nothing yet."""
-    vm.reconfigure(settings({extra_config.RESCUE: "", extra_config.WORKER: ""}))
+    with in_flight.ending():
+        vm.reconfigure(settings({extra_config.RESCUE: "", extra_config.WORKER: ""}))
     yield

@@ -14,17 +14,22 @@ from vmops.errors import (
     ConnectionLost,
     FileNotFound,
     InvalidState,
+    LeaseLost,
     LeftBehind,
+    ManagedObjectNotFound,
     NotSupported,
     QuiesceFailed,
 )
+from vmops.images.folder_lease import PREFIX, leased_folder
 from vmops.images.store import ImageStore
+from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, DiskType, Firmware, Image
 from vmops.model.power import PowerState
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.own_disks import root_disk
 from vmops.ops.guard.states import called
+from vmops.ops.guard.vm_marks import leased, take_off
 from vmops.ops.instances.unmerged import remove_snapshot
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.objects.nfc_lease import DeviceUrl, NfcLease
@@ -149,10 +154,10 @@ def snapshot(
         images.refuse_taken(name)
         subject = run(look_at(vm, project_id))
         update_task_state(task_state=IMAGE_PENDING_UPLOAD)
-        made, quiesced = run(take_snapshot(engine.session, subject))
+        made, quiesced, lease = run(take_snapshot(engine.session, subject))
         update_task_state(task_state=IMAGE_UPLOADING, expected_state=IMAGE_PENDING_UPLOAD)
         image = run(upload_disk(engine, images, subject, made, name))
-        left = run(delete_snapshot(engine.session, subject, made))
+        left = run(delete_snapshot(engine.session, subject, made, lease))
     if left is not None:
         raise LeftBehind(
             f"The image {name!r} is made, and stays. {left.what}", left.leftovers
@@ -182,8 +187,22 @@ def look_at(vm: VirtualMachine, project_id: str) -> Reversible[_Subject]:
 
 
 @step("Create the snapshot")
-def take_snapshot(session: Session, subject: _Subject) -> Reversible[tuple[Snapshot, bool]]:
+def take_snapshot(
+    session: Session, subject: _Subject
+) -> Reversible[tuple[Snapshot, bool, in_flight.Lease]]:
     """Freeze the disk's state; what the VM writes from now on goes elsewhere.
+
+    Its name says whose it is. What takes long is also marked on the VM, where it can be renewed.
+    """
+    with leased(subject.vm, extra_config.WORKER, "snapshot") as lease:
+        made, quiesced = _create(session, subject)
+        yield made, quiesced, lease
+        remove_snapshot(session, subject.vm, made)
+        take_off(subject.vm, extra_config.WORKER, lease)
+
+
+def _create(session: Session, subject: _Subject) -> tuple[Snapshot, bool]:
+    """Create the snapshot, and say whether its image is more than crash-consistent.
 
     A snapshot that was made although its answer was lost is found by its name and removed.
     """
@@ -203,8 +222,7 @@ def take_snapshot(session: Session, subject: _Subject) -> Reversible[tuple[Snaps
             if (left := find_snapshot(session, subject.vm, name)) is not None:
                 remove_snapshot(session, subject.vm, left)
         raise
-    yield made, quiesced or power_state is PowerState.POWERED_OFF
-    remove_snapshot(session, subject.vm, made)
+    return made, quiesced or power_state is PowerState.POWERED_OFF
 
 
 @step("Upload the disk to the image store")
@@ -221,6 +239,8 @@ def upload_disk(
         with noting(lost, "remove the snapshot, which an unknown lease may hold"):
             _outlive_lease(made)
         raise
+    except ManagedObjectNotFound as gone:
+        raise LeaseLost(f"The snapshot of {called(subject.vm)}", "snapshot") from gone
     else:
         image = _upload_export(lease, images, subject, name)
     yield image
@@ -272,9 +292,17 @@ def _upload_copy(engine: Engine, images: ImageStore, subject: _Subject, name: st
     session = engine.session
     source = DatastorePath.parse(subject.root.file_name)
     folder = DatastorePath(source.datastore, engine.settings.cache_folder).joined(
-        in_flight.unique_name("tmp")
+        in_flight.unique_name(PREFIX)
     )
     disk = folder.joined("snapshot.vmdk")
+    with leased_folder(session, folder, "snapshot"):
+        return _copy_and_upload(session, images, subject, disk, name)
+
+
+def _copy_and_upload(
+    session: Session, images: ImageStore, subject: _Subject, disk: DatastorePath, name: str
+) -> Image:
+    source, folder = DatastorePath.parse(subject.root.file_name), disk.parent
     try:
         session.file_manager.make_directory(folder, parents=True)
         _coalesce(session, source, disk)
@@ -308,7 +336,7 @@ def _coalesce(session: Session, source: DatastorePath, target: DatastorePath) ->
 
 @step("Delete the snapshot")
 def delete_snapshot(
-    session: Session, subject: _Subject, made: Snapshot
+    session: Session, subject: _Subject, made: Snapshot, lease: in_flight.Lease
 ) -> Reversible[LeftBehind | None]:
     """Let the VM write to one chain again; give what is in the way of that, the image being whole.
 
@@ -319,4 +347,5 @@ def delete_snapshot(
         remove_snapshot(session, subject.vm, made)
     except LeftBehind as failure:
         left = failure
+    take_off(subject.vm, extra_config.WORKER, lease)
     yield left

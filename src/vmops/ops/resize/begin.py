@@ -26,12 +26,13 @@ from vmops.ops.engine.extra_disks import ephemeral_disks, sizes_of, swap_disk, w
 from vmops.ops.engine.made_files import MadeFiles, refuse_taken
 from vmops.ops.engine.own_disks import is_volume, own_folder, root_disk
 from vmops.ops.guard.preconditions import (
-    refuse_at_work,
+    pass_over_marks,
     refuse_rescued,
     refuse_resized,
     refuse_suspended,
 )
 from vmops.ops.guard.states import called
+from vmops.ops.guard.vm_marks import First, Outrun, begin_marked, leased
 from vmops.ops.instances import power
 from vmops.ops.instances.power import AT_ONCE, Patience
 from vmops.ops.notes.resize import (
@@ -48,7 +49,6 @@ from vmops.ops.resize.revert import put_back
 from vmops.specs import resize as specs
 from vmops.specs.annotation import flavor_facts, told_flavor, with_flavor
 from vmops.specs.disks import DESCRIPTOR_ADAPTERS
-from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
@@ -144,7 +144,6 @@ def plan_resize(summary: VmSummary, request: ResizeRequest, name: str) -> _Plan:
         As `migrate_disk_and_power_off`.
     """
     files = summary.hardware.files
-    refuse_at_work(name, files.extra_config)
     refuse_rescued(name, files.extra_config)
     refuse_suspended(name, files.extra_config, files.power_state)
     before = find_note(files.extra_config)
@@ -252,6 +251,8 @@ def refuse_snapshots(summary: VmSummary, name: str) -> None:
 def look_at(engine: Engine, vm: VirtualMachine, request: ResizeRequest) -> Reversible[_Plan]:
     """Read it in one read, and refuse what cannot be."""
     summary = read_summary(vm)
+    if pass_over_marks(vm, called(vm), summary.hardware.files.extra_config):
+        summary = read_summary(vm)
     plan = plan_resize(summary, request, called(vm))
     if plan.note.phase is Phase.PREPARING:
         where = find_destination(engine, summary, request.dest)
@@ -298,19 +299,23 @@ def note_resize(
     Whether a call that got no answer had its effect is looked up then, not guessed.
     """
     undo_power = plan.note.was_on
+    mark, since = in_flight.mark("resize"), in_flight.owners_clock()
+    begun = {extra_config.WORKER: mark}
+    if plan.is_new:
+        begun[extra_config.RESIZE] = plan.note.dump()
+    files = plan.summary.hardware.files
+    first = First(settings=files.extra_config, change_version=plan.summary.change_version)
     try:
-        if plan.is_new:
-            begun = {
-                extra_config.RESIZE: plan.note.dump(),
-                extra_config.WORKER: in_flight.mark("resize"),
-            }
-            vm.reconfigure(settings(begun))
+        begin_marked(vm, begun, first)
+    except Outrun:
+        raise
     except BaseException:
         with undoing():
             put_back(engine.session, vm, made, power_on=undo_power)
         raise
-    yield
-    put_back(engine.session, vm, made, power_on=undo_power)
+    with leased(vm, extra_config.WORKER, "resize", mark, since):
+        yield
+        put_back(engine.session, vm, made, power_on=undo_power)
 
 
 @step("Move the VM")
@@ -381,5 +386,6 @@ def change_size(vm: VirtualMachine, plan: _Plan, flavor: Flavor) -> Reversible[N
         disks=disks,
         annotation=with_flavor(notes, _facts(flavor)) if note.old_facts else None,
     )
-    vm.reconfigure(change.spec())
+    with in_flight.ending():
+        vm.reconfigure(change.spec())
     yield

@@ -18,7 +18,7 @@ from vmops.ops.notes.resize import (
     note_replaced,
     replaced_disks,
 )
-from vmops.specs.resize import end
+from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
@@ -86,7 +86,7 @@ def forget_resize(vm: VirtualMachine, note: ResizeNote, change_version: str) -> 
         Busy: the VM was changed since ``change_version``.
     """
     changed = {extra_config.RESIZE: "", **note_replaced(note.kept_disks)}
-    vm.reconfigure(end(changed, change_version))
+    vm.reconfigure(settings(changed, change_version))
     yield
 
 

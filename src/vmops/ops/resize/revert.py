@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vmops import in_flight
 from vmops.errors import InvalidState, NotResized, OriginalNotFound
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.ops.engine.made_files import MadeFiles
 from vmops.ops.engine.own_disks import root_disk
-from vmops.ops.guard.preconditions import refuse_at_work
+from vmops.ops.guard.preconditions import pass_over_marks
 from vmops.ops.guard.states import called
 from vmops.ops.instances import power
 from vmops.ops.notes.resize import Phase, ResizeNote, counterpart, find_note
@@ -89,7 +90,7 @@ def _revert(
 def look_at_resized(session: Session, vm: VirtualMachine) -> Reversible[VmSummary]:
     """Read it in one read, and refuse one that is not being resized or cannot be reverted."""
     summary, name = read_summary(vm), called(vm)
-    refuse_at_work(name, summary.hardware.files.extra_config)
+    pass_over_marks(vm, name, summary.hardware.files.extra_config)
     note = find_note(summary.hardware.files.extra_config)
     if note is None:
         raise NotResized(f"{name} is not being resized: there is nothing to revert.")
@@ -184,5 +185,6 @@ def move_back(vm: VirtualMachine, spec: RelocateSpec) -> Reversible[None]:
 def forget_resize(vm: VirtualMachine) -> Reversible[None]:
     """The last change, so that whoever comes after a crash still finds the note."""
     ended = {extra_config.RESIZE: "", extra_config.WORKER: ""}
-    vm.reconfigure(settings(ended))
+    with in_flight.ending():
+        vm.reconfigure(settings(ended))
     yield

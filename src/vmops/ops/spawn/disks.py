@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
-from vmops import units
+from vmops import in_flight, units
 from vmops.errors import FileLocked
 from vmops.images.cache import CachedImage, CachePlace
 from vmops.model import extra_config
@@ -137,7 +137,8 @@ def attach_disks(
         places = Places(hardware.controllers, hardware.used)
     settings = {} if request.devices.data_volumes else {extra_config.OPERATION: ""}
     try:
-        with made.making(*media.created):
+        ending = in_flight.ending() if settings else contextlib.nullcontext()
+        with made.making(*media.created), ending:
             vm.reconfigure(attach(media, settings, places))
     except BaseException as first:
         with noting(first, "delete the new disks"):

@@ -13,6 +13,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.made_files import MadeFiles, refuse_taken_folder
 from vmops.ops.engine.placement import Placement
+from vmops.ops.guard.vm_marks import leased
 from vmops.ops.instances.destroy import remove
 from vmops.ops.spawn.network_info import network_settings
 from vmops.ops.spawn.request import SpawnRequest
@@ -36,13 +37,19 @@ SERIAL_LOG = "serial.log"
 def create_vm(
     engine: Engine, request: SpawnRequest, place: Placement, folder: DatastorePath, made: MadeFiles
 ) -> Reversible[VirtualMachine]:
-    """Create the VM without disks, marked as being spawned, in a folder that nobody had."""
+    """Create the VM without disks, marked as being spawned, in a folder that nobody had.
+
+    From here on it is held for that; see `vmops.in_flight`.
+    """
     refuse_taken_folder(engine.session, folder)
+    mark, since = in_flight.mark("spawn"), in_flight.owners_clock()
     project = request.instance.project_id or request.requester.project_id
     vms = engine.folders.of(place.datacenter, project)
     try:
         with engine.vnc_ports.reserve() as vnc:
-            spec = vm_specs.new_machine(_new_machine(engine, request, place, folder, vnc))
+            spec = vm_specs.new_machine(
+                _new_machine(engine, request, place, folder, {**vnc, extra_config.OPERATION: mark})
+            )
             try:
                 vm = _create(engine, vms, spec, place)
             except ManagedObjectNotFound:
@@ -56,8 +63,9 @@ def create_vm(
         with noting(lost, "make sure that nothing was created"):
             _remove_unanswered(engine, request, vms)
         raise
-    yield vm
-    _take_back(engine, vm, made)
+    with leased(vm, extra_config.OPERATION, "spawn", mark, since):
+        yield vm
+        _take_back(engine, vm, made)
 
 
 def _create(engine: Engine, vms: Folder, spec: ConfigSpec, place: Placement) -> VirtualMachine:
@@ -87,7 +95,7 @@ def _new_machine(
     request: SpawnRequest,
     place: Placement,
     folder: DatastorePath,
-    vnc: dict[str, str],
+    own: dict[str, str],
 ) -> vm_specs.NewMachine:
     properties = request.properties
     image_id = request.image.id if request.image is not None else ""
@@ -114,12 +122,11 @@ def _new_machine(
         ),
         extra_config={
             **engine.settings.extra_config,
-            **vnc,
             **_keyboard(engine),
             **_addresses(engine, request),
             **dict(request.extra_config),
             extra_config.IMAGE_ID: image_id,
-            extra_config.OPERATION: in_flight.mark("spawn"),
+            **own,
         },
         serial_log=folder.joined(SERIAL_LOG) if engine.settings.serial_log else None,
         serial_service_uri=engine.settings.serial_port_service_uri,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from vmops import in_flight
 from vmops.model import extra_config
 from vmops.model.block_devices import VolumeAttachment
 from vmops.ops.engine.engine import Engine
@@ -82,7 +83,8 @@ def attach_volumes(
     """Attach the others in order; then take off the mark of the spawn: the instance is whole."""
     for attachment in request.devices.data_volumes:
         attacher.attach(vm, _with_adapter(attachment, request))
-    vm.reconfigure(settings({extra_config.OPERATION: ""}))
+    with in_flight.ending():
+        vm.reconfigure(settings({extra_config.OPERATION: ""}))
     yield
 
 

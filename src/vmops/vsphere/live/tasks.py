@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pyVmomi import vim, vmodl
 
+from vmops import in_flight
 from vmops.context import current, tell
 from vmops.errors import ConnectionLost, TimedOut, VMOpsError
 from vmops.progress import TaskProgress
@@ -40,8 +42,9 @@ class Tasks:
             ConnectionLost: the server is gone; the task may or may not have had its effect.
             VMOpsError: the fault it ended with, translated.
         """
-        task = self.client.call(moref, method, **arguments)
-        return self.wait(task)
+        with _at_work_on(moref):
+            task = self.client.call(moref, method, **arguments)
+            return self.wait(task)
 
     def wait(self, task: Moref) -> Any:
         """Wait for a task's end and return its result; raises as `run`.
@@ -82,6 +85,12 @@ class Tasks:
         with watched.changed:
             while not watched.is_over and (left := end - time.monotonic()) > 0:
                 watched.changed.wait(left)
+
+
+def _at_work_on(moref: Moref) -> AbstractContextManager[None]:
+    """A virtual machine takes one change at a time: nobody renews the operation's mark on it."""
+    is_of_vm = isinstance(moref, (vim.VirtualMachine, vim.vm.Snapshot))
+    return in_flight.at_work() if is_of_vm else nullcontext()
 
 
 class _Percent:

@@ -49,6 +49,7 @@ class PlanningSession(Session):
     For one operation after the other, in one thread.
     """
 
+    is_planning: ClassVar[bool] = True
     client_kind: ClassVar[type[Client]] = PlanningClient
     properties_kind: ClassVar[type[Properties]] = PlanningProperties
     inventory_kind: ClassVar[type[Inventory]] = PlanningInventory

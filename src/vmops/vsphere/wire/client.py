@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import VmomiSupport, vim, vmodl
 
-from vmops import errors
+from vmops import errors, in_flight
 from vmops.context import Troubles, current
 from vmops.errors import VMOpsError
 from vmops.vsphere.wire import faults, retry
-from vmops.vsphere.wire.coherence import OwnWrites, is_read
+from vmops.vsphere.wire.coherence import OwnWrites, is_read, needs_lease
 from vmops.vsphere.wire.moref import Moref, describe
 from vmops.vsphere.wire.policy_stub import PolicyStub
 from vmops.vsphere.wire.pool import ConnectionPool
@@ -111,7 +111,13 @@ class Client:
     def call_within(
         self, moref: Moref, method: str, timeout_s: float | None, /, **arguments: object
     ) -> Any:
-        """`call` with a time limit of its own for the answer, in seconds."""
+        """`call` with a time limit of its own for the answer, in seconds.
+
+        Raises:
+            LeaseLost: it would change what another one has taken from the operation meanwhile.
+        """
+        if needs_lease(moref, method):
+            in_flight.check()
         with self.own_writes.changing(moref, method):
             return self._call(moref, method, timeout_s, arguments)
 

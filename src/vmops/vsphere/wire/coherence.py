@@ -1,9 +1,10 @@
 """What a call changes: nothing, or what nobody is to be told any more as it was before.
 
-Four ask this, and all ask here. The client repeats calls that change nothing (`wire.retry`), and
+Five ask this, and all ask here. The client repeats calls that change nothing (`wire.retry`), and
 notes what the others change. Who asks the live inventory is not told what was before (`OwnWrites`).
 A plan sends what changes nothing, and shows what all else would change in every later answer; it
-has a row for each method (`planning.effects`).
+has a row for each method (`planning.effects`). Before a change an operation makes sure of what
+it has for itself (`in_flight`).
 
 The live inventory hears of a change a moment after the call or task that made it has ended. A
 virtual machine is noted when the session begins to change it and again when the change has ended.
@@ -20,7 +21,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Container, Iterator, Mapping
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from vmops.vsphere.wire.moref import Moref, moid
 
@@ -35,6 +36,16 @@ _READS = frozenset(
         "HostRetrieveVStorageObject",
     }
 )
+# What a session has for itself: its stream, its login, its tasks, its transfers.
+_OF_THE_SESSION = (
+    vim.SessionManager,
+    vim.Task,
+    vim.HttpNfcLease,
+    vim.view.ViewManager,
+    vim.view.View,
+    vmodl.query.PropertyCollector,
+    vmodl.query.PropertyCollector.Filter,
+)
 # Above so many notes, those of virtual machines that are gone are looked for.
 _MANY = 1024
 
@@ -45,6 +56,11 @@ def is_read(method: str) -> bool:
     Continue... is none: the token it takes is used up by an answer that got lost.
     """
     return method in _READS or method.startswith(_READ_PREFIXES)
+
+
+def needs_lease(moref: Moref, method: str) -> bool:
+    """Whether the method changes what an operation may have for itself; see `vmops.in_flight`."""
+    return not is_read(method) and not isinstance(moref, _OF_THE_SESSION)
 
 
 class OwnWrites:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from vmops import in_flight
 from vmops.errors import (
     ConnectionLost,
     FileLocked,
@@ -39,7 +40,10 @@ class HttpAccess:
 
         Raises:
             ConnectionLost: see `ConnectionPool.borrow`.
+            LeaseLost: it would change what another one has taken from the operation meanwhile.
         """
+        if method not in _READS:
+            in_flight.check()
         seen = self.client.logins
         with self._once(method, target, headers) as response:
             if response.status != http.HTTPStatus.UNAUTHORIZED:
@@ -56,7 +60,9 @@ class HttpAccess:
         """One request with a body, and the status of its answer; raises as `transfer.send`.
 
         ``pool``: the connections to another server. The cookie goes to nobody but the session's.
+        An operation that loses what it has for itself meanwhile sends no more.
         """
+        in_flight.check()
         chosen = pool or self.client.pool
         headers = {**upload.headers, **self._cookie(chosen)}
         with self._borrow(upload.method, upload.target, chosen) as connection:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from vmops import units
+from vmops import in_flight, units
 from vmops.errors import ConnectionLost, TransferFailed
 from vmops.progress import Observer, TransferProgress
 from vmops.vsphere.wire.pool import HttpsConnection
@@ -67,6 +67,7 @@ def send(
 
     Raises:
         TransferFailed: the source has fewer or more bytes than that.
+        LeaseLost: another one has taken what this is a part of.
         OSError: the connection broke and no answer came, or the server takes too little.
     """
     sock: socket.socket = connection.sock
@@ -115,6 +116,7 @@ def _send_body(
         if progress.done_bytes + got == size_bytes and source.read(1):
             # Told before the last block, so that no server takes what it has for the whole.
             raise TransferFailed(f"The source has more than the {size_bytes} bytes announced.")
+        in_flight.check()
         if poll.poll(0) and (early := _answer_so_far(sock)):
             return early
         send_all(sock, block[:got], wait)
