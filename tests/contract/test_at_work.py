@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,13 +19,18 @@ from tests.builders import MEMORY_MIB, an_instance
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from tests.contract.staging import changes, facts, held
+from tests.marks import ELSEWHERE, mark_of, neighbour
 from vmops import Flavor, Instance, VMwareVMOps, in_flight
-from vmops.errors import Busy
+from vmops.errors import Busy, LeaseLost
 from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.wire.failures import Failure, How
+from vmops.ops.guard.preconditions import take_mark
+from vmops.ops.guard.vm_marks import replace_mark
+from vmops.vsphere.objects.lookup import find_vm
 
 pytestmark = needs(Capability.CONTROL, Capability.NO_GUESTS)
 
+OWNER = r"[0-9a-f]+-[0-9a-f]+-\d+-\d+"
 SINCE = r"since \d\d:\d\d:\d\d"
 BIGGER = Flavor(vcpus=2, memory_mib=2 * MEMORY_MIB)
 
@@ -147,10 +152,10 @@ def test_the_second_is_told_of_another_process(
     bench: Bench, other_process: subprocess.Popen[bytes], second: str, key: str
 ) -> None:
     instance = bench.spawn()
-    mark(bench, instance, in_flight.mark("resize", pid=other_process.pid), key)
+    mark(bench, instance, mark_of("resize", neighbour(other_process.pid)), key)
     before = facts(bench, bench.vm(instance))
-    told = f"{instance.name} .{instance.uuid}. is busy: resize has been running {SINCE} in process"
-    with pytest.raises(Busy, match=f"{told} {other_process.pid}"):
+    told = f"{instance.name} .{instance.uuid}. is busy: resize is under way, by {OWNER}"
+    with pytest.raises(Busy, match=f"{told} .process {other_process.pid} of this machine,"):
         SECOND[second](bench.ops, instance)
     assert changes(before, facts(bench, bench.vm(instance))) == {}
 
@@ -160,10 +165,10 @@ def test_a_session_that_knows_nothing_looks(
     bench: Bench, other_process: subprocess.Popen[bytes], second: str
 ) -> None:
     instance = bench.spawn()
-    mark(bench, instance, in_flight.mark("rescue", pid=other_process.pid))
+    mark(bench, instance, mark_of("rescue", neighbour(other_process.pid)))
     with (
         bench.backend.connect() as fresh,
-        pytest.raises(Busy, match=f"rescue has been running {SINCE}"),
+        pytest.raises(Busy, match=f"rescue is under way, by {OWNER}"),
     ):
         SECOND[second](bench.engine(session=fresh), instance)
 
@@ -172,7 +177,7 @@ def test_what_a_dead_process_left_is_no_hindrance(
     bench: Bench, other_process: subprocess.Popen[bytes]
 ) -> None:
     instance = bench.spawn()
-    mark(bench, instance, in_flight.mark("rescue", pid=other_process.pid))
+    mark(bench, instance, mark_of("rescue", neighbour(other_process.pid)))
     other_process.kill()
     other_process.wait()
     bench.ops.rescue(None, instance, None, "flat")
@@ -180,20 +185,58 @@ def test_what_a_dead_process_left_is_no_hindrance(
     assert second_view.extra_config(bench.vm(instance)).get("vmops.worker", "") == ""
 
 
-@pytest.mark.parametrize(("age", "is_busy"), [(timedelta(), True), (timedelta(hours=2), False)])
-def test_another_machine_is_believed_for_an_hour(
-    bench: Bench, age: timedelta, is_busy: bool
+def test_another_machine_is_believed_as_long_as_it_renews_its_mark(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(in_flight.TIMING, "lease_s", 0.5)
     instance = bench.spawn()
-    since = datetime.now(UTC) - age
-    text = f"resize 01234567-89abcdef-4711-1 {since:%Y-%m-%dT%H:%M:%SZ}"
-    mark(bench, instance, text)
-    if is_busy:
-        with pytest.raises(Busy, match=f"resize has been running {SINCE} on another machine"):
+    for _ in range(4):
+        mark(bench, instance, mark_of("resize"))
+        told = f"resize is under way, by {ELSEWHERE}; its mark was seen to stand still for 0 s"
+        with pytest.raises(Busy, match=f"{told}.* --fix --owner {ELSEWHERE}"):
             bench.ops.power_off(instance)
-    else:
-        bench.ops.power_off(instance)
-        assert bench.power(instance) == "poweredOff"
+        threading.Event().wait(0.2)
+        with pytest.raises(Busy):
+            bench.ops.power_off(instance)
+    threading.Event().wait(0.5)
+    bench.ops.power_off(instance)
+    assert bench.power(instance) == "poweredOff"
+    assert "vmops.worker" not in second_view.extra_config(bench.vm(instance))
+
+
+def test_what_is_renewed_between_the_look_and_the_change_is_not_taken(bench: Bench) -> None:
+    """Whoever takes a mark names the state that it saw: the server refuses if that is over."""
+    instance = bench.spawn()
+    text, renewed = mark_of("resize"), mark_of("resize")
+    mark(bench, instance, text)
+    seen = in_flight.judge(in_flight.Mark.parse(text))
+    dead = replace(seen, verdict=in_flight.Verdict.DEAD)
+    vm = find_vm(bench.session, instance.uuid)
+    with bench.backend.connect() as other:
+        owner = find_vm(other, instance.uuid)
+        replace_mark(owner, "vmops.worker", text, renewed)
+        with pytest.raises(Busy, match="was renewed, or taken by another, just now"):
+            take_mark(vm, "vmops.worker", dead, "The instance")
+        assert second_view.extra_config(bench.vm(instance))["vmops.worker"] == renewed
+
+
+def test_of_many_who_take_it_at_once_one_wins(bench: Bench) -> None:
+    instance = bench.spawn()
+    text = mark_of("resize")
+    mark(bench, instance, text)
+    vm, go = find_vm(bench.session, instance.uuid), threading.Barrier(6)
+
+    def take(_: int) -> bool:
+        go.wait(10.0)
+        try:
+            replace_mark(vm, "vmops.worker", text, mark_of("rescue"))
+        except (LeaseLost, Busy):
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(take, range(6))).count(True) == 1
+    assert second_view.extra_config(bench.vm(instance))["vmops.worker"].startswith("rescue ")
 
 
 # The server's own tasks

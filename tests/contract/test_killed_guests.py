@@ -17,7 +17,7 @@ from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from tests.faults.killing import Doom, after, kill
 from vmops import DirectoryImageStore, Instance, VMwareVMOps
-from vmops.ops.instances import recovery
+from vmops.ops.instances import leftovers, recovery
 
 pytestmark = needs(Capability.GUEST, Capability.CONTROL)
 COPYING = "Copy the root disk, and let the copy grow"
@@ -95,7 +95,7 @@ def test_a_guest_whose_snapshot_is_killed_runs_on_and_is_swept(
     bench.ops.reboot(instance, None, "HARD")  # counted on the snapshot's delta
     boots(bench, instance, [1, 2, 3])
     (left,) = recovery.find_leftovers(bench.session, bench.settings)
-    recovery.remove_leftover(bench.session, left)
+    leftovers.remove_leftover(bench.session, left)
     assert second_view.properties(bench.vm(instance), "snapshot") == {}
     bench.ops.reboot(instance, None, "HARD")
     boots(bench, instance, [1, 2, 3, 4])

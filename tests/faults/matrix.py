@@ -32,10 +32,10 @@ _FILL = {
     "flat": ["MakeDirectory", "CreateVirtualDisk_Task", "DeleteDatastoreFile_Task", "PUT /folder"],
     "sparse": ["MakeDirectory", "PUT /folder", "CopyVirtualDisk_Task", "DeleteDatastoreFile_Task"],
     "streamOptimized": [
+        "MakeDirectory",
         "ImportVApp",
         "POST /nfc",
         "HttpNfcLeaseComplete",
-        "MakeDirectory",
         "RetrievePropertiesEx",
         "MoveVirtualDisk_Task",
         "Destroy_Task",

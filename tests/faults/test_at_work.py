@@ -40,7 +40,9 @@ def test_its_work_is_not_disturbed_and_ended_once_it_is_dead(
     )
     with killing.stopped(bench.control, doom) as pid:
         middle = changing.facts(bench, instance)
-        told = f"{instance.uuid}.* is busy: {name} has been running since .* in process {pid}"
+        told = (
+            f"{instance.uuid}.* is busy: {name} is under way, by .* .process {pid} of this machine"
+        )
         refused: list[Callable[[], object]] = [
             ends[operation],
             lambda: bench.ops.power_on(None, instance),

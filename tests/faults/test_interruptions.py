@@ -29,7 +29,7 @@ from vmops.errors import ConnectionLost, NoDiskSpace, NoSuitableDatastore
 from vmops.lab import Lab
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
-from vmops.ops.instances import recovery
+from vmops.ops.instances import leftovers, recovery
 from vmops.vsphere.wire import retry
 
 PROJECT = Path(__file__).parents[2]
@@ -187,9 +187,10 @@ def test_a_lab_killed_in_mid_upload_has_nothing_left_after_recovery(
         second = LabBackend("lab", state_of=first)
         again = Bench(backend=second, session=second.connect(), images=images)
         # The owner of what is left is this process: it must not count as alive.
-        monkeypatch.setattr(in_flight, "owner_is_gone", lambda _: True)
-        for leftover in recovery.find_leftovers(again.session, again.settings):
-            recovery.remove_leftover(again.session, leftover)
+        found = recovery.find_work(again.session, again.settings, dead=in_flight.owner())
+        for leftover in found:
+            assert leftover.is_left
+            leftovers.remove_leftover(again.session, leftover)
         assert again.vms() == before[0]
         matrix.check_files(again, before[1])
         spawned = again.spawn(way, instance=instance)
@@ -228,7 +229,7 @@ def test_what_a_killed_process_left_is_found_and_removed(bench: Bench, way: str)
     if way != "streamOptimized":
         assert "unfinished image transfer" in {leftover.kind for leftover in found}
     for leftover in found:
-        recovery.remove_leftover(bench.session, leftover)
+        leftovers.remove_leftover(bench.session, leftover)
     assert recovery.find_leftovers(bench.session, bench.settings) == []
     assert bench.vms() == before[0]
     matrix.check_files(bench, before[1])

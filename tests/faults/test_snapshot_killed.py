@@ -14,7 +14,7 @@ from tests.faults.killing import MID_TRANSFER, Doom, after
 from vmops import DirectoryImageStore
 from vmops.errors import Conflict
 from vmops.lab.machine.nfc_lease import HttpNfcLease
-from vmops.ops.instances import recovery
+from vmops.ops.instances import leftovers, recovery
 
 LEASE_S = 2
 
@@ -26,7 +26,7 @@ def sweep(bench: Bench) -> list[str]:
     for one in found:
         while True:
             try:
-                recovery.remove_leftover(bench.session, one)
+                leftovers.remove_leftover(bench.session, one)
                 break
             except Conflict:
                 assert time.monotonic() < end
@@ -66,7 +66,7 @@ def test_its_snapshot_is_found_and_removed(
 
 def test_the_snapshot_of_a_living_process_is_left_alone(bench: Bench, tmp_path: Path) -> None:
     instance = bench.spawn()
-    found: list[recovery.Leftover] = []
+    found: list[leftovers.Leftover] = []
 
     def look(*, task_state: str, expected_state: str | None = None) -> None:
         found.extend(recovery.find_leftovers(bench.session, bench.settings))

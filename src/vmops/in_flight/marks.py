@@ -25,6 +25,11 @@ class Mark:
     operation: str
     owner: str
 
+    @property
+    def pid(self) -> str:
+        """The owner's process id, which means something on its own machine alone."""
+        return "".join(self.owner.split("-")[2:3])
+
     @classmethod
     def parse(cls, text: str) -> Mark:
         """What a text says that stands where marks do, whatever wrote it."""

@@ -55,7 +55,7 @@ def _busy(called: str, judgment: Judgment) -> str:
     mark = judgment.mark
     said = f"{called} is busy: {mark.operation} is under way, by {mark.owner or 'an unknown owner'}"
     if judgment.verdict is Verdict.ALIVE:
-        return f"{said}, a process of this machine that lives. Wait for it to end."
+        return f"{said} (process {mark.pid} of this machine, which lives). Wait for it to end."
     return (
         f"{said}; its mark was seen to stand still for {judgment.still_s:.0f} s so far, and is"
         f" given up after {in_flight.TIMING.lease_s:.0f} s. Wait for it to end; or watch it, and"

@@ -49,8 +49,8 @@ def spawn(
        4.5. Make a copy of the flavor's size
        4.6. Move it into the cache
        streamOptimized image, not cached:
-       4.1. Import the image through a lease
-       4.2. Make a temporary folder
+       4.1. Make a temporary folder
+       4.2. Import the image through a lease
        4.3. Move its disk out of the imported VM
        4.4. Make a copy of the flavor's size
        4.5. Move it into the cache

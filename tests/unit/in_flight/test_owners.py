@@ -1,0 +1,150 @@
+"""Owners: who a process is, and what the short cut knows of another one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from vmops.in_flight import owners
+from vmops.in_flight.owners import Life, life_of
+
+PROJECT = Path(__file__).parents[3]
+
+
+def other(changed: Mapping[str, str] | None = None, *, later: int = 0) -> str:
+    """The name of this process' parent with parts changed."""
+    parts = owners.named(os.getppid()).split("-")
+    name = dict(zip(("id", "place", "pid", "start"), parts, strict=True))
+    name["start"] = str(int(name["start"]) + later)
+    return "-".join({**name, **(changed or {})}.values())
+
+
+def in_another(command: list[str], statement: str) -> str:
+    """What a statement prints in a Python that a command starts."""
+    program = f"from vmops.in_flight import owners; print({statement})"
+    done = subprocess.run(
+        [*command, sys.executable, "-c", program],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"namespaces are not permitted here: {done.stderr.strip()[-80:]}")
+    return done.stdout.strip()
+
+
+def unshare(*options: str) -> list[str]:
+    program = shutil.which("unshare")
+    if program is None:
+        pytest.skip("there is no unshare here")
+    return [program, *options]
+
+
+def test_a_process_keeps_its_name_and_a_forked_one_gets_another() -> None:
+    mine = owners.owner()
+    assert owners.owner() == mine
+    assert life_of(mine) is Life.ALIVE
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, owners.owner().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    told = os.read(reader, 200).decode()
+    os.close(reader)
+    os.close(writer)
+    assert told.split("-")[0] != mine.split("-")[0]
+    assert told.split("-")[2] == str(child)
+
+
+def test_a_living_process_lives_and_one_that_ended_is_dead() -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    name = owners.named(process.pid)
+    assert life_of(name) is Life.ALIVE
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert life_of(name) is Life.UNKNOWN, "nobody has waited for it, its threads might run on"
+    process.wait()
+    assert life_of(name) is Life.DEAD
+
+
+def test_a_number_that_another_process_has_got_is_not_its_owner() -> None:
+    assert life_of(other()) is Life.ALIVE
+    assert life_of(other(later=1)) is Life.DEAD
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"place": "0" * 12},
+        {"place": "a" * 12},
+        {"place": "deadbeef", "id": "deadbeef"},
+        {"start": "0"},
+    ],
+    ids=["unknown place", "another place", "an older form", "untold start"],
+)
+def test_what_is_not_certain_is_unknown(changed: dict[str, str]) -> None:
+    assert life_of(other(changed)) is Life.UNKNOWN
+
+
+@pytest.mark.parametrize("text", ["", "spawn", "a-b-c-d"])
+def test_nothing_is_known_of_what_is_no_owner(text: str) -> None:
+    assert life_of(text) is Life.UNKNOWN
+
+
+def test_nobody_is_dead() -> None:
+    assert life_of(owners.NOBODY) is Life.DEAD
+
+
+def test_a_proc_that_is_of_other_processes_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a container that has the /proc of its host."""
+    name = owners.named(os.getpid())
+    (tmp_path / "self").symlink_to("1")
+    monkeypatch.setattr(owners, "_PROC", tmp_path)
+    assert owners.place() == "0" * 12
+    assert life_of(name) is Life.UNKNOWN
+    assert life_of(owners.named(os.getpid())) is Life.UNKNOWN
+
+
+def test_another_pid_namespace_is_another_place() -> None:
+    """Its process 1 is not ours, nor is any number that it has."""
+    elsewhere = in_another(unshare("-p", "-f", "--mount-proc"), "owners.owner()")
+    assert elsewhere.split("-")[2] == "1"
+    assert life_of(elsewhere) is Life.UNKNOWN
+    mine = owners.owner()
+    told = in_another(unshare("-p", "-f", "--mount-proc"), f"owners.life_of({mine!r})")
+    assert told == "unknown"
+
+
+def test_a_pid_namespace_with_the_proc_of_its_host_knows_nothing() -> None:
+    place = in_another(unshare("-p", "-f"), "owners.place()")
+    assert place == "0" * 12
+
+
+def test_a_host_of_another_name_is_the_same_place() -> None:
+    """The name decides nothing: neither that it is another place, nor that it is the same."""
+    told = in_another(
+        [*unshare("-u"), "sh", "-c", 'hostname elsewhere; exec "$@"', "sh"],
+        f"owners.life_of({owners.owner()!r})",
+    )
+    assert told == "alive"
+
+
+def test_the_name_is_made_once_for_all_threads() -> None:
+    seen: list[str] = []
+    threads = [threading.Thread(target=lambda: seen.append(owners.owner())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(seen) == {owners.owner()}
