@@ -26,11 +26,13 @@ def other(changed: Mapping[str, str] | None = None, *, later: int = 0) -> str:
     return "-".join({**name, **(changed or {})}.values())
 
 
-def in_another(command: list[str], statement: str) -> str:
-    """What a statement prints in a Python that a command starts."""
+def in_another(statement: str, *options: str) -> str:
+    """What a statement prints in a Python that unshare starts with these options."""
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare here")
     program = f"from vmops.in_flight import owners; print({statement})"
     done = subprocess.run(
-        [*command, sys.executable, "-c", program],
+        ["unshare", *options, sys.executable, "-c", program],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -39,13 +41,6 @@ def in_another(command: list[str], statement: str) -> str:
     if done.returncode:
         pytest.skip(f"namespaces are not permitted here: {done.stderr.strip()[-80:]}")
     return done.stdout.strip()
-
-
-def unshare(*options: str) -> list[str]:
-    program = shutil.which("unshare")
-    if program is None:
-        pytest.skip("there is no unshare here")
-    return [program, *options]
 
 
 def test_a_process_keeps_its_name_and_a_forked_one_gets_another() -> None:
@@ -118,25 +113,23 @@ def test_a_proc_that_is_of_other_processes_is_not_believed(
 
 def test_another_pid_namespace_is_another_place() -> None:
     """Its process 1 is not ours, nor is any number that it has."""
-    elsewhere = in_another(unshare("-p", "-f", "--mount-proc"), "owners.owner()")
+    elsewhere = in_another("owners.owner()", "-p", "-f", "--mount-proc")
     assert elsewhere.split("-")[2] == "1"
     assert life_of(elsewhere) is Life.UNKNOWN
     mine = owners.owner()
-    told = in_another(unshare("-p", "-f", "--mount-proc"), f"owners.life_of({mine!r})")
+    told = in_another(f"owners.life_of({mine!r})", "-p", "-f", "--mount-proc")
     assert told == "unknown"
 
 
 def test_a_pid_namespace_with_the_proc_of_its_host_knows_nothing() -> None:
-    place = in_another(unshare("-p", "-f"), "owners.place()")
+    place = in_another("owners.place()", "-p", "-f")
     assert place == "0" * 12
 
 
 def test_a_host_of_another_name_is_the_same_place() -> None:
     """The name decides nothing: neither that it is another place, nor that it is the same."""
-    told = in_another(
-        [*unshare("-u"), "sh", "-c", 'hostname elsewhere; exec "$@"', "sh"],
-        f"owners.life_of({owners.owner()!r})",
-    )
+    renamed = ("-u", "sh", "-c", 'hostname elsewhere; exec "$@"', "sh")
+    told = in_another(f"owners.life_of({owners.owner()!r})", *renamed)
     assert told == "alive"
 
 
