@@ -29,6 +29,7 @@ import click
 from vmops.cli.context import CommandContext
 from vmops.cli.instances import Found, instance_record
 from vmops.cli.output import FORMATS, OutputOptions, print_record, print_rows
+from vmops.cli.terminal import say
 from vmops.cli.waiting import READY, Before, Patience, Until, look_before, wait_until
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Change:
     def tell(self, text: str) -> None:
         """Say something of what was done, on stderr; in a plan nothing was done."""
         if not self.is_plan:
-            click.echo(text, err=True)
+            say(text, err=True)
 
     def finish(self) -> None:
         """Wait for what was to be waited for, and print what was to be printed."""
@@ -152,7 +153,7 @@ class Change:
         if self._style in {None, "uuid"}:
             for shown in self._shown:
                 if shown.plain is not None:
-                    click.echo(shown.plain)
+                    say(shown.plain)
             return
         how = OutputOptions(style=str(self._style))
         records = [one.record() for one in self._shown]

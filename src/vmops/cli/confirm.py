@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from vmops.cli.terminal import confirm
+
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
@@ -18,4 +20,4 @@ def ask(question: str, purpose: str) -> None:
     """
     if not sys.stdin.isatty():
         raise click.UsageError(f"No terminal to confirm on: add --yes to {purpose}.")
-    click.confirm(question, abort=True, err=True)
+    confirm(question)

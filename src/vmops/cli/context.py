@@ -13,6 +13,7 @@ import click
 
 from vmops.cli import endpoint
 from vmops.cli.endpoint import Setting
+from vmops.cli.terminal import VisibleFormatter
 from vmops.errors import InvalidLogin
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ def set_up_logging(verbose: int) -> None:
     """Errors always; steps with -v; every call to the server with -vv."""
     level = {0: logging.ERROR, 1: logging.INFO}.get(verbose, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    handler.setFormatter(VisibleFormatter(form, sys.stderr))
     root = logging.getLogger("vmops")
     root.handlers[:] = [handler]
     root.setLevel(level)

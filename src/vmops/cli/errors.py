@@ -17,6 +17,7 @@ code meaning
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import signal
@@ -26,6 +27,7 @@ from typing import Final
 import click
 
 from vmops import errors
+from vmops.cli.terminal import say
 from vmops.model.uuid_text import UUID_TEXT
 
 # Most specific first.
@@ -79,16 +81,23 @@ def report(error: Exception) -> int:
     if isinstance(error, OSError) and error.strerror:
         return _report_os_error(error)
     if not isinstance(error, errors.VMOpsError):
-        traceback.print_exception(error)
-        click.echo("Error: this is a fault of vmops itself; the lines above tell where.", err=True)
+        say("".join(traceback.format_exception(error)), err=True, nl=False)
+        say("Error: this is a fault of vmops itself; the lines above tell where.", err=True)
         return 1
-    click.echo(f"Error: {with_command(_plain(str(error)))}", err=True)
+    say(f"Error: {with_command(_plain(str(error)))}", err=True)
     notes = _notes(error)
     _print_notes(notes)
     advice = next((text for kind, text in ADVICE if isinstance(error, kind)), None)
     if advice and not notes:
-        click.echo(advice, err=True)
+        say(advice, err=True)
     return exit_code(error)
+
+
+def report_usage(wrong: click.ClickException) -> None:
+    """Print what is wrong with the command line, and how its command is used."""
+    shown = io.StringIO()
+    wrong.show(shown)
+    say(shown.getvalue(), err=True, nl=False)
 
 
 def with_command(message: str) -> str:
@@ -124,10 +133,10 @@ def _report_os_error(error: OSError) -> int:
     from vmops.cli.endpoint import state_dir  # noqa: PLC0415
 
     where = f": {error.filename}" if error.filename else ""
-    click.echo(f"Error: {error.strerror}{where}", err=True)
+    say(f"Error: {error.strerror}{where}", err=True)
     folder = state_dir()
     if error.filename and str(error.filename).startswith(str(folder)):
-        click.echo(f"The state folder is {folder}; VMOPS_STATE_DIR sets another one.", err=True)
+        say(f"The state folder is {folder}; VMOPS_STATE_DIR sets another one.", err=True)
     return 1
 
 
@@ -135,13 +144,13 @@ def report_interrupt(interrupt: BaseException) -> int:
     """Print that the user interrupted, and what could not be undone."""
     interrupt = interrupt.__cause__ or interrupt  # click wraps it
     number = getattr(interrupt, "number", signal.SIGINT)
-    click.echo("Interrupted." if number == signal.SIGINT else "Terminated.", err=True)
+    say("Interrupted." if number == signal.SIGINT else "Terminated.", err=True)
     _print_notes(_notes(interrupt))
     if any(
         frame.f_code.co_name == "_undo" for frame, _ in traceback.walk_tb(interrupt.__traceback__)
     ):
         # A second one fell into the undoing after the first.
-        click.echo("Undoing was cut short. See what is left with: vmops audit", err=True)
+        say("Undoing was cut short. See what is left with: vmops audit", err=True)
     return 128 + number
 
 
@@ -155,6 +164,6 @@ def _notes(error: BaseException) -> list[str]:
 
 def _print_notes(notes: list[str]) -> None:
     for note in notes:
-        click.echo(f"  {_plain(note)}", err=True)
+        say(f"  {_plain(note)}", err=True)
     if any(note.startswith("Could not") for note in notes):
-        click.echo("  What is left can be found and removed with: vmops audit --fix", err=True)
+        say("  What is left can be found and removed with: vmops audit --fix", err=True)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from vmops.cli.shell_words import completions
 from vmops.errors import Conflict, InstanceNotFound, VMOpsError
+from vmops.model.entity_name import plain
 from vmops.model.uuid_text import is_uuid
 from vmops.whole_files import write_whole
 
@@ -50,7 +52,10 @@ def resolve(context: CommandContext, name: str) -> Found:
         return Found(uuid=name.lower(), name=name)
     there = managed(context)
     remember(context, [vm.name for vm in there])
-    matching = [vm for vm in there if vm.name == name]
+    # Other tools show names, and take them, as vSphere keeps them: "a%2fb".
+    matching = [vm for vm in there if vm.name == name] or [
+        vm for vm in there if vm.name == plain(name)
+    ]
     if not matching:
         raise InstanceNotFound(repr(name))
     if len(matching) > 1:
@@ -100,7 +105,7 @@ def _write(folder: Path, endpoint: str, names: list[str]) -> None:
 
 def complete_instances(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+) -> list[CompletionItem[str]]:
     """The names of the endpoint in use that were seen last and begin like this."""
     from vmops.cli.endpoint import find_settings, state_dir  # noqa: PLC0415
 
@@ -108,18 +113,17 @@ def complete_instances(
         endpoint = _endpoint(find_settings({}))
     except VMOpsError:
         return []
-    names = _read(state_dir()).get(endpoint, [])
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return completions(_read(state_dir()).get(endpoint, []), incomplete)
 
 
 def complete_images(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
+) -> list[CompletionItem[str]]:
     """The images of the store that begin like this."""
     from vmops.cli.context import CommandContext  # noqa: PLC0415
 
     names = [file.stem for file in CommandContext({}).images.directory.glob("*.yaml")]
-    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+    return completions(sorted(names), incomplete)
 
 
 instance_argument = click.argument("name", shell_complete=complete_instances)

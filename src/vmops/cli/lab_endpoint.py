@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from vmops.cli.terminal import say
 from vmops.errors import Conflict, NotSupported, Unavailable, VMOpsError
 
 if TYPE_CHECKING:
@@ -94,9 +93,9 @@ def running_lab(state_dir: Path) -> Endpoint:
         running = daemon.status(settings)
         if running is None:
             require_server()
-            click.echo("No endpoint is set; starting the lab on this machine.", err=True)
+            say("No endpoint is set; starting the lab on this machine.", err=True)
             running = daemon.start(settings)
-            click.echo(f"The lab answers at {running.url}", err=True)
+            say(f"The lab answers at {running.url}", err=True)
         return running
 
 

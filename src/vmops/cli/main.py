@@ -119,8 +119,9 @@ def _override(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
         from vmops import __version__  # noqa: PLC0415
+        from vmops.cli.terminal import say  # noqa: PLC0415
 
-        click.echo(f"vmops {__version__}")
+        say(f"vmops {__version__}")
         ctx.exit()
 
 
@@ -180,13 +181,20 @@ def _terminate(number: int, _frame: object) -> None:
 
 
 def _prepare() -> None:
-    """Make signals undo what was done, and closed streams harmless."""
+    """Make signals undo what was done, closed streams harmless, and names words for a shell."""
+    if "_VMOPS_COMPLETE" in os.environ:
+        from vmops.cli.shell_words import register  # noqa: PLC0415 - only for the shell
+
+        register()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        # What an encoding lacks is shown as its escape: a name must not stop a command.
+        if (reconfigure := getattr(getattr(sys, name), "reconfigure", None)) is not None:
+            reconfigure(errors="backslashreplace")
 
 
 def main() -> None:
@@ -198,7 +206,9 @@ def main() -> None:
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.ClickException as wrong:
-        wrong.show()
+        from vmops.cli.errors import report_usage  # noqa: PLC0415 - help needs none of it
+
+        report_usage(wrong)
         sys.exit(wrong.exit_code)
     except (click.Abort, KeyboardInterrupt) as interrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third one must not spoil the report

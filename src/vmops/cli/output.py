@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+
+from vmops.cli.terminal import one_line, padded, say, width
 
 FORMATS = ("table", "wide", "json", "jsonl", "yaml", "csv", "name")
 
@@ -73,17 +74,17 @@ def print_rows(
     picked = [{key: row.get(key) for key in shown} for row in rows]
     match how.style:
         case "json":
-            click.echo(json.dumps(picked, indent=2))
+            say(json.dumps(picked, indent=2))
         case "jsonl":
             for line in picked:
-                click.echo(json.dumps(line))
+                say(json.dumps(line))
         case "yaml":
-            click.echo(_yaml(picked), nl=False)
+            say(_yaml(picked), nl=False)
         case "csv":
-            click.echo(_csv(picked, shown, how.no_headers), nl=False)
+            say(_csv(picked, shown, how.no_headers), nl=False)
         case "name":
             for row in rows:
-                click.echo(str(row["name"]))
+                say(str(row["name"]))
         case _:
             fits = how.style == "table" and not how.columns and sys.stdout.isatty()
             width = shutil.get_terminal_size().columns if fits else None
@@ -97,20 +98,21 @@ def print_record(record: Row, how: OutputOptions) -> None:
     shown = {key: record[key] for key in (how.columns or record)}
     match how.style:
         case "json" | "jsonl":
-            click.echo(json.dumps(shown, indent=2 if how.style == "json" else None))
+            say(json.dumps(shown, indent=2 if how.style == "json" else None))
         case "yaml":
-            click.echo(_yaml(shown), nl=False)
+            say(_yaml(shown), nl=False)
         case "csv":
-            click.echo(_csv([shown], list(shown), how.no_headers), nl=False)
+            say(_csv([shown], list(shown), how.no_headers), nl=False)
         case "name":
-            click.echo(str(record["name"]))
+            say(str(record["name"]))
         case _:
-            width = max(map(len, shown), default=0)
+            columns = max(map(width, shown), default=0)
             for key, value in shown.items():
-                lines = _cell(value).splitlines() or [""]
-                click.echo(f"{_bold(key.ljust(width))}  {lines[0]}")
+                lines = _cell(value, between="\n").split("\n")
+                say(padded(key, columns), bold=True, nl=False)
+                say(f"  {lines[0]}")
                 for line in lines[1:]:
-                    click.echo(f"{'':{width}}  {line}")
+                    say(f"{'':{columns}}  {line}")
 
 
 def _print_table(
@@ -120,22 +122,16 @@ def _print_table(
     cells = [[_cell(row[key]) for key in keys] for row in rows]
     heads = [key.upper().replace("_", " ") for key in keys]
     grid = cells if no_headers else [heads, *cells]
-    widths = [max((len(line[at]) for line in grid), default=0) for at in range(len(keys))]
+    widths = [max((width(line[at]) for line in grid), default=0) for at in range(len(keys))]
     while room is not None and len(widths) > 1 and sum(widths) + 2 * (len(widths) - 1) > room:
         widths.pop()
     for number, line in enumerate(grid):
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False))
-        is_head = number == 0 and not no_headers
-        click.echo(_bold(text.rstrip()) if is_head else text.rstrip())
+        text = "  ".join(padded(cell, wide) for cell, wide in zip(line, widths, strict=False))
+        say(text.rstrip(), bold=number == 0 and not no_headers)
 
 
-def _bold(text: str) -> str:
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        return click.style(text, bold=True)
-    return text
-
-
-def _cell(value: Any) -> str:
+def _cell(value: Any, between: str = "; ") -> str:
+    """A value on one line; ``between`` stands between the entries of a mapping."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -143,8 +139,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_cell, value)) or "-"
     if isinstance(value, Mapping):
-        return "\n".join(f"{key}={_cell(item)}" for key, item in value.items()) or "-"
-    return str(value) or "-"
+        return between.join(f"{key}={_cell(item)}" for key, item in value.items()) or "-"
+    return one_line(str(value)) or "-"
 
 
 def _yaml(data: Any) -> str:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import click
 import yaml
+
+from vmops.cli.terminal import say
 
 if TYPE_CHECKING:
     from vmops.vsphere.planning.plan import Plan, PlannedCall, PlannedPart
@@ -21,17 +22,17 @@ def print_plan(plan: Plan, style: str | None) -> None:
     How much it is ends the text; beside what programs read it goes to stderr.
     """
     if style == "json":
-        click.echo(json.dumps(as_data(plan), indent=2))
+        say(json.dumps(as_data(plan), indent=2))
     elif style == "yaml":
-        click.echo(yaml.safe_dump(as_data(plan), sort_keys=False, allow_unicode=True), nl=False)
+        say(yaml.safe_dump(as_data(plan), sort_keys=False, allow_unicode=True), nl=False)
     else:
         for part in plan.parts:
             for line in _lines(part):
-                click.echo(line)
+                say(line)
     number = len(list(plan.calls()))
     count = {0: "No call", 1: "One call"}.get(number, f"{number} calls")
     is_data = style in {"json", "yaml"}
-    click.echo(f"{count} would be sent. Nothing was changed.", err=is_data)
+    say(f"{count} would be sent. Nothing was changed.", err=is_data)
 
 
 def as_data(plan: Plan) -> list[dict[str, Any]]:

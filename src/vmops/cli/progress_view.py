@@ -11,6 +11,7 @@ from typing import Any, Protocol, TextIO
 
 from vmops import units
 from vmops.cli.step_lines import StepLines
+from vmops.cli.terminal import print_line, visible
 from vmops.progress import (
     Event,
     StepFailed,
@@ -88,7 +89,7 @@ class JsonView:
             for name, value in found.items()
         }
         line = json.dumps({"event": type(event).__name__, **fields})
-        print(line, file=self._stream, flush=True)
+        print_line(line, self._stream)
 
     def close(self) -> None:
         """Nothing to stop."""
@@ -117,7 +118,7 @@ class PlainView:
 
     def _print(self, lines: list[str]) -> None:
         for line in lines:
-            print(line, file=self._stream, flush=True)
+            print_line(line, self._stream)
 
 
 class TerminalView:
@@ -149,7 +150,9 @@ class TerminalView:
             match event:
                 case StepStarted():
                     self._live.start()
-                    self._steps.append((event.title, self._live.add_task(event.title, total=None)))
+                    self._steps.append(
+                        (event.title, self._live.add_task(visible(event.title), total=None))
+                    )
                 case StepFinished() | StepFailed():
                     self._end_step(event.title)
                 case TaskProgress():
@@ -181,12 +184,12 @@ class TerminalView:
     def _draw_task(self, event: TaskProgress) -> None:
         if self._steps:
             title, step = self._steps[-1]
-            self._live.update(step, description=f"{title} {event.percent} %")
+            self._live.update(step, description=f"{visible(title)} {event.percent} %")
             return
         self._live.start()
         if self._task is None:
-            self._task = self._live.add_task(event.task, total=None)
-        self._live.update(self._task, description=f"{event.task} {event.percent} %")
+            self._task = self._live.add_task(visible(event.task), total=None)
+        self._live.update(self._task, description=f"{visible(event.task)} {event.percent} %")
 
     def _draw_transfer(self, event: TransferProgress) -> None:
         if not self._pace.is_due(event):
@@ -194,13 +197,13 @@ class TerminalView:
         self._live.start()
         if event.name not in self._transfers:
             self._transfers[event.name] = self._live.add_task(
-                event.name, total=event.total_bytes, is_transfer=True
+                visible(event.name), total=event.total_bytes, is_transfer=True
             )
         self._live.update(self._transfers[event.name], completed=event.done_bytes)
 
     def _print(self, lines: list[str]) -> None:
         for line in lines:
-            self._console.print(line, markup=False, soft_wrap=True)
+            self._console.print(visible(line), markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the terminal as it was, and tell whether what was done was taken back."""

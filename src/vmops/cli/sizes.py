@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-_SIZE = re.compile(r"^(\d+)\s*(?:([KMGT])i?B?)?$", re.IGNORECASE)
+_SIZE = re.compile(r"^([0-9]{1,15})\s*(?:([KMGT])i?B?)?$", re.IGNORECASE)
 MIB: dict[str | None, int] = {None: 1, "M": 1, "G": 1024, "T": 1024 * 1024}
 GIB: dict[str | None, int] = {None: 1, "G": 1, "T": 1024}
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from vmops.errors import ImageNotAcceptable
+from vmops.numbers import whole_number
 
 _BLOCK = 512
 _SKIP_BYTES = 1024 * 1024
 _MAX_EXTENSION = 64 * 1024
 _PLAIN = {b"0", b"\0", b"7"}
 _LONG_NAME, _PAX, _PAX_GLOBAL = b"L", b"x", b"g"
-_PAX_RECORD = re.compile(rb"(\d+) ([^=]+)=")
+_PAX_RECORD = re.compile(rb"([0-9]{1,9}) ([^=]+)=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ def members(stream: BinaryIO) -> Iterator[Member]:
             else:
                 records = _records(content)
                 name = records.get("path", name)
-                size = int(records["size"]) if records.get("size", "").isdigit() else size
+                told = whole_number(records.get("size", ""))
+                size = size if told is None else told
         elif kind in _PLAIN:
             yield Member(name or _name(header), own, begin, counted)  # type: ignore[arg-type]
             name, size = "", -1

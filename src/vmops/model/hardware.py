@@ -16,8 +16,9 @@ from typing import ClassVar, Self
 from vmops import units
 from vmops.errors import ImageNotAcceptable, InstanceUnacceptable, Invalid
 from vmops.model.topology import CpuTopology
+from vmops.numbers import INT_MAX, whole_number
 
-_VERSION = re.compile(r"vmx-(\d{1,3})")
+_VERSION = re.compile(r"vmx-([0-9]{1,3})")
 # The oldest hardware versions with these devices: vSphere 6.5, and vSphere 6.7.
 _FIRST_WITH_SECURE_BOOT = 13
 _FIRST_WITH_TPM = 14
@@ -226,8 +227,7 @@ def _wants_tpm(
 
 def _number(texts: Mapping[str, str], key: str, wrong: type[Invalid]) -> int:
     text = texts.get(key, "").strip()
-    if not text.isascii() or not text.isdigit():
-        if text:
-            raise wrong(f"{key} is {text!r}; it takes a whole number.")
-        return 0
-    return int(text)
+    number = whole_number(text or "0", INT_MAX)
+    if number is None:
+        raise wrong(f"{key} is {text[:40]!r}; it takes a whole number up to {INT_MAX}.")
+    return number

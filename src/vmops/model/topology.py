@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar, Self
 
 from vmops.errors import InstanceUnacceptable, Invalid
+from vmops.numbers import INT_MAX, whole_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,7 @@ def _beyond(number: int, most: int) -> bool:
 
 def _number(texts: Mapping[str, str], key: str, wrong: type[Invalid]) -> int:
     text = str(texts.get(key, "0")).strip()
-    if not (text.isascii() and text.isdigit()):
-        raise wrong(f"{key} {text!r} is not a whole number.")
-    return int(text)
+    number = whole_number(text, INT_MAX)
+    if number is None:
+        raise wrong(f"{key} {text[:40]!r} is not a whole number up to {INT_MAX}.")
+    return number

@@ -9,6 +9,7 @@ from pyVmomi import vim
 
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
+from vmops.model.entity_name import escaped
 from vmops.model.hardware import Firmware, Hardware
 from vmops.model.image import AdapterType, VifModel
 from vmops.model.instance import Instance
@@ -67,7 +68,7 @@ Configurator = Callable[[NewMachine, vim.vm.ConfigSpec], None]
 
 
 def _identity(machine: NewMachine, spec: vim.vm.ConfigSpec) -> None:
-    spec.name = machine.instance.name
+    spec.name = escaped(machine.instance.name)
     spec.instanceUuid = machine.instance.uuid
     spec.uuid = machine.instance.uuid
     spec.guestId = machine.guest_id
@@ -193,7 +194,7 @@ def import_shell(
     """The `vim.vm.VmImportSpec` of the smallest VM that can carry an imported disk."""
     return vim.vm.VmImportSpec(
         configSpec=vim.vm.ConfigSpec(
-            name=name,
+            name=escaped(name),
             guestId="otherGuest",
             numCPUs=1,
             memoryMB=4,

@@ -8,6 +8,7 @@ from pyVmomi import vim
 
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
+from vmops.model.entity_name import escaped
 from vmops.model.image import AdapterType
 from vmops.specs import disks
 from vmops.specs.extra_config import option_values
@@ -105,7 +106,7 @@ def shadow_vm(
     backing = disks.flat_backing(None, thin=True)
     disk = disks.add_disk(VOLUME_KEY, capacity_bytes, place, backing, create=True)
     spec = vim.vm.ConfigSpec(
-        name=name,
+        name=escaped(name),
         instanceUuid=volume_id,
         guestId="otherGuest",
         numCPUs=1,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vmops.numbers import whole_number
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -32,5 +34,4 @@ class Endpoint:
 
         What a version has not is left out of a call to it without a word, so ask before.
         """
-        numbers = (part for part in self.api_version.split("."))
-        return tuple(int(n) if n.isdigit() else 0 for n in numbers) >= version
+        return tuple(whole_number(n) or 0 for n in self.api_version.split(".")) >= version

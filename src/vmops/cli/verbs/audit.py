@@ -9,6 +9,7 @@ import click
 
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.output import output_options, print_rows, take_output_options
+from vmops.cli.terminal import say
 from vmops.errors import VMOpsError
 
 if TYPE_CHECKING:
@@ -55,19 +56,19 @@ def audit(
     how = take_output_options(options)
     found = _find(context, owner or "", 0.0 if no_wait else wait_s)
     if not found and how.style in {"table", "wide"}:
-        click.echo(_NOTHING, err=True)
+        say(_NOTHING, err=True)
         return
     print_rows([_row(one) for one in found], how, keys=_KEYS, narrow=_NARROW)
     left = [one for one in found if one.is_left]
     if not left:
         if found:
-            click.echo(_NOTHING, err=True)
+            say(_NOTHING, err=True)
         return
     if not fix:
-        click.echo("Remove it with: vmops audit --fix", err=True)
+        say("Remove it with: vmops audit --fix", err=True)
         sys.exit(7)
     removed = _remove(context, left)
-    click.echo(f"Removed {removed}.", err=True)
+    say(f"Removed {removed}.", err=True)
     if removed < len(left):
         sys.exit(7)
 
@@ -101,7 +102,7 @@ def _find(context: CommandContext, owner: str, wait_s: float | None) -> list[Lef
         unknown = [one for one in found if one.judgment.verdict is in_flight.Verdict.UNKNOWN]
         if unknown and not told and longest_s > 0:
             told = True
-            click.echo(
+            say(
                 f"{len(unknown)} cannot be judged at once; watching for {longest_s:.0f} s at most.",
                 err=True,
             )
@@ -126,7 +127,7 @@ def _remove(context: CommandContext, left: list[Leftover]) -> int:
             try:
                 remove_leftover(context.session, one)
             except VMOpsError as failure:
-                click.echo(f"{one.name} stays: {failure}", err=True)
+                say(f"{one.name} stays: {failure}", err=True)
             else:
                 removed += 1
     return removed
@@ -148,6 +149,6 @@ def sweep(context: CommandContext) -> None:
         with operation("sweep", task_deadline_s=settings.task_deadline_s):
             for one in find_leftovers(context.session, settings):
                 remove_leftover(context.session, one)
-                click.echo(f"Removed what was left of an {one.kind}: {one.name}", err=True)
+                say(f"Removed what was left of an {one.kind}: {one.name}", err=True)
     except VMOpsError as failure:
-        click.echo(f"Leftovers could not be removed: {failure} See: vmops audit", err=True)
+        say(f"Leftovers could not be removed: {failure} See: vmops audit", err=True)

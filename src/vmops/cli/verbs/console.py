@@ -10,6 +10,7 @@ import click
 
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import instance_argument, resolve
+from vmops.cli.terminal import LogFilter, say, say_bytes
 from vmops.errors import InvalidArgument
 from vmops.whole_files import write_whole
 
@@ -37,11 +38,11 @@ def screenshot(context: CommandContext, name: str, output_file: Path | None) -> 
     found = resolve(context, name)
     png = with_vm(context.session, found.uuid, take)
     if str(output_file) == "-":
-        sys.stdout.buffer.write(png)
+        say_bytes(png)
         return
     file = output_file or Path(f"{found.name}.png")
     write_whole(file, png)
-    click.echo(str(file))
+    say(str(file))
 
 
 @click.command()
@@ -51,18 +52,28 @@ def screenshot(context: CommandContext, name: str, output_file: Path | None) -> 
     "--bytes", "max_bytes", type=click.IntRange(1), default=100 * 1024, show_default=True,
     help="How much of the log's end.",
 )  # fmt: skip
+@click.option("--raw", is_flag=True, help="Let the guest's escape sequences reach the terminal.")
 @pass_context
-def log(context: CommandContext, name: str, follow: bool, max_bytes: int) -> None:
-    """Print what the guest wrote to its serial port."""
+def log(context: CommandContext, name: str, follow: bool, max_bytes: int, raw: bool) -> None:
+    """Print what the guest wrote to its serial port.
+
+    On a terminal its escape sequences are left out, and other control characters shown.
+    """
     from vmops.ops.instances.console import follow_serial_log, serial_log  # noqa: PLC0415
 
     uuid = resolve(context, name).uuid
+    readable = None if raw or not sys.stdout.isatty() else LogFilter()
     if not follow:
-        sys.stdout.buffer.write(serial_log(context.session, uuid, max_bytes))
-        sys.stdout.buffer.flush()
+        _print(serial_log(context.session, uuid, max_bytes), readable, final=True)
         return
     for block in follow_serial_log(context.session, uuid, max_bytes):
-        sys.stdout.buffer.write(block)
-        sys.stdout.buffer.flush()
+        _print(block, readable)
         if not block:
             time.sleep(_FOLLOW_S)
+
+
+def _print(block: bytes, readable: LogFilter | None, *, final: bool = False) -> None:
+    if readable is None:
+        say_bytes(block)
+    else:
+        say(readable(block, final=final), nl=False)

@@ -12,6 +12,7 @@ import click
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import Found, instance_argument, resolve
 from vmops.cli.output import output_options, print_record, take_output_options
+from vmops.cli.terminal import say
 from vmops.cli.verbs.console import log, screenshot
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def url(context: CommandContext, /, name: str, kind: str, keep_s: float, **optio
     viewers = _viewers(context, found)
     there = look(found.uuid)
     if how.style == "table" and not how.columns:
-        click.echo(url_of(there))
+        say(url_of(there))
     else:
         print_record({"name": found.name, "url": url_of(there), **there}, how)
     sys.stdout.flush()
@@ -70,7 +71,7 @@ def _keep_ticket(context: CommandContext, found: Found, before: int, keep_s: flo
     """Stay until there is one viewer more, or time is over, or somebody presses Ctrl-C."""
     end = time.monotonic() + keep_s
     try:
-        click.echo(
+        say(
             f"The ticket is valid for {keep_s:g} s, until a viewer connects, or until Ctrl-C.",
             err=True,
         )
@@ -82,7 +83,7 @@ def _keep_ticket(context: CommandContext, found: Found, before: int, keep_s: flo
         if type(interrupt) is not KeyboardInterrupt:  # asked to terminate
             raise
         return
-    click.echo("The ticket has expired.", err=True)
+    say("The ticket has expired.", err=True)
 
 
 def _viewers(context: CommandContext, found: Found) -> int:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-
 from vmops.cli.lab_endpoint import lab_errors
+from vmops.cli.terminal import say
 from vmops.errors import NotSupported
 
 PROPERTIES = {
@@ -36,7 +35,7 @@ def guest_image(state_dir: Path, kind: str) -> Iterator[tuple[Path, dict[str, st
     with tempfile.TemporaryDirectory(prefix="guest-", dir=state_dir) as scratch:
         try:
             if kind == "linux":
-                click.echo("Building a small Linux from Debian packages ...", err=True)
+                say("Building a small Linux from Debian packages ...", err=True)
                 file = ensure_guest(state_dir)
             else:
                 file = build_boot_sector_guest(Path(scratch) / "boot-sector.vmdk")

@@ -13,6 +13,7 @@ from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import complete_images
 from vmops.cli.output import output_options, print_record, print_rows, take_output_options
 from vmops.cli.properties import properties as read_properties
+from vmops.cli.terminal import say
 from vmops.model.image import DISK_FORMATS, AdapterType, DiskType, Image
 from vmops.model.properties import IMAGE_PROPERTIES
 from vmops.progress import TransferProgress
@@ -88,11 +89,11 @@ def _add(
     )
     context.close()
     disk = f" a disk of {_disk(added)} in" if added.capacity_bytes else ""
-    click.echo(
+    say(
         f"{added.name}: {_kind(added)},{disk} a file of {units.human_bytes(added.size_bytes)}",
         err=True,
     )
-    click.echo(added.id)
+    say(added.id)
 
 
 @image.command()
@@ -118,7 +119,7 @@ def list_images(context: CommandContext, /, **options: Any) -> None:
     how = take_output_options(options)
     rows = [image_record(one) for one in context.images.list()]
     if not rows and how.style in {"table", "wide"}:
-        click.echo(
+        say(
             "There are no images. Add one with: vmops image add FILE, or make one for the lab"
             " with: vmops image build",
             err=True,
@@ -144,7 +145,7 @@ def remove(context: CommandContext, names: tuple[str, ...]) -> None:
     """Take images out of the store; instances made from them stay."""
     for name in names:
         context.images.remove(name)
-        click.echo(f"{name}: removed", err=True)
+        say(f"{name}: removed", err=True)
 
 
 def _kind(one: Image) -> str:

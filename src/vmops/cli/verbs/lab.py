@@ -12,6 +12,7 @@ from vmops.cli.confirm import ask, yes_option
 from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.lab_endpoint import lab_errors, lab_settings, require_server
 from vmops.cli.output import output_options, print_record, take_output_options
+from vmops.cli.terminal import say
 
 
 @click.group()
@@ -40,7 +41,7 @@ def start(context: CommandContext, esx: bool, port: int | None, no_guests: bool)
         was_running = daemon.status(settings) is not None
         endpoint = daemon.start(settings)
     said = "runs already" if was_running else "answers"
-    click.echo(f"The lab {said} at {endpoint.url} (process {endpoint.pid})", err=True)
+    say(f"The lab {said} at {endpoint.url} (process {endpoint.pid})", err=True)
 
 
 @lab.command()
@@ -52,7 +53,7 @@ def stop(context: CommandContext, keep_guests: bool) -> None:
         from vmops.lab import daemon  # noqa: PLC0415
 
         stopped = daemon.stop(lab_settings(context.state_dir), keep_guests=keep_guests)
-    click.echo("The lab has stopped." if stopped else "The lab does not run.", err=True)
+    say("The lab has stopped." if stopped else "The lab does not run.", err=True)
 
 
 @lab.command()
@@ -95,7 +96,7 @@ def reset(context: CommandContext, yes: bool) -> None:
         from vmops.lab import daemon  # noqa: PLC0415
 
         daemon.reset(settings)
-    click.echo("The lab is gone; the next start makes a new one.", err=True)
+    say("The lab is gone; the next start makes a new one.", err=True)
 
 
 @lab.command()
@@ -118,6 +119,6 @@ def env(context: CommandContext) -> None:
         "GOVC_TLS_CA_CERTS": str(endpoint.certificate_file),
     }
     for name, value in values.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+        say(f"export {name}={shlex.quote(value)}")
     # The password itself stays in its file, out of the terminal's scrollback.
-    click.echo(f'export GOVC_PASSWORD="$(cat {shlex.quote(str(settings.password_file))})"')
+    say(f'export GOVC_PASSWORD="$(cat {shlex.quote(str(settings.password_file))})"')

@@ -17,6 +17,7 @@ from vmops.cli.instances import (
     resolve,
 )
 from vmops.cli.output import output_options, print_record, print_rows, take_output_options
+from vmops.cli.terminal import say
 
 STATUSES = ("running", "off", "suspended", "paused", "rescued", "resized", "resizing", "building")
 
@@ -36,7 +37,7 @@ def list_instances(context: CommandContext, /, status: str | None, **options: An
     if not rows and how.style in {"table", "wide"}:
         none = f"No instance is {status}." if records else "There are no instances."
         more = "" if records else " Create one with: vmops spawn"
-        click.echo(f"{none}{more}", err=True)
+        say(f"{none}{more}", err=True)
         return
     print_rows(rows, how, keys=COLUMNS, narrow=NARROW)
 

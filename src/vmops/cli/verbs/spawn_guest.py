@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from vmops.cli.sizes import GIB, MIB, size
+from vmops.cli.terminal import say
 
 if TYPE_CHECKING:
     from vmops.model.block_devices import BlockDevices
@@ -101,7 +102,7 @@ def _user_data(name: str) -> bytes:
     if not content:
         raise click.BadParameter("it is empty.", param_hint="--user-data")
     if not content.startswith(_USER_DATA):
-        click.echo(
+        say(
             "Note: cloud-init ignores user data unless its first line is one such as"
             " '#cloud-config' or '#!/bin/sh'.",
             err=True,

@@ -14,6 +14,7 @@ from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import instance_argument, resolve
 from vmops.cli.output import output_options, print_record, print_rows, take_output_options
 from vmops.cli.sizes import MIB, size
+from vmops.cli.terminal import say
 from vmops.cli.waiting import Until
 from vmops.model.image import AdapterType
 
@@ -74,9 +75,7 @@ def list_volumes(context: CommandContext, /, **options: Any) -> None:
     how = take_output_options(options)
     rows = [_row(one) for one in context.engine().list_volumes()]
     if not rows and how.style in {"table", "wide"}:
-        click.echo(
-            "There are no volumes. Make one with: vmops volume create NAME --size 1G", err=True
-        )
+        say("There are no volumes. Make one with: vmops volume create NAME --size 1G", err=True)
         return
     print_rows(rows, how, keys=COLUMNS, narrow=COLUMNS[:6])
 

@@ -41,6 +41,16 @@ def entity_name(name: str | None) -> str:
     return re.sub(r"%(?!25|2f|2F|5c|5C)|/|\\", lambda match: _ESCAPED[match.group()], text)
 
 
+def given_name(stored: str) -> str:
+    """Return the name that `entity_name` stored so.
+
+    >>> given_name(entity_name("a/b 50%"))
+    'a/b 50%'
+    """
+    given = {value: key for key, value in _ESCAPED.items()}
+    return re.sub(r"%(?:25|2[fF]|5[cC])", lambda match: given[match.group().lower()], stored)
+
+
 def directory_name(name: str) -> str:
     """Turn an entity's name into one plain name of a directory.
 

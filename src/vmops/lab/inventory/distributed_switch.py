@@ -13,6 +13,7 @@ from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network
 from vmops.lab.inventory.wire_defaults import filled
 from vmops.lab.kernel.kernel import Kernel, ManagedObject
+from vmops.numbers import INT_MAX, whole_number
 
 _PortConnection = vim.dvs.PortConnection
 
@@ -218,9 +219,10 @@ class DistributedVirtualPortgroup(Network):
 
     def adopt_port(self, key: str) -> None:
         """Count a port key that a virtual machine brings along as one of this group."""
-        if key.isdigit() and key not in self.properties["portKeys"]:
+        number = whole_number(key, INT_MAX)
+        if number is not None and key not in self.properties["portKeys"]:
             keys = [*self.properties["portKeys"], key]
-            self._next_port = max(self._next_port, int(key) + 1)
+            self._next_port = max(self._next_port, number + 1)
             self.kernel.update(self, {"portKeys": keys, "config.numPorts": len(keys)})
 
 

@@ -34,7 +34,7 @@ def this_machine() -> Machine:
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    clock = re.search(r"^cpu MHz\s*:\s*(\d+)", text, re.MULTILINE)
+    clock = re.search(r"^cpu MHz\s*:\s*([0-9]{1,9})", text, re.MULTILINE)
     return Machine(
         threads=os.cpu_count() or 1,
         mhz=int(clock.group(1)) if clock else _DEFAULT_MHZ,

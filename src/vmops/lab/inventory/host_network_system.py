@@ -164,7 +164,7 @@ class HostNetworkSystem(ManagedObject):
 
     def _network(self, name: str) -> Network | None:
         for child in self._network_folder().children():
-            if type(child) is Network and child.name == name:
+            if type(child) is Network and child.port_group == name:
                 return child
         return None
 

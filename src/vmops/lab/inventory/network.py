@@ -6,6 +6,7 @@ from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.hypervisor.port import Segment
+from vmops.lab.inventory.argument_faults import entity_name, given_name
 from vmops.lab.inventory.container import Container, datacenter_of
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.references import unlink
@@ -20,15 +21,21 @@ class Network(ManagedEntity):
     def __init__(
         self, kernel: Kernel, moid: str, *, name: str, parent: Reference, nat: bool = False
     ) -> None:
-        super().__init__(kernel, moid, name=name, parent=parent)
+        stored = entity_name(name)
+        super().__init__(kernel, moid, name=stored, parent=parent)
         self.nat = nat
         self.properties.update(
             host=[],
             vm=[],
             summary=vim.Network.Summary(
-                network=self.ref, name=name, accessible=True, ipPoolName=""
+                network=self.ref, name=stored, accessible=True, ipPoolName=""
             ),
         )
+
+    @property
+    def port_group(self) -> str:
+        """The name of the hosts' port groups, which the entity's is made of."""
+        return given_name(self.name)
 
     @property
     def segment(self) -> Segment:

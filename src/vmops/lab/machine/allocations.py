@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pyVmomi import vim
 
 from vmops.lab.storage.vmx_text import Entries
+from vmops.numbers import INT_MAX, whole_number
 
 # Shares for each processor, for each MiB of memory, for a disk and for a network card, as the API
 # reference's SharesLevel says. A card's are of vSphere's network I/O control: 0 to 100.
@@ -115,8 +116,8 @@ def _taken(entries: Entries, prefix: str) -> tuple[int, int, vim.SharesInfo | No
     limit = entries.take_int(f"{prefix}.max")
     text = entries.take(f"{prefix}.shares") or "normal"
     shares = None
-    if text.isdigit():
-        shares = vim.SharesInfo(level="custom", shares=int(text))
+    if (number := whole_number(text, INT_MAX)) is not None:
+        shares = vim.SharesInfo(level="custom", shares=number)
     elif text in _LEVELS:
         shares = vim.SharesInfo(level=text, shares=0)
     return reservation, -1 if limit is None else limit, shares

@@ -309,7 +309,7 @@ def hardware_version(text: str) -> str:
     Raises:
         vmodl.fault.InvalidArgument: there is no such version.
     """
-    match = re.fullmatch(r"vmx-(\d{1,2})", text)
+    match = re.fullmatch(r"vmx-([0-9]{1,2})", text)
     if match is None or int(match.group(1)) not in HARDWARE_VERSIONS:
         raise invalid_argument("configSpec.version", f"Hardware version '{text}' is unknown.")
     return f"vmx-{int(match.group(1)):02d}"

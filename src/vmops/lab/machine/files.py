@@ -50,7 +50,7 @@ def own_file_type(vmx: DatastorePath, name: str) -> str | None:
     base = vmx.name.rpartition(".")[0]
     if name == vmx.name:
         return "config"
-    if re.fullmatch(r"vmware(-\d+)?\.log", name):
+    if re.fullmatch(r"vmware(-[0-9]{1,9})?\.log", name):
         return "log"
     if re.fullmatch(re.escape(base) + r"-\d+\.png", name):
         return "screenshot"

@@ -68,7 +68,7 @@ def _fill_disks(store: DiskStore, devices: Sequence[VirtualDevice]) -> None:
 
 def _plug_in(kernel: Kernel, devices: Sequence[VirtualDevice], host: HostSystem) -> None:
     by_name: dict[str, Any] = {
-        network.name: network.ref
+        network.port_group: network.ref
         for network in networks_of(kernel, host)
         if not isinstance(network, DistributedVirtualPortgroup)
     }

@@ -23,6 +23,7 @@ from vmops.lab.storage.errors import FileMissing, InvalidDatastorePath
 from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 from vmops.lab.whole_files import is_partial
+from vmops.numbers import whole_number
 
 _browser = vim.host.DatastoreBrowser
 _Info = _browser.FileInfo
@@ -199,7 +200,7 @@ def _describe_disk(
     is_thin = disk.parent_hint is not None or disk.ddb.get("thinProvisioned") == "1"
     disk_type = _FLAT_FORMAT if disk.parent_hint is None else _DELTA_FORMAT
     controller = _CONTROLLERS.get(disk.ddb.get("adapterType", "").lower(), _CONTROLLERS["lsilogic"])
-    version = int(disk.ddb["virtualHWVersion"]) if _has_version(disk) else None
+    version = whole_number(disk.ddb.get("virtualHWVersion", ""), 999)
     if query is None:
         return True
     if query.filter is not None:
@@ -221,11 +222,6 @@ def _describe_disk(
         if asked.diskExtents:
             info.diskExtents = [each.name for each in extents]
     return True
-
-
-def _has_version(disk: Descriptor) -> bool:
-    text = disk.ddb.get("virtualHWVersion", "")
-    return text.isascii() and text.isdigit() and len(text) < 4
 
 
 def _descriptor(file: Path) -> Descriptor | None:

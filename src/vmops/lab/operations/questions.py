@@ -10,6 +10,7 @@ from vmops.lab.inventory.argument_faults import invalid_argument
 from vmops.lab.inventory.event_log import EventLog
 from vmops.lab.machine.machine import Machine
 from vmops.lab.machine.question import Choice, PendingQuestion, Question
+from vmops.numbers import whole_number
 
 
 async def ask(vm: Machine, question: Question) -> Choice:
@@ -46,7 +47,7 @@ def answer(vm: Machine, question_id: str, choice: str) -> None:
     """
     pending = vm.pending_question
     if pending is None or pending.id != question_id:
-        if question_id.isdecimal() and 0 < int(question_id) <= vm.questions_asked:
+        if whole_number(question_id, vm.questions_asked):
             raise vim.fault.ConcurrentAccess(msg="The question has been answered.")
         raise invalid_argument("questionId", "The machine asks no such question.")
     if choice not in {str(key) for key in range(len(pending.question.choices))}:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyVmomi import vim
 
+from vmops.numbers import PORT_MAX, whole_number
+
 if TYPE_CHECKING:
     from pyVmomi.vim.vm import ConfigInfo
 
@@ -39,11 +41,11 @@ def wanted(config: ConfigInfo) -> RemoteDisplay | None:
     }
     if options.get("enabled", "").lower() != "true":
         return None
-    port = options.get("port", "5900")
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise _refused(f"RemoteDisplay.vnc.port is not a TCP port: '{port[:10]}'.")
+    text = options.get("port", "5900")
+    if not (port := whole_number(text, PORT_MAX)):
+        raise _refused(f"RemoteDisplay.vnc.port is not a TCP port: '{text[:10]}'.")
     password = options.get("password", "")
-    return RemoteDisplay(int(port), password) if password else None
+    return RemoteDisplay(port, password) if password else None
 
 
 def _refused(text: str) -> vim.fault.GenericVmConfigFault:

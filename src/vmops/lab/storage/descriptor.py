@@ -28,7 +28,7 @@ SIGNATURE = "# Disk DescriptorFile"
 Adapter = Literal["lsiLogic", "busLogic", "ide"]
 
 _EXTENT = re.compile(
-    r'(RW|RDONLY|NOACCESS)\s+(\d{1,15})\s+([A-Za-z0-9]+)(?:\s+"(.*)"(?:\s+(\d{1,15}))?)?'
+    r'(RW|RDONLY|NOACCESS)\s+([0-9]{1,15})\s+([A-Za-z0-9]+)(?:\s+"(.*)"(?:\s+([0-9]{1,15}))?)?'
 )
 _PAIR = re.compile(r'([A-Za-z][\w.]*)\s*=\s*(?:"(.*)"|(.*?))')
 _CID = re.compile(r"[0-9a-f]{1,8}")

@@ -47,7 +47,7 @@ class Entries(MutableMapping[str, str]):
     def take_int(self, key: str) -> int | None:
         """Remove an entry that says a number and return it; None if it says none."""
         text = (self.take(key) or "").strip()
-        return int(text) if re.fullmatch(r"-?\d{1,18}", text) else None
+        return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
 
     def take_prefixed(self, prefix: str) -> dict[str, str]:
         """Remove the entries whose keys begin with ``prefix``; return them without it."""

@@ -34,6 +34,7 @@ from pyVmomi.VmomiSupport import (
 from pyVmomi.VmomiSupport import ManagedObject as Reference
 
 from vmops.lab.kernel.service_instance import API_VERSION, WIRE_VERSION
+from vmops.numbers import whole_number
 
 if TYPE_CHECKING:
     from pyVmomi.VmomiSupport import MethodInfo
@@ -82,7 +83,9 @@ def service_versions() -> bytes:
 
 
 def _is_release(version: str) -> bool:
-    return version.startswith("vim.version.") and versionIdMap[version][:1].isdigit()
+    return (
+        version.startswith("vim.version.") and whole_number(versionIdMap[version][:1]) is not None
+    )
 
 
 @lru_cache(maxsize=1)

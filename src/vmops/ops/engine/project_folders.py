@@ -16,8 +16,6 @@ from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref, moid
 
 _ROOT, _LEAF = "OpenStack", "Instances"
-# In the name of an entity vSphere wants these escaped, and shows them so.
-_ESCAPED = str.maketrans({"%": "%25", "/": "%2f", "\\": "%5c"})
 
 Path = tuple[str, ...]
 
@@ -72,8 +70,7 @@ class ProjectFolders:
 
     def _path(self, project_id: str) -> Path:
         levels = (_ROOT, f"Project ({project_id})", _LEAF)
-        wanted = (*self._below, *(levels if self._by_project and project_id else ()))
-        return tuple(name.translate(_ESCAPED) for name in wanted)
+        return (*self._below, *(levels if self._by_project and project_id else ()))
 
     def _walk(self, root: Moref, path: Path) -> Moref:
         inventory, at = self._session.inventory, root

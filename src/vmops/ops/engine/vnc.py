@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from vmops.errors import ConsoleTypeUnavailable, Exhausted, InvalidPowerState, NotSupported
 from vmops.model import extra_config
 from vmops.model.power import PowerState
+from vmops.numbers import PORT_MAX, whole_number
 from vmops.ops.engine.settings import EngineSettings
 from vmops.ops.guard.states import called, must_run, read_state
 from vmops.vsphere.objects.tickets import acquire_ticket
@@ -74,16 +75,16 @@ def _has_vnc(session: Session, settings: EngineSettings) -> bool:
     """Whether plain VNC is to be used: as the settings say, else by the endpoint's version."""
     if settings.console != "auto":
         return settings.console == "vnc"
-    major = session.endpoint.api_version.partition(".")[0]
-    return major.isdigit() and int(major) <= _LAST_WITH_VNC
+    major = whole_number(session.endpoint.api_version.partition(".")[0])
+    return major is not None and major <= _LAST_WITH_VNC
 
 
 def _plain_vnc(session: Session, vm: VirtualMachine, *, at_host: bool) -> VncConsole:
     found = vm.read("config.extraConfig", "runtime.host", "runtime.powerState")
     options = {str(o.key): str(o.value) for o in found.get("config.extraConfig") or ()}
-    port = options.get(extra_config.VNC_PORT, "")
+    port = whole_number(options.get(extra_config.VNC_PORT, ""), PORT_MAX)
     enabled = options.get(extra_config.VNC_ENABLED, "").lower() == "true"
-    if not enabled or not port.isdigit():
+    if not enabled or not port:
         raise ConsoleTypeUnavailable(
             f"{called(vm)} has no VNC: its {extra_config.VNC_PORT} is not set."
         )
@@ -93,7 +94,7 @@ def _plain_vnc(session: Session, vm: VirtualMachine, *, at_host: bool) -> VncCon
     if at_host and (moref := found.get("runtime.host")) is not None:
         moid = str(moref._moId)
         host = next((h.name for h in session.inventory.hosts() if h.moid == moid), host)
-    console = VncConsole(host=host, port=int(port), internal_access_path=None)
+    console = VncConsole(host=host, port=port, internal_access_path=None)
     if password := options.get(extra_config.VNC_PASSWORD):
         console["password"] = password
     return console
@@ -160,7 +161,8 @@ class VncPorts:
                 for option in values.get("config.extraConfig") or ()
                 if option.key == extra_config.VNC_PORT
             ]
-        return {int(port) for port in map(str, found) if port.isdigit()}
+        ports = (whole_number(port, PORT_MAX) for port in found)
+        return {port for port in ports if port is not None}
 
 
 def _new_password() -> str:

@@ -23,7 +23,14 @@ from vmops.errors import (
 )
 from vmops.vsphere.live.kinds import BUILDERS, KINDS, Kind
 from vmops.vsphere.live.known import Known
-from vmops.vsphere.live.properties import Properties, Selection, Values, property_spec, through_view
+from vmops.vsphere.live.properties import (
+    Properties,
+    Selection,
+    Values,
+    property_spec,
+    shown_value,
+    through_view,
+)
 from vmops.vsphere.live.records import (
     ClusterInfo,
     DatacenterInfo,
@@ -235,7 +242,11 @@ class Inventory:
                 if update.kind == "leave":
                     self._told.leave(kind, moid(update.obj))
                     continue
-                news = {c.name: c.val for c in update.changeSet if c.op in {"assign", "add"}}
+                news = {
+                    change.name: shown_value(update.obj, change.name, change.val)
+                    for change in update.changeSet
+                    if change.op in {"assign", "add"}
+                }
                 unset = [c.name for c in update.changeSet if c.name not in news]
                 self._told.change(kind, update.obj, news, unset)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vmops.model import extra_config
+from vmops.model.entity_name import escaped
 from vmops.model.power import PowerState
 from vmops.vsphere.live.records import (
     ClusterInfo,
@@ -102,13 +103,13 @@ class Tree(Protocol):
 
 def build_datacenter(moref: Moref, values: Values, tree: Tree) -> DatacenterInfo:
     """A datacenter's record."""
-    names = [text(values, "name")]
+    names = [escaped(text(values, "name"))]
     parent = values.get("parent")
     while parent is not None:
         above = tree.values_of(moid(parent))
         parent = above.get("parent")
         if parent is not None:  # the root folder's name is no part of a path
-            names.append(text(above, "name"))
+            names.append(escaped(text(above, "name")))
     return DatacenterInfo(
         moref=moref,
         moid=moid(moref),

@@ -9,20 +9,31 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pyVmomi import vmodl
+from pyVmomi import vim, vmodl
 
 from vmops.errors import ConnectionLost, InvalidArgument, ManagedObjectNotFound, NotAuthenticated
+from vmops.model.entity_name import plain
 from vmops.vsphere.wire.client import Client
 from vmops.vsphere.wire.moref import Moref, describe, moid, wire_type
 
 PAGE_SIZE = 500
 _RESTARTS = 2
 
+_NAME_PATHS = frozenset({"name", "config.name", "summary.config.name"})
+
 Values = dict[str, Any]
+T = TypeVar("T")
 
 _collector = vmodl.query.PropertyCollector
+
+
+def shown_value(moref: Moref, path: str, value: T) -> T | str:
+    """The value of a property; the name of an entity that is no datastore as it was given."""
+    if path in _NAME_PATHS and isinstance(value, str) and not isinstance(moref, vim.Datastore):
+        return plain(value)
+    return value
 
 
 def through_view(view: Moref) -> _collector.ObjectSpec:
@@ -202,7 +213,13 @@ class Properties:
         while page is not None:
             for found in page.objects:
                 self._learn(found)
-                yield found.obj, {change.name: change.val for change in found.propSet}
+                yield (
+                    found.obj,
+                    {
+                        each.name: shown_value(found.obj, each.name, each.val)
+                        for each in found.propSet
+                    },
+                )
             if not page.token:
                 return
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vmops.errors import NotSupported
+from vmops.model.entity_name import escaped
 from vmops.vsphere.wire.client import Client
 from vmops.vsphere.wire.moref import Moref
 
@@ -34,5 +35,7 @@ class SearchIndex:
     def child(self, parent: Moref, name: str) -> Moref | None:
         """The child of this name of a folder or another entity; one call."""
         index = self._client.content.searchIndex
-        found: Moref | None = self._client.call(index, "FindChild", entity=parent, name=name)
+        found: Moref | None = self._client.call(
+            index, "FindChild", entity=parent, name=escaped(name)
+        )
         return found

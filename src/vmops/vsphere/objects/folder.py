@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyVmomi import vim
 
 from vmops.errors import DuplicateName, ManagedObjectNotFound
+from vmops.model.entity_name import escaped
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref, describe
@@ -39,7 +40,7 @@ class Folder:
             DuplicateName: something that is no folder has this name.
         """
         try:
-            made = self._session.call(self.moref, "CreateFolder", name=name)
+            made = self._session.call(self.moref, "CreateFolder", name=escaped(name))
         except DuplicateName as taken:
             named = taken.existing
             # vcsim names the folder itself, not what is in it.

@@ -15,6 +15,7 @@ from vmops.errors import (
     VMOpsError,
 )
 from vmops.model.datastore_path import DatastorePath
+from vmops.model.entity_name import escaped
 from vmops.model.power import PowerState
 from vmops.vsphere.live.kinds import power_state
 from vmops.vsphere.live.records import VmInfo
@@ -236,7 +237,7 @@ class VirtualMachine:
             DuplicateName: the folder has one of this name.
             InvalidName: the name is not allowed.
         """
-        self._run("Rename_Task", newName=name)
+        self._run("Rename_Task", newName=escaped(name))
 
     def relocate(self, spec: vim.vm.RelocateSpec) -> None:
         """Move it to another host, pool or datastore, as a ``RelocateSpec`` says."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pyVmomi import vim
 
 from vmops.model.power import PowerState
+from vmops.numbers import INT_MAX, whole_number
 
 PATHS = ("config.hardware.device", "config.extraConfig", "runtime.powerState")
 
@@ -87,11 +88,11 @@ def nics_from(values: dict[str, Any]) -> VmNics:
     numbers = {}
     settings = {str(o.key): str(o.value or "") for o in values.get("config.extraConfig") or ()}
     for key, value in settings.items():
-        number = key.removeprefix(_INTERFACE_PREFIX)
-        if not key.startswith(_INTERFACE_PREFIX) or not number.isdigit():
+        if not key.startswith(_INTERFACE_PREFIX):
             continue
-        if value and value != _GIVEN_UP:
-            numbers[int(number)] = value
+        number = whole_number(key.removeprefix(_INTERFACE_PREFIX), INT_MAX)
+        if number is not None and value and value != _GIVEN_UP:
+            numbers[number] = value
     power = str(values.get("runtime.powerState"))
     state = PowerState(power) if power in set(PowerState) else None
     is_on = state is PowerState.POWERED_ON

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vmops import errors
 from vmops.errors import VMOpsError
+from vmops.model.entity_name import plain
 from vmops.vsphere.wire.moref import describe
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _no_permission(error: type[VMOpsError], fault: vmodl.MethodFault, message: s
 
 
 def _duplicate(error: type[VMOpsError], fault: vmodl.MethodFault, message: str) -> VMOpsError:
-    name = str(getattr(fault, "name", "") or "")
+    name = plain(str(getattr(fault, "name", "") or ""))
     taken = errors.DuplicateName(
         f"The name {name!r} is taken." if name else _sentence(message or "The name is taken")
     )

@@ -16,6 +16,7 @@ from xml.parsers.expat import ExpatError
 from pyVmomi import SoapAdapter, VmomiSupport, vmodl
 
 from vmops.errors import SessionOverload, Unavailable, VsphereFault
+from vmops.numbers import whole_number
 from vmops.vsphere.wire.moref import Moref
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.silence import Patience
@@ -95,8 +96,8 @@ def version_for(api_version: str) -> str:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    parts = text.split(".")
-    return tuple(int(part) for part in parts) if all(p.isdigit() for p in parts) else ()
+    numbers = [whole_number(part) for part in text.split(".")]
+    return tuple(n for n in numbers if n is not None) if None not in numbers else ()
 
 
 class Stub(SoapAdapter.SoapStubAdapterBase):

@@ -122,7 +122,7 @@ class NicPlanner:
                     index, f"The host has no network '{backing.deviceName or ''}'."
                 )
             card.backing = StandardBacking(
-                deviceName=network.name, network=network.ref, useAutoDetect=False
+                deviceName=network.port_group, network=network.ref, useAutoDetect=False
             )
         else:
             raise invalid_backing(index, "The lab has no such kind of network.")
@@ -132,7 +132,7 @@ class NicPlanner:
             if isinstance(network, DistributedVirtualPortgroup):
                 continue
             if backing.deviceName:
-                if network.name == backing.deviceName:
+                if network.port_group == backing.deviceName:
                     return network
             elif backing.network is not None and backing.network == network.ref:
                 return network

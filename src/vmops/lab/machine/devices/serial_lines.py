@@ -12,7 +12,7 @@ from vmops.lab.hypervisor.port import Concentrator, NetworkSerialPort
 
 _SERIAL = vim.vm.device.VirtualSerialPort
 UriBacking = _SERIAL.URIBackingInfo
-_URI = re.compile(r"(?P<scheme>tcp4?|telnet)://(?P<host>[A-Za-z0-9.-]*):(?P<port>\d{1,5})/?")
+_URI = re.compile(r"(?P<scheme>tcp4?|telnet)://(?P<host>[A-Za-z0-9.-]*):(?P<port>[0-9]{1,5})/?")
 _ANY = frozenset({"", "0.0.0.0", "127.0.0.1", "localhost"})  # noqa: S104 - the lab uses 127.0.0.1
 
 

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from pyVmomi import vim
 
 _Element = ElementTree.Element
-_UNIT = re.compile(r"byte\s*\*\s*2\s*\^\s*(\d+)", re.IGNORECASE)
+_UNIT = re.compile(r"byte\s*\*\s*2\s*\^\s*([0-9]{1,2})", re.IGNORECASE)
 _NAMED_UNITS = {"": 0, "byte": 0, "bytes": 0, "kilobytes": 10, "megabytes": 20, "gigabytes": 30}
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
@@ -86,7 +86,7 @@ class OvfItem:
         text = self.text(name)
         if not text:
             return default
-        if not re.fullmatch(r"-?\d{1,18}", text):
+        if not re.fullmatch(r"-?[0-9]{1,18}", text):
             raise invalid_value(name, text)
         return int(text)
 
@@ -241,7 +241,7 @@ def _child(element: _Element | None, name: str) -> str:
 
 
 def _integer(what: str, text: str) -> int:
-    if not re.fullmatch(r"\d{1,18}", text.strip()):
+    if not re.fullmatch(r"[0-9]{1,18}", text.strip()):
         raise invalid_value(what, text)
     return int(text)
 

@@ -161,7 +161,7 @@ def _network(kernel: Kernel, host: HostSystem, mapped: dict[str, Network], name:
     if name in mapped:
         return mapped[name]
     there = networks_of(kernel, host)
-    found = [network for network in there if network.name == name] or there
+    found = [network for network in there if network.port_group == name] or there
     if not found:
         raise vim.fault.OvfNoHostNic(msg="The host has no network.")
     return found[0]
@@ -176,7 +176,7 @@ def _backing(network: Network) -> VirtualDevice.BackingInfo:
             switchUuid=switch.properties["uuid"], portgroupKey=config.key
         )
         return card.DistributedVirtualPortBackingInfo(port=connection)
-    return card.NetworkBackingInfo(deviceName=network.name)
+    return card.NetworkBackingInfo(deviceName=network.port_group)
 
 
 def _system(envelope: Envelope, spec: vim.vm.ConfigSpec) -> list[vmodl.MethodFault]:

@@ -34,7 +34,7 @@ def plug_in(
     A port that another machine has by now is replaced by a free one. The caller releases them.
     """
     names: dict[str, Any] = {
-        network.name: network.ref
+        network.port_group: network.ref
         for network in networks_of(host.kernel, host)
         if not isinstance(network, DistributedVirtualPortgroup)
     }
