@@ -26,6 +26,7 @@ USED_BY_OTHERS = {
     "data_received": "asyncio",
     "detach_disk_from_vm": "callers, as Nova's class has it",
     "format_commands": "click",
+    "format_completion": "click",
     "get_command": "click",
     "get_volume_connector": "callers, as Nova's class has it",
     "list_commands": "click",
@@ -33,7 +34,7 @@ USED_BY_OTHERS = {
     "list_of": "click: a command",
     "makefile": "http.client",
     "max_refresh": "rich",
-    "readable": "io",
+    "source_template": "click",
     "status_code": "aiohttp",
 }
 API_METHOD = re.compile(r"(?:[A-Z][a-z0-9]+)+[A-Za-z]*(?:_Task)?")

@@ -104,6 +104,22 @@ def test_a_missing_port_group_is_made_on_every_host(bench: Bench, name: str) -> 
     assert card.backing.deviceName == name
 
 
+def test_a_name_with_characters_that_vsphere_escapes(bench: Bench) -> None:
+    """The port group has the name that was given, the network the one that vSphere keeps."""
+    name = f"net/1 50% {a_uuid()[:8]}"
+    try:
+        for _ in range(2):  # made, then found
+            (card,) = cards(spawn(bench, vif(name)))
+            assert card.backing.deviceName == name
+        kept = second_view.properties(card.backing.network, "name")["name"]
+        assert kept == name.replace("%", "%25").replace("/", "%2f")
+    finally:
+        bench.backend.clean()
+        for system in systems(bench):
+            with suppress(vim.fault.NotFound):
+                system.RemovePortGroup(name)
+
+
 def test_one_that_is_there_is_used(bench: Bench, name: str) -> None:
     add(bench, name)
     before = port_groups(bench, name)
