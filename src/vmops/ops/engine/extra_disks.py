@@ -16,7 +16,7 @@ from vmops.vsphere.session import Session
 # Those of `vmops.specs.disks.extra_disks`, and their counterparts after a resize; each also with
 # numbers, where a name was taken.
 _NAME = re.compile(
-    r"(?:ephemeral_(?P<number>[0-9]{1,9})|(?P<swap>swap))(?:_\d+)*(?:-resized)?(?:_\d+)*\.vmdk"
+    r"(?:ephemeral_(?P<number>[0-9]{1,9})|(?P<swap>swap))(?:_[0-9]{1,9})*(?:-resized)?(?:_[0-9]{1,9})*\.vmdk"
 )
 
 
