@@ -20,7 +20,9 @@ OWNER = r"[0-9a-f]{8,12}-[0-9a-f]{8,12}-[0-9]{1,10}-[0-9]{1,20}"
 NOBODY = "000000000000-000000000000-0-0"
 """The owner of work that was given up: it has none."""
 
-_PARTS = re.compile(r"(?P<id>[0-9a-f]+)-(?P<place>[0-9a-f]+)-(?P<pid>[0-9]{1,10})-(?P<start>[0-9]{1,20})")
+_PARTS = re.compile(
+    r"(?P<id>[0-9a-f]+)-(?P<place>[0-9a-f]+)-(?P<pid>[0-9]{1,10})-(?P<start>[0-9]{1,20})"
+)
 _UNKNOWN_PLACE = "0" * 12
 _PROC = Path("/proc")
 
