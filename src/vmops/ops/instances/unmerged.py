@@ -80,7 +80,7 @@ def merge(vm: VirtualMachine, reason: VMOpsError | None = None) -> None:
             return
     raise LeftBehind(
         f"{called(vm)} still writes to layers of a snapshot that is removed: they cannot be merged"
-        f" now{f' ({reason})' if reason else ''}. Nothing is lost; merge them when no other, such as"
+        f" now{f' ({reason})' if reason else ''}. Nothing is lost; merge them when no other, as"
         " a backup, holds its disks.",
         _layers(vm),
     ) from reason
