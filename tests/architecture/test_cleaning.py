@@ -38,6 +38,7 @@ REASONS = {
     "ops/engine/port_groups.py _add": NO_FILE,
     "ops/engine/port_groups.py claim": "port groups that were missing, while nobody uses them",
     "ops/engine/port_groups.py create_port_groups": "the same",
+    "ops/instances/destroy.py _delete_strays": "in the VM's own folder, and nobody's",
     "ops/instances/destroy.py _clear": "in the VM's own folder, and nobody else's",
     "ops/instances/destroy.py destroy": ASKED,
     "ops/instances/destroy.py remove_with_files": ASKED,

@@ -13,6 +13,7 @@ from tests.faults import matrix
 from vmops import Instance
 from vmops.errors import ConnectionLost, LeftBehind, TransferFailed, VMOpsError
 from vmops.lab.wire.failures import Failure, How
+from vmops.progress import Warned
 
 CALLS = [
     "RetrievePropertiesEx",
@@ -21,7 +22,7 @@ CALLS = [
     "Destroy_Task",
     "HEAD /folder",
 ]
-KEEPING = ["RetrievePropertiesEx", "PowerOffVM_Task", "UnregisterVM"]
+KEEPING = ["RetrievePropertiesEx", "PowerOffVM_Task", "PUT /folder", "UnregisterVM"]
 DETACHING = ["RetrievePropertiesEx", "PowerOffVM_Task", "RetrievePropertiesEx", "ReconfigVM_Task"]
 
 
@@ -63,7 +64,15 @@ def test_without_destroy_disks_the_files_stay_all_the_same(bench: Bench, failure
     failing(bench, instance, failure, destroy_disks=False)
     bench.ops.destroy(instance, None, destroy_disks=False)
     assert bench.vm(instance) is None
-    assert {path for path in bench.tree() if instance.uuid in path} == before
+    left = {path for path in bench.tree() if instance.uuid in path}
+    assert before <= left
+    if failure.call == "PUT /folder" and left == before:
+        assert [event for event in bench.events if isinstance(event, Warned)]
+        return
+    assert left - before == {f"[{bench.backend.datastore}] {instance.uuid}/vmops-kept.txt"}
+    note = (bench.root() / instance.uuid / "vmops-kept.txt").read_text()
+    assert instance.uuid in note
+    assert "kept on purpose" in note
 
 
 @pytest.mark.parametrize("failure", matrix.parameters(DETACHING))

@@ -39,10 +39,7 @@ def files_of_others(
 
 def is_of(name: str, file: str) -> bool:
     """Whether a name is the file's; of a disk "x.vmdk" also "x-flat.vmdk" and the like."""
-    if not file.endswith(".vmdk"):
-        return name == file
-    stem = file.removesuffix(".vmdk")
-    return name == file or (name.startswith(f"{stem}-") and name.endswith(".vmdk"))
+    return file in {name, _EXTENT.sub(".vmdk", name)}
 
 
 def names_in(folder: DatastorePath, paths: Iterable[str]) -> frozenset[str]:

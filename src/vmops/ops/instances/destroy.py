@@ -22,6 +22,7 @@ from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.ops.engine.folder_contents import delete_disks, files_of_others, is_of, names_in
+from vmops.ops.engine.kept_note import leave_note
 from vmops.ops.engine.own_disks import is_below, is_foreign, vm_folder
 from vmops.ops.guard.preconditions import pass_over_marks
 from vmops.ops.guard.states import called, vm_called
@@ -37,6 +38,13 @@ from vmops.vsphere.session import Session
 
 log = logging.getLogger(__name__)
 
+_MAKING_DISKS = (
+    extra_config.OPERATION,
+    extra_config.REPLACED_DISKS,
+    extra_config.RESCUE,
+    extra_config.RESIZE,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedFiles:
@@ -44,6 +52,7 @@ class OwnedFiles:
 
     power_state: PowerState | None
     folder: DatastorePath | None
+    vmx: str = ""
     foreign_disk_keys: tuple[int, ...]
     """Device keys of disks that are not the VM's own: volumes, and disks elsewhere."""
     side_files: tuple[DatastorePath, ...]
@@ -53,6 +62,8 @@ class OwnedFiles:
     """Disks in the VM's folder that are volumes', attached to it until now: they stay there."""
     moved_volumes: tuple[MovedVolume, ...] = ()
     """Volumes whose shadow VMs must get their disks back."""
+    may_have_strays: bool = False
+    """Whether an operation is noted or marked that makes disks before it attaches them."""
     snapshots_hold_foreign: bool = False
     """Whether a snapshot has a disk that is not the VM's own, attached now or not; or had one, and
     the VM still writes to a layer over that."""
@@ -80,11 +91,12 @@ def destroy(session: Session, instance_uuid: str, *, destroy_disks: bool) -> Non
        3.1. Give the volumes their disks back
     4. Remove the VM and its files
 
-    Without ``destroy_disks`` the VM is unregistered in step 4 and all files stay. A linked clone's
-    parent lies in the cache's folder, and a volume's disk is detached before: neither is touched.
-    What was written to a volume since a snapshot is in a file of the snapshot's until step 2.1. In
-    step 4 the VM's folder goes with all that is in it, attached or not; what is a volume's, a first
-    class disk's or another machine's stays there, and is told as a warning.
+    Without ``destroy_disks`` the VM is unregistered in step 4 and all files stay, with a note for
+    people that says so. A linked clone's parent lies in the cache's folder, and a volume's disk is
+    detached before: neither is touched. What was written to a volume since a snapshot is in a file
+    of the snapshot's until step 2.1. In step 4 the VM's folder goes with all that is in it,
+    attached or not; what is a volume's, a first class disk's or another machine's stays there, and
+    is told as a warning.
 
     Raises:
         Busy: another process works on it; nothing was touched.
@@ -129,7 +141,7 @@ def remove(
             if destroy_disks:
                 do(remove_with_files(session, vm, own, spared))
             else:
-                do(unregister(vm))
+                do(unregister(session, vm, own))
         except (LeftBehind, LeaseLost):
             raise
         except VMOpsError as failure:
@@ -173,9 +185,11 @@ def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> OwnedFile
     return OwnedFiles(
         power_state=files.power_state,
         folder=folder,
+        vmx=files.vmx,
         foreign_disk_keys=tuple(disk.key for disk in foreign),
         side_files=side_files,
         volume_files=frozenset(name for name in volumes if is_below(name, folder)),
+        may_have_strays=any(files.extra_config.get(key) for key in _MAKING_DISKS),
         snapshots_hold_foreign=any(is_foreign(files, disk) for disk in in_snapshots)
         or (files.needs_consolidation and any(disk.parents for disk in foreign)),
     )
@@ -251,6 +265,8 @@ def remove_with_files(
     for file in own.side_files:
         if file not in spared:
             session.datastore_files.delete(file, missing_ok=True)
+    if own.folder is not None and own.may_have_strays:
+        _delete_strays(session, own.folder, {*own.volume_files, *map(str, spared)})
     vm.destroy(missing_ok=True)
     try:
         if own.folder is not None and session.datastore_files.exists(own.folder):
@@ -259,11 +275,24 @@ def remove_with_files(
             with contextlib.suppress(FileNotFound):
                 if not session.browse(folder):
                     session.file_manager.delete(folder)
+    except LeaseLost:
+        raise
     except VMOpsError as failure:
         raise LeftBehind(
             f"The VM was removed, but not all of its files: {failure}", [str(own.folder)]
         ) from failure
     yield
+
+
+def _delete_strays(session: Session, folder: DatastorePath, kept: Collection[str]) -> None:
+    """Delete disks that the VM does not have while it is there: it is what they are found by."""
+    with contextlib.suppress(FileNotFound):
+        names = [file.name for file in session.browse(folder) if file.name.endswith(".vmdk")]
+        others = files_of_others(session, folder, names)
+        strays = set(names) - others
+        for path in names_in(folder, kept):
+            strays -= {name for name in names if is_of(name, path)}
+        delete_disks(session, folder, strays)
 
 
 def _clear(session: Session, folder: DatastorePath, kept: Collection[str]) -> None:
@@ -288,7 +317,14 @@ def _clear(session: Session, folder: DatastorePath, kept: Collection[str]) -> No
 
 
 @step("Unregister the VM")
-def unregister(vm: VirtualMachine) -> Reversible[None]:
-    """Make vSphere forget the VM; its files stay."""
+def unregister(session: Session, vm: VirtualMachine, own: OwnedFiles) -> Reversible[None]:
+    """Make vSphere forget the VM; its files stay, and a note beside them says why."""
+    if own.folder is not None:
+        try:
+            leave_note(session, own.folder, called(vm), own.vmx)
+        except LeaseLost:
+            raise
+        except VMOpsError as failure:
+            tell(Warned(text=f"{own.folder} is kept, but no note could be left in it: {failure}"))
     vm.unregister(missing_ok=True)
     yield

@@ -12,7 +12,14 @@ import logging
 import time
 from collections.abc import Iterator
 
-from vmops.errors import Busy, ConnectionLost, LeftBehind, ManagedObjectNotFound, VMOpsError
+from vmops.errors import (
+    Busy,
+    ConnectionLost,
+    LeaseLost,
+    LeftBehind,
+    ManagedObjectNotFound,
+    VMOpsError,
+)
 from vmops.model import extra_config
 from vmops.ops.engine.own_disks import is_below, vm_folder
 from vmops.ops.guard.states import called
@@ -51,6 +58,8 @@ def remove_snapshot(session: Session, vm: VirtualMachine, made: Snapshot) -> Non
             log.warning("asking again to remove the snapshot of %s: %s", called(vm), failure)
             wait_for_recent_tasks(session, vm.moref)
             continue
+        except LeaseLost:
+            raise
         except VMOpsError as failure:
             if has_snapshot(vm, made):
                 raise
@@ -70,7 +79,7 @@ def merge(vm: VirtualMachine, reason: VMOpsError | None = None) -> None:
         time.sleep(wait_s)
         try:
             consolidate_disks(vm)
-        except ManagedObjectNotFound:
+        except (LeaseLost, ManagedObjectNotFound):
             raise
         except VMOpsError as failure:
             log.info("%s: its disks cannot be merged now: %s", called(vm), failure)
