@@ -45,6 +45,8 @@ class Silencer:
     def __init__(self, upstream: str, folder: Path) -> None:
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname or "", parts.port or 443)
+        # The URLs of leases lead here, too.
+        self.theirs = f"https://{parts.netloc}/nfc/".encode()
         self.ca_file, key_file = make_certificate(folder)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.ca_file, key_file)
@@ -66,6 +68,12 @@ class Silencer:
     @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}/sdk"
+
+    @property
+    def ours(self) -> bytes:
+        found = f"https://127.0.0.1:{self.port}/nfc/".encode()
+        assert len(found) == len(self.theirs), "answers keep their length"
+        return found
 
     def silence(
         self,
@@ -271,6 +279,7 @@ class _Connection:
                 self._hush(self.rule)
         if self.is_mute:
             return
+        data = data.replace(self.owner.theirs, self.owner.ours)
         if self.way == "trickle":
             for n in range(len(data)):
                 self.client.sendall(data[n : n + 1])

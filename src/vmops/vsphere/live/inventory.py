@@ -320,12 +320,22 @@ class Inventory:
 
 
 def _read_all(properties: Properties, view: Moref) -> Iterator[tuple[Kind, Moref, Values]]:
-    """All objects in a view with their kinds; one may come as two kinds, with values of each."""
-    for kind in KINDS:
-        try:
-            found = properties.collect(
-                Selection([through_view(view)], kind.wire_type, kind.paths + kind.optional)
-            )
-        except InvalidArgument:
-            found = properties.collect(Selection([through_view(view)], kind.wire_type, kind.paths))
-        yield from ((kind, moref, values) for moref, values in found)
+    """All objects in a view with their kinds; what is of two kinds comes as both."""
+    selected = [through_view(view)]
+
+    def selection(kind: Kind, optional: tuple[str, ...]) -> Selection:
+        return Selection(selected, kind.wire_type, kind.paths + optional)
+
+    try:
+        found = properties.collect(*(selection(kind, kind.optional) for kind in KINDS))
+    except InvalidArgument:
+        found = []
+        for kind in KINDS:
+            try:
+                found += properties.collect(selection(kind, kind.optional))
+            except InvalidArgument:
+                found += properties.collect(selection(kind, ()))
+    for moref, values in found:
+        for kind in KINDS:
+            if isinstance(moref, wire_type(kind.wire_type)):
+                yield kind, moref, values

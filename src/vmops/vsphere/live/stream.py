@@ -142,8 +142,11 @@ class Stream:
         Raises:
             VMOpsError: the stream is down, and has been for some seconds; why it is down.
         """
-        while not event.wait(min(_LOOK_S, silence_s)):
-            if time.monotonic() - self._quiet_since > silence_s:
+        while True:
+            left = self._quiet_since + silence_s - time.monotonic()
+            if event.wait(max(min(_LOOK_S, left), 0.0)):
+                return True
+            if left <= 0:
                 return False
             if self._closing.is_set():
                 raise ConnectionLost("The session is closed.")
@@ -153,7 +156,6 @@ class Stream:
                 and time.monotonic() - self._down_since > self.client.limits.window_s
             ):
                 raise failure.with_traceback(None)
-        return True
 
     def close(self) -> None:
         """End the thread; `join` it after the connections were closed. Never raises."""
