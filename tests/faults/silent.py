@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -220,6 +220,12 @@ def scene(backend: LabBackend, images: Images, limits: Limits) -> Iterator[Scene
         with backend.connect() as session, Silencer(backend.url, Path(folder)) as silencer:
             bench = Bench(backend=backend, session=session, images=images)
             yield Scene(bench=bench, silencer=silencer, limits=limits, made=made)
+
+
+def shortened(case: Case, factor: float) -> Limits:
+    """So much shorter limits, with which a case's ``most_s`` is as much shorter."""
+    limits = Limits().times(factor)
+    return replace(limits, stream_silence_s=0.5) if case.row == "stream" else limits
 
 
 def main() -> None:

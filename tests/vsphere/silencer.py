@@ -8,6 +8,7 @@ so many bytes a second ("trickle").
 from __future__ import annotations
 
 import re
+import select
 import socket
 import ssl
 import threading
@@ -177,6 +178,8 @@ class Silencer:
 
 
 class _Connection:
+    """One client's connection, on one thread: TLS takes no two at a time."""
+
     def __init__(self, owner: Silencer, client: ssl.SSLSocket, upstream: ssl.SSLSocket) -> None:
         self.owner, self.client, self.upstream = owner, client, upstream
         self.silent: Way | None = None
@@ -184,6 +187,10 @@ class _Connection:
         """After so many bytes of the answer it goes silent."""
         self.rule: Rule | None = None
         self.is_mute = False
+        self.head = b""
+        self.left = 0
+        """Of the body of the request that is passed on."""
+        self.passed = 0
         owner.keep(client)
         owner.keep(upstream)
 
@@ -192,9 +199,8 @@ class _Connection:
         return self.silent or self.owner.silent
 
     def run(self) -> None:
-        self.owner.start(self._down)
         try:
-            while self._request():
+            while self._step():
                 pass
         except (OSError, ValueError):
             pass
@@ -203,6 +209,28 @@ class _Connection:
                 with suppress(OSError):
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)
                 self.owner.drop(sock)
+
+    def _step(self) -> bool:
+        """Pass on what has come; whether there may be more."""
+        heard = [self.upstream] if self.way == "deaf" else [self.client, self.upstream]
+        ready = [sock for sock in heard if sock.pending()]
+        ready = ready or select.select(heard, [], [], 0.05)[0]
+        for sock in ready:
+            # A message of TLS's own can be read, too, and gives nothing.
+            sock.settimeout(0.01)
+            try:
+                data = sock.recv(65536)
+            except TimeoutError:
+                continue
+            finally:
+                sock.settimeout(None)
+            if not data:
+                return False
+            if sock is self.client:
+                self._ask(data)
+            else:
+                self._answer(data)
+        return not self.owner.stopped.is_set()
 
     def _hush(self, rule: Rule) -> None:
         self.owner.silent_at = time.monotonic()
@@ -213,41 +241,42 @@ class _Connection:
         else:
             self.silent = rule.way
 
-    def _request(self) -> bool:
-        """Pass one request on; whether there may be another."""
-        head = b""
-        while b"\r\n\r\n" not in head:
-            if not (piece := self._receive()):
-                return False
-            head += piece
-        end = head.index(b"\r\n\r\n") + 4
-        length = _LENGTH.search(head[:end])
-        left = (int(length[1]) if length else 0) - (len(head) - end)
-        verb, target, _ = head[: head.index(b"\r\n")].decode().split(" ")
-        is_soap = target.startswith(("/sdk", "/pbm"))
-        while is_soap and left > 0:
-            piece = self._receive()
-            head += piece
-            left -= len(piece)
-        found = _METHOD.search(head)
-        call = found[1].decode() if is_soap and found else f"{verb} /{target.split('/')[1]}"
-        rule = self.owner.rule_for(call)
-        if rule is not None:
-            self._obey(rule)
-        self._pass(head)
-        if rule is not None and rule.where == "answer":
-            self._hush(rule)
-        passed = 0
-        while left > 0:
-            if rule is not None and rule.where == "upload" and passed > _MIDDLE:
-                self._hush(rule)
-            piece = self._receive()
-            if not piece:
-                return False
-            self._pass(piece)
-            left -= len(piece)
-            passed += len(piece)
-        return True
+    def _ask(self, data: bytes) -> None:
+        """Pass on a part of a request."""
+        if self.left <= 0:
+            self.head += data
+            if (parsed := self._parsed()) is None:
+                return
+            data, self.head = self.head, b""
+            call, self.left = parsed
+            self.passed = 0
+            self.rule = self.owner.rule_for(call)
+            if self.rule is not None:
+                self._obey(self.rule)
+            self._pass(data)
+            if self.rule is not None and self.rule.where == "answer":
+                self._hush(self.rule)
+            return
+        self._pass(data)
+        self.left -= len(data)
+        self.passed += len(data)
+        if self.rule is not None and self.rule.where == "upload" and self.passed > _MIDDLE:
+            self._hush(self.rule)
+
+    def _parsed(self) -> tuple[str, int] | None:
+        """What is called, and how much of the body is to come; None if it is not known yet."""
+        if b"\r\n\r\n" not in self.head:
+            return None
+        end = self.head.index(b"\r\n\r\n") + 4
+        length = _LENGTH.search(self.head[:end])
+        left = (int(length[1]) if length else 0) - (len(self.head) - end)
+        verb, target, _ = self.head[: self.head.index(b"\r\n")].decode().split(" ")
+        if not target.startswith(("/sdk", "/pbm")):
+            return f"{verb} /{target.split('/')[1]}", left
+        if left > 0:
+            return None
+        found = _METHOD.search(self.head)
+        return (found[1].decode() if found else verb), 0
 
     def _obey(self, rule: Rule) -> None:
         if rule.where == "request":
@@ -255,21 +284,11 @@ class _Connection:
         elif rule.where == "answer":
             self.is_mute = True
         elif rule.where == "download":
-            self.rule, self.down_until = rule, _MIDDLE
-
-    def _receive(self) -> bytes:
-        while self.way == "deaf" and not self.owner.stopped.wait(0.05):
-            pass
-        return self.client.recv(65536)
+            self.down_until = _MIDDLE
 
     def _pass(self, data: bytes) -> None:
         if self.way in {None, "trickle"}:
             self.upstream.sendall(data)
-
-    def _down(self) -> None:
-        with suppress(OSError, ValueError):
-            while data := self.upstream.recv(65536):
-                self._answer(data)
 
     def _answer(self, data: bytes) -> None:
         if self.down_until is not None:

@@ -46,6 +46,8 @@ _ANSWER_MARGIN_S = 15.0
 _FIRST_DELAY_S = 0.05
 _LONGEST_DELAY_S = 2.0
 _JOIN_S = 2.0
+# Closing cuts the connection of a poll that does not end by itself.
+_CLOSE_S = 0.5
 _AGAIN_S = 0.05
 _LOOK_S = 0.25
 
@@ -161,7 +163,7 @@ class Stream:
         """End the thread; `join` it after the connections were closed. Never raises."""
         with self._lock:
             self._closing.set()
-        if self._thread is not None and self._abandon():
+        if self._thread is not None and self._abandon(_CLOSE_S):
             self._thread.join(_JOIN_S)
 
     def join(self) -> None:
@@ -169,14 +171,14 @@ class Stream:
         if self._thread is not None:
             self._thread.join(_JOIN_S)
 
-    def _abandon(self) -> bool:
+    def _abandon(self, within_s: float = _JOIN_S) -> bool:
         """Make the thread leave its long poll; False if the server does not do that.
 
         Once is not enough: a cancellation that overtakes the poll on its way to the server finds
         nothing to cancel.
         """
         collector = self._collector
-        end = time.monotonic() + _JOIN_S
+        end = time.monotonic() + within_s
         while collector is not None and collector is self._collector and time.monotonic() < end:
             try:
                 self.client.call_within(collector, "CancelWaitForUpdates", _JOIN_S)

@@ -10,10 +10,13 @@ import http.client
 import io
 import socket
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vmops.vsphere.wire.limits import Limits
+
+_PARTS = 6
 
 
 class GaveUp(TimeoutError):
@@ -105,8 +108,9 @@ class TransferWait(Wait):
         super().__init__(patience)
         self._limits = limits
         self._quiet_s = 0.0
-        self._waited_s = 0.0
-        self._size_bytes = 0
+        # What was moved in each sixth of the time that is looked back on, the latest last.
+        self._sizes = deque([0], maxlen=_PARTS)
+        self._part_s = 0.0
 
     def _left_s(self, now: float) -> float:
         self._heard_at = now - self._quiet_s
@@ -124,15 +128,16 @@ class TransferWait(Wait):
 
     def moved(self, size_bytes: int, waited_s: float) -> None:
         """See `Wait.moved`."""
-        self._waited_s += self._quiet_s + waited_s
+        self._part_s += self._quiet_s + waited_s
         self._quiet_s = 0.0
-        self._size_bytes += size_bytes
-        if self._waited_s >= self._limits.transfer_silence_s:
-            if self._size_bytes < self._limits.least_rate * self._waited_s:
-                raise GaveUp(
-                    f"moved only {self._size_bytes} bytes of a file in {self._waited_s:.0f} seconds"
-                )
-            self._waited_s, self._size_bytes = 0.0, 0
+        self._sizes[-1] += size_bytes
+        span_s = self._limits.transfer_silence_s
+        while self._part_s >= span_s / _PARTS:
+            self._part_s -= span_s / _PARTS
+            moved = sum(self._sizes)
+            if len(self._sizes) == _PARTS and moved < self._limits.least_rate * span_s:
+                raise GaveUp(f"moved only {moved} bytes of a file in {span_s:g} seconds")
+            self._sizes.append(0)
 
 
 class Reader(io.RawIOBase):
