@@ -5,6 +5,7 @@ T ?=
 CASES ?=
 BENCH ?=
 CRASH ?=
+SECONDS ?= 3600
 SUITE ?= bookworm
 
 BIN := .venv/bin
@@ -13,7 +14,7 @@ FAST := -m "not guest and not vcsim"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo setup test check coverage static bench crash fresh lock audit clean
+.PHONY: help demo setup test check coverage static bench crash soak fresh lock audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -49,6 +50,9 @@ bench: ## measure, and write docs/benchmarks.md
 
 crash: setup ## kill clients and servers at every call, and write docs/reliability.md; CRASH="--only resize"
 	$(BIN)/python -m tests.crash --write $(CRASH)
+
+soak: setup ## operations for an hour, or SECONDS=600: memory, threads and descriptors stay flat
+	$(BIN)/python -m tests.crash.soak --seconds $(SECONDS)
 
 fresh: ## make demo and make test on a machine that has nothing; SUITE=trixie, PYTHON=/path
 	@python3 scripts/prepare.py fresh

@@ -140,6 +140,3 @@ def run_command(given: dict[str, Any], channel: socket.socket) -> None:
             code = int(leave.code or 0)
     told = {"code": code, "out": out.getvalue(), "err": err.getvalue()}
     channel.send(json.dumps(told).encode())
-
-
-ROLES = {"lab": run_lab, "client": run_client, "command": run_command}

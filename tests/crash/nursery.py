@@ -116,7 +116,7 @@ class Nursery:
         self._lock = threading.Lock()
 
     def fork(self, role: str, given: dict[str, Any]) -> Child:
-        """Start a process that runs a function of `tests.crash.driver`."""
+        """Start a process that runs one of `tests.crash.roles`."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             asked = {"do": "fork", "role": role, "given": given}
@@ -149,7 +149,7 @@ def main(descriptor: int) -> None:
     """The warm process."""
     for name in _WARM:
         importlib.import_module(name)
-    driver = importlib.import_module("tests.crash.driver")
+    roles = importlib.import_module("tests.crash.roles").ROLES
     # A page that the collector touches would be copied for each child.
     gc.collect()
     gc.freeze()
@@ -164,7 +164,7 @@ def main(descriptor: int) -> None:
                 pid = os.fork()
                 if pid == 0:
                     control.close()
-                    _be_child(driver.ROLES[asked["role"]], asked["given"], descriptors[0])
+                    _be_child(roles[asked["role"]], asked["given"], descriptors[0])
                 os.close(descriptors[0])
                 children.add(pid)
                 answer: int | None = pid

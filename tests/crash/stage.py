@@ -99,7 +99,7 @@ class Stage:
 
     def client(self, access: Access) -> Child:
         """A process that waits, connected, to be told what to do."""
-        child = self.nursery.fork("client", {"access": _plain(access)})
+        child = self.nursery.fork("client", {"access": plain(access)})
         if child.told(30) != "ready":
             child.end()
             raise AssertionError(self.log())
@@ -153,5 +153,6 @@ class Stage:
         return (self.folder / "processes.log").read_text()[-4000:]
 
 
-def _plain(access: Access) -> dict[str, Any]:
+def plain(access: Access) -> dict[str, Any]:
+    """What a forked process is given."""
     return {name: getattr(access, name) for name in Access.__slots__}
