@@ -107,6 +107,17 @@ def _lists(ops: VMwareVMOps, uuid: str, extra: dict[str, Any]) -> None:
                 ops.get_info(uuid)
 
 
+def _passing_volumes(ops: VMwareVMOps, uuid: str, extra: dict[str, Any]) -> None:
+    for number in range(TIMES // 4):
+        ops.create_volume(WantedVolume(name=f"passing-{number}", size_bytes=MIB))
+        ops.delete_volume(f"passing-{number}")
+
+
+def _volume_lists(ops: VMwareVMOps, uuid: str, extra: dict[str, Any]) -> None:
+    for _ in range(TIMES):
+        ops.list_volumes()
+
+
 DEEDS: dict[str, Deed] = {
     "spawn": _spawn,
     "destroy": lambda ops, uuid, extra: ops.destroy(uuid, None),
@@ -136,6 +147,8 @@ DEEDS: dict[str, Deed] = {
     "list": lambda ops, uuid, extra: ops.list_instances(),
     "info": lambda ops, uuid, extra: ops.get_info(uuid),
     "lists": _lists,
+    "volume lists": _volume_lists,
+    "passing volumes": _passing_volumes,
     "replace image": lambda ops, uuid, extra: _replace_image(ops),
     "replace images": _replace_images,
     "image lists": _image_lists,

@@ -26,6 +26,8 @@ LOOKED_AT = 4 * 1024 * 1024
 """Bytes of each disk that are compared: all that is ever written lies there."""
 PASSING = (".vmsd", ".log", ".nvram", ".vmxf", ".vmem", ".vmss", ".lck")
 """Files that may be there or not."""
+FCD_FOLDER = "fcd"
+"""The server keeps it when the last first class disk has gone."""
 _HEX = "[0-9a-f]"
 _DRAWN = re.compile(
     rf"\b{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}\b"
@@ -119,7 +121,7 @@ def _device(device: Any) -> str:
 
 def _files(root: Path) -> Iterator[tuple[str, str]]:
     for path, size in files.tree(root).items():
-        if path.endswith(PASSING):
+        if path.endswith(PASSING) or path == FCD_FOLDER:
             continue
         key = f"file [{root.name}] {_plain(path)}"
         if path.endswith("-flat.vmdk"):

@@ -241,6 +241,13 @@ PAIRS: dict[str, Pair] = {
             Side(deed="replace images"),
             least=2,
         ),
+        _pair(
+            "volumes listed while others are deleted",
+            _nothing,
+            Side(deed="volume lists"),
+            Side(deed="passing volumes"),
+            least=2,
+        ),
         _pair("audit and spawn", _nothing, _AUDIT, _SPAWN, least=2),
         _pair("audit and snapshot", _ONE, _AUDIT, _SNAPSHOT, least=2),
         _pair("audit and resize", _ONE, _AUDIT, Side(deed="migrate"), least=2),

@@ -2,9 +2,9 @@
 
 After the harm either
 
-- ``vmops audit``, ``vmops audit --fix``, the operation again, then all is as after a run that was
-  not harmed, and ``vmops destroy``; or
-- ``vmops destroy`` at once, and ``vmops audit --fix``.
+- ``vmops audit``, with ``--fix`` if it lists anything, the operation again, then all is as after a
+  run that was not harmed, and ``vmops destroy``; or
+- ``vmops destroy`` at once, and the same audit.
 
 Both end with what a run leaves that was not harmed and then destroyed.
 """
@@ -200,10 +200,9 @@ def _afterwards(
     """What an operator does next, and whether all is well then."""
     if found.route is Route.DESTROY:
         _destroy(stage, found)
-        _fix(stage, found)
+        _audit(stage, found)
     else:
-        found.found += stage.vmops("audit", "-o", "json").names
-        _fix(stage, found)
+        _audit(stage, found)
         _again(stage, operation, good, extra, found)
         _destroy(stage, found)
     cache = stage.lab.cache_folder
@@ -217,8 +216,17 @@ def _afterwards(
     _compare("after destroy", wanted, end, found)
 
 
-def _fix(stage: Stage, found: Round) -> None:
-    """``vmops audit --fix``, and again while something is still being read."""
+def _audit(stage: Stage, found: Round) -> None:
+    """``vmops audit``, and ``vmops audit --fix`` until nothing is listed, if anything was.
+
+    It is tried again while something is still being read.
+    """
+    listed = stage.vmops("audit", "-o", "json")
+    found.found += listed.names
+    if not listed.names:
+        if listed.code:
+            found.problems.append(f"audit: {listed.code} {listed.err.strip()}")
+        return
     end = time.monotonic() + FIX_S
     while (fixed := stage.vmops("audit", "--fix", "-o", "json")).code != 0:
         if time.monotonic() > end:

@@ -59,6 +59,8 @@ class Stage:
             )
             self.images: Images = an_image_store(self.folder / "images")
             self._own = {file.name for file in self.images.store.directory.iterdir()}
+            self.nursery.warm("command", self._command("audit", "-o", "json"))
+            self.nursery.warm("client", {"access": plain(self.access(through_gate=False))})
             self._session = self._connect()
             self._undo = undo.pop_all()
 
@@ -107,12 +109,7 @@ class Stage:
 
     def vmops(self, *arguments: str) -> CommandResult:
         """Run the command in a process of its own, without the gate."""
-        given = {
-            "arguments": arguments,
-            "variables": self.access(through_gate=False).variables(),
-            "state_dir": str(self.folder / "command"),
-        }
-        child = self.nursery.fork("command", given)
+        child = self.nursery.fork("command", self._command(*arguments))
         try:
             told = child.told(CLIENT_S)
             assert told is not None, self.log()
@@ -120,6 +117,13 @@ class Stage:
         finally:
             child.end()
         return CommandResult(told)
+
+    def _command(self, *arguments: str) -> dict[str, Any]:
+        return {
+            "arguments": arguments,
+            "variables": self.access(through_gate=False).variables(),
+            "state_dir": str(self.folder / "command"),
+        }
 
     def restart_lab(self) -> None:
         """Start the lab that was killed, and log in again."""

@@ -10,7 +10,9 @@ from tests.crash.stage import Stage
 QUICK_S = 0.7
 QUICK = (
     "two spawns of one instance",
+    "two spawns of a new image",
     "snapshot and destroy of another",
+    "volumes listed while others are deleted",
     "a volume detached twice",
     "audit and spawn",
     "lists while one is destroyed",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmops import in_flight, units
-from vmops.errors import AlreadyExists, ImageNotAcceptable
+from vmops.errors import AlreadyExists, FileLocked, ImageNotAcceptable
 from vmops.images import content, filling
 from vmops.images.folder_lease import FILLING, PREFIX, told_if_taken
 from vmops.images.store import ImageStore
@@ -95,8 +95,9 @@ class ImageCache:
                         self._add_size(image, base, sized, wanted_bytes)
                     else:
                         self._fill(image, place, entry, sized.name, wanted_bytes)
-                except AlreadyExists:
-                    # Another machine was faster; what it moved there is as complete as ours.
+                except (AlreadyExists, FileLocked):
+                    # Another process was faster; what it moved there is as complete as ours, and
+                    # in use if its instance runs already.
                     if not there(sized):
                         raise
         return CachedImage(path=sized, capacity_bytes=wanted_bytes)
@@ -110,7 +111,7 @@ class ImageCache:
             if not there(iso):
                 try:
                     self._fill_iso(image, entry)
-                except AlreadyExists:
+                except (AlreadyExists, FileLocked):
                     if not there(iso):
                         raise
         return iso

@@ -6,13 +6,14 @@ them, marked by ``vmops.volume`` in the shadow VM's ``extraConfig``.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vmops import units
-from vmops.errors import UNANSWERED, AlreadyExists, Invalid, NotSupported, VolumeNotFound
+from vmops.errors import UNANSWERED, AlreadyExists, Invalid, NotFound, NotSupported, VolumeNotFound
 from vmops.model import extra_config
 from vmops.model.block_devices import Volume, VolumeKind
 from vmops.model.datastore_path import DatastorePath, check_file_name
@@ -24,7 +25,7 @@ from vmops.specs.volumes import shadow_vm
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.live.records import ClusterInfo, DatastoreInfo
 from vmops.vsphere.objects import vm_files
-from vmops.vsphere.objects.first_class_disks import FirstClassDisks
+from vmops.vsphere.objects.first_class_disks import FirstClassDisk, FirstClassDisks
 from vmops.vsphere.objects.folder import Folder
 from vmops.vsphere.objects.lookup import find_vm_on_server
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
@@ -145,7 +146,7 @@ def _delete_unanswered(
     A server that chose another id has made a disk of this name; that is ours if it is the only one,
     as `choose_place` has seen none.
     """
-    there = [disks.get(disk_id, datastore.moref) for disk_id in disks.ids(datastore.moref)]
+    there = list(_those_there(disks, datastore))
     found = [disk for disk in there if disk.id == wanted_id]
     if not found and not disks.takes_ids:
         found = [disk for disk in there if disk.name == name]
@@ -259,9 +260,15 @@ def _first_class_disks(session: Session) -> Iterator[MadeVolume]:
         return
     for datastore in session.inventory.datastores():
         if datastore.accessible:
-            for disk_id in disks.ids(datastore.moref):
-                disk = disks.get(disk_id, datastore.moref)
+            for disk in _those_there(disks, datastore):
                 yield _first_class(disk.id, disk.name, disk.capacity_bytes, datastore, disk.path)
+
+
+def _those_there(disks: FirstClassDisks, datastore: DatastoreInfo) -> Iterator[FirstClassDisk]:
+    """A datastore's disks but those that somebody else deletes while they are asked for."""
+    for disk_id in disks.ids(datastore.moref):
+        with contextlib.suppress(NotFound):
+            yield disks.get(disk_id, datastore.moref)
 
 
 def _first_class(
