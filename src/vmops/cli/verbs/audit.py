@@ -46,6 +46,10 @@ def audit(
 ) -> None:
     """Find what interrupted operations left behind, and remove it with --fix.
 
+    Also listed is what lies on datastores under an instance's name and no machine has: with disks
+    in it, which somebody may keep, it is left alone; so is what destroy --keep-disks has left.
+    Disks that could not be merged when a snapshot went are merged.
+
     Everything that an operation is at is listed: whether it is left behind and why, its owner, and
     for how long its mark was seen to stand still. A mark that cannot be judged at once is watched
     for a minute: an owner renews it every 20 seconds, on whatever machine. What lives is left
@@ -91,14 +95,16 @@ def _find(context: CommandContext, owner: str, wait_s: float | None) -> list[Lef
     from vmops import in_flight  # noqa: PLC0415
     from vmops.context import operation  # noqa: PLC0415
     from vmops.ops.engine.settings import EngineSettings  # noqa: PLC0415
+    from vmops.ops.instances.orphans import OrphanWatch  # noqa: PLC0415
     from vmops.ops.instances.recovery import find_work, watch_work  # noqa: PLC0415
 
     settings = context.engine_settings(EngineSettings)
+    orphans = OrphanWatch(context.session)
     told = False
 
     def look() -> list[Leftover]:
         nonlocal told
-        found = find_work(context.session, settings, context.images, owner)
+        found = [*find_work(context.session, settings, context.images, owner), *orphans.look()]
         unknown = [one for one in found if one.judgment.verdict is in_flight.Verdict.UNKNOWN]
         if unknown and not told and longest_s > 0:
             told = True
@@ -145,10 +151,16 @@ def sweep(context: CommandContext) -> None:
     from vmops.ops.instances.recovery import find_leftovers  # noqa: PLC0415
 
     settings = context.engine_settings(EngineSettings)
-    try:
-        with operation("sweep", task_deadline_s=settings.task_deadline_s):
-            for one in find_leftovers(context.session, settings):
+    with operation("sweep", task_deadline_s=settings.task_deadline_s):
+        try:
+            found = find_leftovers(context.session, settings)
+        except VMOpsError as failure:
+            say(f"Leftovers could not be looked for: {failure} See: vmops audit", err=True)
+            return
+        for one in found:
+            try:
                 remove_leftover(context.session, one)
+            except VMOpsError as failure:
+                say(f"{one.name} could not be removed: {failure} See: vmops audit", err=True)
+            else:
                 say(f"Removed what was left of an {one.kind}: {one.name}", err=True)
-    except VMOpsError as failure:
-        say(f"Leftovers could not be removed: {failure} See: vmops audit", err=True)

@@ -6,11 +6,13 @@ finds that it has lost, and stops.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from vmops import in_flight
-from vmops.errors import Busy, FileNotFound, LeaseLost, ManagedObjectNotFound
+from vmops.errors import Busy, Conflict, FileNotFound, LeaseLost, LeftBehind, ManagedObjectNotFound
 from vmops.images.directory_store import DirectoryImageStore
 from vmops.images.folder_lease import PREFIX
 from vmops.in_flight import Judgment, Verdict
@@ -20,6 +22,8 @@ from vmops.ops.guard.preconditions import refuse_at_work, take_mark
 from vmops.ops.guard.states import called, read_state
 from vmops.ops.guard.vm_marks import leased, replace_mark, take_off
 from vmops.ops.instances.destroy import remove
+from vmops.ops.instances.unmerged import remove_snapshot
+from vmops.vsphere.objects.nfc_lease import LEASE_TIMEOUT_S
 from vmops.vsphere.objects.recent_tasks import running_tasks
 from vmops.vsphere.objects.snapshots import Snapshot
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
@@ -44,6 +48,8 @@ class Leftover:
     file: Path | None = None
     images: DirectoryImageStore | None = None
     """The store that ``file`` is of."""
+    take: Callable[[], None] | None = None
+    """What removes it, where it is of a kind of its own."""
 
     @property
     def is_left(self) -> bool:
@@ -60,9 +66,13 @@ def remove_leftover(session: Session, leftover: Leftover) -> None:
     Raises:
         Busy: it is not given up after all, or another one is removing it.
         LeftBehind: it could not be removed.
-        Conflict: a snapshot is still being read; a reader that died is given up after five minutes.
+        Conflict: a snapshot is still being read; the message says until when at the latest, if its
+            reader is dead.
     """
     vm = leftover.vm
+    if leftover.take is not None:
+        leftover.take()
+        return
     try:
         if vm is not None and leftover.key != extra_config.WORKER:
             _refuse_running(vm, leftover.judgment)
@@ -116,7 +126,16 @@ def _remove_snapshot(vm: VirtualMachine, snapshot: Snapshot, judgment: Judgment)
     replace_mark(vm, extra_config.WORKER, found, mark)
     with leased(vm, extra_config.WORKER, "snapshot", mark, since) as lease:
         try:
-            snapshot.remove(missing_ok=True)
+            remove_snapshot(vm.session, vm, snapshot)
+        except (Busy, LeftBehind, LeaseLost):
+            raise
+        except Conflict as refused:
+            at_last = datetime.now().astimezone() + timedelta(seconds=LEASE_TIMEOUT_S)
+            raise Conflict(
+                f"{called(vm)}: the snapshot is being read through a lease. If its reader is dead,"
+                f" the server gives it up by {at_last:%H:%M:%S} at the latest: try again then."
+                f" ({refused})"
+            ) from refused
         finally:
             take_off(vm, extra_config.WORKER, lease)
 

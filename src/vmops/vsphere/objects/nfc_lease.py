@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 READY_TIMEOUT_S = 600.0
-_DEFAULT_LEASE_S = 300
+LEASE_TIMEOUT_S = 300
+"""So many seconds after the last sign of life the server ends a lease, unless it says otherwise."""
 _STREAM_TYPE = "application/x-vnd.vmware-streamVmdk"
 
 Purpose: TypeAlias = Literal["import", "export"]
@@ -254,7 +255,7 @@ class NfcLease:
             pool.close()
 
     def _keep(self) -> None:
-        lease_s = int(self._values.get("info.leaseTimeout") or _DEFAULT_LEASE_S)
+        lease_s = int(self._values.get("info.leaseTimeout") or LEASE_TIMEOUT_S)
         self._keeper = threading.Thread(
             target=copy_context().run,
             args=(self._keep_alive, max(lease_s / 4, 0.1)),
