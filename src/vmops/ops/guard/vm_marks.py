@@ -138,6 +138,8 @@ def take_off(vm: VirtualMachine, key: str, lease: in_flight.Lease) -> None:
 
     That it cannot be taken off is told; the mark expires by itself.
     """
+    if lease.lost is not None:
+        return
     try:
         with lease.ending():
             if lease.text:

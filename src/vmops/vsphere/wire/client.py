@@ -114,12 +114,17 @@ class Client:
         """`call` with a time limit of its own for the answer, in seconds.
 
         Raises:
-            LeaseLost: it would change what another one has taken from the operation meanwhile.
+            LeaseLost: it would change what another one has taken from the operation meanwhile, or
+                that one has removed what the call is about.
         """
         if needs_lease(moref, method):
             in_flight.check()
-        with self.own_writes.changing(moref, method):
-            return self._call(moref, method, timeout_s, arguments)
+        try:
+            with self.own_writes.changing(moref, method):
+                return self._call(moref, method, timeout_s, arguments)
+        except errors.ManagedObjectNotFound:
+            in_flight.check()
+            raise
 
     def _call(
         self, moref: Moref, method: str, timeout_s: float | None, arguments: dict[str, object]
