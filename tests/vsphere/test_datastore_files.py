@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gc
 import io
 import os
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from tests.vsphere.interposer import Interposer
 from tests.vsphere.test_calls import end_session
 from vmops.context import operation
 from vmops.errors import DatastoreNotFound, FileAlreadyExists, FileNotFound, TransferFailed
+from vmops.lab import Lab, LabSettings
 from vmops.model.datastore_path import DatastorePath
 from vmops.progress import Event, TransferProgress
 from vmops.units import GIB, MIB
@@ -145,6 +148,21 @@ def test_a_refused_upload_stops_early(lab: Place) -> None:
         assert source.left > 63 * GIB
         assert not session.datastore_files.exists(DatastorePath(name, "huge.bin"))
         assert session.inventory.datastores()
+
+
+def test_a_refused_upload_leaves_nothing_that_runs_when_the_lab_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Lab.run(LabSettings(state_dir=tmp_path / "state", hypervisor="none")) as lab:
+        place = Place("lab", lab.url, lab.username, lab.password, lab.thumbprint)
+        with place.connect() as session:
+            name = session.inventory.datastores()[0].name
+            with pytest.raises(vmops.errors.VMOpsError):
+                session.datastore_files.upload(
+                    Zeros(64 * GIB), 1 << 60, DatastorePath(name, "huge.bin")
+                )
+    gc.collect()
+    assert "Task was destroyed" not in caplog.text
 
 
 def test_an_upload_takes_little_memory(lab: Place) -> None:

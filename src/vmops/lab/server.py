@@ -239,6 +239,23 @@ async def _close_connections(runner: web.AppRunner) -> None:
     async with asyncio.timeout(STOP_S):
         while any(end.fileno() >= 0 for _, end in left):
             await asyncio.sleep(0)
+        await _end_lingering()
+
+
+async def _end_lingering() -> None:
+    """End who reads on, for seconds, what a client sends whose request was refused.
+
+    aiohttp forgets them when the connection is lost, and would leave them to a loop that is closed.
+    """
+    start = web.RequestHandler.start.__qualname__
+    tasks = [each for each in asyncio.all_tasks() if _name_of(each) == start]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _name_of(task: asyncio.Task[object]) -> str:
+    return str(getattr(task.get_coro(), "__qualname__", ""))
 
 
 def _listening(asked: int, last: int) -> socket.socket:
