@@ -7,6 +7,8 @@ prints a table; ``--only WORDS`` those whose name has these words.
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,10 +25,10 @@ from tests.contract.engine import Bench
 from tests.contract.migrating import Told, migrate, other_host
 from tests.vsphere.silencer import Scope, Silencer, Way, Where
 from vmops import DirectoryImageStore, Instance, VMwareVMOps
-from vmops.errors import VMOpsError
+from vmops.errors import ConnectionLost, VMOpsError
 from vmops.vsphere.wire.limits import Limits
 
-What = Literal["get_info", "list", "spawn", "destroy", "live_migration", "snapshot"]
+What = Literal["vmops list", "get_info", "list", "spawn", "destroy", "live_migration", "snapshot"]
 STREAM = "WaitForUpdatesEx"
 _HEAD = "| row | case | seconds | closing | at most | outcome |\n|---|---|---|---|---|---|\n"
 
@@ -63,6 +65,8 @@ def _change(what: What, call: str, **rest: object) -> Iterator[Case]:
 CASES: tuple[Case, ...] = (
     Case(row="read", what="get_info", most_s=15),
     Case(row="read", what="list", most_s=15),
+    Case(row="read", what="vmops list", most_s=15),
+    Case(row="read", what="vmops list", call="RetrievePropertiesEx", most_s=15),
     *_change("spawn", "CreateVM_Task"),
     *_change("spawn", "ReconfigVM_Task"),
     *_change("spawn", "PowerOnVM_Task"),
@@ -96,6 +100,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(row="trickle", what="get_info", way="trickle", most_s=65),
     Case(row="trickle", what="list", way="trickle", most_s=65),
+    Case(row="trickle", what="vmops list", way="trickle", most_s=65),
     Case(
         row="trickle",
         what="snapshot",
@@ -150,6 +155,8 @@ class Scene:
         instance = an_instance(root_gib=1)
         if case.what != "spawn":
             bench.spawn(instance=instance)
+        if case.what == "vmops list":
+            return self._command(case), instance
         if case.call == STREAM:
             self._silence(case)
         session = vmops.connect(
@@ -179,6 +186,27 @@ class Scene:
             session.close()
             closing_s = time.monotonic() - begin
         return Outcome(seconds=seconds, closing_s=closing_s, error=error), instance
+
+    def _command(self, case: Case) -> Outcome:
+        """Run the command in a process of its own, with the limits that it has."""
+        settings = {
+            "VMOPS_URL": self.silencer.url,
+            "VMOPS_USERNAME": self.bench.control.username,
+            "VMOPS_PASSWORD": self.bench.control.password,
+            "VMOPS_CA_FILE": str(self.silencer.ca_file),
+            "VMOPS_STATE_DIR": str(self.made.with_name("state")),
+        }
+        self._silence(case)
+        begin = time.monotonic()
+        ended = subprocess.run(
+            [sys.executable, "-m", "vmops.cli.main", "list"],
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        error = ConnectionLost(ended.stderr.strip()) if ended.returncode else None
+        return Outcome(seconds=time.monotonic() - begin, closing_s=0.0, error=error)
 
     def images_of(self, case: Case) -> Path:
         return self.made if case.what == "snapshot" else self.bench.images.store.directory

@@ -23,7 +23,11 @@ def quick() -> list[Case]:
     return [
         case
         for case in CASES
-        if not (case.where == "request" and case.call in {"ReconfigVM_Task", "RemoveSnapshot_Task"})
+        # The command has the limits that hold, for which a test is too long.
+        if case.what != "vmops list"
+        and not (
+            case.where == "request" and case.call in {"ReconfigVM_Task", "RemoveSnapshot_Task"}
+        )
     ]
 
 
