@@ -46,6 +46,8 @@ def test_ends_in_time_and_tells_the_truth(
             if case.what == "spawn":
                 is_told = case.succeeds or any(COULD_NOT in note for note in outcome.notes)
                 assert is_told or not exists, "it is told as undone, and is there"
+            elif case.what == "destroy" and isinstance(outcome.error, LeftBehind):
+                assert not outcome.error.is_sure, "nobody was asked"
             elif case.what != "destroy":
                 assert exists
             ready.bench.ops.destroy(instance, None)

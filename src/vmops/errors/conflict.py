@@ -138,12 +138,17 @@ class FileLocked(Conflict):
 
 
 class LeftBehind(Conflict):
-    """Something could not be removed; ``leftovers`` names each thing that is still there."""
+    """Something could not be removed; ``leftovers`` names each thing that is still there.
 
-    def __init__(self, what: str, leftovers: Sequence[str]) -> None:
+    Not ``is_sure``: may still be there, as nobody could be asked.
+    """
+
+    def __init__(self, what: str, leftovers: Sequence[str], *, is_sure: bool = True) -> None:
         super().__init__(what, tuple(leftovers))
         self.what = what
         self.leftovers = tuple(leftovers)
+        self.is_sure = is_sure
 
     def __str__(self) -> str:
-        return f"{self.what} Left behind: {'; '.join(self.leftovers)}."
+        left = "Left behind" if self.is_sure else "Perhaps left behind"
+        return f"{self.what} {left}: {'; '.join(self.leftovers)}."

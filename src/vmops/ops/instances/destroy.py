@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from vmops.context import tell
 from vmops.errors import (
+    UNANSWERED,
     FileNotFound,
     InstanceNotFound,
     InvalidName,
@@ -129,6 +130,7 @@ def remove(
     """
     with Operation("destroy") as do:
         own = do(find_owned_files(session, vm, uuid))
+        is_removing = False
         try:
             if own.must_be_powered_off:
                 do(power_off(vm))
@@ -138,6 +140,7 @@ def remove(
                 do(detach_foreign_disks(vm, own))
             if own.moved_volumes:
                 do(give_volumes_back(session, own))
+            is_removing = True
             if destroy_disks:
                 do(remove_with_files(session, vm, own, spared))
             else:
@@ -145,9 +148,13 @@ def remove(
         except (LeftBehind, LeaseLost):
             raise
         except VMOpsError as failure:
+            # What was asked for without an answer may have happened.
+            is_sure = not (is_removing and isinstance(failure, UNANSWERED))
+            told = "could not be destroyed" if is_sure else "was perhaps destroyed"
             raise LeftBehind(
-                f"{called(vm)} could not be destroyed: {failure}",
+                f"{called(vm)} {told}: {failure}",
                 [vm_called(vm), *([str(own.folder)] if own.folder else [])],
+                is_sure=is_sure,
             ) from failure
 
 

@@ -180,6 +180,8 @@ class Stream:
         collector = self._collector
         end = time.monotonic() + within_s
         while collector is not None and collector is self._collector and time.monotonic() < end:
+            if self.client.vigil.is_away:
+                return False
             try:
                 self.client.call_within(collector, "CancelWaitForUpdates", _JOIN_S)
             except ConnectionLost:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOGOUT_TIMEOUT_S = 5.0
+# A session that cannot be logged out ends by itself.
+_LOGOUT_OF_THE_LOST_S = 0.5
 # The time on the server has passed when the answer is there: a limit for that means nothing.
 _POLL = "WaitForUpdatesEx"
 
@@ -220,7 +222,7 @@ class Client:
         try:
             if logged_in:
                 manager = self.content.sessionManager
-                limit_s = self.limits.look_s if self.vigil.is_away else LOGOUT_TIMEOUT_S
+                limit_s = _LOGOUT_OF_THE_LOST_S if self.vigil.is_away else LOGOUT_TIMEOUT_S
                 logout = wire_method(vim.SessionManager, "Logout")
                 self._invoke(manager, logout, [], Patience(answer_s=limit_s))
         except VMOpsError as error:

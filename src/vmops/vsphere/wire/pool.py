@@ -52,6 +52,8 @@ class HttpsConnection(http.client.HTTPSConnection):
         self.limits = limits
         self.patience = Patience(answer_s=limits.answer_s)
         self.wait = AnswerWait(self.patience)
+        self.connecting_s = 0.0
+        """How long it may take to connect."""
         self.idle_since = 0.0
 
     def begin_wait(self, patience: Patience) -> None:
@@ -66,7 +68,8 @@ class HttpsConnection(http.client.HTTPSConnection):
             CertificateRefused: it is not trusted, or not the pinned one.
             OSError: the server cannot be reached.
         """
-        end = time.monotonic() + self.wait.within_s(self.limits.handshake_s)
+        self.connecting_s = self.wait.within_s(self.limits.handshake_s)
+        end = time.monotonic() + self.connecting_s
         plain = self._reach(end)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -233,7 +236,10 @@ class ConnectionPool:
             connection.connect()
         except OSError as error:
             connection.close()
-            raise ConnectionLost(f"Cannot reach {self.address.netloc}: {error}") from error
+            is_late = isinstance(error, TimeoutError)
+            limit = f"no connection within {connection.connecting_s:.3g} seconds"
+            why = limit if is_late else str(error)
+            raise ConnectionLost(f"Cannot reach {self.address.netloc}: {why}") from error
         with self._lock:
             if not self._closed:
                 self._in_use.add(connection)
