@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import vmops
+from tests.crash import tracing
 from tests.crash.deeds import DEEDS
 from tests.crash.nursery import LARGEST
 from tests.crash.survivors import SurvivingMachines
@@ -77,6 +78,8 @@ def run_lab(given: dict[str, Any], channel: socket.socket) -> None:
     Without guests its machines outlive it, as guests do.
     """
     HttpNfcLease.timeout_s = given["lease_s"]
+    if given["trace_s"]:
+        tracing.trace_beside(given["trace_s"])
     with_guests = server.hypervisor_for
 
     def hypervisor_for(settings: LabSettings) -> Hypervisor:

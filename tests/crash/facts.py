@@ -40,13 +40,18 @@ _PATHS = ("name", "config", "runtime.powerState", "runtime.host", "snapshot")
 _NOTES = ("vmops.", "volume-", "nvp.", "RemoteDisplay.", "efi.")
 
 
-def of(bench: Bench) -> Facts:
-    """Everything: machines, files and what is in them."""
+def of(bench: Bench, *, guests: bool = False) -> Facts:
+    """Everything: machines, files and what is in them.
+
+    With ``guests``, what is on disks is theirs: they write.
+    """
     found: Facts = {}
     for values in second_view.every(bench.content, vim.VirtualMachine, *_PATHS).values():
-        found.update(_machine(bench, values))
+        found.update(_machine(values))
+        if not guests:
+            found.update(_disks(bench, values))
     for root in sorted(bench.root().parent.iterdir()):
-        found.update(_files(root))
+        found.update(_files(root, guests=guests))
     return found
 
 
@@ -69,7 +74,7 @@ def differences(wanted: Facts, found: Facts) -> list[str]:
     return said
 
 
-def _machine(bench: Bench, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _machine(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     config, name = values.get("config"), _plain(values.get("name", ""))
     if config is None:
         yield f"machine {name}", "without a configuration"
@@ -87,7 +92,11 @@ def _machine(bench: Bench, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     }
     for key, value in shown.items():
         yield f"machine {name}: {key}", str(value)
-    for device in config.hardware.device:
+
+
+def _disks(bench: Bench, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    config, name = values.get("config"), _plain(values.get("name", ""))
+    for device in config.hardware.device if config is not None else ():
         if isinstance(device, vim.vm.device.VirtualDisk):
             path = str(getattr(device.backing, "fileName", ""))
             yield f"machine {name}: bytes of {_plain(path)}", _content(bench, path)
@@ -119,12 +128,12 @@ def _device(device: Any) -> str:
     return " ".join(str(fact) for fact in facts)
 
 
-def _files(root: Path) -> Iterator[tuple[str, str]]:
+def _files(root: Path, *, guests: bool) -> Iterator[tuple[str, str]]:
     for path, size in files.tree(root).items():
         if path.endswith(PASSING) or path == FCD_FOLDER:
             continue
         key = f"file [{root.name}] {_plain(path)}"
-        if path.endswith("-flat.vmdk"):
+        if path.endswith("-flat.vmdk") and not (guests and path.startswith(UUID_PREFIX)):
             with (root / path).open("rb") as stream:
                 yield key, f"{size} bytes, {_digest(stream.read(LOOKED_AT))}"
         else:

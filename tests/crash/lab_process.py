@@ -35,10 +35,21 @@ class LabProcess:
     distributed_network = "dv-net"
     cache_folder = "vmops_base"
 
-    def __init__(self, nursery: Nursery, folder: Path, *, hypervisor: str = "none") -> None:
+    def __init__(
+        self,
+        nursery: Nursery,
+        folder: Path,
+        *,
+        hypervisor: str = "none",
+        lease_s: int = LEASE_S,
+        trace_s: float = 0.0,
+    ) -> None:
+        """Start it. With ``trace_s`` it prints where its memory went in the second half of that."""
         self._nursery = nursery
+        self._given = {"lease_s": lease_s, "trace_s": trace_s}
         self._process: Child | None = None
         self._views = ExitStack()
+        self.has_guests = hypervisor != "none"
         self.lacks: Mapping[Capability, str] = LACKS["lab" if hypervisor == "none" else "qemu"]
         self.settings = LabSettings(
             state_dir=folder / "state", hypervisor="none" if hypervisor == "none" else "qemu"
@@ -47,8 +58,8 @@ class LabProcess:
 
     def start(self) -> None:
         """Start it, on the port that it had before if it had one."""
-        given = {"arguments": daemon.arguments(self.settings), "lease_s": LEASE_S}
-        self._process = self._nursery.fork("lab", given)
+        arguments = daemon.arguments(self.settings)
+        self._process = self._nursery.fork("lab", {"arguments": arguments, **self._given})
         end = time.monotonic() + START_S
         while (found := daemon.status(self.settings)) is None:
             assert time.monotonic() < end, "the lab does not start"

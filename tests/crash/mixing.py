@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import random
 import socket
 import threading
 import time
-import tracemalloc
 from collections import Counter
 from contextlib import suppress
 from typing import Any
 
 from tests.builders import a_uuid
+from tests.crash import tracing
 from tests.crash.deeds import DEEDS
 from tests.crash.driver import Access
 from vmops import VMwareVMOps
@@ -51,7 +50,7 @@ def run_mix(given: dict[str, Any], channel: socket.socket) -> None:
         for thread in threads:
             thread.start()
         if given["trace"]:
-            _trace(end)
+            tracing.trace(end)
         for thread in threads:
             thread.join()
     channel.send(json.dumps(dict(counts)).encode())
@@ -97,17 +96,3 @@ def _volume(ops: VMwareVMOps, uuid: str) -> None:
         ops.detach_volume(None, made.volume, uuid)
     finally:
         ops.delete_volume(name)
-
-
-def _trace(end: float) -> None:
-    """Print what the second half of the time has allocated and not freed."""
-    tracemalloc.start(12)
-    time.sleep(max(0.0, (end - time.monotonic()) / 2))
-    gc.collect()
-    before = tracemalloc.take_snapshot()
-    time.sleep(max(0.0, end - time.monotonic() - 5))
-    gc.collect()
-    after = tracemalloc.take_snapshot()
-    for each in after.compare_to(before, "traceback")[:12]:
-        print(f"+{each.size_diff / 1024:.0f} KiB in {each.count_diff} blocks")  # noqa: T201
-        print("\n".join(each.traceback.format()[-8:]), flush=True)  # noqa: T201

@@ -44,7 +44,8 @@ CHAPTERS = {
     ),
     "guests": (
         "With real guests",
-        "Clients killed on a lab whose machines are QEMU guests, at evenly chosen calls.",
+        "Clients and the lab killed, at evenly chosen calls, with machines that are QEMU guests."
+        " What guests write themselves is not compared.",
     ),
 }
 PAIRS = (

@@ -78,7 +78,7 @@ def growth(seconds: Sequence[float], values: Sequence[float]) -> Growth:
 
 def main() -> int:
     given = _arguments()
-    with Stage() as stage:
+    with Stage(lease_s=300, trace_s=given.seconds if given.trace else 0.0) as stage:
         access = plain(stage.access(through_gate=False, timeout_s=60.0))
         asked = {"access": access, "seconds": given.seconds, "threads": THREADS}
         clients = [
@@ -150,7 +150,9 @@ def _counts(clients: Sequence[Child], stage: Stage) -> Counter[str]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3600.0)
-    parser.add_argument("--trace", action="store_true", help="say where a client's memory goes")
+    parser.add_argument(
+        "--trace", action="store_true", help="say where the lab's and a client's memory goes"
+    )
     parser.add_argument("--json", type=Path, help="a file for all that was seen")
     return parser.parse_args()
 

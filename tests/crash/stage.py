@@ -46,12 +46,13 @@ class CommandResult:
 class Stage:
     """One lab and all that works on it. Close it, or use it in a ``with``."""
 
-    def __init__(self, *, hypervisor: str = "none") -> None:
+    def __init__(self, **lab: Any) -> None:
+        """Start the lab with what `LabProcess` takes."""
         with ExitStack() as undo:
             self.folder = Path(tempfile.mkdtemp(prefix="vmops-crash-"))
             undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self.nursery = undo.enter_context(Nursery(self.folder / "processes.log"))
-            self.lab = LabProcess(self.nursery, self.folder, hypervisor=hypervisor)
+            self.lab = LabProcess(self.nursery, self.folder, **lab)
             undo.callback(self.lab.close)
             settings = self.lab.settings
             self.gate = undo.enter_context(
@@ -146,7 +147,7 @@ class Stage:
     # What is seen
 
     def facts(self) -> Facts:
-        found = facts.of(self.bench)
+        found = facts.of(self.bench, guests=self.lab.has_guests)
         return {**found, **facts.images(self.images.store.directory, self._own)}
 
     @property

@@ -35,7 +35,7 @@ class Tally:
             self.found += bool(each.found)
             self.longest_s = max(self.longest_s, each.seconds)
             self.problems += [f"{each}: {problem}" for problem in each.problems]
-        self.points = len(points)
+        self.points += len(points)
         return self
 
     @property

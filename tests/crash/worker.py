@@ -19,14 +19,16 @@ def one(kind: str, name: str, number: int) -> Tally:
     """The rounds of one operation, on a lab of their own. A harness that fails is a problem."""
     begin = time.monotonic()
     tally = Tally(kind=kind, operation=name)
-    with Stage(hypervisor="qemu" if kind == "guests" else "none") as stage:
-        how = matrix.KINDS["clients" if kind == "guests" else kind]
-        operation = OPERATIONS[name]
+    has_guests = kind == "guests"
+    operation = OPERATIONS[name]
+    with Stage(hypervisor="qemu" if has_guests else "none") as stage:
         try:
-            if number:
-                tally.add(matrix.chosen(stage, how, operation, number))
-            else:
-                tally.add(matrix.every(stage, how, operation))
+            for each in ("clients", "servers") if has_guests else (kind,):
+                how = matrix.KINDS[each]
+                if number:
+                    tally.add(matrix.chosen(stage, how, operation, number))
+                else:
+                    tally.add(matrix.every(stage, how, operation))
         except Exception:  # noqa: BLE001 - the others go on
             tally.problems.append(f"{name}: {traceback.format_exc()} {stage.log()}")
             (RESULTS / f"{name.replace(' ', '-')}.log").write_text(stage.log())

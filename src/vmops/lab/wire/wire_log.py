@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from threading import Lock
 
-KEPT = 100_000
+KEPT = 10_000
 """Pairs of method and operation kept; the oldest goes for one more."""
 
 
