@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
+from vmops.errors import Preempted
 from vmops.progress import Event, Observer, log_event
 
 UNDO_AT_LEAST_S = 60.0
@@ -48,6 +49,22 @@ class Troubles:
             return self._spent_s
 
 
+class Preemption:
+    """A wish that an operation stop. It is heard once: what cleans up then goes on undisturbed."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._heard = threading.Lock()
+
+    def ask(self) -> None:
+        """Ask the operation to stop; it does so at its next change, or in the middle of bytes."""
+        self._asked.set()
+
+    def hear(self) -> bool:
+        """Whether to stop now; true once."""
+        return self._asked.is_set() and self._heard.acquire(blocking=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What is known everywhere inside an operation; outside of one, the defaults hold."""
@@ -63,6 +80,8 @@ class Context:
     """What the operation has spent on waiting in vain; outside of one each call has its own."""
     is_undoing: bool = False
     """Whether something is being taken back."""
+    preemption: Preemption | None = None
+    """Who may ask the operation to stop; None: nobody may."""
 
 
 _OUTSIDE = Context()
@@ -101,6 +120,7 @@ def operation(
         answers=outer.answers if answers is None else answers,
         troubles=outer.troubles or Troubles(),
         is_undoing=outer.is_undoing,
+        preemption=outer.preemption,
     )
     with _set(inner):
         yield operation_id
@@ -115,6 +135,26 @@ def undoing() -> Iterator[None]:
         context = replace(context, task_deadline_s=patient)
     with _set(replace(context, is_undoing=True)):
         yield
+
+
+@contextmanager
+def preemptible(preemption: Preemption) -> Iterator[None]:
+    """Stop inside if that is asked for."""
+    with _set(replace(current(), preemption=preemption)):
+        yield
+
+
+def stop_if_asked() -> None:
+    """Stop here if the operation is asked to, unless it takes back what it did already.
+
+    Raises:
+        Preempted: it is.
+    """
+    context = current()
+    if context.preemption is None or context.is_undoing:
+        return
+    if context.preemption.hear():
+        raise Preempted("This was stopped, as its instance is to be destroyed.")
 
 
 @contextmanager

@@ -38,6 +38,7 @@
     │   ├── InvalidVlanPortGroup
     │   ├── Busy
     │   ├── LeaseLost
+    │   ├── Preempted
     │   ├── VolumeInUse
     │   ├── QuestionPending
     │   ├── FileLocked
@@ -95,6 +96,7 @@ from vmops.errors.conflict import (
     LeaseLost,
     LeftBehind,
     MigrationPreCheckFailed,
+    Preempted,
     QuestionPending,
     VolumeInUse,
 )
@@ -198,6 +200,7 @@ __all__ = [
     "NotResized",
     "NotSupported",
     "OriginalNotFound",
+    "Preempted",
     "QuestionPending",
     "QuiesceFailed",
     "Refused",

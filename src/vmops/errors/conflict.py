@@ -125,6 +125,10 @@ class InvalidVlanPortGroup(Conflict):
         )
 
 
+class Preempted(Conflict):
+    """The operation was stopped, as its instance is to be destroyed; it took back what it did."""
+
+
 class VolumeInUse(Conflict):
     """The volume is attached to a virtual machine; the message names it where it is known."""
 

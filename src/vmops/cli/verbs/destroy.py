@@ -17,9 +17,16 @@ from vmops.cli.waiting import Until
     "names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete_instances
 )
 @click.option("--keep-disks", is_flag=True, help="Only unregister; all files stay.")
+@click.option(
+    "--preempt",
+    is_flag=True,
+    help="Stop the server's tasks on them first, and do not wait for them.",
+)
 @yes_option
 @changes(until=Until.DONE, many=True)
-def destroy(change: Change, names: tuple[str, ...], keep_disks: bool, yes: bool) -> None:
+def destroy(
+    change: Change, names: tuple[str, ...], keep_disks: bool, preempt: bool, yes: bool
+) -> None:
     """Destroy instances with their disks.
 
     Attached volumes and the parents of linked clones are left alone. That there is no instance of
@@ -36,6 +43,6 @@ def destroy(change: Change, names: tuple[str, ...], keep_disks: bool, yes: bool)
         done = done if one.uuid in there else "was not there"
         record = {"name": one.name, "uuid": one.uuid, "status": done}
         with change.on(one, done, show=functools.partial(dict, record)):
-            engine.destroy(one.uuid, None, destroy_disks=not keep_disks)
+            engine.destroy(one.uuid, None, destroy_disks=not keep_disks, preempt=preempt)
             if not change.is_plan:
                 forget(context, one.name)

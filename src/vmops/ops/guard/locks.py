@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from vmops.context import Preemption, preemptible
 from vmops.errors import Busy
 
 
@@ -19,6 +20,15 @@ class _Hold:
     purpose: str
     since: datetime = field(default_factory=lambda: datetime.now().astimezone())
     ended: threading.Event = field(default_factory=threading.Event)
+    preemption: Preemption = field(default_factory=Preemption)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What somebody else who holds an instance is at, and the end of it."""
+
+    purpose: str
+    ended: threading.Event
 
 
 # By endpoint and instance: engines of this process see each other, whatever their sessions.
@@ -61,12 +71,24 @@ class InstanceLocks:
             other.ended.wait()
         token = _mine.set(_mine.get() | {key})
         try:
-            yield
+            with preemptible(hold.preemption):
+                yield
         finally:
             _mine.reset(token)
             with _guard:
                 del _held[key]
             hold.ended.set()
+
+    def ask_to_stop(self, instance_uuid: str, purpose: str) -> Held | None:
+        """Ask whoever holds the instance to stop, and give that; None: nobody holds it.
+
+        One of the same ``purpose`` is not asked: it wants the same.
+        """
+        with _guard:
+            other = _held.get((self._endpoint, instance_uuid.lower()))
+        if other is not None and other.purpose != purpose:
+            other.preemption.ask()
+        return None if other is None else Held(other.purpose, other.ended)
 
     def _take(self, key: tuple[str, str], hold: _Hold) -> _Hold | None:
         """Take the instance; whoever has it already, else None."""

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vmops.errors import (
+    UNANSWERED,
     ConnectionLost,
     FileNotFound,
     HostNotFound,
     InvalidPowerState,
     MigrationPreCheckFailed,
     NoSuitableHost,
+    Preempted,
     TimedOut,
     VMOpsError,
 )
@@ -42,6 +44,8 @@ _NETWORKS = "network"
 
 # Before what could not be deleted is tried again.
 _WAITS_S = (0.2, 2.0)
+
+_IN_DOUBT: tuple[type[BaseException], ...] = (*UNANSWERED, Preempted)
 
 Callback = Callable[[], object]
 
@@ -79,9 +83,10 @@ def live_migration(
     free space; without, they stay. Volumes and the serial port's log always do. The host must have
     mounted what stays.
 
-    ``post`` is called once after success. ``recover`` is called once if the move failed, the VM
-    then running where it was, and the move's error is raised. What the check refuses is raised
-    before either is called.
+    ``post`` is called once after success; so it is where the move was interrupted and made all the
+    same, before the interrupt is raised, which says so. ``recover`` is called once if the move
+    failed, the VM then running where it was, and the move's error is raised. What the check refuses
+    is raised before either is called.
 
     Raises:
         InstanceNotFound: there is no such instance.
@@ -93,7 +98,7 @@ def live_migration(
     with Operation("live_migration") as run:
         move = run(check_destination(engine, vm, dest, block_migration))
         try:
-            run(move_vm(engine.session, vm, move))
+            interrupt = run(move_vm(engine.session, vm, move))
             run(check_arrival(vm, move))
         except BaseException as failure:
             with noting(failure, "tell of the failed migration"):
@@ -102,6 +107,9 @@ def live_migration(
         if move.loose_disks:
             run(delete_left_behind(engine.session, vm, move))
     post()
+    if interrupt is not None:
+        interrupt.add_note(f"{called(vm)} was moved all the same, and runs on {move.host.name}.")
+        raise interrupt
 
 
 @step("Check the destination")
@@ -203,11 +211,13 @@ def _moid(moref: Moref | None) -> str:
 
 
 @step("Move the VM")
-def move_vm(session: Session, vm: VirtualMachine, move: Move) -> Reversible[None]:
+def move_vm(session: Session, vm: VirtualMachine, move: Move) -> Reversible[BaseException | None]:
     """Move it in one task; if that fails the server leaves the VM where it was.
 
-    Where the answer got lost the VM itself tells whether it has moved.
+    Where the answer got lost, or who waited for it was interrupted, the VM itself tells whether it
+    has moved. Gives what interrupted a move that was made all the same.
     """
+    interrupt: BaseException | None = None
     try:
         vm.relocate(
             relocation(
@@ -217,14 +227,15 @@ def move_vm(session: Session, vm: VirtualMachine, move: Move) -> Reversible[None
                 staying=move.volumes,
             )
         )
-    except (ConnectionLost, TimedOut) as lost:
+    except _IN_DOUBT as lost:
         arrived = False
         with noting(lost, "find out where the VM is"):
             wait_for_recent_tasks(session, vm.moref)
             arrived = _is_there(vm.read(_HOST, _DATASTORES), move)
         if not arrived:
             raise
-    yield
+        interrupt = None if isinstance(lost, ConnectionLost | TimedOut) else lost
+    yield interrupt
 
 
 def _is_there(found: Mapping[str, Any], move: Move) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from vmops.errors import Busy, LeftBehind
 from vmops.model.instance import InstanceInfo
+from vmops.ops.guard.preempting import make_way
 from vmops.ops.instances import info, power, rebooting
 from vmops.ops.instances import pause as pausing
 from vmops.ops.instances.destroy import destroy
@@ -45,12 +47,31 @@ class VMwareVMOps(
             return info.get_info(self._session, shapes.instance_uuid(instance))
 
     def destroy(
-        self, instance: Shape, network_info: Iterable[Shape] | None, destroy_disks: bool = True
+        self,
+        instance: Shape,
+        network_info: Iterable[Shape] | None,
+        destroy_disks: bool = True,
+        *,
+        preempt: bool = False,
     ) -> None:
-        """Destroy an instance; see `vmops.ops.instances.destroy.destroy` for the steps."""
+        """Destroy an instance; see `vmops.ops.instances.destroy.destroy` for the steps.
+
+        With ``preempt`` an operation of this process that works on it is stopped first, and so are
+        the server's tasks: see `vmops.ops.guard.preempting.make_way`.
+        """
         uuid = shapes.instance_uuid(instance)
-        with self._alone(uuid, "destroy"):
-            destroy(self._session, uuid, destroy_disks=destroy_disks)
+        for is_last in (False, False, True) if preempt else (True,):
+            if preempt and not self._session.is_planning:
+                with self._operation("destroy"):
+                    make_way(self._session, self._locks, uuid, "destroy")
+            try:
+                with self._alone(uuid, "destroy"):
+                    destroy(self._session, uuid, destroy_disks=destroy_disks)
+            except (Busy, LeftBehind) as failure:
+                if is_last or not isinstance(failure.__cause__ or failure, Busy):
+                    raise
+            else:
+                return
 
     def power_on(
         self,

@@ -153,4 +153,8 @@ def confirm_effect(
             wait_for_recent_tasks(subject.session, subject.vm.moref)
             done = is_done(volume_disk(subject.vm.files(), volume_key(subject.volume)))
         if not done or not isinstance(lost, Exception):
+            if done:
+                lost.add_note(
+                    f"What was to be done with volume {subject.volume.label} was done all the same."
+                )
             raise

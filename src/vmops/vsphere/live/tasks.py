@@ -10,7 +10,7 @@ from typing import Any
 from pyVmomi import vim, vmodl
 
 from vmops import in_flight
-from vmops.context import current, tell
+from vmops.context import current, stop_if_asked, tell
 from vmops.errors import ConnectionLost, TimedOut, VMOpsError
 from vmops.progress import TaskProgress
 from vmops.vsphere.live.properties import Values
@@ -59,12 +59,15 @@ class Tasks:
                     self._cancel(watched)
             except VMOpsError:
                 raise
-            except BaseException:
+            except BaseException as interrupt:
                 self._cancel(watched)
+                _note_outcome(watched, interrupt)
                 raise
             finally:
                 ended = watched.over_at if watched.is_over else None
                 self.client.own_writes.note_task(watched.values, ended)
+        if _is_cancelled(watched):
+            stop_if_asked()
         if is_late and (not watched.is_over or _is_cancelled(watched)):
             raise TimedOut(
                 f"{_name(watched)} did not end within {deadline_s:g} seconds; it was asked to stop."
@@ -85,6 +88,16 @@ class Tasks:
         with watched.changed:
             while not watched.is_over and (left := end - time.monotonic()) > 0:
                 watched.changed.wait(left)
+
+
+def _note_outcome(watched: Watched, interrupt: BaseException) -> None:
+    """Say what became of the task of who was interrupted, unless it ended without an effect."""
+    if not watched.is_over:
+        interrupt.add_note(f"{_name(watched)} was asked to stop, and goes on all the same.")
+    elif watched.is_gone:
+        interrupt.add_note(f"The server does not know {_name(watched)} any more.")
+    elif watched.values.get("info.state") == "success":
+        interrupt.add_note(f"{_name(watched)} had its effect all the same.")
 
 
 def _at_work_on(moref: Moref) -> AbstractContextManager[None]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from datetime import datetime
 
+from vmops.errors import VMOpsError
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import Moref
+
+log = logging.getLogger(__name__)
 
 _WAIT_S = 30.0
 _LOOK_S = 0.1
@@ -44,6 +48,22 @@ def running_tasks(session: Session, moref: Moref) -> list[RunningTask]:
         for each in found.values()
         if each.get("info.state") in _UNDER_WAY
     ]
+
+
+def cancel_recent_tasks(session: Session, moref: Moref) -> None:
+    """Ask the tasks that run or wait now on a managed entity to stop; not all can, or do.
+
+    Raises:
+        ManagedObjectNotFound: the entity is gone.
+    """
+    tasks = session.properties.read_one(moref, "recentTask").get("recentTask") or ()
+    found = session.properties.read(list(tasks), "Task", ("info.state",)) if tasks else {}
+    for task in tasks:
+        if found.get(task._GetMoId(), {}).get("info.state") in _UNDER_WAY:
+            try:
+                session.call(task, "CancelTask")
+            except VMOpsError as refused:
+                log.debug("%s is not cancelled: %s", task._GetMoId(), refused)
 
 
 def wait_for_recent_tasks(session: Session, moref: Moref, *, within_s: float = _WAIT_S) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pyVmomi import VmomiSupport, vim, vmodl
 
 from vmops import errors, in_flight
-from vmops.context import Troubles, current
+from vmops.context import Troubles, current, stop_if_asked
 from vmops.errors import VMOpsError
 from vmops.vsphere.wire import faults, retry
 from vmops.vsphere.wire.coherence import OwnWrites, is_read, needs_lease
@@ -121,6 +121,7 @@ class Client:
         """
         if needs_lease(moref, method):
             in_flight.check()
+            stop_if_asked()
         try:
             with self.own_writes.changing(moref, method):
                 return self._call(moref, method, timeout_s, arguments)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from vmops import in_flight, units
+from vmops.context import stop_if_asked
 from vmops.errors import ConnectionLost, TransferFailed
 from vmops.progress import Observer, TransferProgress
 from vmops.vsphere.wire.pool import HttpsConnection
@@ -39,6 +40,7 @@ class Progress:
         now = time.monotonic()
         if now - self._told_at >= _TELL_EVERY_S or self.done_bytes == self._total:
             self._told_at = now
+            stop_if_asked()
             self._observe(
                 TransferProgress(
                     name=self._name, done_bytes=self.done_bytes, total_bytes=self._total
