@@ -26,7 +26,7 @@ demo: ## boot a real guest through the vSphere API and show it
 setup: ## install what the tests and checks need, into .venv and through apt
 	@$(PYTHON) scripts/prepare.py test
 
-test: setup static ## the checks, and all tests with guests and simulators; or T="contract faults"; CASES=all: each with guests
+test: setup static ## the checks, and all tests with guests and simulators; or T="contract faults"; CASES=all: every case
 	$(PYTEST) --durations 20 $(if $(CASES),--every-case) $(T:%=tests/%)
 
 check: setup static ## what to run before each commit: no guests, no simulators, no contract

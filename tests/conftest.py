@@ -19,6 +19,8 @@ from tests.guards import network, processes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytest_plugins = ("tests.cases",)
+
 LEFT_OVER = pytest.StashKey[list[processes.Process]]()
 HOME = pytest.StashKey[Path]()
 
@@ -26,14 +28,6 @@ HOME = pytest.StashKey[Path]()
 # says nothing about the code.
 hypothesis.settings.register_profile("vmops", deadline=None)
 hypothesis.settings.load_profile("vmops")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--every-case",
-        action="store_true",
-        help="run every case of a test on the back end with guests, too, not the first alone",
-    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -17,34 +17,6 @@ from vmops.vsphere.session import Session
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what a back end must have")
-    config.addinivalue_line("markers", "each_with_a_guest: a guest tells its cases apart, too")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out further cases of a test where each costs a guest.
-
-    What tells the cases apart is the engine's, and the lab without guests runs them all; what is
-    different with a guest is seen by the first.
-    """
-    if config.getoption("--every-case"):
-        return
-    seen: set[str] = set()
-    left_out: list[pytest.Item] = []
-    for item in items:
-        if not isinstance(item, pytest.Function) or item.path.parent != Path(__file__).parent:
-            continue
-        if item.get_closest_marker("guest") is None or item.path.stem.endswith("_guests"):
-            continue
-        if item.get_closest_marker("each_with_a_guest") is not None:
-            continue
-        name = f"{item.path}::{item.originalname}"
-        if name in seen:
-            left_out.append(item)
-        seen.add(name)
-    if left_out:
-        gone = set(left_out)
-        items[:] = [item for item in items if item not in gone]
-        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -151,7 +151,7 @@ def test_a_flat_image_of_every_type_arrives_whole(bench: Bench, disk_type: str) 
 @needs(Capability.DISK_BYTES, Capability.GUEST)
 @pytest.mark.parametrize("linked", [True, False], ids=["linked", "full"])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.each_with_a_guest
+@pytest.mark.every_case
 def test_a_guest_boots_from_it(bench: Bench, way: str, linked: bool) -> None:
     instance = bench.spawn(way, linked_clone=linked)
     bench.serial(instance).wait_for("boot 1\r\n")

@@ -111,7 +111,7 @@ def test_the_second_spawn_finds_it_in_the_cache(
 
 @needs(Capability.GUEST, Capability.NFC_IMPORT)
 @pytest.mark.parametrize(("make", "kind"), HELD)
-@pytest.mark.each_with_a_guest
+@pytest.mark.every_case
 def test_a_guest_boots_from_it(bench: Bench, held: Held, make: Any, kind: str) -> None:
     instance = bench.spawn("held", ops=held.hold(make, kind))
     bench.serial(instance).wait_for("boot 1\r\n")

@@ -115,7 +115,7 @@ def files_of(store: DirectoryImageStore) -> list[str]:
 
 
 @pytest.mark.parametrize("linked", [True, False], ids=["linked", "full"])
-@pytest.mark.each_with_a_guest
+@pytest.mark.every_case
 def test_the_image_has_the_disks_bytes_and_boots(
     bench: Bench, store: DirectoryImageStore, way: str, linked: bool, tmp_path: Path
 ) -> None:
