@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vmops.ops.vmops.vmops import VMwareVMOps
     from vmops.vsphere.connection import connect
     from vmops.vsphere.session import Session
+    from vmops.vsphere.wire.limits import Limits
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ __all__ = [
     "ImageProperties",
     "Instance",
     "InstanceInfo",
+    "Limits",
     "Session",
     "VMwareVMOps",
     "Vif",
@@ -42,6 +44,7 @@ _HOMES = {
     "ImageProperties": "vmops.model.image",
     "Instance": "vmops.model.instance",
     "InstanceInfo": "vmops.model.instance",
+    "Limits": "vmops.vsphere.wire.limits",
     "Session": "vmops.vsphere.session",
     "VMwareVMOps": "vmops.ops.vmops.vmops",
     "Vif": "vmops.model.instance",

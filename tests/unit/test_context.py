@@ -6,7 +6,16 @@ from contextvars import copy_context
 
 import pytest
 
-from vmops.context import UNDO_AT_LEAST_S, Context, current, operation, tell, undoing
+from vmops.context import (
+    FORGOTTEN_AFTER_S,
+    UNDO_AT_LEAST_S,
+    Context,
+    Troubles,
+    current,
+    operation,
+    tell,
+    undoing,
+)
 from vmops.progress import Event, TaskProgress
 
 
@@ -54,3 +63,27 @@ def test_what_is_taken_back_has_time(deadline_s: float | None, then: float | Non
         with undoing():
             assert current().task_deadline_s == then
         assert current().task_deadline_s == deadline_s
+
+
+def test_an_operation_has_one_account_of_its_troubles() -> None:
+    assert current().troubles is None
+    with operation("resize"):
+        troubles = current().troubles
+        assert troubles is not None
+        assert troubles.add(3.0) == 3.0
+        with operation("power-off"), undoing():
+            assert current().troubles is troubles
+            assert troubles.add(4.0) == 7.0
+    with operation("resize"):
+        assert current().troubles is not troubles
+
+
+def test_troubles_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("vmops.context.time.monotonic", lambda: now)
+    troubles = Troubles()
+    assert troubles.add(5.0) == 5.0
+    now += FORGOTTEN_AFTER_S
+    assert troubles.add(5.0) == 10.0
+    now += FORGOTTEN_AFTER_S + 5.1
+    assert troubles.add(5.0) == 5.0
