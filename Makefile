@@ -7,6 +7,7 @@ BENCH ?=
 CRASH ?=
 SECONDS ?= 3600
 SUITE ?= bookworm
+SILENCE ?=
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
@@ -14,7 +15,7 @@ FAST := -m "not guest and not vcsim"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo setup test check coverage static bench crash soak fresh lock audit clean
+.PHONY: help demo setup test check coverage static bench crash soak silence fresh lock audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -53,6 +54,9 @@ crash: setup ## kill clients and servers at every call, and write docs/reliabili
 
 soak: setup ## operations for an hour, or SECONDS=600: memory, threads and descriptors stay flat
 	$(BIN)/python -m tests.crash.soak --seconds $(SECONDS)
+
+silence: setup ## how long operations take whose server goes silent; SILENCE="--only stream"
+	$(BIN)/python -m tests.faults.silent $(SILENCE)
 
 fresh: ## make demo and make test on a machine that has nothing; SUITE=trixie, PYTHON=/path
 	@python3 scripts/prepare.py fresh
