@@ -151,6 +151,13 @@ class Session:
         datastore = self.inventory.datastore(folder.datastore)
         return DatastoreBrowser(self, datastore.moref).search(folder, pattern)
 
+    def browse_below(
+        self, folder: DatastorePath, pattern: str
+    ) -> dict[DatastorePath, tuple[FileEntry, ...]]:
+        """The same in all folders below one; see `DatastoreBrowser.search_below`."""
+        datastore = self.inventory.datastore(folder.datastore)
+        return DatastoreBrowser(self, datastore.moref).search_below(folder, pattern)
+
     def close(self) -> None:
         """Log out and end everything that runs for the session. Never raises."""
         self.stream.close()

@@ -49,7 +49,7 @@ def refuse_taken(session: Session, path: DatastorePath) -> None:
         FileAlreadyExists: something is there.
     """
     if session.datastore_files.exists(path):
-        raise FileAlreadyExists(str(path))
+        raise FileAlreadyExists(f"There is a file {path} already. It was not touched.")
 
 
 def refuse_taken_folder(session: Session, folder: DatastorePath) -> None:
@@ -70,5 +70,7 @@ def refuse_taken_folder(session: Session, folder: DatastorePath) -> None:
         if nobodys:
             more = f" and {len(nobodys) - _NAMED} more" if len(nobodys) > _NAMED else ""
             raise FileAlreadyExists(
-                f"{folder.joined(', '.join(nobodys[:_NAMED]))}{more}, which no machine has"
+                f"There is a folder {folder} already, with what no machine has:"
+                f" {', '.join(nobodys[:_NAMED])}{more}. It was not touched. See what it is with:"
+                " vmops audit"
             )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vmops import in_flight
@@ -139,15 +139,17 @@ def _find(session: Session) -> Iterator[_Orphan]:
     there = session.properties.read_container("VirtualMachine", vm_files.PATHS)
     machines = [vm_files.files_from(values) for values in there.values()]
     known = {files.instance_uuid.lower() for files in machines}
+    layers: dict[DatastorePath, tuple[FileEntry, ...]] = {}
     for datastore in session.inventory.datastores():
         if not datastore.accessible:
             continue
+        layers |= session.browse_below(DatastorePath(datastore.name), "*-0*.vmdk")
         for entry in _there(session, DatastorePath(datastore.name)):
             if entry.is_folder and _UUID.fullmatch(entry.name) and entry.name not in known:
                 yield from _folder(session, DatastorePath(datastore.name).joined(entry.name))
     for files in machines:
         if files.extra_config.get(extra_config.INSTANCE_UUID):
-            yield from _layers(session, files)
+            yield from _layers(session, files, layers)
 
 
 def _folder(session: Session, folder: DatastorePath) -> Iterator[_Orphan]:
@@ -183,12 +185,14 @@ def _is_unfinished(session: Session, folder: DatastorePath, entries: Iterable[Fi
     return False
 
 
-def _layers(session: Session, files: VmFiles) -> Iterator[_Orphan]:
+def _layers(
+    session: Session, files: VmFiles, layers: Mapping[DatastorePath, tuple[FileEntry, ...]]
+) -> Iterator[_Orphan]:
     """Layers beside a machine's disks, over disks that it has, and that it does not have."""
     folder = vm_folder(files)
     if folder is None:
         return
-    names = [entry.name for entry in _there(session, folder, "*-0*.vmdk")]
+    names = [entry.name for entry in layers.get(folder, ())]
     found = {name: match["base"] for name in names if (match := _LAYER.fullmatch(name))}
     chains = {DatastorePath.parse(f).name for d in files.disks for f in (d.file_name, *d.parents)}
     loose = {name for name, base in found.items() if f"{base}.vmdk" in chains}
@@ -204,8 +208,8 @@ def _layers(session: Session, files: VmFiles) -> Iterator[_Orphan]:
         )
 
 
-def _there(session: Session, folder: DatastorePath, pattern: str = "*") -> tuple[FileEntry, ...]:
+def _there(session: Session, folder: DatastorePath) -> tuple[FileEntry, ...]:
     try:
-        return session.browse(folder, pattern)
+        return session.browse(folder)
     except FileNotFound:
         return ()

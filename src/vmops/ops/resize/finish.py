@@ -192,7 +192,7 @@ def _free(session: Session, path: DatastorePath) -> DatastorePath:
         free = numbered(path, number)
         if not session.datastore_files.exists(free):
             return free
-    raise FileAlreadyExists(str(path))
+    raise FileAlreadyExists(f"There is a file {path} already, as there are with numbers behind it.")
 
 
 def _blank(wanted: ExtraSizes, devices: BlockDevices) -> BlockDevices:

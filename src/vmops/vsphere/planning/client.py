@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 SEARCH = "SearchDatastore_Task"
 # Nothing else than these, the reads and what a session makes for its own stream
 # is ever sent. The search leaves no trace but its line in the list of recent tasks.
-READS = frozenset({SEARCH, "ContinueRetrievePropertiesEx", "CancelRetrievePropertiesEx"})
+READS = frozenset(
+    {
+        SEARCH,
+        "SearchDatastoreSubFolders_Task",
+        "ContinueRetrievePropertiesEx",
+        "CancelRetrievePropertiesEx",
+    }
+)
 _VM_PATHS = next(k.paths + k.optional for k in KINDS if k.wire_type == "VirtualMachine")
 
 
