@@ -61,7 +61,7 @@ def _harm(kind: str, given: argparse.Namespace) -> int:
     seconds = time.monotonic() - begin
     _keep(kind, tallies)
     if given.write:
-        page.write({page.CHAPTERS[kind][0]: page.chapter(kind, tallies, seconds)})
+        page.write({page.CHAPTERS[kind][0]: page.chapter(kind, tallies, seconds, number)})
     return sum(len(each.problems) for each in tallies)
 
 

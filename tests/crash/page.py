@@ -57,11 +57,13 @@ PAIRS = (
 _HEAD = "\n## "
 
 
-def chapter(kind: str, tallies: Sequence[Tally], seconds: float) -> str:
-    """One chapter, without its title."""
+def chapter(kind: str, tallies: Sequence[Tally], seconds: float, number: int = 0) -> str:
+    """One chapter, without its title; ``number`` is how many points of each were chosen, 0 all."""
     _, text = CHAPTERS[kind]
     problems = [problem for each in tallies for problem in each.problems]
-    lines = [text, "", f"{_today()}, {seconds / 60:.0f} minutes.", "", *table(tallies), ""]
+    which = f"{number} points of each, evenly chosen" if number else "every point"
+    lines = [text, "", f"{_today()}, {seconds / 60:.0f} minutes; {which}.", ""]
+    lines += [*table(tallies), ""]
     return "\n".join([*lines, *_problems(problems)])
 
 
