@@ -30,6 +30,7 @@ from vmops.lab import Lab
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import Image
 from vmops.ops.instances import leftovers, recovery
+from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.wire import retry
 
 PROJECT = Path(__file__).parents[2]
@@ -231,6 +232,28 @@ def test_what_a_killed_process_left_is_found_and_removed(bench: Bench, way: str)
     for leftover in found:
         leftovers.remove_leftover(bench.session, leftover)
     assert recovery.find_leftovers(bench.session, bench.settings) == []
+    assert bench.vms() == before[0]
+    matrix.check_files(bench, before[1])
+
+
+def test_an_import_whose_vm_goes_meanwhile_leaves_no_folder(bench: Bench) -> None:
+    """The lease ends between the look and the removal, and its VM with it."""
+    files.local(bench.root(), f"[{bench.backend.datastore}] vmops_base").mkdir()
+    before = bench.world()
+    folder = DatastorePath("datastore1", "vmops_base").joined("tmp-given-up")
+    bench.session.file_manager.make_directory(folder)
+    gone = bench.spawn(power_on=False)
+    vm = VirtualMachine.of(bench.session, bench.vm(gone)._GetMoId())
+    bench.ops.destroy(gone, None)
+    given_up = in_flight.Mark.parse(in_flight.nobodys_mark("image transfer"))
+    left = leftovers.Leftover(
+        kind="unfinished image import",
+        name="vmops-import-given-up",
+        judgment=in_flight.judge(given_up),
+        vm=vm,
+        folder=folder,
+    )
+    leftovers.remove_leftover(bench.session, left)
     assert bench.vms() == before[0]
     matrix.check_files(bench, before[1])
 

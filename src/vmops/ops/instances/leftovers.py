@@ -141,10 +141,13 @@ def _remove_snapshot(vm: VirtualMachine, snapshot: Snapshot, judgment: Judgment)
 
 
 def _remove_import(session: Session, vm: VirtualMachine, folder: DatastorePath | None) -> None:
+    """Its folder goes with it, also where the VM itself goes meanwhile, with its lease."""
     taken = None if folder is None else _take_folder(session, folder)
-    remove(session, vm, destroy_disks=True)
-    if taken is not None:
-        session.file_manager.delete(taken, missing_ok=True)
+    try:
+        remove(session, vm, destroy_disks=True)
+    finally:
+        if taken is not None:
+            session.file_manager.delete(taken, missing_ok=True)
 
 
 def _remove_folder(session: Session, folder: DatastorePath) -> None:
