@@ -51,6 +51,7 @@ NOT_READABLE = {
     "tests/architecture/test_layers.py: program": "of the virtual environment",
     "tests/backends/vcsim.py: build()": "built here",
     "tests/cli/conftest.py: *program": "vmops",
+    "tests/faults/living.py: command": "Python, in namespaces that unshare makes",
 }
 """Where the text does not tell what is started, and what it is."""
 QEMU = "qemu-system-x86_64"

@@ -56,11 +56,11 @@ def _busy(called: str, judgment: Judgment) -> str:
     said = f"{called} is busy: {mark.operation} is under way, by {mark.owner or 'an unknown owner'}"
     if judgment.verdict is Verdict.ALIVE:
         return f"{said} (process {mark.pid} of this machine, which lives). Wait for it to end."
+    known = f" If its owner is known to be dead: vmops audit --fix --owner {mark.owner}"
     return (
         f"{said}; its mark was seen to stand still for {judgment.still_s:.0f} s so far, and is"
-        f" given up after {in_flight.TIMING.lease_s:.0f} s. Wait for it to end; or watch it, and"
-        " take it off once it is given up, with vmops audit --fix. If you know that its owner is"
-        " dead: vmops audit --fix --owner " + (mark.owner or "?") + "."
+        f" given up after {in_flight.TIMING.lease_s:.0f} s. Wait for it to end, or watch it until"
+        f" then with: vmops audit --fix.{known if mark.owner else ''}"
     )
 
 
