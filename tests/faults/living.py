@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.backends.lab import LabBackend
+import pytest
+
 from tests.faults.own_process import connect, environment
 from vmops import DirectoryImageStore, EngineSettings, Flavor, Instance, VMwareVMOps, in_flight
+from vmops.lab import Lab
 from vmops.model.image import DiskType
 from vmops.progress import Event, StepStarted
 
@@ -24,6 +27,14 @@ _PROGRAM = "from tests.faults import living; living.main()"
 _HELD = "held"
 LEASE_S = 3.0
 RENEW_S = 0.5
+AROUND = {
+    "the same place": (),
+    "another PID namespace": ("unshare", "-p", "-f", "--mount-proc"),
+    "another PID namespace, with its host's /proc": ("unshare", "-p", "-f"),
+    "a host of another name": (
+        *("unshare", "-u", "sh", "-c", 'hostname elsewhere; exec "$@"', "sh"),
+    ),
+}
 ADDING = "while the image is copied"
 
 
@@ -37,6 +48,8 @@ class Work:
     images: str = ""
     """The directory of the image store."""
     datastore: str = "datastore1"
+    image: str = "flat"
+    """What a spawn spawns."""
 
 
 @dataclass(slots=True)
@@ -58,14 +71,25 @@ class Worker:
         os.kill(self.pid, number)
 
 
+def permitted(around: tuple[str, ...]) -> None:
+    """Skip where this machine makes no such namespaces."""
+    if not around:
+        return
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare here")
+    trial = ["unshare", *around[1:], "true"]
+    if subprocess.run(trial, capture_output=True, check=False).returncode:
+        pytest.skip("namespaces are not permitted here")
+
+
 @contextmanager
-def held(backend: LabBackend, work: Work, *around: str) -> Iterator[Worker]:
+def held(lab: Lab, work: Work, *around: str) -> Iterator[Worker]:
     """Run a process, by the program ``around`` if one is given, until it is held in its work."""
     command = [*around, sys.executable, "-c", _PROGRAM, json.dumps(asdict(work))]
     with subprocess.Popen(
         command,
         cwd=PROJECT,
-        env=environment(backend.lab),
+        env=environment(lab),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -135,7 +159,7 @@ def _operations(
         store.add(source, "added", disk_type=DiskType.PREALLOCATED, observe_bytes=observe_bytes)
 
     return {
-        "spawn": lambda: ops.spawn(None, instance, "flat", ()),
+        "spawn": lambda: ops.spawn(None, instance, work.image, ()),
         "import": lambda: ops.spawn(None, instance, "streamOptimized", ()),
         "resize": lambda: ops.migrate_disk_and_power_off(None, work.uuid, "", _flavor(2)),
         "rescue": lambda: ops.rescue(None, work.uuid, None, "sparse"),

@@ -5,9 +5,7 @@ Every operation that is marked is held in the middle by a process of its own, al
 
 from __future__ import annotations
 
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,20 +16,12 @@ import pytest
 from tests.backends import second_view
 from tests.builders import a_uuid, an_image_store
 from tests.contract.engine import Bench
-from tests.faults.living import ADDING, LEASE_S, Work, Worker, held
+from tests.faults.living import ADDING, AROUND, LEASE_S, Work, Worker, held, permitted
 from vmops import DirectoryImageStore, in_flight
 from vmops.in_flight import Verdict
 from vmops.ops.instances.leftovers import Leftover, remove_leftover
 from vmops.ops.instances.recovery import find_work, watch_work
 
-AROUND = {
-    "the same place": (),
-    "another PID namespace": ("unshare", "-p", "-f", "--mount-proc"),
-    "another PID namespace, with its host's /proc": ("unshare", "-p", "-f"),
-    "a host of another name": (
-        *("unshare", "-u", "sh", "-c", 'hostname elsewhere; exec "$@"', "sh"),
-    ),
-}
 # What is held where, and how the audit calls what it works on.
 MOMENTS = {
     "spawn": ("Upload the image in its place", ["unfinished image transfer", "unfinished spawn"]),
@@ -57,17 +47,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> DirectoryImageStore:
     return an_image_store(tmp_path_factory.mktemp("living") / "images").store
 
 
-def permitted(around: tuple[str, ...]) -> None:
-    """Skip where this machine makes no such namespaces."""
-    if not around:
-        return
-    if shutil.which("unshare") is None:
-        pytest.skip("there is no unshare here")
-    trial = ["unshare", *around[1:], "true"]
-    if subprocess.run(trial, capture_output=True, check=False).returncode:
-        pytest.skip("namespaces are not permitted here")
-
-
 class Stage:
     """All operations, each held in the middle."""
 
@@ -87,7 +66,7 @@ class Stage:
                 images=str(self.store.directory),
                 datastore=self.bench.settings.datastore or "",
             )
-            worker = self._stack.enter_context(held(self.bench.control, work, *around))
+            worker = self._stack.enter_context(held(self.bench.control.lab, work, *around))
             self.workers[name] = worker
 
     def look(self, dead: str = "") -> list[Leftover]:

@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 
 import yaml
 
+from vmops import in_flight
 from vmops.errors import AlreadyExists, ImageNotAcceptable, ImageNotFound, VMOpsError
 from vmops.images.inspection import CONVERTED, ImageFacts, inspect
 from vmops.images.qemu_img import convert
@@ -143,6 +144,7 @@ class DirectoryImageStore:
         target = self.directory / f"{name}{_file_suffix(facts)}"
         with self._temporary() as temporary:
             checksum = _write_blocks(blocks, temporary)
+            in_flight.check()
             inspect(temporary, facts.disk_type)
             entry: dict[str, Any] = {
                 "id": str(uuid.uuid4()),

@@ -61,21 +61,23 @@ def find_work(
 def watch_work(
     look: Callable[[], list[Leftover]], wait_s: float, *, all_of: bool
 ) -> list[Leftover]:
-    """Look again and again, for ``wait_s`` seconds at most, until all is known that can be.
+    """Look again and again until all is known that can be, or ``wait_s`` seconds after the first.
 
     With ``all_of`` that is also whether the operations of living processes go on.
     """
-    end = time.monotonic() + wait_s
+    end: float | None = None
     pending = {Verdict.UNKNOWN, Verdict.ALIVE, Verdict.OWN} if all_of else {Verdict.UNKNOWN}
     first: dict[tuple[str, str], str] = {}
     while True:
+        began = time.monotonic()
         found = [_renewed(each, first) for each in look()]
         if not any(each.judgment.verdict in pending for each in found):
             return found
-        left_s = end - time.monotonic()
-        if left_s <= 0:
+        now = time.monotonic()
+        end = now + wait_s if end is None else end
+        if wait_s <= 0 or began >= end:  # a look takes its time: the last one begins at the end
             return found
-        time.sleep(min(left_s, in_flight.TIMING.lease_s / _LOOKS))
+        time.sleep(min(max(end - now, 0.0), in_flight.TIMING.lease_s / _LOOKS))
 
 
 def _renewed(one: Leftover, first: dict[tuple[str, str], str]) -> Leftover:
