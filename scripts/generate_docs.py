@@ -33,7 +33,7 @@ Every operation is a method of `VMwareVMOps`.
 An operation with steps does all of them, or what was done is undone last-first, also on Ctrl-C.
 A step that is not marked as undone leaves nothing that the undo of an earlier step does not remove.
 An undo that fails is noted on the error that is raised, and `vmops audit --fix` finds what is left.
-One that stood still for long, as on a machine that slept, and whose work another one took over meanwhile, raises `LeaseLost` and leaves all as it is then.
+One whose work another took over while it stood still raises `LeaseLost`, and leaves all as it is.
 Besides the errors named here every method may raise those of `Unavailable` and `Refused`.
 """
 
