@@ -239,6 +239,16 @@ def test_a_disk_in_its_folder_that_nobody_has_goes_with_it(bench: Bench) -> None
 
 
 @needs(Capability.LOCAL_FILES, Capability.LINKED_CLONES)
+def test_half_of_a_disk_in_its_folder_goes_with_it(bench: Bench) -> None:
+    """Of a copy that was cut off: it is no disk, and a file all the same."""
+    instance = bench.spawn(power_on=False)
+    (folder_of(bench, instance) / "half.vmdk").write_bytes(bytes(100))
+    (folder_of(bench, instance) / "whole-flat.vmdk").write_bytes(bytes(512))
+    bench.ops.destroy(instance, None)
+    assert not folder_of(bench, instance).exists()
+
+
+@needs(Capability.LOCAL_FILES, Capability.LINKED_CLONES)
 def test_a_disk_in_its_folder_that_another_machine_has_stays(bench: Bench) -> None:
     """Detached from this one, attached to that one: where it lies says nothing of whose it is."""
     instance, other = bench.spawn(power_on=False), bench.spawn(power_on=False)

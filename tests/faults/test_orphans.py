@@ -174,3 +174,15 @@ def test_a_layer_of_no_snapshot(bench: Bench) -> None:
     assert {path for path in left if not path.endswith(".vmsd")} == set(before[1])
     bench.ops.power_on(None, instance)
     assert bench.power(instance) == "poweredOn"
+
+
+def test_the_folder_of_an_import_whose_machine_is_gone(bench: Bench) -> None:
+    """Of one whose process is dead that is known at once; of another one after a lease's time."""
+    dead = "vmops-import-0123456789ab-0123456789ab-4711-99-1"
+    folder = bench.root() / dead
+    folder.mkdir()
+    (folder / f"{dead}.vmdk").write_text("half of it")
+    (found,) = OrphanWatch(bench.session).look()
+    assert not found.is_left
+    assert fix(bench) == ["folder of an unfinished image import"]
+    assert not folder.exists()

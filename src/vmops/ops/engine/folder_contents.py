@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
 
-from vmops.errors import Conflict, InvalidName, NotFound, VsphereFault
+from vmops.errors import InvalidName, LeaseLost, NotFound, Preempted, Unavailable, VMOpsError
 from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.objects import vm_files
 from vmops.vsphere.objects.first_class_disks import FirstClassDisks
@@ -56,7 +56,9 @@ def delete_disks(session: Session, folder: DatastorePath, names: Iterable[str]) 
         if name.endswith(".vmdk") and not _EXTENT.search(name):
             try:
                 session.virtual_disk_manager.delete(folder.joined(name), missing_ok=True)
-            except (Conflict, NotFound, VsphereFault) as failure:
+            except (LeaseLost, Preempted, Unavailable):
+                raise
+            except VMOpsError as failure:  # such as half of a disk, which is none
                 log.info("%s is deleted as a file: %s", folder.joined(name), failure)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from vmops import in_flight
 from vmops.errors import Busy, FileNotFound, TransferFailed
+from vmops.images.filling import IMPORT_PREFIX
 from vmops.in_flight import Judgment, Mark, Verdict
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
@@ -66,6 +67,8 @@ class _Orphan:
     """The files in a machine's folder; none: the folder itself."""
     kept: str = ""
     """Why it is left alone, if it is."""
+    owner: str = ""
+    """Who made it, where its name tells."""
 
     def listing(self, session: Session) -> str:
         """What is there, as text that is another one as soon as anything of it changes."""
@@ -76,7 +79,8 @@ class _Orphan:
     def leftover(self, session: Session) -> Leftover:
         """It as it stands now."""
         text = f"{self.kind} {self.name} {self.listing(session)}"
-        mark = Mark(text=text, operation="spawn" if not self.files else "snapshot", owner="")
+        operation = "snapshot" if self.files else "spawn"
+        mark = Mark(text=text, operation=operation, owner=self.owner)
         judgment = in_flight.judge(mark)
         if self.kept:
             still_s = judgment.still_s
@@ -94,7 +98,7 @@ class _Orphan:
         now = f"{self.kind} {self.name} {self.listing(session)}"
         names = self.files or {entry.name for entry in _there(session, self.folder)}
         taken = files_of_others(session, self.folder, names)
-        is_ours = bool(self.files) or find_vm_on_server(session, self.uuid) is None
+        is_ours = not self.uuid or bool(self.files) or not find_vm_on_server(session, self.uuid)
         if now != text or taken or not is_ours:
             raise Busy(f"{self.name} has changed just now, so somebody is at it.")
         delete_disks(session, self.folder, names)
@@ -145,8 +149,13 @@ def _find(session: Session) -> Iterator[_Orphan]:
             continue
         layers |= session.browse_below(DatastorePath(datastore.name), "*-0*.vmdk")
         for entry in _there(session, DatastorePath(datastore.name)):
-            if entry.is_folder and _UUID.fullmatch(entry.name) and entry.name not in known:
-                yield from _folder(session, DatastorePath(datastore.name).joined(entry.name))
+            folder = DatastorePath(datastore.name, entry.name)
+            if not entry.is_folder:
+                continue
+            if _UUID.fullmatch(entry.name) and entry.name not in known:
+                yield from _folder(session, folder)
+            elif entry.name.startswith(f"{IMPORT_PREFIX}-"):
+                yield from _import(session, folder)
     for files in machines:
         if files.extra_config.get(extra_config.INSTANCE_UUID):
             yield from _layers(session, files, layers)
@@ -171,6 +180,20 @@ def _folder(session: Session, folder: DatastorePath) -> Iterator[_Orphan]:
         if has_disks and not _is_unfinished(session, folder, entries)
         else "",
     )
+
+
+def _import(session: Session, folder: DatastorePath) -> Iterator[_Orphan]:
+    """The folder of an import's machine, if that is not there; its name is nobody else's."""
+    named = in_flight.named_mark(folder.name, "image import")
+    names = [entry.name for entry in _there(session, folder)]
+    if named is not None and not files_of_others(session, folder, names):
+        yield _Orphan(
+            kind="folder of an unfinished image import",
+            name=str(folder),
+            folder=folder,
+            uuid="",
+            owner=named.owner,
+        )
 
 
 def _is_unfinished(session: Session, folder: DatastorePath, entries: Iterable[FileEntry]) -> bool:
