@@ -283,6 +283,20 @@ def test_an_inventory_that_was_asked_for_is_that_of_the_stream(
             assert asked == heard
 
 
+def test_a_poll_without_an_answer_makes_no_server_away(lab: Place, silencer: Silencer) -> None:
+    silencer.silence("WaitForUpdatesEx", nth=0, scope="connection")
+    with connect(lab, silencer) as session:
+        assert session.inventory.clusters()
+        # Nobody calls meanwhile.
+        end = time.monotonic() + 2 * SHORT.answer_s
+        while not session.client.vigil.is_away and session.counts["WaitForUpdatesEx"] < 2:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        before = silencer.calls["CurrentTime"]
+        assert name_of_root(session)
+        assert silencer.calls["CurrentTime"] == before, "it was looked at"
+
+
 def test_a_stream_that_is_back_is_used_again(lab: Place, silencer: Silencer) -> None:
     silencer.silence("WaitForUpdatesEx", nth=1, scope="connection")
     with connect(lab, silencer) as session:

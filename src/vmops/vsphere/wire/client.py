@@ -297,7 +297,8 @@ class Client:
         except VMOpsError as error:
             failure, cause = error, error.__cause__
         if isinstance(failure, errors.ConnectionLost):
-            self.vigil.note_loss(begin)
+            # A poll is silent for a minute where nothing changes: that says nothing of the server.
+            self.vigil.note_loss(self._clock() if method == _POLL else begin)
         else:
             self.vigil.note_answer()
         if log.isEnabledFor(logging.DEBUG):
