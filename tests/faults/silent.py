@@ -82,7 +82,7 @@ CASES: tuple[Case, ...] = (
             where="upload",
             scope=scope,
             image=image,
-            most_s=90,
+            most_s=65,
         )
         for call, image in (("POST /nfc", "streamOptimized"), ("PUT /folder", "flat"))
         for scope in ("all", "connection")
@@ -94,7 +94,7 @@ CASES: tuple[Case, ...] = (
             call="GET /nfc",
             where="download",
             scope=scope,
-            most_s=90,
+            most_s=65,
         )
         for scope in ("all", "connection")
     ),
@@ -108,7 +108,7 @@ CASES: tuple[Case, ...] = (
         where="download",
         way="trickle",
         scope="connection",
-        most_s=90,
+        most_s=75,
     ),
     Case(
         row="stream", what="spawn", call=STREAM, nth=0, scope="connection", most_s=15, succeeds=True

@@ -17,6 +17,7 @@ from tests.vsphere.conftest import MakeVm, Place, eventually
 from tests.vsphere.silencer import Silencer, Way
 from vmops.context import operation
 from vmops.errors import ConnectionLost
+from vmops.lab import Lab, LabSettings
 from vmops.model.datastore_path import DatastorePath
 from vmops.units import MIB
 from vmops.vsphere.session import Session
@@ -267,6 +268,22 @@ def test_tasks_and_inventory_are_asked_for_where_the_stream_is_dead(
         eventually(lambda: session.inventory.vm_by_uuid(uuid) is None)
         # Each task ends at once; the rest is the one wait for the stream, and the asking.
         assert time.monotonic() - begin < SHORT.stream_silence_s + 2 * 1.0 + 4 * 1.0
+
+
+def test_a_tasks_end_is_known_soon_where_the_stream_is_dead(
+    tmp_path: Path, make_vm: MakeVm
+) -> None:
+    task_s = 3.0
+    settings = LabSettings(state_dir=tmp_path / "lab", hypervisor="none", task_delay_s=task_s)
+    with Lab.run(settings) as slow, Silencer(slow.url, tmp_path) as silencer:
+        place = Place("lab", slow.url, slow.username, slow.password, slow.thumbprint)
+        silencer.silence("WaitForUpdatesEx", nth=0, scope="connection")
+        with connect(place, silencer) as session:
+            session.inventory.wait_fresh()
+            begin = time.monotonic()
+            vm, _ = make_vm(session)
+            assert task_s <= time.monotonic() - begin < task_s + 2
+            vm.destroy()
 
 
 def test_an_inventory_that_was_asked_for_is_that_of_the_stream(
