@@ -15,6 +15,7 @@ QUICK = (
     "volumes listed while others are deleted",
     "a volume detached twice",
     "audit and spawn",
+    "image list and image removed",
     "lists while one is destroyed",
 )
 

@@ -74,7 +74,11 @@ class DirectoryImageStore:
                 f"{file.name} has {facts.size_bytes} bytes now, but {image.size_bytes} were"
                 " expected: it was changed."
             )
-        with file.open("rb", buffering=0) as stream:
+        try:
+            stream = file.open("rb", buffering=0)
+        except FileNotFoundError:
+            raise ImageNotFound(image.name) from None  # another process has just removed it
+        with stream:
             yield stream
 
     def add(
@@ -145,7 +149,7 @@ class DirectoryImageStore:
         with self._temporary() as temporary:
             checksum = _write_blocks(blocks, temporary)
             in_flight.check()
-            inspect(temporary, facts.disk_type)
+            found = inspect(temporary, facts.disk_type)
             entry: dict[str, Any] = {
                 "id": str(uuid.uuid4()),
                 "name": name,
@@ -170,7 +174,7 @@ class DirectoryImageStore:
                 if isinstance(failure, FileExistsError):
                     self.refuse_taken(name)
                 raise
-        return self.get(name)
+        return _image(entry, found)
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
@@ -194,7 +198,7 @@ class DirectoryImageStore:
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         for manifest in self.directory.glob(f"*{_SUFFIX}"):
-            with contextlib.suppress(ImageNotAcceptable):
+            with contextlib.suppress(ImageNotAcceptable, ImageNotFound):
                 yield _load(manifest)
 
     def remove(self, name_or_id: str) -> None:
@@ -205,13 +209,16 @@ class DirectoryImageStore:
         """
         manifest = self._manifest_of(name_or_id)
         file = _file_named(manifest, _load(manifest))
-        manifest.unlink()
+        try:
+            manifest.unlink()
+        except FileNotFoundError:
+            raise ImageNotFound(name_or_id) from None  # another process was faster
         file.unlink(missing_ok=True)
 
     def _manifest_of(self, name_or_id: str) -> Path:
         manifests = sorted(self.directory.glob(f"*{_SUFFIX}"))
         for manifest in manifests:
-            with contextlib.suppress(ImageNotAcceptable):
+            with contextlib.suppress(ImageNotAcceptable, ImageNotFound):
                 entry = _load(manifest)
                 if name_or_id in {entry["name"], _id_of(entry)}:
                     return manifest
@@ -220,7 +227,16 @@ class DirectoryImageStore:
         raise ImageNotFound(name_or_id, [manifest.stem for manifest in manifests[:10]])
 
     def _read(self, manifest: Path) -> tuple[Image, Path]:
-        entry = _load(manifest)
+        """An image and its file, which other processes may remove or replace meanwhile."""
+        while True:
+            entry = _load(manifest)
+            try:
+                return self._described(manifest, entry)
+            except ImageNotAcceptable:
+                if _load(manifest) == entry:
+                    raise
+
+    def _described(self, manifest: Path, entry: dict[str, Any]) -> tuple[Image, Path]:
         file = _file_named(manifest, entry)
         claimed = (
             entry.get("disk_type")
@@ -232,20 +248,24 @@ class DirectoryImageStore:
                 f"{file.name} is said to be {entry.get('container_format', 'bare')}, but is"
                 f" {facts.container_format}."
             )
-        properties = ImageProperties.from_mapping(
-            {**entry.get("properties", {}), "vmware_disktype": facts.disk_type.value}
-        )
-        image = Image(
-            id=_id_of(entry),
-            name=str(entry["name"]),
-            size_bytes=facts.size_bytes,
-            disk_format=facts.disk_format,
-            container_format=facts.container_format,
-            capacity_bytes=facts.capacity_bytes,
-            checksum=entry.get("checksum"),
-            properties=properties,
-        )
-        return image, file
+        return _image(entry, facts), file
+
+
+def _image(entry: Mapping[str, Any], facts: ImageFacts) -> Image:
+    """What a manifest says of a file of which this was found."""
+    properties = ImageProperties.from_mapping(
+        {**entry.get("properties", {}), "vmware_disktype": facts.disk_type.value}
+    )
+    return Image(
+        id=_id_of(entry),
+        name=str(entry["name"]),
+        size_bytes=facts.size_bytes,
+        disk_format=facts.disk_format,
+        container_format=facts.container_format,
+        capacity_bytes=facts.capacity_bytes,
+        checksum=entry.get("checksum"),
+        properties=properties,
+    )
 
 
 def _file_suffix(facts: ImageFacts) -> str:
@@ -266,9 +286,16 @@ def _kind(facts: ImageFacts) -> dict[str, str]:
 
 
 def _load(manifest: Path) -> dict[str, Any]:
-    """A manifest's entries, checked for form."""
+    """A manifest's entries, checked for form.
+
+    Raises:
+        ImageNotFound: it is not there (any more).
+        ImageNotAcceptable: it is no manifest.
+    """
     try:
         entry = yaml.safe_load(manifest.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ImageNotFound(manifest.stem) from None
     except (yaml.YAMLError, UnicodeDecodeError) as failure:
         raise ImageNotAcceptable(f"{manifest} is not readable YAML: {failure}") from None
     if not isinstance(entry, dict):

@@ -56,15 +56,13 @@ def inspect(
         ImageNotAcceptable: the file is missing, empty, cut off, of another format than claimed, or
             could make a tool read other files of this machine.
     """
+    missing = f"There is no image file {file}."
     if not file.is_file():
-        raise ImageNotAcceptable(f"There is no image file {file}.")
-    size = file.stat().st_size
-    if size == 0:
-        raise ImageNotAcceptable(f"{file.name} is empty.")
-    if _is_tar(file):
-        facts = _inspect_ova(file, size)
-    else:
-        facts = _inspect_plain(file, size, claimed, disk_format)
+        raise ImageNotAcceptable(missing)
+    try:
+        facts = _inspect_content(file, claimed, disk_format)
+    except FileNotFoundError:
+        raise ImageNotAcceptable(missing) from None  # it went while it was read
     if disk_format is not None and disk_format != facts.disk_format:
         raise ImageNotAcceptable(
             f"{file.name} is said to have format {disk_format}, but is {facts.disk_format}."
@@ -72,6 +70,15 @@ def inspect(
     if claimed is not None and claimed is not facts.disk_type:
         raise ImageNotAcceptable(f"{file.name} is said to be {claimed}, but is {facts.disk_type}.")
     return facts
+
+
+def _inspect_content(file: Path, claimed: DiskType | None, disk_format: str | None) -> ImageFacts:
+    size = file.stat().st_size
+    if size == 0:
+        raise ImageNotAcceptable(f"{file.name} is empty.")
+    if _is_tar(file):
+        return _inspect_ova(file, size)
+    return _inspect_plain(file, size, claimed, disk_format)
 
 
 def _inspect_plain(

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,56 @@ def test_many_may_read_at_once(store: DirectoryImageStore, disk: Path) -> None:
     for thread in threads:
         thread.join()
     assert read == [disk.read_bytes()] * 8
+
+
+COMES_AND_GOES = """
+import sys
+from pathlib import Path
+from vmops.errors import ImageNotFound
+from vmops.images.directory_store import DirectoryImageStore
+from vmops.model.image import DiskType
+store = DirectoryImageStore(Path(sys.argv[1]))
+for _ in range(120):
+    store.add(Path(sys.argv[2]), "passing", disk_type=DiskType.PREALLOCATED)
+    try:
+        store.remove("passing")
+    except ImageNotFound:
+        assert sys.argv[3] == "remove"
+"""
+
+
+@pytest.mark.parametrize("deed", ["list", "get", "open", "remove"])
+def test_what_another_process_removes_is_not_found(
+    store: DirectoryImageStore, disk: Path, deed: str
+) -> None:
+    """Never another error, whatever had been read of it; and the others are there all the time."""
+    kept = add(store, disk)
+    found: Counter[str] = Counter()
+    command = [sys.executable, "-c", COMES_AND_GOES, str(store.directory), str(disk), deed]
+    with subprocess.Popen(command) as other:
+        while other.poll() is None:
+            try:
+                found[do(store, deed, kept.name)] += 1
+            except ImageNotFound:
+                found["not found"] += 1
+    assert other.returncode == 0
+    assert found["there"]
+    assert found["not found"]
+
+
+def do(store: DirectoryImageStore, deed: str, kept: str) -> str:
+    if deed == "list":
+        names = {image.name for image in store.list()}
+        assert kept in names
+        return "there" if "passing" in names else "not found"
+    if deed == "remove":
+        store.remove("passing")
+        return "there"
+    image = store.get("passing")
+    if deed == "open":
+        with store.open(image) as stream:
+            assert len(stream.read()) == image.size_bytes
+    return "there"
 
 
 def test_an_iso_is_kept_as_it_is(store: DirectoryImageStore, tmp_path: Path) -> None:
