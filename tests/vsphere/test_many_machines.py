@@ -53,7 +53,9 @@ def populate(lab: Lab, place: Place, count: int) -> Crowd:
                 files=vim.vm.FileInfo(vmPathName=f"[{datastore}]"),
                 extraConfig=[vim.option.OptionValue(key=INSTANCE_UUID, value=each)],
             )
-            await create_virtual_machine(kernel, above, spec, cluster.resource_pool, None, run=None)
+            await create_virtual_machine(
+                kernel, above, spec, cluster.resource_pool, None, on_created=lambda _: None
+            )
 
     lab.on_loop(create)
     return Crowd(place, made)

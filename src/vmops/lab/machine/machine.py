@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -83,6 +83,8 @@ class Machine(ManagedEntity):
         self.questions_asked = 0
         self.starting = False
         """Whether a guest is being started right now, and so has its disks."""
+        self.coming_devices: Sequence[VirtualDevice] = ()
+        """Those that a running guest is being given right now, and so has."""
         self.files: tuple[VmFile, ...] = ()
         """The machine's files as last looked at."""
         self.files_seen_at = datetime.now(UTC)

@@ -51,7 +51,9 @@ class Folder(Container):
         """Create a virtual machine here; see `virtual_machine_create`."""
 
         async def run(run: TaskRun) -> object:
-            vm = await create_virtual_machine(self.kernel, self, config, pool, host, run=run)
+            vm = await create_virtual_machine(
+                self.kernel, self, config, pool, host, on_created=lambda _: run.progress(90)
+            )
             return vm.ref
 
         return start_task(self, "Folder.createVm", run, cancelable=False)

@@ -70,11 +70,16 @@ class _Import:
         host: Reference | None,
     ) -> None:
         """Create the virtual machine with empty disks, then make the lease ready."""
-        vm = await create_virtual_machine(self._kernel, folder, config, pool, host, run=None)
-        self._vm = vm
-        unfinished_imports(self._kernel).add(vm)
+        vm = await create_virtual_machine(
+            self._kernel, folder, config, pool, host, on_created=self._created
+        )
         address = await self._kernel.blocking(lab_address, self._kernel.settings)
         lease.make_ready(vm.ref, lease_disks(vm), address)
+
+    def _created(self, vm: Machine) -> None:
+        # Noted before it is in the inventory: who finds it there knows that it is not finished.
+        self._vm = vm
+        unfinished_imports(self._kernel).add(vm)
 
     async def undo(self) -> None:
         """Destroy the virtual machine, if it is there."""

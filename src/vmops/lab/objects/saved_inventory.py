@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pyVmomi import vim, vmodl
 
+from vmops.lab import listing
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.managed_entity import ManagedEntity
 from vmops.lab.inventory.network import Network
@@ -35,7 +36,7 @@ from vmops.lab.operations.place import join
 from vmops.lab.operations.power import restore_power
 from vmops.lab.operations.snapshots.merge import show_need
 from vmops.lab.storage.paths import DatastorePath
-from vmops.lab.whole_files import write_whole
+from vmops.lab.whole_files import is_partial, write_whole
 
 if TYPE_CHECKING:
     from pyVmomi.vim.vm import ConfigInfo
@@ -73,6 +74,9 @@ class SavedInventory:
 
     async def restore(self) -> None:
         """Bring back what was saved. A file that cannot be used is put aside, not lost."""
+        for file in listing.files(self._file.parent):
+            if is_partial(file.name):  # the lab died as it wrote it
+                file.unlink(missing_ok=True)
         saved = self._read()
         if saved is None:
             return
@@ -101,6 +105,8 @@ class SavedInventory:
     def write(self) -> None:
         """Write the file, as a whole or not at all, if there is anything new."""
         self._is_due = False
+        if self._written and not self._others_changed and not self._changed_machines:
+            return
         text = self._text()
         if text == self._written:
             return

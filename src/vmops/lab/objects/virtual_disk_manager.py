@@ -21,6 +21,7 @@ from vmops.lab.objects.datastore_paths import datastore_path, datastores_of, sou
 from vmops.lab.objects.file_manager import thread_progress
 from vmops.lab.operations.disk_holds import disk_holds
 from vmops.lab.operations.files_in_use import files_in_use
+from vmops.lab.operations.journal import Work, journal
 from vmops.lab.storage.consolidating import children
 from vmops.lab.storage.datastore_files import find
 from vmops.lab.storage.descriptor import geometry
@@ -78,7 +79,10 @@ class VirtualDiskManager(ManagedObject):
                 progress=progress,
             )
 
-        return self._start("createVirtualDisk", create, {path: "change"}, result=name)
+        held: dict[DatastorePath, _Held] = {path: "change"}
+        return self._start(
+            "createVirtualDisk", create, held, result=name, note=lambda work: work.disk_comes(path)
+        )
 
     def CopyVirtualDisk_Task(
         self,
@@ -119,7 +123,7 @@ class VirtualDiskManager(ManagedObject):
             )
 
         held: dict[DatastorePath, _Held] = {target: "change", source: "read"}
-        return self._start("copyVirtualDisk", copy, held)
+        return self._start("copyVirtualDisk", copy, held, note=lambda work: work.disk_comes(target))
 
     def MoveVirtualDisk_Task(
         self,
@@ -144,7 +148,9 @@ class VirtualDiskManager(ManagedObject):
                 store.move(source, target, force=bool(force), progress=progress)
 
         held: dict[DatastorePath, _Held] = {target: "change", source: "change"}
-        return self._start("moveVirtualDisk", move, held)
+        return self._start(
+            "moveVirtualDisk", move, held, note=lambda work: work.disk_moves(source, target)
+        )
 
     def DeleteVirtualDisk_Task(self, name: str, datacenter: Reference | None = None) -> vim.Task:
         """Delete a disk: descriptor and data, not its parents.
@@ -157,7 +163,14 @@ class VirtualDiskManager(ManagedObject):
         def delete(store: DiskStore, _: Callable[[float], None]) -> None:
             store.delete(path)
 
-        return self._start("deleteVirtualDisk", delete, {path: "change"}, cancelable=False)
+        held: dict[DatastorePath, _Held] = {path: "change"}
+        return self._start(
+            "deleteVirtualDisk",
+            delete,
+            held,
+            cancelable=False,
+            note=lambda work: work.disk_goes(path),
+        )
 
     def ExtendVirtualDisk_Task(
         self,
@@ -283,10 +296,14 @@ class VirtualDiskManager(ManagedObject):
         change: _Change,
         held: dict[DatastorePath, _Held],
         *,
+        note: Callable[[Work], None] = lambda _: None,
         result: str | None = None,
         cancelable: bool = True,
     ) -> vim.Task:
-        """Run a change on a thread, in a task; ``held`` says what it does to which disk."""
+        """Run a change on a thread, in a task; ``held`` says what it does to which disk.
+
+        ``note`` notes what the next lab is to end if this one dies.
+        """
         store = self.kernel.service(DiskStore)
 
         async def run(run: TaskRun) -> object:
@@ -297,7 +314,8 @@ class VirtualDiskManager(ManagedObject):
                     check = in_use.check_readable if use == "read" else in_use.check_changeable
                     check(path)
                 changed = [path for path, use in held.items() if use == "change"]
-                with disk_holds(self.kernel).changing(changed):
+                with disk_holds(self.kernel).changing(changed), journal(self.kernel).work() as work:
+                    note(work)
                     await self.kernel.blocking(change, store, thread_progress(run))
             for datastore in datastores_of(self.kernel, *held):
                 datastore.storage_changed()

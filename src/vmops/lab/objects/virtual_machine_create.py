@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pyVmomi import vim, vmodl
 from pyVmomi.VmomiSupport import ManagedObject as Reference
 
@@ -11,12 +13,12 @@ from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.inventory.host_system import HostSystem
 from vmops.lab.inventory.placement import choose_host, environment_browser_of
 from vmops.lab.kernel.kernel import Kernel
-from vmops.lab.kernel.task import TaskRun
 from vmops.lab.machine.config import new_config
 from vmops.lab.machine.machine import Place
 from vmops.lab.objects.virtual_machine import VirtualMachine
 from vmops.lab.operations import properties
 from vmops.lab.operations.home import new_home, remove_home
+from vmops.lab.operations.journal import Work, journal
 from vmops.lab.operations.place import join
 from vmops.lab.operations.reconfigure import carry_out, give_policies, keep_connections, plan
 from vmops.lab.storage.paths import DatastorePath
@@ -30,7 +32,7 @@ async def create_virtual_machine(
     pool: Reference | None,
     host: Reference | None,
     *,
-    run: TaskRun | None,
+    on_created: Callable[[VirtualMachine], None],
 ) -> VirtualMachine:
     """Create a virtual machine, or leave nothing.
 
@@ -40,7 +42,7 @@ async def create_virtual_machine(
         config: the ConfigSpec; ``files.vmPathName`` names a datastore, a folder or a .vmx file.
         pool: reference to the resource pool.
         host: reference to a host of the pool's compute resource; None chooses one.
-        run: the task, told how far it is; None if there is none.
+        on_created: called right before the machine is in the inventory.
 
     Raises:
         vim.fault.DuplicateName: the name is taken in the folder.
@@ -60,43 +62,32 @@ async def create_virtual_machine(
         kernel.service(Volumes).root(wanted.datastore)
     chosen = choose_host(kernel, pool, host, wanted.datastore)
     browser = environment_browser_of(kernel, pool)
-    with folder.reserved(name):
+    with folder.reserved(name), journal(kernel).work() as work:
         with storage_faults(given):
-            home = await new_home(kernel, wanted, name)
+            home = await new_home(kernel, wanted, name, work)
         try:
-            vm = await _create(kernel, config, name, home.vmx, chosen, folder, pool, browser)
+            place = Place(folder=folder.ref, host=chosen.ref, pool=pool, browser=browser)
+            vm = await _create(kernel, config, name, home.vmx, place, work)
         except BaseException:
             remove_home(kernel.service(Volumes), home)
             raise
+        on_created(vm)
         join(vm)
-    if run is not None:
-        run.progress(90)
     await properties.refresh_files(vm)
     return vm
 
 
-async def _create(  # noqa: PLR0913, PLR0917
-    kernel: Kernel,
-    spec: vim.vm.ConfigSpec,
-    name: str,
-    vmx: DatastorePath,
-    host: HostSystem,
-    folder: Container,
-    pool: Reference | None,
-    browser: Reference,
+async def _create(
+    kernel: Kernel, spec: vim.vm.ConfigSpec, name: str, vmx: DatastorePath, place: Place, work: Work
 ) -> VirtualMachine:
     config = new_config(name, vmx)
+    host = kernel.registry.find(place.host, HostSystem)
     outcome = await plan(kernel, config, spec, vmx, host, "poweredOff")
     try:
-        await carry_out(kernel, outcome, vmx)
+        await carry_out(kernel, outcome, vmx, work)
         keep_connections(config, ())
         vm = VirtualMachine(
-            kernel,
-            kernel.new_moid("vm"),
-            name=name,
-            vmx=vmx,
-            config=config,
-            place=Place(folder=folder.ref, host=host.ref, pool=pool, browser=browser),
+            kernel, kernel.new_moid("vm"), name=name, vmx=vmx, config=config, place=place
         )
         give_policies(vm, outcome)
     finally:

@@ -53,7 +53,7 @@ def files_in_use(kernel: Kernel) -> FilesInUse:
         if vm.power_state != "poweredOn":
             continue
         shared.update(_files(vm.vmx_path))
-        for device in vm.devices:
+        for device in (*vm.devices, *vm.coming_devices):
             backing = device.backing
             if isinstance(device, vim.vm.device.VirtualDisk):
                 written, read = _disk_files(backing)

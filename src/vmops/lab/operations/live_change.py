@@ -66,6 +66,8 @@ class LiveChange:
         _connect(self.config, vm.devices, self.changes)
         added = [each for each in self.config.hardware.device if _is_new(each, vm.devices)]
         check_locks(vm, added)
+        # Said before anything waits, so that of two machines that come at once one is refused.
+        vm.coming_devices = added
         old = await vm.kernel.blocking(_chains_there, store, vm.devices)
         new = await vm.kernel.blocking(read_chains, store, self.config.hardware.device)
         before = running_definition(vm, vm.config, old)

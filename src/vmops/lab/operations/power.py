@@ -255,7 +255,7 @@ def check_locks(vm: Machine, devices: Sequence[VirtualDevice] | None = None) -> 
     """
     written, read = _disk_paths(vm.devices if devices is None else devices)
     for other in _others_on(vm):
-        other_written, other_read = _disk_paths(other.devices)
+        other_written, other_read = _disk_paths([*other.devices, *other.coming_devices])
         clash = (written & (other_written | other_read)) | (read & other_written)
         if clash:
             file = min(clash)

@@ -23,6 +23,7 @@ from vmops.lab.machine.storage_policies import HOME, asked_policies, check_polic
 from vmops.lab.machine.vmx_file import without_conflicts, write_vmx
 from vmops.lab.operations import properties
 from vmops.lab.operations.disk_holds import Standing, disk_holds
+from vmops.lab.operations.journal import Work, journal
 from vmops.lab.operations.live_change import LiveChange
 from vmops.lab.operations.machine_events import post_reconfigured
 from vmops.lab.operations.place import follow_devices
@@ -182,9 +183,17 @@ async def reconfigure(vm: Machine, spec: vim.vm.ConfigSpec) -> None:
     if spec.name is not None and spec.name != vm.name:
         config.name = _checked_name(vm, spec.name)
     outcome = await plan(kernel, config, spec, vm.vmx, vm.host, vm.power_state)
+    with journal(kernel).work() as work:
+        await _reconfigure(vm, spec, outcome, work)
+    await properties.refresh_files(vm)
+    post_reconfigured(vm, spec)
+
+
+async def _reconfigure(vm: Machine, spec: vim.vm.ConfigSpec, outcome: Outcome, work: Work) -> None:
+    work.disk_goes(*outcome.files.unwanted())
     try:
         live = _live_change(vm, spec, outcome)
-        await carry_out(kernel, outcome, vm.vmx, live)
+        await carry_out(vm.kernel, outcome, vm.vmx, work, live)
         # A guest may have ended while files were made; what it changed must not come back.
         if live is None or vm.power_state != "poweredOn":
             keep_connections(outcome.config, vm.devices)
@@ -192,14 +201,15 @@ async def reconfigure(vm: Machine, spec: vim.vm.ConfigSpec) -> None:
         give_policies(vm, outcome)
         show(vm, outcome.config)
     finally:
+        vm.coming_devices = ()
         outcome.release()
-    await _delete_files(vm, outcome.files)
-    await properties.refresh_files(vm)
-    post_reconfigured(vm, spec)
+    unwanted = outcome.files.unwanted()
+    work.disk_goes(*unwanted)
+    await _delete_files(vm, unwanted)
 
 
-async def _delete_files(vm: Machine, files: DiskChanges) -> None:
-    for path in files.unwanted():
+async def _delete_files(vm: Machine, disks: Sequence[DatastorePath]) -> None:
+    for path in disks:
         try:
             with disk_holds(vm.kernel).changing([path]):
                 await vm.kernel.blocking(vm.store.delete, path)
@@ -225,11 +235,14 @@ def _live_change(vm: Machine, spec: vim.vm.ConfigSpec, outcome: Outcome) -> Live
 
 
 async def carry_out(
-    kernel: Kernel, outcome: Outcome, vmx: DatastorePath, live: LiveChange | None = None
+    kernel: Kernel, outcome: Outcome, vmx: DatastorePath, work: Work, live: LiveChange | None = None
 ) -> None:
     """Make the files of an outcome and write the .vmx file; on failure nothing is left."""
     store = kernel.service(DiskStore)
     files = outcome.files
+    with storage_faults(vmx):
+        work.comes(*(each.path.parent for each in files.creations if each.makes_folder))
+        work.disk_comes(*(each.path for each in files.creations))
     try:
         if files.creations or files.extensions:
             await to_its_end(kernel.blocking(files.apply, store))

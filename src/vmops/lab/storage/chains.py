@@ -36,6 +36,8 @@ Provisioning = Literal["thin", "thick", "eagerZeroedThick"]
 
 _LONGEST_CHAIN = 255
 _THIN = "thinProvisioned"
+COPIED = "vmops.copied"
+"""Of a disk that was copied with the one that stands on it, and is there for that one alone."""
 EAGERLY_ZEROED = "vmops.eagerlyZeroed"
 """VMFS itself knows which blocks were zeroed and its descriptors do not say; this entry does."""
 _FOREIGN = {
@@ -59,6 +61,8 @@ class DiskInfo:
     """``60 00 C2 9x ...``; "" where the descriptor has none."""
     cid: str
     parent: DatastorePath | None
+    is_copied: bool
+    """Whether it was copied for the one disk that stands on it, and goes with that."""
     layers: tuple[DiskLayer, ...]
     """The host's files, top first; () for a kind that guests cannot run on."""
     files: tuple[DatastorePath, ...]
@@ -263,6 +267,7 @@ def describe(chain: tuple[Link, ...]) -> DiskInfo:
         uuid=top.descriptor.uuid,
         cid=top.descriptor.cid,
         parent=top.parent,
+        is_copied=top.descriptor.ddb.get(COPIED) == "1",
         layers=tuple(
             DiskLayer(file=link.data_file, file_format=formats[link.kind])
             for link in chain

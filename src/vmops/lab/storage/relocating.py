@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from vmops.lab.storage import qcow2
 from vmops.lab.storage.chains import (
+    COPIED,
     Link,
     Provisioning,
     load_chain,
@@ -24,7 +25,14 @@ from vmops.lab.storage.disks import DiskStore
 from vmops.lab.storage.errors import InvalidDisk, StorageError, host_errors
 from vmops.lab.storage.layers import Cancelled, DiskFile, Progress, RawLayer, flattened
 from vmops.lab.storage.paths import DatastorePath
-from vmops.lab.storage.placing import FlatPlan, NewDisk, bring_file, data_path, fill_flat
+from vmops.lab.storage.placing import (
+    FlatPlan,
+    NewDisk,
+    bring_file,
+    data_path,
+    fill_flat,
+    write_descriptor,
+)
 from vmops.lab.storage.volumes import Volumes
 from vmops.lab.storage.writing import write_sparsely
 
@@ -68,6 +76,17 @@ def bring_link(
         else:
             _copy_delta(volumes, link, new, watched)
         new.publish(_moved(link, target, data, parent))
+
+
+def mark_copied(volumes: Volumes, path: DatastorePath) -> None:
+    """Note of a copy that it is there for the disk that stands on it, and goes with that.
+
+    Raises:
+        FileMissing, InvalidDisk: as `load_link`.
+    """
+    link = load_link(volumes, path)
+    ddb = {**link.descriptor.ddb, COPIED: "1"}
+    write_descriptor(volumes, path, replace(link.descriptor, ddb=ddb), replace=True)
 
 
 def bring_flattened(

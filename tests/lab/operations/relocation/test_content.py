@@ -129,3 +129,26 @@ def test_one_that_is_brought_back(
         client.result(clone.RelocateVM_Task(spec))
     assert clone.disk == place
     assert {each.name: checksum(client, each.disk) for each in (base, clone)} == before
+
+
+@EVERYWHERE
+def test_what_was_copied_with_a_linked_clone_goes_with_it(
+    client: Client, name: str, power: str
+) -> None:
+    base, clone = base_and_clone(client, name)
+    before = checksum(client, base.disk)
+    bring(client, clone.vm, power)
+    for place in ("datastore2", "datastore1", "datastore2"):
+        spec = vim.vm.RelocateSpec(datastore=datastore(client, place))
+        client.result(clone.RelocateVM_Task(spec))
+        copies = [
+            each
+            for root in ("datastore1", "datastore2")
+            for each in client.root(root).rglob(f"{name}-base*-flat.vmdk")
+            if each != client.file(base.disk.replace(".vmdk", "-flat.vmdk"))
+        ]
+        assert len(copies) == 1
+    clone.destroy()
+    for root in ("datastore1", "datastore2"):
+        assert not (client.root(root) / name).exists()
+    assert checksum(client, base.disk) == before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -99,8 +99,8 @@ class NewLayers:
     store: DiskStore
     made: dict[DatastorePath, list[DiskInfo]] = field(default_factory=dict)
 
-    def make(self, below: Iterable[DatastorePath]) -> None:
-        """Make a layer over each disk, beside it, all or none. Blocking.
+    def make(self, below: Iterable[DatastorePath], note: Callable[[DatastorePath], None]) -> None:
+        """Make a layer over each disk, beside it, all or none, each noted before. Blocking.
 
         Raises:
             vim.fault.FileFault or one below it: a disk cannot have a layer.
@@ -109,6 +109,7 @@ class NewLayers:
             for path in below:
                 with storage_faults(path):
                     child = free_layer(self.store, path)
+                    note(child)
                     self.store.create_child(child, path)
                     try:
                         self.made[path] = chain_of(self.store, child)

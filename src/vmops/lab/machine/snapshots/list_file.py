@@ -64,6 +64,12 @@ def write_list(volumes: Volumes, vmx: DatastorePath, tree: SnapshotTree) -> None
     Raises:
         StorageError, OSError: it cannot be written; the old file is as it was.
     """
+    with volumes.open_for_write(list_file(vmx)) as file:
+        file.write(list_text(tree).encode())
+
+
+def list_text(tree: SnapshotTree) -> str:
+    """Return what the file of a tree says."""
     entries = Entries({".encoding": "UTF-8", "snapshot.lastUID": str(tree.last_uid)})
     entries["snapshot.numSnapshots"] = str(len(tree.snapshots))
     if tree.current is not None:
@@ -71,8 +77,7 @@ def write_list(volumes: Volumes, vmx: DatastorePath, tree: SnapshotTree) -> None
     for number, snapshot in enumerate(tree.snapshots):
         for key, value in _written(snapshot):
             entries[f"snapshot{number}.{key}"] = value
-    with volumes.open_for_write(list_file(vmx)) as file:
-        file.write(render_text(entries).encode())
+    return render_text(entries)
 
 
 def _written(snapshot: Snapshot) -> Iterable[tuple[str, str]]:

@@ -26,6 +26,7 @@ from vmops.lab.operations.clone.disks import ClonedDisks, DiskClone, disk_target
 from vmops.lab.operations.clone.spec import ClonePlan, clone_plan
 from vmops.lab.operations.destroy import destroy_unlocked
 from vmops.lab.operations.home import new_home, remove_home
+from vmops.lab.operations.journal import Work, journal
 from vmops.lab.operations.place import join
 from vmops.lab.operations.power import ON
 from vmops.lab.operations.reconfigure import carry_out, keep_connections, plan
@@ -68,13 +69,13 @@ async def clone(
     """
     wanted = clone_plan(vm, folder, name, spec)
     kernel = vm.kernel
-    with wanted.folder.reserved(wanted.name):
+    with wanted.folder.reserved(wanted.name), journal(kernel).work() as work:
         await _rehearse(vm, wanted)
-        home = await new_home(kernel, DatastorePath(wanted.datastore), wanted.name)
+        home = await new_home(kernel, DatastorePath(wanted.datastore), wanted.name, work)
         try:
-            disks = await _disks(vm, wanted, home.vmx, run)
+            disks = await _disks(vm, wanted, home.vmx, run, work)
             try:
-                made = await _machine(vm, wanted, home.vmx, disks)
+                made = await _machine(vm, wanted, home.vmx, disks, work)
             except BaseException:
                 disks.undo()
                 raise
@@ -105,13 +106,15 @@ async def _rehearse(vm: Machine, wanted: ClonePlan) -> None:
     outcome.release()
 
 
-async def _disks(vm: Machine, wanted: ClonePlan, home: DatastorePath, run: TaskRun) -> ClonedDisks:
+async def _disks(
+    vm: Machine, wanted: ClonePlan, home: DatastorePath, run: TaskRun, work: Work
+) -> ClonedDisks:
     loop = asyncio.get_running_loop()
 
     def show(percent: int) -> None:
         loop.call_soon_threadsafe(run.progress, percent * 9 // 10)
 
-    async with _at_rest(vm, wanted) as devices:
+    async with _at_rest(vm, wanted, work) as devices:
         sources = [disk for disk in disks_of(devices) if disk.key in wanted.disks]
         targets = disk_targets(home, sources, {key: at for key, (at, _, _) in wanted.disks.items()})
         disks = ClonedDisks(
@@ -127,6 +130,8 @@ async def _disks(vm: Machine, wanted: ClonePlan, home: DatastorePath, run: TaskR
                 for disk in sources
             ],
         )
+        work.comes(*(each.parent for each in targets.values()))
+        work.disk_comes(*targets.values())
         try:
             await to_its_end(vm.kernel.blocking(disks.make, show, lambda: run.cancelled))
         except asyncio.CancelledError:
@@ -136,7 +141,9 @@ async def _disks(vm: Machine, wanted: ClonePlan, home: DatastorePath, run: TaskR
 
 
 @asynccontextmanager
-async def _at_rest(vm: Machine, wanted: ClonePlan) -> AsyncIterator[list[VirtualDevice]]:
+async def _at_rest(
+    vm: Machine, wanted: ClonePlan, work: Work
+) -> AsyncIterator[list[VirtualDevice]]:
     """Give the devices whose disks are cloned, and that nobody writes to meanwhile.
 
     A running machine gets a snapshot for that time, as vCenter does it.
@@ -147,6 +154,7 @@ async def _at_rest(vm: Machine, wanted: ClonePlan) -> AsyncIterator[list[Virtual
     if vm.power_state != ON:
         yield vm.devices
         return
+    work.temporary_snapshot(vm.vmx, vm.snapshots.last_uid + 1)
     ref = await create.create(
         vm, NewSnapshot(name="clone-temp", description="", memory=False, quiesce=False)
     )
@@ -163,7 +171,7 @@ async def _at_rest(vm: Machine, wanted: ClonePlan) -> AsyncIterator[list[Virtual
 
 
 async def _machine(
-    vm: Machine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDisks
+    vm: Machine, wanted: ClonePlan, home: DatastorePath, disks: ClonedDisks, work: Work
 ) -> Machine:
     """Write the clone's .vmx file and build its object, not yet in the inventory."""
     kernel = vm.kernel
@@ -175,7 +183,7 @@ async def _machine(
         outcome = await plan(kernel, config, changes, home, wanted.host, power.OFF)
         try:
             keep_connections(config, ())
-            await carry_out(kernel, outcome, home)
+            await carry_out(kernel, outcome, home, work)
         finally:
             outcome.release()
     finally:

@@ -21,6 +21,7 @@ from vmops.lab.storage.relocating import (
     bring_flattened,
     bring_link,
     make_twin,
+    mark_copied,
     occupied,
     remove,
 )
@@ -112,6 +113,10 @@ class FilePlan:
         """List the disks that will not be where they were."""
         return [link.source for link in self._links() if not link.stays]
 
+    def targets(self) -> list[DatastorePath]:
+        """List the disks that come."""
+        return [link.target for link in self._links()]
+
     def check_room(self, store: DiskStore) -> None:
         """Raise vim.fault.NoDiskSpace where the files would not fit. Blocking."""
         needed: dict[str, int] = {}
@@ -168,12 +173,19 @@ class FilePlan:
                         watched=watched,
                     )
                 else:
-                    self._bring(store, link, parent, watched)
+                    is_parent = link is not disk.links[0]
+                    self._bring(store, link, parent, watched, is_parent=is_parent)
                     continue
                 self.made.append(link)
 
     def _bring(
-        self, store: DiskStore, link: LinkMove, parent: DatastorePath | None, watched: Watched
+        self,
+        store: DiskStore,
+        link: LinkMove,
+        parent: DatastorePath | None,
+        watched: Watched,
+        *,
+        is_parent: bool = False,
     ) -> None:
         with storage_faults(link.target):
             self._make_folder(store, link.target.parent)
@@ -185,6 +197,8 @@ class FilePlan:
                 stays=link.stays,
                 watched=watched,
             )
+            if link.stays and is_parent:
+                mark_copied(store.volumes, link.target)
         self.made.append(link)
 
     def bring_home(

@@ -133,7 +133,7 @@ def _disk_move(wish: DiskWish, needed: Collection[DatastorePath], names: _Names)
             source=info.path,
             target=names.of(info.path, wish.datastore),
             # What a linked clone stands on is a disk of its own, and somebody else's.
-            stays=info.path in needed or info.uuid != top.uuid,
+            stays=info.path in needed or (info.uuid != top.uuid and not info.is_copied),
         )
         for info in moved
     )

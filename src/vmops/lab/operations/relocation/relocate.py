@@ -34,6 +34,7 @@ from vmops.lab.operations import properties
 from vmops.lab.operations.destroy import needed_by_others
 from vmops.lab.operations.disk_holds import disk_holds
 from vmops.lab.operations.hypervisor_calls import cancellable, hypervisor_faults
+from vmops.lab.operations.journal import Work, journal
 from vmops.lab.operations.machine_events import post_moved
 from vmops.lab.operations.place import follow_devices
 from vmops.lab.operations.power import ON, move_to_host, wrong_state
@@ -78,12 +79,14 @@ async def relocate(vm: Machine, spec: vim.vm.RelocateSpec, run: TaskRun) -> None
         with storage_faults(vm.vmx), disk_holds(vm.kernel).changing(going):
             for path in needed_by_others(vm).intersection(going):
                 raise FileInUse(path)  # since it was examined
-            await _relocate(vm, move, run)
+            with journal(vm.kernel).work() as work:
+                _note(vm, move, work)
+                await _relocate(vm, move, run, work)
     finally:
         move.ports.release()
 
 
-async def _relocate(vm: Machine, move: Relocation, run: TaskRun) -> None:
+async def _relocate(vm: Machine, move: Relocation, run: TaskRun, work: Work) -> None:
     store = vm.store
     source = vm.host
     datastores = move.files.datastores()
@@ -97,11 +100,25 @@ async def _relocate(vm: Machine, move: Relocation, run: TaskRun) -> None:
     except BaseException:
         await _back(vm, move, store)
         raise
+    work.committed()
     await vm.kernel.blocking(FirstClassDisks(store).follow, move.files.renamed_disks())
     await vm.kernel.blocking(move.files.finish, store)
     await properties.refresh_files(vm)
     _tell_datastores(vm, datastores)
     post_moved(vm, source, datastores)
+
+
+def _note(vm: Machine, move: Relocation, work: Work) -> None:
+    files = move.files
+    targets = files.targets()
+    work.comes(files.home.parent, *(path.parent for path in targets))
+    work.disk_comes(*targets)
+    work.disk_goes(*files.going())
+    if files.moves_home:
+        own = [file.path for file in vm.files if file.disk_key is None]
+        work.comes(files.home, *(files.home.sibling(path.name) for path in own))
+        work.goes(vm.vmx, *own)
+    work.goes(*(path.parent for path in files.going()), vm.directory)
 
 
 async def _bring(

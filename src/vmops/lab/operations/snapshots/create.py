@@ -18,7 +18,7 @@ from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.inventory.argument_faults import entity_name, invalid_state
 from vmops.lab.inventory.file_faults import storage_faults
 from vmops.lab.machine.machine import Machine
-from vmops.lab.machine.snapshot_tree import DEEPEST, Snapshot
+from vmops.lab.machine.snapshot_tree import DEEPEST, Snapshot, SnapshotTree
 from vmops.lab.machine.snapshots.disks import (
     NewLayers,
     config_with_chains,
@@ -35,10 +35,11 @@ from vmops.lab.machine.snapshots.files import (
     save_tree,
     stored_config,
 )
-from vmops.lab.machine.snapshots.list_file import data_file, memory_file
+from vmops.lab.machine.snapshots.list_file import data_file, list_text, memory_file
 from vmops.lab.machine.snapshots.shown_tree import show_tree, snapshot_ref
 from vmops.lab.operations import properties
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
+from vmops.lab.operations.journal import Work, journal
 from vmops.lab.operations.power import OFF, ON, SUSPENDED
 from vmops.lab.operations.power import memory_file as suspended_memory
 from vmops.lab.operations.tools import quiesce
@@ -81,18 +82,26 @@ async def create(vm: Machine, wanted: NewSnapshot) -> Reference:
         vim.fault.FileFault or one below it: a file could not be made.
     """
     snapshot = _planned(vm, wanted)
+    with journal(vm.kernel).work() as work:
+        await _create(vm, snapshot, work, quiesced=wanted.quiesce)
+    await properties.refresh_files(vm)
+    return snapshot_ref(vm, snapshot.uid)
+
+
+async def _create(vm: Machine, snapshot: Snapshot, work: Work, *, quiesced: bool) -> None:
     tree = vm.snapshots.added(snapshot)
     layers = NewLayers(vm.store)
     below = [path_of_disk(disk) for disk in snapshotted_disks(vm.devices)]
     old = vm.config
     try:
-        await to_its_end(vm.kernel.blocking(layers.make, below))
+        await _note(vm, snapshot, tree, work)
+        await to_its_end(vm.kernel.blocking(layers.make, below, work.disk_comes))
         await save_snapshot(vm, snapshot)
         # First the files: a guest that writes to a layer which no file names would lose it when
         # the lab is killed in between.
         await save_config(vm, config_with_chains(old, layers.made))
         try:
-            async with _switched(vm, snapshot, layers.made, quiesced=wanted.quiesce) as held_still:
+            async with _switched(vm, snapshot, layers.made, quiesced=quiesced) as held_still:
                 snapshot = replace(snapshot, quiesced=held_still)
                 tree = tree.replaced(snapshot)
                 await save_tree(vm, tree)
@@ -104,8 +113,13 @@ async def create(vm: Machine, wanted: NewSnapshot) -> Reference:
         delete_files(vm, [snapshot])
         raise
     show_tree(vm, tree, {"config.hardware.device": with_chains(vm.devices, layers.made)})
-    await properties.refresh_files(vm)
-    return snapshot_ref(vm, snapshot.uid)
+
+
+async def _note(vm: Machine, snapshot: Snapshot, tree: SnapshotTree, work: Work) -> None:
+    work.comes(*(path for path in (snapshot.data, snapshot.memory) if path is not None))
+    with storage_faults(vm.vmx):
+        read = vm.store.volumes.resolve(vm.vmx).read_text
+        work.snapshot(vm.vmx, snapshot.uid, await vm.kernel.blocking(read), list_text(tree))
 
 
 def _planned(vm: Machine, wanted: NewSnapshot) -> Snapshot:

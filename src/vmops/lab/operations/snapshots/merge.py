@@ -34,6 +34,7 @@ from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations.destroy import needed_by_others
 from vmops.lab.operations.disk_holds import disk_holds
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
+from vmops.lab.operations.journal import Work, journal
 from vmops.lab.operations.power import ON
 from vmops.lab.shielded import to_its_end
 from vmops.lab.storage.consolidating import check_commit, children, commit, drop_committed
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int], None]
 
 
-async def delete_unneeded(vm: Machine, before: OwnDisks) -> None:
+async def delete_unneeded(vm: Machine, before: OwnDisks, work: Work) -> None:
     """Delete layers that were the machine's and are below nothing it needs any more.
 
     What others need stays, and so does a whole disk that lies in another folder than the machine:
@@ -63,6 +64,7 @@ async def delete_unneeded(vm: Machine, before: OwnDisks) -> None:
             continue
         if path in needed_by_others(vm):
             continue
+        work.disk_goes(path)
         try:
             with disk_holds(vm.kernel).changing([path]):
                 await to_its_end(vm.kernel.blocking(_delete, vm.store, path))
@@ -116,7 +118,9 @@ async def merge(vm: Machine, progress: Progress) -> None:
             with disk_holds(vm.kernel).changing(own.between(top, into)):
                 merged = await _may_merge(vm, top, into)
                 if merged:
-                    await _merge(vm, top, into, show)
+                    with journal(vm.kernel).work() as work:
+                        work.disk_goes(*own.between(top, into)[:-1])
+                        await _merge(vm, top, into, show)
                     done += 1
         except FileInUse as error:  # by somebody who is about to stand on it
             log.info("%s: %s", vm.name, error)

@@ -11,6 +11,7 @@ from vmops.lab.machine.own_disks import own_disks
 from vmops.lab.machine.snapshots.files import delete_files, save_tree
 from vmops.lab.machine.snapshots.shown_tree import show_tree, snapshot_ref
 from vmops.lab.operations import properties
+from vmops.lab.operations.journal import journal
 from vmops.lab.operations.snapshots.merge import Progress, delete_unneeded, merge, show_need
 
 
@@ -32,10 +33,14 @@ async def remove(
     gone = [vm.snapshots.get(uid) for uid in uids]
     before = await own_disks(vm)
     tree = vm.snapshots.without(uids)
-    await save_tree(vm, tree)
-    show_tree(vm, tree)
-    await vm.kernel.blocking(delete_files, vm, gone)
-    await delete_unneeded(vm, before)
+    with journal(vm.kernel).work() as work:
+        paths = [path for each in gone for path in (each.data, each.memory)]
+        work.goes(*(path for path in paths if path is not None))
+        work.disk_goes(*(path for path in before.parents if path.parent == vm.directory))
+        await save_tree(vm, tree)
+        show_tree(vm, tree)
+        await vm.kernel.blocking(delete_files, vm, gone)
+        await delete_unneeded(vm, before, work)
     if merge_disks:
         await consolidate(vm, progress)
         return

@@ -29,6 +29,7 @@ from vmops.lab.machine.snapshots.files import save_config, save_tree
 from vmops.lab.machine.snapshots.shown_tree import show_tree
 from vmops.lab.operations import power, properties
 from vmops.lab.operations.hypervisor_calls import hypervisor_faults
+from vmops.lab.operations.journal import journal
 from vmops.lab.operations.place import follow_devices
 from vmops.lab.operations.power import OFF, ON, SUSPENDED, show_power
 from vmops.lab.operations.reconfigure import keep_connections
@@ -82,8 +83,9 @@ async def revert(vm: Machine, uid: int, host: Reference | None, *, stay_off: boo
     layers = NewLayers(vm.store)
     below = [path_of_disk(disk) for disk in snapshotted_disks(snapshot.config.hardware.device)]
     async with AsyncExitStack() as undo:
+        work = undo.enter_context(journal(vm.kernel).work())
         undo.callback(layers.undo)
-        await to_its_end(vm.kernel.blocking(layers.make, below))
+        await to_its_end(vm.kernel.blocking(layers.make, below, work.disk_comes))
         ports = PortReservations()
         undo.callback(ports.release)
         config = _restored(vm, snapshot, ports)
@@ -108,7 +110,8 @@ async def revert(vm: Machine, uid: int, host: Reference | None, *, stay_off: boo
         ports.release()
         undo.pop_all()
     present.forget()
-    await delete_unneeded(vm, before)
+    with work:
+        await delete_unneeded(vm, before, work)
     await show_need(vm)
     await properties.refresh_files(vm)
 
