@@ -32,7 +32,7 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 DATASTORES = ("datastore1", "datastore2")
-MOMENTS = int(os.environ.get("E_MOMENTS", "5"))
+MOMENTS = 5
 PROJECT = Path(__file__).parents[3]
 _PROGRAM = f"from {__name__} import fork_labs; fork_labs()"
 
@@ -185,6 +185,7 @@ def prepare(state_dir: Path) -> None:
         base.write(2, at=65536)
         base.snapshot("two")
         base.write(3, at=2 * 65536)
+        Machine(client, client.create("free", scsi(), new_disk(1))).write(6)
         plain = Machine(client, client.create("plain", scsi(), new_disk(1)))
         plain.write(9)
         linked = client.create("linked", scsi(), add(disk(1, parent=plain.disk), "create"))
@@ -228,8 +229,9 @@ def power_on(name: str) -> Act:
     return lambda client: vm_of(client, name).on()
 
 
-def first_snapshot(client: Client) -> Any:
-    return vm_of(client, "base").snapshot_tree[0].snapshot
+def remove_first_snapshot(client: Client) -> None:
+    machine = vm_of(client, "base")
+    machine.remove(machine.vm.snapshot.rootSnapshotList[0].snapshot)
 
 
 def consolidate(client: Client) -> None:
@@ -284,6 +286,7 @@ CASES = [
         lambda client: vm_of(client, "base").remove(vm_of(client, "base").current),
         settle=consolidate,
     ),
+    Case("remove the first snapshot", remove_first_snapshot, settle=consolidate),
     Case(
         "remove a snapshot while it runs",
         lambda client: vm_of(client, "base").remove(vm_of(client, "base").current),
@@ -296,7 +299,7 @@ CASES = [
         settle=consolidate,
     ),
     Case("clone", lambda client: clone(client, "base")),
-    Case("clone while it runs", lambda client: clone(client, "plain"), power_on("plain")),
+    Case("clone while it runs", lambda client: clone(client, "free"), power_on("free")),
     Case("linked clone", linked_clone),
     Case("relocate", lambda client: relocate(client, "base")),
     Case("relocate a linked clone", lambda client: relocate(client, "linked")),

@@ -128,18 +128,26 @@ def _write(volumes: Volumes, links: Sequence[Link], watch: Watch) -> None:
 
 
 def _drop(volumes: Volumes, links: Sequence[Link]) -> None:
-    """Hang what stands on the top link onto the bottom one, and delete those above that."""
+    """Hang what stands on the top link onto the bottom one, and delete those above that.
+
+    At each moment every disk has its chain: a child goes from one whole chain to another. For that
+    the bottom keeps its CID as long as something stands on it; else it gets a new one, which is to
+    show that its content is another.
+    """
     target = links[-1]
-    # Its content is another than before, which is what a CID is to show.
-    renewed = replace(target.descriptor, cid=fresh_cid())
-    write_descriptor(volumes, target.path, renewed, replace=True)
-    for path in children(volumes, links[0].path):
+    standing = children(volumes, links[0].path)
+    for path in standing:
         child = load_link(volumes, path)
         moved = replace(
-            child.descriptor, parent_cid=renewed.cid, parent_hint=parent_hint(path, target.path)
+            child.descriptor,
+            parent_cid=target.descriptor.cid,
+            parent_hint=parent_hint(path, target.path),
         )
         write_descriptor(volumes, path, moved, replace=True)
     for link in links[:-1]:
         for file in reversed(link.files):
             with host_errors(file, file.datastore):
                 volumes.resolve(file).unlink(missing_ok=True)
+    if not standing:
+        renewed = replace(target.descriptor, cid=fresh_cid())
+        write_descriptor(volumes, target.path, renewed, replace=True)
