@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,7 +33,9 @@ from vmops.lab.storage.paths import DatastorePath
 from vmops.lab.storage.volumes import Volumes
 
 DATASTORES = ("datastore1", "datastore2")
-MOMENTS = 5
+MOMENTS = 4
+_NUMBER = re.compile(r"-\d{6}")
+"""Of a layer: which of two are merged into the other may be another after a second try."""
 PROJECT = Path(__file__).parents[3]
 _PROGRAM = f"from {__name__} import fork_labs; fork_labs()"
 
@@ -155,7 +158,7 @@ def state(client: Client) -> State:
         for each in client.root(name).rglob("*")
         if each.suffix != ".vmsd"  # which says what the tree says
     ]
-    return (sorted(machines), sorted(files))
+    return (sorted(machines), sorted(_NUMBER.sub("-n", each) for each in files))
 
 
 def checksum(client: Client, path: str) -> str:
@@ -168,6 +171,7 @@ def checksum(client: Client, path: str) -> str:
     with opened(chain, locked=False) as layers:
         for offset, data in flattened(layers):
             seen[offset : offset + len(data)] = data
+    path = _NUMBER.sub("-n", path)
     return f"{path} {hashlib.sha256(seen).hexdigest()[:12]}"
 
 
@@ -366,7 +370,7 @@ def test_all_or_nothing(prepared: Path, labs: Labs, tmp_path: Path, case: Case) 
 def moments(total: int) -> list[int]:
     """The changes before which the lab dies: the last ones, and some of those before."""
     step = max(1, total // MOMENTS)
-    return sorted({*range(1, total, step), *range(max(1, total - 3), total + 1)})
+    return sorted({*range(1, total, step), *range(max(1, total - 2), total + 1)})
 
 
 def difference(found: State, before: State, after: State, wanted: int) -> str:
