@@ -26,6 +26,7 @@ from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.wire.failures import Failure, How
 from vmops.ops.guard.preconditions import take_mark
 from vmops.ops.guard.vm_marks import replace_mark
+from vmops.ops.instances.recovery import find_work
 from vmops.vsphere.objects.lookup import find_vm
 
 pytestmark = needs(Capability.CONTROL, Capability.NO_GUESTS)
@@ -237,6 +238,44 @@ def test_of_many_who_take_it_at_once_one_wins(bench: Bench) -> None:
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(take, range(6))).count(True) == 1
     assert second_view.extra_config(bench.vm(instance))["vmops.worker"].startswith("rescue ")
+
+
+def test_a_machine_that_the_server_works_on_is_not_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner may wait for that task, and cannot renew the mark meanwhile."""
+    monkeypatch.setattr(in_flight.TIMING, "lease_s", 0.3)
+    instance = bench.spawn()
+    text = mark_of("resize")
+    mark(bench, instance, text)
+    vm, release = bench.vm(instance), threading.Event()
+
+    async def hold(kernel: Any) -> Any:
+        async def run(_: TaskRun) -> None:
+            while not release.is_set():
+                await asyncio.sleep(0.01)
+
+        return start_task(kernel.registry.get(vm._GetMoId()), "VirtualMachine.clone", run)
+
+    def verdicts() -> list[in_flight.Verdict]:
+        return [each.judgment.verdict for each in find_work(bench.session, bench.settings)]
+
+    assert verdicts() == [in_flight.Verdict.UNKNOWN]
+    task = bench.control.lab.on_loop(hold)
+    try:
+        for _ in range(2):
+            threading.Event().wait(0.4)
+            assert verdicts() == [in_flight.Verdict.WORKING]
+        threading.Event().wait(0.4)
+        with pytest.raises(Busy, match="a task runs on it, so its resize is not over"):
+            bench.ops.power_off(instance)
+    finally:
+        release.set()
+    assert task is not None
+    assert second_view.extra_config(vm)["vmops.worker"] == text
+    threading.Event().wait(0.4)
+    bench.ops.power_off(instance)
+    assert bench.power(instance) == "poweredOff"
 
 
 # The server's own tasks

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 # How long a thread stays that has nothing to renew, in seconds.
 _LINGER_S = 5.0
@@ -40,10 +43,18 @@ class Keepers:
             self._kept.append(kept)
             self._changed.notify_all()
             if not any(group is kept.group for group in self._groups):
-                self._groups.append(kept.group)
-                threading.Thread(
-                    target=self._keep, args=(kept.group,), name="vmops-renewing", daemon=True
-                ).start()
+                self._start(kept.group)
+
+    def _start(self, group: object) -> None:
+        thread = threading.Thread(
+            target=self._keep, args=(group,), name="vmops-renewing", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as failure:  # no more threads: each operation renews before a change
+            log.warning("Nothing is renewed while an operation waits: %s", failure)
+        else:
+            self._groups.append(group)
 
     def drop(self, kept: Kept) -> None:
         """Renew it no more."""

@@ -54,6 +54,7 @@ class Lease:
         self.lost: LeaseLost | None = None
         self.has_ended = False
         self._may_be_off = False
+        self._tried: set[str] = set()
         self._replace = replace
         self._lock = threading.RLock()
         self._renewed_at = owners_clock() if since is None else since
@@ -72,8 +73,11 @@ class Lease:
             self._try_at = time.monotonic() + TIMING.renew_s / _RETRY_PART
             return
         try:
-            with contextlib.suppress(VMOpsError, OSError):
-                self._renew()
+            self._renew()
+        except (VMOpsError, OSError) as failure:
+            log.debug("%s: %s", self, failure)
+        except Exception:
+            log.exception("%s cannot be renewed", self)
         finally:
             self._lock.release()
 
@@ -112,6 +116,17 @@ class Lease:
             yield
             self.has_ended = True
 
+    def take_off(self) -> None:
+        """End it, and take its mark off if it was ever written.
+
+        Raises:
+            LeaseLost: another one has taken it.
+            VMOpsError: the mark could not be taken off; it expires by itself.
+        """
+        with self.ending():
+            if self.text or self._tried:
+                self._put("")
+
     def _renew(self) -> None:
         if self.has_ended or self.lost is not None:
             return
@@ -120,7 +135,7 @@ class Lease:
         self._try_at = time.monotonic() + TIMING.renew_s / _RETRY_PART
         try:
             # In a context of its own: the operation's deadline, observer and leases are not its.
-            Context().run(self._write, new)
+            Context().run(self._renew_to, new)
         except LeaseLost as lost:
             if self._may_be_off and not lost.now and began - self._renewed_at < TIMING.lease_s:
                 self.has_ended = True  # too early for anybody to have taken it: it was this one
@@ -133,12 +148,26 @@ class Lease:
         except VMOpsError as failure:
             log.warning("The mark of %s on %s is not renewed: %s", *self._told, failure)
             raise
-        self.text, self._renewed_at = new, began
+        self._renewed_at = began
         self._try_at = time.monotonic() + TIMING.renew_s
 
-    def _write(self, new: str) -> None:
+    def _renew_to(self, new: str) -> None:
         with operation("renew", observe=lambda event: None, task_deadline_s=TIMING.late_s):
+            self._put(new)
+
+    def _put(self, new: str) -> None:
+        """Change the mark from what it is, which an earlier change may have made without answer."""
+        tried, self._tried = self._tried, {*self._tried, new}
+        try:
             self._replace(self.text, new)
+        except LeaseLost as lost:
+            if lost.now and lost.now in tried:
+                self._replace(lost.now, new)
+            elif lost.now and not self.text:
+                raise Busy(f"{self.thing} is marked by another: {lost.now}.") from lost
+            else:
+                raise
+        self.text, self._tried = new, set()
 
     @property
     def _told(self) -> tuple[str, str]:

@@ -32,6 +32,8 @@ class Verdict(StrEnum):
     """Whoever it is has not renewed the mark for as long as a lease lasts."""
     RENEWED = "renewed"
     """Whoever it is has renewed the mark while it was watched."""
+    WORKING = "working"
+    """A task runs on its virtual machine."""
     DECLARED = "declared dead"
     """Somebody who knows says that it is dead."""
     UNKNOWN = "unknown"
@@ -44,6 +46,7 @@ _WHY: dict[Verdict, str] = {
     Verdict.DEAD: "its process is dead",
     Verdict.EXPIRED: "it was not renewed for {still_s:.0f} s",
     Verdict.RENEWED: "it was renewed just now",
+    Verdict.WORKING: "a task runs on it",
     Verdict.DECLARED: "its owner was declared dead",
     Verdict.UNKNOWN: "seen for {still_s:.0f} s of the {lease_s:.0f} s that a lease lasts",
 }
@@ -65,7 +68,7 @@ class Judgment:
     @property
     def is_of_another(self) -> bool:
         """Whether another process is at it, or may be."""
-        return self.verdict in {Verdict.ALIVE, Verdict.RENEWED, Verdict.UNKNOWN}
+        return self.verdict in {Verdict.ALIVE, Verdict.RENEWED, Verdict.WORKING, Verdict.UNKNOWN}
 
     @property
     def why(self) -> str:

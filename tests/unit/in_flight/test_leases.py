@@ -161,6 +161,56 @@ def test_a_change_that_takes_the_mark_off_ends_it() -> None:
     assert place.written == []
 
 
+@pytest.mark.parametrize("text", ["resize x 1", ""])
+@pytest.mark.parametrize("has_effect", [True, False])
+def test_a_renewal_whose_answer_is_lost_is_no_loss(text: str, has_effect: bool) -> None:
+    """What is written there is its own, whatever became of the call."""
+    place = Place(text)
+    answers = [False]
+    replace = place.replace
+
+    def lose(old: str, new: str) -> None:
+        if answers:
+            answers.pop()
+            if has_effect:
+                replace(old, new)
+            raise ConnectionLost("The server is gone.")
+        replace(old, new)
+
+    lease = Lease("The thing", "resize", lose, text=text, since=owners_clock() - LONG_AGO)
+    with in_flight.holding(lease):
+        with pytest.raises(ConnectionLost):
+            in_flight.check()
+        in_flight.check()
+        assert lease.text == place.text
+        lease.take_off()
+    assert place.text == ""
+
+
+def test_a_first_mark_where_another_has_one_waits() -> None:
+    """Two at once whose names tell them apart: neither has taken anything from the other."""
+    place = Place("snapshot y 1")
+    lease = Lease("The thing", "snapshot", place.replace, since=owners_clock() - LONG_AGO)
+    with in_flight.holding(lease):
+        in_flight.check()
+        assert place.written == []
+        place.text = ""
+        in_flight.check()
+        assert place.written
+
+
+def test_a_fault_of_its_own_does_not_end_renewing() -> None:
+    place, failures = Place("resize x 1"), [ValueError("a fault")]
+
+    def fail(old: str, new: str) -> None:
+        if failures:
+            raise failures.pop()
+        place.replace(old, new)
+
+    with in_flight.holding(Lease("A thing", "resize", fail, text=place.text, group="faulty")):
+        wait_for(place, 2)
+
+
 @pytest.mark.parametrize("has_effect", [True, False])
 def test_a_change_whose_answer_is_lost_may_have_ended_it(has_effect: bool) -> None:
     place = Place("resize x 1")

@@ -116,12 +116,7 @@ def leased(
     """
 
     def replace(old: str, new: str) -> None:
-        try:
-            replace_mark(vm, key, old, new, trust_inventory=True)
-        except LeaseLost as lost:
-            if old:
-                raise
-            raise Busy(f"{called(vm)} is marked by another: {lost.now}.") from lost
+        replace_mark(vm, key, old, new, trust_inventory=True)
 
     if vm.session.is_planning:
         yield in_flight.Lease(called(vm), operation, replace, text=text)
@@ -133,7 +128,7 @@ def leased(
         yield lease
 
 
-def take_off(vm: VirtualMachine, key: str, lease: in_flight.Lease) -> None:
+def take_off(vm: VirtualMachine, lease: in_flight.Lease) -> None:
     """End a lease whose work is done: take its mark off, if it was ever written.
 
     That it cannot be taken off is told; the mark expires by itself.
@@ -141,9 +136,7 @@ def take_off(vm: VirtualMachine, key: str, lease: in_flight.Lease) -> None:
     if lease.lost is not None:
         return
     try:
-        with lease.ending():
-            if lease.text:
-                replace_mark(vm, key, lease.text, "", trust_inventory=True)
+        lease.take_off()
     except (LeaseLost, ManagedObjectNotFound, Unavailable, Busy) as failure:
         log.warning(
             "The mark of %s on %s is not taken off: %s", lease.operation, called(vm), failure

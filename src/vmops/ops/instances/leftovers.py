@@ -137,7 +137,7 @@ def _remove_snapshot(vm: VirtualMachine, snapshot: Snapshot, judgment: Judgment)
                 f" ({refused})"
             ) from refused
         finally:
-            take_off(vm, extra_config.WORKER, lease)
+            take_off(vm, lease)
 
 
 def _remove_import(session: Session, vm: VirtualMachine, folder: DatastorePath | None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vmops import in_flight
-from vmops.errors import FileNotFound
+from vmops.errors import FileNotFound, ManagedObjectNotFound
 from vmops.images.directory_store import DirectoryImageStore
 from vmops.images.filling import IMPORT_PREFIX
 from vmops.images.folder_lease import FILLING, PREFIX, read_lease
@@ -24,6 +24,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.settings import EngineSettings
 from vmops.ops.instances.leftovers import Leftover
 from vmops.ops.instances.snapshot import SNAPSHOT_PREFIX
+from vmops.vsphere.objects.recent_tasks import running_tasks
 from vmops.vsphere.objects.snapshots import Snapshot
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
@@ -54,7 +55,8 @@ def find_work(
     ``dead``: the owner that the caller knows to be dead.
     """
     folders = list(_folders(session, settings))
-    found = [*_virtual_machines(session, folders), *folders, *_files(images)]
+    machines = map(_without_tasks, _virtual_machines(session, folders))
+    found = [*machines, *folders, *_files(images)]
     return [_declared(each, dead) for each in found] if dead else found
 
 
@@ -86,6 +88,19 @@ def _renewed(one: Leftover, first: dict[tuple[str, str], str]) -> Leftover:
     if first.setdefault((one.kind, one.name), text) == text or one.is_left:
         return one
     return replace(one, judgment=replace(one.judgment, verdict=Verdict.RENEWED))
+
+
+def _without_tasks(one: Leftover) -> Leftover:
+    """The same, known to be at work if its mark stands still because the server is at the VM."""
+    if one.judgment.verdict is not Verdict.EXPIRED or one.vm is None:
+        return one
+    try:
+        if not running_tasks(one.vm.session, one.vm.moref):
+            return one
+    except ManagedObjectNotFound:
+        return one
+    in_flight.see_alive(one.judgment.mark)
+    return replace(one, judgment=replace(one.judgment, verdict=Verdict.WORKING))
 
 
 def _declared(one: Leftover, dead: str) -> Leftover:

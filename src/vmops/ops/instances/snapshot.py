@@ -198,7 +198,7 @@ def take_snapshot(
         made, quiesced = _create(session, subject)
         yield made, quiesced, lease
         remove_snapshot(session, subject.vm, made)
-        take_off(subject.vm, extra_config.WORKER, lease)
+        take_off(subject.vm, lease)
 
 
 def _create(session: Session, subject: _Subject) -> tuple[Snapshot, bool]:
@@ -347,5 +347,5 @@ def delete_snapshot(
         remove_snapshot(session, subject.vm, made)
     except LeftBehind as failure:
         left = failure
-    take_off(subject.vm, extra_config.WORKER, lease)
+    take_off(subject.vm, lease)
     yield left
