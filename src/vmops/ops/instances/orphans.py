@@ -13,12 +13,21 @@ not delete, one with any other file, and disks of a machine that was whole.
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vmops import in_flight
-from vmops.errors import Busy, FileNotFound, TransferFailed
+from vmops.errors import (
+    Busy,
+    Conflict,
+    FileNotFound,
+    NotSupported,
+    Refused,
+    TransferFailed,
+    VsphereFault,
+)
 from vmops.images.filling import IMPORT_PREFIX
 from vmops.in_flight import Judgment, Mark, Verdict
 from vmops.model import extra_config
@@ -34,6 +43,8 @@ from vmops.vsphere.objects import vm_files
 from vmops.vsphere.objects.lookup import find_vm_on_server
 from vmops.vsphere.objects.vm_files import VmFiles
 from vmops.vsphere.session import Session
+
+log = logging.getLogger(__name__)
 
 _UUID = re.compile(UUID_TEXT)
 _MARK = re.compile(rf'^{re.escape(extra_config.OPERATION)} = "(?P<mark>[^"]+)"', re.MULTILINE)
@@ -147,8 +158,14 @@ def _find(session: Session) -> Iterator[_Orphan]:
     for datastore in session.inventory.datastores():
         if not datastore.accessible:
             continue
-        layers |= session.browse_below(DatastorePath(datastore.name), "*-0*.vmdk")
-        for entry in _there(session, DatastorePath(datastore.name)):
+        root = DatastorePath(datastore.name)
+        try:
+            layers |= session.browse_below(root, "*-0*.vmdk")
+            entries = session.browse(root)
+        except (Conflict, FileNotFound, NotSupported, Refused, VsphereFault) as failure:
+            log.warning("%s cannot be searched: %s", root, failure)
+            continue
+        for entry in entries:
             folder = DatastorePath(datastore.name, entry.name)
             if not entry.is_folder:
                 continue
