@@ -15,6 +15,22 @@ from vmops.lab.kernel.kernel import ManagedObject
 _PC = vmodl.query.PropertyCollector
 
 
+class _Waiting:
+    """A call that waits, also while it has been woken and has not looked yet."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self._change: asyncio.Future[None] | None = None
+
+    async def change(self) -> None:
+        self._change = asyncio.get_running_loop().create_future()
+        await self._change
+
+    def wake(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
+
+
 class UpdateStream:
     """Hands out what the filters found, one version after the other.
 
@@ -27,7 +43,7 @@ class UpdateStream:
         self._version = 0
         self._last: _PC.UpdateSet | None = None
         self._pending: deque[tuple[PropertyFilter, _PC.ObjectUpdate]] = deque()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: set[_Waiting] = set()
         self._ended: Exception | None = None
 
     def add(self, new: PropertyFilter) -> None:
@@ -50,16 +66,13 @@ class UpdateStream:
             self._wake()
 
     def cancel(self, fault: Exception) -> None:
-        """Make everybody who waits raise this."""
-        for future in self._waiting:
-            if not future.done():
-                future.set_exception(fault)
+        """Make everybody who waits raise this, unless there is something to tell."""
+        for each in self._waiting:
+            each.fault = fault
+            each.wake()
 
     def end(self, fault: Exception) -> None:
-        """Make everybody who waits now or later raise this.
-
-        Also who was just woken by a change and has not looked yet: a cancellation misses those.
-        """
+        """Make everybody who waits now or later raise this."""
         self._ended = fault
         self.cancel(fault)
 
@@ -78,17 +91,22 @@ class UpdateStream:
         if not version:
             self._restart()
             version = str(self._version)
+        me = _Waiting()
+        self._waiting.add(me)
         try:
             async with asyncio.timeout(max_wait_s or None):
                 while (found := self._next(version, max_objects)) is None:
-                    if self._ended is not None:
-                        raise self._ended
+                    fault = me.fault or self._ended
+                    if fault is not None:
+                        raise fault
                     if max_wait_s == 0:
                         return None
-                    await self._change()
+                    await me.change()
                 return found
         except TimeoutError:
             return None
+        finally:
+            self._waiting.discard(me)
 
     def _restart(self) -> None:
         self._pending.clear()
@@ -128,15 +146,6 @@ class UpdateStream:
             truncated=bool(self._pending) or None,
         )
 
-    async def _change(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        try:
-            await future
-        finally:
-            self._waiting.discard(future)
-
     def _wake(self) -> None:
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
+        for each in self._waiting:
+            each.wake()
