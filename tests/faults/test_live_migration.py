@@ -15,14 +15,8 @@ from vmops.errors import VMOpsError
 from vmops.lab.wire.failures import Failure, How
 
 MOVE = ["RetrievePropertiesEx", "RelocateVM_Task", "RetrievePropertiesEx"]
-# A linked clone's parent was copied along by the move before this one, and stays behind.
-LEAVING = [
-    *MOVE,
-    "RetrievePropertiesEx",
-    "DeleteVirtualDisk_Task",
-    "SearchDatastore_Task",
-    "DeleteDatastoreFile_Task",
-]
+# A parent of a linked clone that the move before this one copied is looked for: it may stay behind.
+LEAVING = [*MOVE, "RetrievePropertiesEx", "DeleteVirtualDisk_Task", "SearchDatastore_Task"]
 
 
 @dataclass(frozen=True, slots=True)
