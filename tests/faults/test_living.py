@@ -135,6 +135,8 @@ def test_what_is_taken_from_a_stopped_process_is_lost_to_it(stage: Stage) -> Non
         assert ended.get("error") == "LeaseLost", (name, ended)
         assert "was taken over" in ended["text"]
         assert "changes nothing there any more" in ended["text"]
+    for name in ("spawn", "import", "resize", "rescue"):
+        assert any("Could not undo" in note for note in told[name]["notes"]), told[name]
     assert facts(stage) == before
 
 
