@@ -31,14 +31,15 @@ def pairs_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def base(pairs_lab: Lab) -> Machine:
+def base(pairs_lab: Lab) -> Iterator[Machine]:
     """A machine that is all actors': they clone it, and read its disk."""
     client = connect(pairs_lab)
     machine = Machine(client, client.create("base", scsi(), new_disk()))
     machine.write(1)
     machine.snapshot("one")
     machine.write(2)
-    return machine
+    yield machine
+    client.close()
 
 
 def own(client: Client, *changes: Any) -> Machine:
@@ -181,6 +182,12 @@ def test_a_disk_that_somebody_is_about_to_stand_on_does_not_move_away(own: Clien
 
     def move() -> int:
         client = connect(own.lab)
+        try:
+            return move_with(client)
+        finally:
+            client.close()
+
+    def move_with(client: Client) -> int:
         rounds = 0
         while not over.is_set():
             name = ("datastore2", "datastore1")[rounds % 2]
@@ -191,7 +198,6 @@ def test_a_disk_that_somebody_is_about_to_stand_on_does_not_move_away(own: Clien
             except vim.fault.FileLocked:
                 continue  # somebody is just about to stand on its disk
             rounds += 1
-        client.close()
         return rounds
 
     made = 0
