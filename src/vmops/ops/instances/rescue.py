@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from vmops import in_flight
@@ -25,6 +26,7 @@ from vmops.specs.disks import DESCRIPTOR_ADAPTERS
 from vmops.specs.places import Places
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.objects.lookup import unless_gone
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
@@ -241,11 +243,10 @@ def note_rescue(
 
 
 def _take_back(session: Session, vm: VirtualMachine, note: RescueNote, made: MadeFiles) -> None:
-    wait_for_recent_tasks(session, vm.moref)
-    try:
+    # Not even the note may have come to be.
+    with unless_gone(vm), contextlib.suppress(NotRescued):
+        wait_for_recent_tasks(session, vm.moref)
         _restore(session, vm, vm.moid, power_on_after=note.was_on, made=made)
-    except NotRescued:
-        return  # not even the note came to be
 
 
 @step("Copy the image to the rescue disk")

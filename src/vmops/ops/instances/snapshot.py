@@ -32,6 +32,7 @@ from vmops.ops.guard.states import called
 from vmops.ops.guard.vm_marks import leased, take_off
 from vmops.ops.instances.unmerged import remove_snapshot
 from vmops.steps import Operation, Reversible, noting, step
+from vmops.vsphere.objects.lookup import unless_gone
 from vmops.vsphere.objects.nfc_lease import DeviceUrl, NfcLease
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.snapshots import Snapshot, create_snapshot, find_snapshot
@@ -197,7 +198,8 @@ def take_snapshot(
     with leased(subject.vm, extra_config.WORKER, "snapshot") as lease:
         made, quiesced = _create(session, subject)
         yield made, quiesced, lease
-        remove_snapshot(session, subject.vm, made)
+        with unless_gone(subject.vm):
+            remove_snapshot(session, subject.vm, made)
         take_off(subject.vm, lease)
 
 
@@ -217,7 +219,7 @@ def _create(session: Session, subject: _Subject) -> tuple[Snapshot, bool]:
             quiesced = False
             made = create_snapshot(session, subject.vm, name, quiesce=False)
     except BaseException as failure:
-        with noting(failure, f"remove the snapshot {name}"):
+        with noting(failure, f"remove the snapshot {name}"), unless_gone(subject.vm):
             wait_for_recent_tasks(session, subject.vm.moref)
             if (left := find_snapshot(session, subject.vm, name)) is not None:
                 remove_snapshot(session, subject.vm, left)

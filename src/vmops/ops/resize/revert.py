@@ -22,6 +22,7 @@ from vmops.specs import resize as specs
 from vmops.specs.annotation import with_flavor
 from vmops.specs.virtual_machine import settings
 from vmops.steps import Operation, Reversible, step
+from vmops.vsphere.objects.lookup import unless_gone
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.objects.vm_files import VmDisk
@@ -56,8 +57,8 @@ def finish_revert_migration(vm: VirtualMachine, *, power_on: bool) -> None:
 
 def put_back(session: Session, vm: VirtualMachine, made: MadeFiles, *, power_on: bool) -> None:
     """The same for the undo of a resize, which may not have come as far as its note."""
-    wait_for_recent_tasks(session, vm.moref)
-    with contextlib.suppress(NotResized):
+    with unless_gone(vm), contextlib.suppress(NotResized):
+        wait_for_recent_tasks(session, vm.moref)
         _revert(session, vm, power_on=power_on, made=made)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from vmops.errors import InstanceNotFound, ManagedObjectNotFound
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
+from vmops.vsphere.wire.moref import describe
 
 T = TypeVar("T")
 
@@ -37,6 +39,16 @@ def find_vm_on_server(session: Session, instance_uuid: str) -> VirtualMachine | 
     return None
 
 
+@contextlib.contextmanager
+def unless_gone(vm: VirtualMachine) -> Iterator[None]:
+    """Do something that is done where the VM itself is gone, as taking back what was done to it."""
+    try:
+        yield
+    except ManagedObjectNotFound as gone:
+        if gone.moref != describe(vm.moref):
+            raise
+
+
 def with_vm(session: Session, instance_uuid: str, do: Callable[[VirtualMachine], T]) -> T:
     """Do something with an instance's virtual machine, whatever its reference is now.
 
@@ -50,7 +62,7 @@ def with_vm(session: Session, instance_uuid: str, do: Callable[[VirtualMachine],
     try:
         return do(vm)
     except ManagedObjectNotFound as error:
-        if error.moref != f"VirtualMachine:{vm.moid}":
+        if error.moref != describe(vm.moref):
             raise
         again = find_vm_on_server(session, instance_uuid)
         if again is None or again.moid == vm.moid:
