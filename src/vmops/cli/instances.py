@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from vmops.cli.shell_words import completions
 from vmops.errors import Conflict, InstanceNotFound, VMOpsError
 from vmops.model.entity_name import plain
+from vmops.model.identity import instance_of
 from vmops.model.uuid_text import is_uuid
 from vmops.whole_files import write_whole
 
@@ -36,9 +37,16 @@ class Found:
 
 
 def managed(context: CommandContext) -> list[Any]:
-    """The instances of the endpoint, from the session's live inventory."""
+    """The instances of the endpoint, from the session's live inventory.
+
+    Those that are templates or out of reach are among them: what is done to one says so.
+    """
     uuids = set(context.engine().list_instances())
-    return [vm for vm in context.session.inventory.virtual_machines() if vm.instance_uuid in uuids]
+    return [
+        vm
+        for vm in context.session.inventory.virtual_machines()
+        if vm.instance_uuid in uuids or instance_of(vm.instance_uuid, vm.settings)
+    ]
 
 
 def resolve(context: CommandContext, name: str) -> Found:

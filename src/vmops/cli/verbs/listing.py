@@ -19,7 +19,10 @@ from vmops.cli.instances import (
 from vmops.cli.output import output_options, print_record, print_rows, take_output_options
 from vmops.cli.terminal import say
 
-STATUSES = ("running", "off", "suspended", "paused", "rescued", "resized", "resizing", "building")
+STATUSES = (
+    "running", "off", "suspended", "paused", "rescued", "resized", "resizing", "building",
+    "template", "inaccessible", "orphaned", "invalid",
+)  # fmt: skip
 
 
 @click.command("list")

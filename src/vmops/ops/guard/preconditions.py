@@ -126,6 +126,16 @@ def refuse_resized(called: str, settings: Mapping[str, str]) -> None:
         raise InvalidState(f"{called} {_RESIZE_WORDS[note.phase]}")
 
 
+def refuse_template(called: str, *, is_template: bool) -> None:
+    """Let only virtual machines through: a template is what somebody means to keep.
+
+    Raises:
+        InvalidState: it is one.
+    """
+    if is_template:
+        raise InvalidState(f"{called} is a template. Make it a virtual machine again first.")
+
+
 def refuse_suspended(called: str, settings: Mapping[str, str], power: PowerState | None) -> None:
     """Let only instances through that are on or off: powering off would lose their memory.
 

@@ -18,7 +18,7 @@ from vmops.errors import (
     Unavailable,
     VMOpsError,
 )
-from vmops.ops.guard.preconditions import is_at_rest, marks_of, pass_over_marks
+from vmops.ops.guard.preconditions import is_at_rest, marks_of, pass_over_marks, refuse_template
 from vmops.ops.guard.states import called, must_run, read_state
 from vmops.vsphere.objects.lookup import find_vm
 from vmops.vsphere.objects.recent_tasks import running_tasks
@@ -27,6 +27,7 @@ from vmops.vsphere.session import Session
 
 _CONNECTION = "runtime.connectionState"
 _CONNECTED = "connected"
+_TEMPLATE = "config.template"
 _UNREACHABLE = {
     "inaccessible": "is inaccessible: its files cannot be read. Bring its datastore back first.",
     "invalid": "is invalid: its configuration cannot be understood. Mend its .vmx file first.",
@@ -66,7 +67,7 @@ def refuse_early(session: Session, instance_uuid: str) -> None:
     hears of it from the server, or from the operation's first look.
 
     Raises:
-        InvalidState: the host is not connected, or the files cannot be read.
+        InvalidState: the host is not connected, or the files cannot be read; or it is a template.
         Busy: another process works on it; the message says at what, and who.
     """
     if not session.inventory.is_loaded:
@@ -80,6 +81,9 @@ def refuse_early(session: Session, instance_uuid: str) -> None:
         why = _unreachable(session, vm)
         if why is not None:
             raise InvalidState(why)
+    if known.template:
+        is_template = bool(vm.read(_TEMPLATE).get(_TEMPLATE))
+        refuse_template(called(vm), is_template=is_template)
     if any(not is_at_rest(each) for each in marks_of(known.settings).values()):
         pass_over_marks(vm, called(vm), read_state(vm).settings)
 

@@ -25,7 +25,7 @@ from vmops.model.power import PowerState
 from vmops.ops.engine.folder_contents import delete_disks, files_of_others, is_of, names_in
 from vmops.ops.engine.kept_note import leave_note
 from vmops.ops.engine.own_disks import is_below, is_foreign, vm_folder
-from vmops.ops.guard.preconditions import pass_over_marks
+from vmops.ops.guard.preconditions import pass_over_marks, refuse_template
 from vmops.ops.guard.states import called, vm_called
 from vmops.ops.instances.unmerged import merge
 from vmops.ops.volumes.moved import MovedVolume, find_moved, hand_over, moved_volumes
@@ -169,6 +169,7 @@ def _look(session: Session, vm: VirtualMachine, uuid: str) -> OwnedFiles:
     if uuid and files.instance_uuid and files.instance_uuid.lower() != uuid.lower():
         raise InstanceNotFound(uuid)
     if uuid:  # without, it is what a dead process left
+        refuse_template(called(vm), is_template=files.is_template)
         pass_over_marks(vm, called(vm), files.extra_config)
     held = snapshot_disks(session, vm) if files.has_snapshots else ()
     return replace(sort_files(files, held), moved_volumes=find_moved(session, files))

@@ -6,6 +6,7 @@ from typing import Any
 
 from vmops import units
 from vmops.model import extra_config
+from vmops.model.identity import instance_of
 from vmops.model.instance import InstanceInfo
 from vmops.model.power import INSTANCE_STATES, InstanceState, PowerState
 from vmops.vsphere.live.kinds import power_state
@@ -19,7 +20,7 @@ PATHS = ("runtime.powerState", "config.hardware.numCPU", "config.hardware.memory
 _UUID_KEY = f'config.extraConfig["{extra_config.INSTANCE_UUID}"]'
 _KEY = ("VirtualMachine", _UUID_KEY)
 _WHOLE = "config.extraConfig"
-_LISTED = ("runtime.connectionState", "config.template")
+_LISTED = ("runtime.connectionState", "config.template", "config.instanceUuid")
 _UNREACHABLE = {"orphaned", "inaccessible"}
 
 
@@ -86,8 +87,8 @@ def _info(
 def list_instances(session: Session) -> list[str]:
     """The UUIDs of the instances, whatever folder or pool they are in.
 
-    Foreign VMs, templates, and VMs that are orphaned or inaccessible are not among them; a VM that
-    is deleted meanwhile is passed over.
+    Foreign VMs, copies that somebody made of instances, templates, and VMs that are orphaned or
+    inaccessible are not among them; a VM that is deleted meanwhile is passed over.
     """
     paths = _paths_listed(session)
     found = session.properties.read_container("VirtualMachine", paths)
@@ -111,10 +112,6 @@ def _paths_listed(session: Session) -> tuple[str, ...]:
 
 
 def _instance_uuid(properties: dict[str, Any]) -> str:
-    one = properties.get(_UUID_KEY)
-    if one is not None:
-        return str(one.value)
-    for option in properties.get("config.extraConfig") or ():
-        if option.key == extra_config.INSTANCE_UUID:
-            return str(option.value)
-    return ""
+    options = [properties.get(_UUID_KEY), *(properties.get(_WHOLE) or ())]
+    settings = {str(option.key): str(option.value) for option in options if option is not None}
+    return instance_of(properties.get("config.instanceUuid"), settings)

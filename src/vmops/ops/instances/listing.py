@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vmops import units
 from vmops.errors import InstanceNotFound
 from vmops.model import extra_config
+from vmops.model.identity import instance_of
 from vmops.model.power import PowerState
 from vmops.ops.notes.resize import Phase, find_note
 from vmops.vsphere.session import Session
@@ -38,7 +39,7 @@ _STATUS = {
     PowerState.POWERED_OFF: "off",
     PowerState.SUSPENDED: "suspended",
 }
-_UNREACHABLE = {"orphaned", "inaccessible"}
+_UNREACHABLE = ("orphaned", "inaccessible", "invalid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,9 @@ class InstanceRecord:
     """One instance. ``addresses`` are those that the guest's Tools report.
 
     ``status`` is a power state, "running", "off" or "suspended", or what is more: "building",
-    "paused", "rescued", "resized" (until that is confirmed or reverted), "resizing", "unknown".
+    "paused", "rescued", "resized" (until that is confirmed or reverted), "resizing", "unknown";
+    "template" where somebody made one of it; "inaccessible", "orphaned" or "invalid" where the
+    server cannot reach it.
     """
 
     uuid: str
@@ -75,7 +78,7 @@ class _Names:
 
 
 def list_records(session: Session) -> list[InstanceRecord]:
-    """All instances that `list_instances` has, by name."""
+    """All instances by name, also those that `list_instances` leaves out as out of reach."""
     found = session.properties.read_container("VirtualMachine", _PATHS)
     names = _Names(
         hosts={host.moid: host.name for host in session.inventory.hosts()},
@@ -99,15 +102,14 @@ def get_record(session: Session, instance_uuid: str) -> InstanceRecord:
 
 def _record(moid: str, found: dict[str, Any], names: _Names) -> InstanceRecord | None:
     options = {o.key: o.value for o in found.get("config.extraConfig") or ()}
-    uuid = options.get(extra_config.INSTANCE_UUID)
-    unreachable = found.get("runtime.connectionState") in _UNREACHABLE
-    if not uuid or found.get("config.template") or unreachable:
+    uuid = instance_of(found.get("config.instanceUuid"), options)
+    if not uuid:
         return None
     host = found.get("runtime.host")
     boot_time = found.get("runtime.bootTime")
     devices = found.get("config.hardware.device") or ()
     return InstanceRecord(
-        uuid=str(uuid),
+        uuid=uuid,
         name=str(found.get("name", "")),
         moid=moid.rpartition(":")[2],
         status=_status(found, options),
@@ -126,6 +128,9 @@ def _record(moid: str, found: dict[str, Any], names: _Names) -> InstanceRecord |
 
 
 def _status(found: dict[str, Any], options: dict[str, Any]) -> str:
+    connection = str(found.get("runtime.connectionState"))
+    if connection in _UNREACHABLE or found.get("config.template"):
+        return connection if connection in _UNREACHABLE else "template"
     if options.get(extra_config.OPERATION):
         return "building"
     if options.get(extra_config.RESCUE):

@@ -32,6 +32,7 @@ from vmops.images.filling import IMPORT_PREFIX
 from vmops.in_flight import Judgment, Mark, Verdict
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
+from vmops.model.identity import instance_of
 from vmops.model.uuid_text import UUID_TEXT
 from vmops.ops.engine.folder_contents import delete_disks, files_of_others
 from vmops.ops.engine.kept_note import NOTE
@@ -174,7 +175,7 @@ def _find(session: Session) -> Iterator[_Orphan]:
             elif entry.name.startswith(f"{IMPORT_PREFIX}-"):
                 yield from _import(session, folder)
     for files in machines:
-        if files.extra_config.get(extra_config.INSTANCE_UUID):
+        if instance_of(files.instance_uuid, files.extra_config):
             yield from _layers(session, files, layers)
 
 

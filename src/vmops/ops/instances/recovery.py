@@ -21,6 +21,7 @@ from vmops.images.folder_lease import FILLING, PREFIX, read_lease
 from vmops.in_flight import Judgment, Mark, Verdict
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
+from vmops.model.identity import instance_of
 from vmops.ops.engine.settings import EngineSettings
 from vmops.ops.instances.leftovers import Leftover
 from vmops.ops.instances.snapshot import SNAPSHOT_PREFIX
@@ -32,6 +33,8 @@ from vmops.vsphere.session import Session
 if TYPE_CHECKING:
     from vmops.specs.wire_types import SnapshotInfo
 
+_INSTANCE = "config.instanceUuid"
+_UUID = f'config.extraConfig["{extra_config.INSTANCE_UUID}"]'
 _OPERATION = f'config.extraConfig["{extra_config.OPERATION}"]'
 _WORKER = f'config.extraConfig["{extra_config.WORKER}"]'
 _LOOKS = 20  # while one lease lasts
@@ -118,9 +121,12 @@ def _judge_name(name: str, prefix: str, operation: str, sign: str = "") -> Judgm
 
 
 def _virtual_machines(session: Session, folders: list[Leftover]) -> Iterator[Leftover]:
-    paths = ("name", "snapshot", _OPERATION, _WORKER)
+    paths = ("name", "snapshot", _INSTANCE, _UUID, _OPERATION, _WORKER)
     for moref, found in session.properties.read_container("VirtualMachine", paths).items():
         vm, name = VirtualMachine.of(session, moref), str(found.get("name", ""))
+        told = {extra_config.INSTANCE_UUID: _text(found.get(_UUID))}
+        if told[extra_config.INSTANCE_UUID] and not instance_of(found.get(_INSTANCE), told):
+            continue  # a copy has the original's marks, and nobody is at it
         worker = Mark.parse(_text(found.get(_WORKER)))
         snapshots = list(_snapshots(vm, name, found.get("snapshot"), worker))
         yield from snapshots

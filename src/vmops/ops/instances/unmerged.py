@@ -21,6 +21,7 @@ from vmops.errors import (
     VMOpsError,
 )
 from vmops.model import extra_config
+from vmops.model.identity import instance_of
 from vmops.ops.engine.own_disks import is_below, vm_folder
 from vmops.ops.guard.states import called
 from vmops.vsphere.objects import vm_files
@@ -111,7 +112,8 @@ def _layers(vm: VirtualMachine) -> list[str]:
 def find_unmerged(session: Session) -> Iterator[tuple[str, VirtualMachine]]:
     """The names of the instances whose disks need consolidation, and their VMs: one read."""
     need, mark = vm_files.CONSOLIDATION, f'config.extraConfig["{extra_config.INSTANCE_UUID}"]'
-    there = session.properties.read_container("VirtualMachine", ("name", need, mark))
-    for moid, found in there.items():
-        if found.get(need) and getattr(found.get(mark), "value", ""):
+    paths = ("name", "config.instanceUuid", need, mark)
+    for moid, found in session.properties.read_container("VirtualMachine", paths).items():
+        told = {extra_config.INSTANCE_UUID: getattr(found.get(mark), "value", "")}
+        if found.get(need) and instance_of(found.get("config.instanceUuid"), told):
             yield str(found.get("name", "")), VirtualMachine.of(session, moid)

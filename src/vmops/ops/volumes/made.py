@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 from vmops import units
 from vmops.errors import UNANSWERED, AlreadyExists, Invalid, NotFound, NotSupported, VolumeNotFound
-from vmops.model import extra_config
 from vmops.model.block_devices import Volume, VolumeKind
 from vmops.model.datastore_path import DatastorePath, check_file_name
+from vmops.model.identity import made_volume_of
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.own_disks import volume_disk
 from vmops.ops.engine.placement import Compliance, pick_datastore
@@ -291,7 +291,7 @@ def _first_class(
 
 def _of_shadow_vms(machines: dict[str, tuple[str, VmFiles]]) -> Iterator[MadeVolume]:
     for moid, (name, files) in machines.items():
-        volume_id = files.extra_config.get(extra_config.MADE_VOLUME)
+        volume_id = made_volume_of(files.instance_uuid, files.extra_config)
         if volume_id and files.disks:
             disk = files.disks[0]
             yield MadeVolume(

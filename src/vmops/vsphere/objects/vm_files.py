@@ -15,6 +15,7 @@ from vmops.vsphere.live.kinds import power_state
 CONSOLIDATION = "runtime.consolidationNeeded"
 PATHS = (
     "config.instanceUuid",
+    "config.template",
     "config.files.vmPathName",
     "config.hardware.device",
     "config.extraConfig",
@@ -68,6 +69,7 @@ class VmFiles:
     """The images in its CD-ROM drives."""
     extra_config: dict[str, str] = field(default_factory=dict)
     has_snapshots: bool = False
+    is_template: bool = False
     needs_consolidation: bool = False
     """Whether it writes to layers of snapshots that are not there any more."""
 
@@ -86,6 +88,7 @@ def files_from(values: dict[str, Any]) -> VmFiles:
         iso_files=_files_of(devices, vim.vm.device.VirtualCdrom),
         extra_config=extra,
         has_snapshots=values.get("snapshot") is not None,
+        is_template=bool(values.get("config.template")),
         needs_consolidation=bool(values.get(CONSOLIDATION)),
     )
 
