@@ -82,6 +82,17 @@ def test_a_mark_on_a_running_instance_means_nothing(bench: Bench) -> None:
     assert (bench.power(instance), mark(bench, instance)) == (ON, "")
 
 
+def test_an_unpause_that_died_is_ended_by_the_next(bench: Bench) -> None:
+    """The instance runs already: the mark alone is taken off."""
+    instance = in_state(bench, ON)
+    bench.ops.pause(instance)
+    second_view.finished(bench.vm(instance).PowerOnVM_Task())
+    bench.ops.unpause(instance)
+    assert (bench.power(instance), mark(bench, instance)) == (ON, "")
+    with pytest.raises(InvalidPowerState, match="nothing to unpause"):
+        bench.ops.unpause(instance)
+
+
 def test_an_engine_may_be_told_to_refuse(bench: Bench) -> None:
     instance = in_state(bench, ON)
     ops = bench.engine(emulate_pause=False)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
+import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
 from typing import TypeVar
 
 from tests.crash import page, worker
 from tests.crash.operations import OPERATIONS
 from tests.crash.pairs import PAIRS, Contest
+from tests.crash.results import Results
 from tests.crash.tally import Tally
 
 T = TypeVar("T")
@@ -26,7 +25,6 @@ KINDS = (*page.CHAPTERS, "pairs")
 
 def main() -> int:
     given = _arguments()
-    worker.RESULTS.mkdir(parents=True, exist_ok=True)
     problems = [_pairs(given) if kind == "pairs" else _harm(kind, given) for kind in given.kinds]
     return 1 if any(problems) else 0
 
@@ -34,7 +32,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("kinds", nargs="*", default=KINDS, metavar="KIND", help=", ".join(KINDS))
-    parser.add_argument("--only", default="", help="operations whose name has this in it")
+    parser.add_argument("--only", default="", help="operations whose name matches this")
     parser.add_argument("--rounds", type=int, default=0, help="so many of each, evenly chosen")
     parser.add_argument("--seconds", type=float, default=PAIR_S, help="for each pair")
     parser.add_argument("--jobs", type=int, default=2)
@@ -43,41 +41,36 @@ def _arguments() -> argparse.Namespace:
 
 
 def _harm(kind: str, given: argparse.Namespace) -> int:
-    """All operations harmed in one way; how many problems there were."""
-    begin = time.monotonic()
+    """All operations harmed in one way, new ones first; how many problems there were."""
     has_guests = kind == "guests"
-    names = [
-        name
-        for name, operation in OPERATIONS.items()
-        if given.only in name and (operation.guests or not has_guests)
-    ]
+    every = [name for name, operation in OPERATIONS.items() if operation.guests or not has_guests]
     number = given.rounds or (GUESTS_ROUNDS if has_guests else 0)
+    results, problems = Results(kind, Tally), 0
+    names = sorted(
+        (name for name in every if re.search(given.only, name)), key=results.__contains__
+    )
     tasks = [(kind, name, number) for name in names]
-    tallies: list[Tally] = []
     for tally in _each(worker.one, tasks, 1 if has_guests else given.jobs):
-        tallies.append(tally)
+        problems += len(tally.problems)
+        results.add(tally.operation, tally)
         _tell(f"{kind}: {tally.operation}: {tally.harmed} rounds", tally.seconds, tally.problems)
-    tallies.sort(key=lambda each: names.index(each.operation))
-    seconds = time.monotonic() - begin
-    _keep(kind, tallies)
-    if given.write:
-        page.write({page.CHAPTERS[kind][0]: page.chapter(kind, tallies, seconds, number)})
-    return sum(len(each.problems) for each in tallies)
+        if given.write:
+            page.write({page.CHAPTERS[kind][0]: page.chapter(kind, results.of(every), number)})
+    return problems
 
 
 def _pairs(given: argparse.Namespace) -> int:
-    begin = time.monotonic()
-    names = [name for name in PAIRS if given.only in name]
-    contests: list[Contest] = []
-    for found in _each(worker.pair, [(name, given.seconds) for name in names], given.jobs):
-        contests.append(found)
+    """All pairs; how many problems there were."""
+    results, problems = Results("pairs", Contest), 0
+    tasks = [(name, given.seconds) for name in PAIRS if re.search(given.only, name)]
+    for found in _each(worker.pair, tasks, given.jobs):
+        problems += len(found.problems)
+        results.add(found.name, found)
         ended = ", ".join(f"{how}: {times}" for how, times in page.most_often(found.outcomes))
         _tell(f"pairs: {found.name}: {found.rounds} rounds, {ended}", found.seconds, found.problems)
-    contests.sort(key=lambda each: names.index(each.name))
-    _keep("pairs", contests)
-    if given.write:
-        page.write({page.PAIRS[0]: page.pairs_chapter(contests, time.monotonic() - begin)})
-    return sum(len(each.problems) for each in contests)
+        if given.write:
+            page.write({page.PAIRS[0]: page.pairs_chapter(results.of(list(PAIRS)))})
+    return problems
 
 
 def _each(do: Callable[..., T], tasks: Iterable[tuple[str | float, ...]], jobs: int) -> Iterator[T]:
@@ -86,12 +79,6 @@ def _each(do: Callable[..., T], tasks: Iterable[tuple[str | float, ...]], jobs: 
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         for each in as_completed([pool.submit(do, *task) for task in tasks]):
             yield each.result()
-
-
-def _keep(kind: str, results: Iterable[Tally | Contest]) -> None:
-    """Write all that is known to a file, for who looks for the reason of a problem."""
-    file = worker.RESULTS / f"{kind}.json"
-    file.write_text(json.dumps([asdict(each) for each in results], indent=1))
 
 
 def _tell(what: str, seconds: float, problems: list[str]) -> None:

@@ -27,6 +27,8 @@ class Operation:
     deed: str
     prepare: Prepare
     then: tuple[str, ...] = ()
+    moves_again: bool = False
+    """Whether a second run of what is done does something else: it is not run then."""
     guests: bool = False
     """Whether it is also killed on a lab with guests."""
 
@@ -166,6 +168,7 @@ OPERATIONS: dict[str, Operation] = {
             name="live migration with disks",
             deed="live migration",
             prepare=to_another_place(block=True),
+            moves_again=True,
             guests=True,
         ),
         *(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import os
 from collections.abc import Mapping, Sequence
 
 from tests.crash.nursery import PROJECT
@@ -57,19 +55,19 @@ PAIRS = (
 _HEAD = "\n## "
 
 
-def chapter(kind: str, tallies: Sequence[Tally], seconds: float, number: int = 0) -> str:
+def chapter(kind: str, tallies: Sequence[Tally], number: int = 0) -> str:
     """One chapter, without its title; ``number`` is how many points of each were chosen, 0 all."""
     _, text = CHAPTERS[kind]
     problems = [problem for each in tallies for problem in each.problems]
     which = f"{number} points of each, evenly chosen" if number else "every point"
-    lines = [text, "", f"{_today()}, {seconds / 60:.0f} minutes; {which}.", ""]
+    lines = [text, "", f"{_days(tallies)}; {which}.", ""]
     lines += [*table(tallies), ""]
     return "\n".join([*lines, *_problems(problems)])
 
 
-def pairs_chapter(contests: Sequence[Contest], seconds: float) -> str:
+def pairs_chapter(contests: Sequence[Contest]) -> str:
     """The chapter about pairs, without its title."""
-    lines = [PAIRS[1], "", f"{_today()}, {seconds / 60:.0f} minutes.", ""]
+    lines = [PAIRS[1], "", f"{_days(contests)}.", ""]
     lines += ["| pair | rounds | how both ended | problems |", "|---|---:|---|---:|"]
     for each in contests:
         ended = ", ".join(f"{how}: {times}" for how, times in most_often(each.outcomes))
@@ -102,9 +100,11 @@ def _chapters(text: str) -> dict[str, str]:
     return {each.partition("\n")[0]: each.partition("\n")[2] for each in rest}
 
 
-def _today() -> str:
-    now = datetime.datetime.now(datetime.UTC)
-    return f"{now:%Y-%m-%d}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+def _days(results: Sequence[Tally | Contest]) -> str:
+    """When it was measured, and how long it took if nothing else ran beside."""
+    days = sorted({each.day for each in results})
+    minutes = sum(each.seconds for each in results) / 60
+    return f"{' to '.join(days[:1] + days[1:][-1:])}, {minutes:.0f} minutes in all"
 
 
 def _short(problem: str) -> str:

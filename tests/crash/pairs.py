@@ -61,6 +61,7 @@ class Contest:
     """How both ended, and how often."""
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    day: str = ""
 
 
 def contest(stage: Stage, pair: Pair, seconds: float) -> Contest:

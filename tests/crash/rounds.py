@@ -242,6 +242,8 @@ def _again(
     stage: Stage, operation: Operation, good: Good, extra: dict[str, Any], found: Round
 ) -> None:
     """The operation once more: it is done, or refused because all is done."""
+    if operation.moves_again and facts.differences(good.after, stage.facts()) == []:
+        return
     outcome = _run(stage, operation.deed, extra)
     said = ""
     if outcome is None:

@@ -24,6 +24,7 @@ class Tally:
     longest_s: float = 0.0
     """The longest time that a client took, from its beginning to its end."""
     seconds: float = 0.0
+    day: str = ""
     problems: list[str] = field(default_factory=list)
 
     def add(self, rounds: Iterable[Round]) -> Tally:

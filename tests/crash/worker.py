@@ -6,13 +6,10 @@ import time
 import traceback
 
 from tests.crash import matrix
-from tests.crash.nursery import PROJECT
 from tests.crash.operations import OPERATIONS
 from tests.crash.pairs import PAIRS, Contest, contest
 from tests.crash.stage import Stage
 from tests.crash.tally import Tally
-
-RESULTS = PROJECT / ".build" / "crash"
 
 
 def one(kind: str, name: str, number: int) -> Tally:
@@ -31,7 +28,6 @@ def one(kind: str, name: str, number: int) -> Tally:
                     tally.add(matrix.every(stage, how, operation))
         except Exception:  # noqa: BLE001 - the others go on
             tally.problems.append(f"{name}: {traceback.format_exc()} {stage.log()}")
-            (RESULTS / f"{name.replace(' ', '-')}.log").write_text(stage.log())
     tally.seconds = time.monotonic() - begin
     return tally
 

@@ -50,6 +50,8 @@ def unpause(vm: VirtualMachine, *, emulate: bool) -> None:
     1. Resume
     2. Take the mark off
 
+    One that runs with a mark, which a process has left that died, needs the second step alone.
+
     Raises:
         InstanceNotFound: there is no such instance.
         InvalidPowerState: it is not paused; one that was suspended is resumed by `resume`.
@@ -57,12 +59,14 @@ def unpause(vm: VirtualMachine, *, emulate: bool) -> None:
     """
     _refuse_unless(emulate)
     name, state = called(vm), read_state(vm)
-    if state.power is PowerState.POWERED_ON:
+    is_running = state.power is PowerState.POWERED_ON
+    if is_running and not state.settings.get(extra_config.PAUSED):
         raise InvalidPowerState(f"{name} is running: there is nothing to unpause.")
-    if not state.is_paused:
+    if not is_running and not state.is_paused:
         raise InvalidPowerState(must_run(name, state))
     with Operation("unpause") as run:
-        run(resume(vm))
+        if not is_running:
+            run(resume(vm))
         run(take_mark_off(vm))
 
 
