@@ -13,7 +13,7 @@ from tests.faults import matrix
 from vmops import Instance
 from vmops.errors import ConnectionLost, LeftBehind, TransferFailed, VMOpsError
 from vmops.lab.wire.failures import Failure, How
-from vmops.progress import Warned
+from vmops.progress import Event, StepStarted, Warned
 
 CALLS = [
     "RetrievePropertiesEx",
@@ -23,6 +23,7 @@ CALLS = [
     "HEAD /folder",
 ]
 KEEPING = ["RetrievePropertiesEx", "PowerOffVM_Task", "PUT /folder", "UnregisterVM"]
+REMOVING = ("Remove the VM and its files", "Unregister the VM")
 DETACHING = ["RetrievePropertiesEx", "PowerOffVM_Task", "RetrievePropertiesEx", "ReconfigVM_Task"]
 
 
@@ -55,6 +56,21 @@ def test_a_second_destroy_leaves_nothing(bench: Bench, failure: Failure) -> None
     assert bench.vm(instance) is None
     assert not [path for path in bench.tree() if instance.uuid in path]
     assert [path for path in bench.tree() if path.endswith("-flat.vmdk")], "the parent is gone"
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["destroyed", "unregistered"])
+def test_one_that_is_powered_on_meanwhile_goes(bench: Bench, keeps: bool) -> None:
+    """What a process had asked for before it died is done between the look and the removal."""
+    instance = bench.spawn(power_on=False)
+    vm = bench.vm(instance)
+
+    def observe(event: Event) -> None:
+        if isinstance(event, StepStarted) and event.title in REMOVING:
+            second_view.finished(vm.PowerOnVM_Task())
+
+    bench.engine(observe=observe).destroy(instance, None, destroy_disks=not keeps)
+    assert bench.vm(instance) is None
+    assert any(instance.uuid in path for path in bench.tree()) is keeps
 
 
 @pytest.mark.parametrize("failure", matrix.parameters(KEEPING))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from vmops.context import tell
@@ -275,7 +275,7 @@ def remove_with_files(
             session.datastore_files.delete(file, missing_ok=True)
     if own.folder is not None and own.may_have_strays:
         _delete_strays(session, own.folder, {*own.volume_files, *map(str, spared)})
-    vm.destroy(missing_ok=True)
+    _while_off(vm, lambda: vm.destroy(missing_ok=True))
     try:
         if own.folder is not None and session.datastore_files.exists(own.folder):
             _clear(session, own.folder, {*own.volume_files, *map(str, spared)})
@@ -334,5 +334,20 @@ def unregister(session: Session, vm: VirtualMachine, own: OwnedFiles) -> Reversi
             raise
         except VMOpsError as failure:
             tell(Warned(text=f"{own.folder} is kept, but no note could be left in it: {failure}"))
-    vm.unregister(missing_ok=True)
+    _while_off(vm, lambda: vm.unregister(missing_ok=True))
     yield
+
+
+def _while_off(vm: VirtualMachine, do: Callable[[], None]) -> None:
+    """Do what needs the VM to be off.
+
+    It may have gone on since it was looked at: what a process asked the server for before it died
+    is done all the same.
+    """
+    try:
+        do()
+    except InvalidPowerState:
+        log.debug("%s was powered on meanwhile", called(vm))
+        with contextlib.suppress(InvalidPowerState):
+            vm.power_off()
+        do()
