@@ -20,6 +20,7 @@ _TOOLS = "guest.toolsRunningStatus"
 _LAYOUT = "layoutEx"
 _SNAPSHOT = "snapshot"
 _CONSOLIDATION = "runtime.consolidationNeeded"
+_WHOLE_CHAIN = 255  # more backings than a disk can have
 
 
 # Power
@@ -125,13 +126,19 @@ def _unregister(site: Site, vm: Moref, arguments: Arguments) -> None:
 def _take_files(site: Site, vm: Moref) -> None:
     """Let the files go that are the VM's: its disks with their snapshots, and its configuration.
 
-    What its disks are based on besides stays: it may be others' as well.
+    What its disks are based on besides goes if it was copied into the VM's own folder, as a move
+    to another datastore does; elsewhere it may be others' as well.
     """
     values = site.read(vm, VMX, DEVICES, _SNAPSHOT)
     _take_configuration(site, vm, values.get(VMX))
+    vmx = datastore_path(values.get(VMX))
     for disk in machine.disks_of(values.get(DEVICES) or ()):
         _take_chain(site, disk, machine.levels_of(values.get(_SNAPSHOT)))
-    if (vmx := datastore_path(values.get(VMX))) is not None and vmx.parent.path:
+        for backing in machine.chain_of(disk, _WHOLE_CHAIN):
+            path = datastore_path(backing.fileName)
+            if vmx is not None and path is not None and path.is_below(vmx.parent):
+                site.world.files.disk_gone(path)
+    if vmx is not None and vmx.parent.path:
         site.world.files.emptied.add(vmx.parent)
 
 
