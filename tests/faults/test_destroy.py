@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from pyVmomi import vim
 
 from tests.backends import second_view
 from tests.contract.engine import Bench
+from tests.contract.volumes import move_storage
 from tests.faults import matrix
 from vmops import Instance
 from vmops.errors import ConnectionLost, LeftBehind, TransferFailed, VMOpsError
@@ -71,6 +73,28 @@ def test_one_that_is_powered_on_meanwhile_goes(bench: Bench, keeps: bool) -> Non
     bench.engine(observe=observe).destroy(instance, None, destroy_disks=not keeps)
     assert bench.vm(instance) is None
     assert any(instance.uuid in path for path in bench.tree()) is keeps
+
+
+def test_one_that_is_being_moved_goes_with_its_disks(bench: Bench) -> None:
+    """In the middle of a move a disk is elsewhere already: it is not taken for somebody else's."""
+    instance = bench.spawn()
+    vm = bench.vm(instance)
+    here = second_view.properties(vm, "config.hardware.device")["config.hardware.device"]
+    between = copy.deepcopy(here)
+    for device in between:
+        backing: Any = device.backing
+        if isinstance(device, vim.vm.device.VirtualDisk):
+            backing.fileName = f"[datastore2] {instance.uuid}/{instance.uuid}.vmdk"
+    bench.control.change(vm, {"config.hardware.device": between})
+
+    def observe(event: Event) -> None:
+        if isinstance(event, StepStarted) and event.title == "Power off":
+            bench.control.change(vm, {"config.hardware.device": here})
+            move_storage(bench, instance, "datastore2")
+
+    bench.engine(observe=observe).destroy(instance, None)
+    assert bench.vm(instance) is None
+    assert not [path for path in bench.tree() if path.startswith(f"[datastore2] {instance.uuid}")]
 
 
 @pytest.mark.parametrize("failure", matrix.parameters(KEEPING))

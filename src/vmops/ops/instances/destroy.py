@@ -24,7 +24,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.power import PowerState
 from vmops.ops.engine.folder_contents import delete_disks, files_of_others, is_of, names_in
 from vmops.ops.engine.kept_note import leave_note
-from vmops.ops.engine.own_disks import is_below, is_foreign, vm_folder
+from vmops.ops.engine.own_disks import is_below, is_foreign, is_volume, vm_folder
 from vmops.ops.guard.preconditions import pass_over_marks, refuse_template
 from vmops.ops.guard.states import called, vm_called
 from vmops.ops.instances.unmerged import merge
@@ -33,6 +33,7 @@ from vmops.progress import Warned
 from vmops.specs.extra_config import option_values
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.lookup import find_vm
+from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.snapshots import remove_all_snapshots, snapshot_disks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine, VmDisk, VmFiles
 from vmops.vsphere.session import Session
@@ -65,6 +66,8 @@ class OwnedFiles:
     """Volumes whose shadow VMs must get their disks back."""
     may_have_strays: bool = False
     """Whether an operation is noted or marked that makes disks before it attaches them."""
+    may_be_moving: bool = False
+    """Whether a disk is elsewhere that is no volume's, as in the middle of a move to there."""
     snapshots_hold_foreign: bool = False
     """Whether a snapshot has a disk that is not the VM's own, attached now or not; or had one, and
     the VM still writes to a layer over that."""
@@ -137,7 +140,7 @@ def remove(
             if own.snapshots_hold_foreign:
                 own = do(delete_snapshots(session, vm, uuid))
             if own.foreign_disk_keys:
-                do(detach_foreign_disks(vm, own))
+                own = do(detach_foreign_disks(session, vm, own, uuid))
             if own.moved_volumes:
                 do(give_volumes_back(session, own))
             is_removing = True
@@ -197,6 +200,7 @@ def sort_files(files: VmFiles, in_snapshots: Sequence[VmDisk] = ()) -> OwnedFile
         foreign_disk_keys=tuple(disk.key for disk in foreign),
         side_files=side_files,
         volume_files=frozenset(name for name in volumes if is_below(name, folder)),
+        may_be_moving=any(not is_volume(files, disk) for disk in foreign),
         may_have_strays=any(files.extra_config.get(key) for key in _MAKING_DISKS),
         snapshots_hold_foreign=any(is_foreign(files, disk) for disk in in_snapshots)
         or (files.needs_consolidation and any(disk.parents for disk in foreign)),
@@ -240,14 +244,23 @@ def delete_snapshots(session: Session, vm: VirtualMachine, uuid: str) -> Reversi
 
 
 @step("Detach what is not its own")
-def detach_foreign_disks(vm: VirtualMachine, own: OwnedFiles) -> Reversible[None]:
-    """Take volumes and disks of others off, so that removing the VM cannot touch them."""
+def detach_foreign_disks(
+    session: Session, vm: VirtualMachine, own: OwnedFiles, uuid: str
+) -> Reversible[OwnedFiles]:
+    """Take volumes and disks of others off, so that removing the VM cannot touch them.
+
+    A VM that is being moved has disks in two places; where it is at last is looked at again.
+    """
+    if own.may_be_moving:
+        wait_for_recent_tasks(session, vm.moref)
+        own = _look(session, vm, uuid)
     notes = {
         extra_config.MOVED_VOLUME.format(volume=each.id): str(each.path)
         for each in own.moved_volumes
     }
-    vm.detach_devices(own.foreign_disk_keys, settings=option_values(notes))
-    yield
+    if own.foreign_disk_keys:
+        vm.detach_devices(own.foreign_disk_keys, settings=option_values(notes))
+    yield own
 
 
 @step("Give the volumes their disks back")
