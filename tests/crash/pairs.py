@@ -124,6 +124,8 @@ def _judge(stage: Stage, pair: Pair, outcomes: list[Any], before: Facts, found: 
             found.problems.append(f"{number}: an error without a type: {each}")
         elif any(note.startswith("Could not") for note in each["notes"]):
             found.problems.append(f"{number}: something could not be undone: {each}")
+        elif each["error"] == "LeftBehind":
+            found.problems.append(f"{number}: {each['text']}")
     if not pair.least <= said.count("done") <= pair.most:
         found.problems.append(f"{number}: {said}: {[each and each['text'] for each in outcomes]}")
     for uuid in (UUID, OTHER):

@@ -12,11 +12,14 @@ QUICK = (
     "two spawns of one instance",
     "two spawns of a new image",
     "snapshot and destroy of another",
-    "volumes listed while others are deleted",
-    "a volume detached twice",
-    "audit and spawn",
+    "resize and destroy",
+    "two destroys",
+    "a volume to two instances",
+    "a volume detached and its instance destroyed",
+    "live migration and destroy",
     "image list and image removed",
-    "lists while one is destroyed",
+    "volumes listed while others are deleted",
+    "audit and spawn",
 )
 
 

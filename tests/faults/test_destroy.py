@@ -10,8 +10,9 @@ from pyVmomi import vim
 
 from tests.backends import second_view
 from tests.contract.engine import Bench
-from tests.contract.volumes import move_storage
+from tests.contract.volumes import WRITTEN, a_shadow_vm, move_storage, read, write
 from tests.faults import matrix
+from tests.marks import mark_of, neighbour
 from vmops import Instance
 from vmops.errors import ConnectionLost, LeftBehind, TransferFailed, VMOpsError
 from vmops.lab.wire.failures import Failure, How
@@ -95,6 +96,49 @@ def test_one_that_is_being_moved_goes_with_its_disks(bench: Bench) -> None:
     bench.engine(observe=observe).destroy(instance, None)
     assert bench.vm(instance) is None
     assert not [path for path in bench.tree() if path.startswith(f"[datastore2] {instance.uuid}")]
+
+
+def test_a_volume_that_is_detached_meanwhile_is_no_hindrance(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By somebody else, between the look at it and the change that takes it off."""
+    instance, made = bench.spawn(), a_shadow_vm(bench)
+    write(bench, made.path)
+    bench.ops.attach_volume(None, made.connection, instance)
+    vm = bench.vm(instance)
+    volume = second_view.devices(vm, vim.vm.device.VirtualDisk)[1]
+    take_off = vim.vm.device.VirtualDeviceSpec(operation="remove", device=volume)
+    call = bench.session.client.call
+    taken: list[str] = []
+
+    def call_late(moref: Any, method: str, **arguments: Any) -> Any:
+        if method == "ReconfigVM_Task" and not taken:
+            taken.append(method)
+            second_view.finished(vm.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=[take_off])))
+        return call(moref, method, **arguments)
+
+    monkeypatch.setattr(bench.session.client, "call", call_late)
+    bench.ops.destroy(instance, None)
+    assert taken
+    assert bench.vm(instance) is None
+    assert read(bench, made.path) == WRITTEN
+
+
+def test_one_that_the_inventory_still_has_is_gone_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marked when the stream last told of it; no error comes of asking who works on it."""
+    instance = bench.spawn(power_on=False)
+    vm = bench.vm(instance)
+    note = vim.option.OptionValue(key="vmops.worker", value=mark_of("resize", neighbour(1)))
+    second_view.finished(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=[note])))
+    inventory = bench.session.inventory
+    inventory.wait_fresh()
+    known = inventory.vm_by_uuid(instance.uuid)
+    assert known is not None
+    second_view.finished(vm.Destroy_Task())
+    monkeypatch.setattr(inventory, "vm_by_uuid", lambda _: known)
+    bench.ops.destroy(instance, None)
 
 
 @pytest.mark.parametrize("failure", matrix.parameters(KEEPING))

@@ -37,6 +37,7 @@ _STATUS: tuple[tuple[type[StorageError], type[web.HTTPError]], ...] = (
     (NoSpace, web.HTTPInsufficientStorage),
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_GONE = (errno.ENOENT, errno.ENOTDIR)
 
 
 def refused(error: StorageError | OSError) -> web.HTTPError:
@@ -44,6 +45,8 @@ def refused(error: StorageError | OSError) -> web.HTTPError:
     if isinstance(error, OSError):
         if error.errno in _FULL:
             return web.HTTPInsufficientStorage(text="The datastore is full.")
+        if error.errno in _GONE:  # another request deletes it at this moment
+            return web.HTTPNotFound(text="The file is not there any more.")
         return web.HTTPInternalServerError(text=error.strerror or "Input/output error")
     for kind, answer in _STATUS:
         if isinstance(error, kind):

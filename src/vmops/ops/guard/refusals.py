@@ -20,7 +20,7 @@ from vmops.errors import (
 )
 from vmops.ops.guard.preconditions import is_at_rest, marks_of, pass_over_marks, refuse_template
 from vmops.ops.guard.states import called, must_run, read_state
-from vmops.vsphere.objects.lookup import find_vm
+from vmops.vsphere.objects.lookup import find_vm, unless_gone
 from vmops.vsphere.objects.recent_tasks import running_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
@@ -75,17 +75,19 @@ def refuse_early(session: Session, instance_uuid: str) -> None:
     known = session.inventory.vm_by_uuid(instance_uuid)
     if known is None:
         return
-    # What the stream told may be older than the VM: ask before refusing.
+    # What the stream told may be older than the VM: ask before refusing. That it is gone is for
+    # the operation to say.
     vm = VirtualMachine(session, known.moref, instance_uuid)
-    if known.connection_state not in {"", _CONNECTED}:
-        why = _unreachable(session, vm)
-        if why is not None:
-            raise InvalidState(why)
-    if known.template:
-        is_template = bool(vm.read(_TEMPLATE).get(_TEMPLATE))
-        refuse_template(called(vm), is_template=is_template)
-    if any(not is_at_rest(each) for each in marks_of(known.settings).values()):
-        pass_over_marks(vm, called(vm), read_state(vm).settings)
+    with unless_gone(vm):
+        if known.connection_state not in {"", _CONNECTED}:
+            why = _unreachable(session, vm)
+            if why is not None:
+                raise InvalidState(why)
+        if known.template:
+            is_template = bool(vm.read(_TEMPLATE).get(_TEMPLATE))
+            refuse_template(called(vm), is_template=is_template)
+        if any(not is_at_rest(each) for each in marks_of(known.settings).values()):
+            pass_over_marks(vm, called(vm), read_state(vm).settings)
 
 
 def _explain(session: Session, instance_uuid: str, refused: VMOpsError) -> VMOpsError | None:

@@ -12,6 +12,7 @@ from vmops.errors import (
     UNANSWERED,
     FileNotFound,
     InstanceNotFound,
+    Invalid,
     InvalidName,
     InvalidPowerState,
     LeaseLost,
@@ -249,18 +250,30 @@ def detach_foreign_disks(
 ) -> Reversible[OwnedFiles]:
     """Take volumes and disks of others off, so that removing the VM cannot touch them.
 
-    A VM that is being moved has disks in two places; where it is at last is looked at again.
+    A VM that is being moved has disks in two places; where it is at last is looked at again. So it
+    is where somebody else takes a disk off at the same time.
     """
     if own.may_be_moving:
         wait_for_recent_tasks(session, vm.moref)
         own = _look(session, vm, uuid)
+    try:
+        _detach(vm, own)
+    except Invalid:
+        now = _look(session, vm, uuid)
+        if set(now.foreign_disk_keys) >= set(own.foreign_disk_keys):
+            raise
+        own = now
+        _detach(vm, own)
+    yield own
+
+
+def _detach(vm: VirtualMachine, own: OwnedFiles) -> None:
     notes = {
         extra_config.MOVED_VOLUME.format(volume=each.id): str(each.path)
         for each in own.moved_volumes
     }
     if own.foreign_disk_keys:
         vm.detach_devices(own.foreign_disk_keys, settings=option_values(notes))
-    yield own
 
 
 @step("Give the volumes their disks back")
