@@ -121,6 +121,24 @@ def test_one_that_changes_is_somebodys(bench: Bench) -> None:
     shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("what", ["folder", "layer"])
+def test_one_that_goes_by_itself_is_not_told_of(bench: Bench, what: str) -> None:
+    """What was at work when it was first seen has ended since."""
+    instance = bench.spawn(power_on=False)
+    folder = folder_of(bench, instance if what == "layer" else an_instance())
+    folder.mkdir(exist_ok=True)
+    layer = folder / f"{instance.uuid}-000001.vmdk"
+    if what == "layer":
+        layer.write_text("x")
+    watch = OrphanWatch(bench.session)
+    assert len(watch.look()) == 1
+    if what == "layer":
+        layer.unlink()
+    else:
+        folder.rmdir()
+    assert watch.look() == []
+
+
 def test_what_was_kept_is_left_alone(bench: Bench) -> None:
     instance = bench.spawn()
     bench.ops.destroy(instance, None, destroy_disks=False)

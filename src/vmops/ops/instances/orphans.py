@@ -88,6 +88,14 @@ class _Orphan:
         shown = [e for e in entries if not self.files or e.name in self.files]
         return ";".join(f"{e.name} {e.size_bytes} {e.modified}" for e in shown)
 
+    def is_there(self, session: Session) -> bool:
+        """Whether any of it is still there: what a snapshot is about to merge soon is not."""
+        try:
+            names = {entry.name for entry in session.browse(self.folder)}
+        except FileNotFound:
+            return False
+        return not self.files or bool(self.files & names)
+
     def leftover(self, session: Session) -> Leftover:
         """It as it stands now."""
         text = f"{self.kind} {self.name} {self.listing(session)}"
@@ -133,6 +141,8 @@ class OrphanWatch:
         """Those that are there, each as it stands now; and machines whose disks need merging."""
         if self._found is None:
             self._found = list(_find(self.session))
+        else:
+            self._found = [each for each in self._found if each.is_there(self.session)]
         unmerged = [
             Leftover(
                 kind="unmerged snapshot",
