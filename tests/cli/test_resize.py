@@ -60,6 +60,22 @@ def test_a_resize_is_reverted(vmops: Command, web: str) -> None:
     assert "not being resized" in again.err
 
 
+def test_one_that_is_off_stays_off(vmops: Command, web: str) -> None:
+    assert vmops("stop", web).code == 0
+    assert vmops("resize", web, "--cpus", "2", "--wait").code == 0
+    assert (status(vmops, web), shown(vmops, web)["booted"]) == ("resized", None)
+    assert vmops("resize", "--revert", web).code == 0
+    assert (status(vmops, web), shown(vmops, web)["cpus"]) == ("off", 1)
+
+
+def test_one_that_was_started_meanwhile_runs_after_a_revert(vmops: Command, web: str) -> None:
+    assert vmops("stop", web).code == 0
+    assert vmops("resize", web, "--cpus", "2").code == 0
+    assert vmops("start", web).code == 0
+    assert vmops("resize", "--revert", web).code == 0
+    assert status(vmops, web) == "running"
+
+
 def test_a_disk_that_would_shrink_is_refused(vmops: Command) -> None:
     assert spawn(vmops, "shrink", "--disk", "2").code == 0
     refused = vmops("resize", "shrink", "--disk", "1")
@@ -85,6 +101,7 @@ def test_a_resize_to_another_host(vmops: Command, web: str) -> None:
     [
         ((), "Nothing to do: add what is to change"),
         (("--confirm", "--cpus", "2"), "--confirm cannot be combined with --cpus"),
+        (("--confirm", "--revert"), "--confirm or --revert, not both"),
         (("--host", "a", "--datastore", "b"), "--host or --datastore, not both"),
         (("--memory", "much"), "is not a size"),
         (("--cpus", "2", "--wait", "--wait-for", "("), "--wait-for"),

@@ -182,6 +182,9 @@ def test_volumes_are_attached_and_booted_from(vmops: Command) -> None:
         "boots-it": "of-volumes",
         "more": "of-volumes",
     }
+    grown = vmops("resize", "of-volumes", "--disk", "5", "--cpus", "2")
+    assert (grown.code, "boots from a volume" in grown.err) == (4, True)
+    assert json.loads(vmops("show", "of-volumes", "-o", "json").out)["cpus"] == 1
     assert vmops("destroy", "of-volumes", "--yes").code == 0
     rows = json.loads(vmops("volume", "list", "-o", "json").out)
     assert [row["attached_to"] for row in rows] == ["", ""]

@@ -9,9 +9,7 @@ from vmops.model.block_devices import BlockDevices
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.own_disks import is_below, is_volume, vm_folder
 from vmops.ops.notes.resize import ExtraSizes
-from vmops.vsphere.objects.lookup import with_vm
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
-from vmops.vsphere.session import Session
 
 # Those of `vmops.specs.disks.extra_disks`, and their counterparts after a resize; each also with
 # numbers, where a name was taken.
@@ -50,15 +48,6 @@ def sizes_of(files: VmFiles) -> ExtraSizes:
         ephemerals_gib=tuple(units.bytes_to_gib(d.capacity_bytes) for d in ephemeral_disks(files)),
         swap_mib=-(-swap.capacity_bytes // units.MIB) if swap else 0,
     )
-
-
-def present_sizes(session: Session, instance_uuid: str) -> ExtraSizes:
-    """How big those of an instance are now.
-
-    Raises:
-        InstanceNotFound: there is no such instance.
-    """
-    return with_vm(session, instance_uuid, lambda vm: sizes_of(vm.files()))
 
 
 def wanted_sizes(devices: BlockDevices, flavor: ExtraSizes, present: ExtraSizes) -> ExtraSizes:

@@ -45,9 +45,11 @@ SWAP = "swap.vmdk"
 
 
 def finish_migration(
-    vm: VirtualMachine, devices: BlockDevices, tell: Tell, *, power_on: bool
+    vm: VirtualMachine, devices: BlockDevices, tell: Tell, *, power_on: bool | None
 ) -> None:
     """Start an instance that `vmops.ops.resize.begin` has changed; one that is on stays on.
+
+    With ``power_on`` None it is started if it ran before the resize.
 
     1. Exchange the ephemeral and swap disks
     2. Power on
@@ -72,7 +74,7 @@ def finish_migration(
         if not note.exchanged and _wanted(note, devices) != note.extras:
             run(exchange_disks(vm.session, vm, devices))
             tell(_EXCHANGED)
-        if power_on:
+        if note.was_on if power_on is None else power_on:
             run(power.power_on_step(vm))
     tell(_DONE)
 

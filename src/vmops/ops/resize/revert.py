@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from vmops.specs.wire_types import RelocateSpec
 
 
-def finish_revert_migration(vm: VirtualMachine, *, power_on: bool) -> None:
+def finish_revert_migration(vm: VirtualMachine, *, power_on: bool | None) -> None:
     """Give an instance back what it had before its resize.
+
+    With ``power_on`` None it runs afterwards if it runs now; where an earlier revert was
+    interrupted, if it ran before the resize.
 
     1. Look at the VM
     2. Power off
@@ -63,7 +66,7 @@ def put_back(session: Session, vm: VirtualMachine, made: MadeFiles, *, power_on:
 
 
 def _revert(
-    session: Session, vm: VirtualMachine, *, power_on: bool, made: MadeFiles | None = None
+    session: Session, vm: VirtualMachine, *, power_on: bool | None, made: MadeFiles | None = None
 ) -> None:
     """``made`` is that of the resize which is taken back; None: its note says what it made."""
     with Operation("revert resize") as run:
@@ -71,6 +74,8 @@ def _revert(
         note = find_note(summary.hardware.files.extra_config)
         assert note is not None  # noqa: S101 - `look_at_resized` refuses
         is_off = summary.hardware.files.power_state is PowerState.POWERED_OFF
+        if power_on is None:
+            power_on = not is_off if note.phase is Phase.RESIZED else note.was_on
         must_be_off = note.phase is Phase.RESIZED or not power_on
         if must_be_off and not is_off:
             run(power.power_off_step(vm))

@@ -58,9 +58,9 @@ class ResizeMethods(EngineBase):
         image_meta: Shape,
         resize_instance: bool = False,
         block_device_info: Shape = None,
-        power_on: bool = True,
+        power_on: bool | None = True,
     ) -> None:
-        """Give an instance of a new size its disks and start it.
+        """Give an instance of a new size its disks and start it; None: if it ran before.
 
         The ephemeral and swap disks are those of ``block_device_info``, or, where it has none, of
         the flavor; see `vmops.ops.resize.finish.finish_migration`.
@@ -88,9 +88,12 @@ class ResizeMethods(EngineBase):
         instance: Shape,
         network_info: Iterable[Shape] | None,
         block_device_info: Shape = None,
-        power_on: bool = True,
+        power_on: bool | None = True,
     ) -> None:
-        """Have the old size again; see `vmops.ops.resize.revert.finish_revert_migration`."""
+        """Have the old size again, and start; ``power_on`` None: if it runs now.
+
+        See `vmops.ops.resize.revert.finish_revert_migration`.
+        """
         self._on(
             instance, "revert resize", lambda vm: finish_revert_migration(vm, power_on=power_on)
         )
