@@ -22,6 +22,7 @@ from vmops.errors import (
     InvalidVlanPortGroup,
     InvalidVlanTag,
     NetworkAdapterNotFound,
+    NetworkAmbiguous,
     NetworkNotFound,
     SwitchNotFound,
     VMOpsError,
@@ -113,6 +114,31 @@ def test_a_name_with_characters_that_vsphere_escapes(bench: Bench) -> None:
             assert card.backing.deviceName == name
         kept = second_view.properties(card.backing.network, "name")["name"]
         assert kept == name.replace("%", "%25").replace("/", "%2f")
+    finally:
+        bench.backend.clean()
+        for system in systems(bench):
+            with suppress(vim.fault.NotFound):
+                system.RemovePortGroup(name)
+
+
+@needs(Capability.DISTRIBUTED_NETWORK)
+def test_two_of_one_name_are_told_apart(bench: Bench) -> None:
+    groups = second_view.every(
+        bench.content, vim.dvs.DistributedVirtualPortgroup, "name", "config.uplink"
+    )
+    name = next(g["name"] for g in groups.values() if not g.get("config.uplink"))
+    add(bench, name)
+    try:
+        bench.session.inventory.wait_fresh()
+        with pytest.raises(NetworkAmbiguous) as told:
+            spawn(bench, {"network": {"bridge": name}})
+        for kind, backing in (
+            ("standard", vim.vm.device.VirtualEthernetCard.NetworkBackingInfo),
+            ("distributed", vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo),
+        ):
+            assert f"'{kind}:{name}'" in str(told.value)
+            (card,) = cards(spawn(bench, {"network": {"bridge": f"{kind}:{name}"}}))
+            assert type(card.backing) is backing
     finally:
         bench.backend.clean()
         for system in systems(bench):

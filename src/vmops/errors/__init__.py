@@ -27,6 +27,7 @@
     │   │   ├── InstanceExists
     │   │   ├── DuplicateName
     │   │   └── FileAlreadyExists
+    │   ├── NetworkAmbiguous
     │   ├── InvalidPowerState
     │   │   ├── InstancePowerOffFailure
     │   │   ├── InstanceRebootFailure
@@ -96,6 +97,7 @@ from vmops.errors.conflict import (
     LeaseLost,
     LeftBehind,
     MigrationPreCheckFailed,
+    NetworkAmbiguous,
     Preempted,
     QuestionPending,
     VolumeInUse,
@@ -188,6 +190,7 @@ __all__ = [
     "ManagedObjectNotFound",
     "MigrationPreCheckFailed",
     "NetworkAdapterNotFound",
+    "NetworkAmbiguous",
     "NetworkNotFound",
     "NoDiskSpace",
     "NoPermission",

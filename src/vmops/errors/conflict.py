@@ -38,6 +38,19 @@ class FileAlreadyExists(AlreadyExists):
     """The datastore has a file of this name."""
 
 
+class NetworkAmbiguous(Conflict):
+    """Several networks have this name; the message says how each is named alone."""
+
+    def __init__(self, name: str, choices: Sequence[Sequence[str]]) -> None:
+        super().__init__(name, choices)
+        self.name = name
+        self.choices = choices
+
+    def __str__(self) -> str:
+        each = "; ".join(" or ".join(map(repr, names)) for names in self.choices)
+        return f"Several networks are called {self.name!r}. Say which: {each}."
+
+
 class InvalidPowerState(Conflict):
     """The virtual machine is in a power state in which this cannot be done."""
 

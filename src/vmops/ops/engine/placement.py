@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from vmops import units
-from vmops.errors import DatastoreNotFound, NetworkNotFound, NoSuitableDatastore, NoSuitableHost
+from vmops.errors import (
+    DatastoreNotFound,
+    NetworkAmbiguous,
+    NetworkNotFound,
+    NoSuitableDatastore,
+    NoSuitableHost,
+)
 from vmops.model.instance import Vif
 from vmops.ops.engine.settings import EngineSettings
 from vmops.vsphere.live.inventory import Inventory
@@ -218,25 +224,38 @@ def find_networks(
     vifs: tuple[Vif, ...],
     to_make: frozenset[str] = frozenset(),
 ) -> tuple[NetworkInfo, ...]:
-    """The port group of each interface, by its exact name, in the cluster.
+    """The port group of each interface in the cluster, by one of the names of `_names_of`.
 
     Those of the names ``to_make`` may be missing: they will be made on its hosts' standard
     switches.
 
     Raises:
         NetworkNotFound: the cluster has no port group of that name; the error names those it has.
+        NetworkAmbiguous: it has several; the error says how each is named alone.
     """
-    there = {
-        network.name: network
+    there = [
+        network
         for network in inventory.networks()
         if network.moid in cluster.networks and not network.is_uplink
-    }
-    for name in to_make - there.keys():
-        there[name] = _new_network(name, cluster)
+    ]
+    named: dict[str, list[NetworkInfo]] = {}
+    for network in there:
+        for name in _names_of(network):
+            named.setdefault(name, []).append(network)
+    for name in to_make - named.keys():
+        named[name] = [_new_network(name, cluster)]
     for vif in vifs:
-        if vif.network not in there:
-            raise NetworkNotFound(vif.network, sorted(there))
-    return tuple(there[vif.network] for vif in vifs)
+        found = named.get(vif.network, [])
+        if not found:
+            raise NetworkNotFound(vif.network, sorted({network.name for network in there}))
+        if len(found) > 1:
+            raise NetworkAmbiguous(vif.network, [_names_of(network)[1:] for network in found])
+    return tuple(named[vif.network][0] for vif in vifs)
+
+
+def _names_of(network: NetworkInfo) -> tuple[str, str, str]:
+    """What a network may be called by: its name, that with its kind, and its moid."""
+    return network.name, f"{network.kind}:{network.name}", network.moid
 
 
 def _new_network(name: str, cluster: ClusterInfo) -> NetworkInfo:

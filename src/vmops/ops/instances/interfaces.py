@@ -90,6 +90,7 @@ def plug_vifs(engine: Engine, vm: VirtualMachine, vifs: Sequence[Vif]) -> None:
     Raises:
         InstanceNotFound: there is no such instance.
         NetworkNotFound: a port group does not exist; nothing was changed.
+        NetworkAmbiguous: several have its name; nothing was changed.
         InvalidVlanTag, InvalidVlanPortGroup: it exists, and is another.
         InvalidPowerState: the instance is suspended, and a NIC would have to change.
         InvalidState: likewise, and it is paused.
@@ -117,6 +118,7 @@ def attach_interface(engine: Engine, vm: VirtualMachine, vif: Vif) -> None:
         InstanceNotFound: there is no such instance.
         AlreadyExists: it has this interface.
         NetworkNotFound: the port group does not exist; nothing was changed.
+        NetworkAmbiguous: several have its name; nothing was changed.
         InvalidVlanTag, InvalidVlanPortGroup: it exists, and is another.
         InvalidPowerState: the instance is suspended.
         InvalidState: it is paused.

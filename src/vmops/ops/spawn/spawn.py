@@ -85,6 +85,7 @@ def spawn(
         NetworkAdapterNotFound, SwitchNotFound: a host has no place for a network's port group.
         ClusterNotFound: the engine's cluster does not exist.
         NetworkNotFound: an interface's port group is not in the cluster. Nothing was created.
+        NetworkAmbiguous: the cluster has several of that name. Nothing was created.
         NoSuitableDatastore: no datastore passes; the error says why for each.
         NoSuitableHost: no host of the cluster is connected and out of maintenance.
         ImageNotAcceptable: the image's file is broken, or not what its store says.
