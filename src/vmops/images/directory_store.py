@@ -121,6 +121,7 @@ class DirectoryImageStore:
     def refuse_taken(self, name: str) -> None:
         """See `ImageStore.refuse_taken`."""
         check_file_name(name)
+        check_file_name(f"{name}{_SUFFIX}")  # the longest name of a file that is made of it
         if (self.directory / f"{name}{_SUFFIX}").exists():
             raise AlreadyExists(f"There is an image {name!r} already; remove it first.")
 

@@ -21,20 +21,20 @@ def check_file_name(name: str) -> str:
     """A single name that is safe as one part of a datastore path, unchanged.
 
     Raises:
-        InvalidName: it is empty, "." or "..", longer than 200 characters, or has a slash, a
+        InvalidName: it is empty, "." or "..", longer than 200 bytes, or has a slash, a
             backslash, a bracket or a control character.
     """
     bad = (
         not name
         or name in {".", ".."}
-        or len(name) > 200
+        or len(name.encode("utf-8", "surrogatepass")) > 200
         or any(
             c in "/\\[]" or unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in name
         )
     )
     if bad:
         raise InvalidName(
-            f"{name!r} cannot be used as a name: names have 1 to 200 characters, no slash,"
+            f"{name!r} cannot be used as a name: names have 1 to 200 bytes, no slash,"
             " backslash, bracket or control character, and are not '.' or '..'."
         )
     return name

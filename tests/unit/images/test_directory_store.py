@@ -133,6 +133,26 @@ def test_a_failed_add_leaves_nothing(store: DirectoryImageStore, disk: Path) -> 
     assert list(store.directory.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["n" * 196, "\u65e5" * 66, "\U0001f600" * 49], ids=len)
+def test_a_name_that_leaves_no_room_for_its_files_is_refused(
+    store: DirectoryImageStore, disk: Path, name: str
+) -> None:
+    with pytest.raises(InvalidName):
+        add(store, disk, name)
+    assert not store.directory.exists() or list(store.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["n" * 195, "\u65e5" * 65, "\U0001f600" * 48], ids=len)
+def test_the_longest_names_are_found_and_removed(
+    store: DirectoryImageStore, disk: Path, name: str
+) -> None:
+    added = add(store, disk, name)
+    assert [image.name for image in store.list()] == [name]
+    assert store.get(name) == added
+    store.remove(name)
+    assert list(store.directory.iterdir()) == []
+
+
 def test_a_file_of_a_new_images_name_stays(store: DirectoryImageStore, disk: Path) -> None:
     """A person's, or another image's: the store did not make it."""
     store.directory.mkdir()

@@ -35,7 +35,8 @@ def test_what_is_malformed_or_leaves_the_datastore_is_refused(text: str) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "a\\b", "[a", "a]", "a\nb", "a\u202eb", "x" * 201]
+    "name",
+    ["", ".", "..", "a/b", "a\\b", "[a", "a]", "a\nb", "a\u202eb", "x" * 201, "\u00e9" * 101],
 )
 def test_unsafe_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidName):
