@@ -80,13 +80,11 @@ def nothing_is_left_open_by_the_file() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def the_log_is_as_before() -> Iterator[None]:
-    """Undo what a test's command did: it sets up logging for its process, which is all tests'."""
+def the_log_is_as_before() -> None:
+    """Undo what a command did before: it sets up logging for its process, which is all tests'."""
     log = logging.getLogger("vmops")
-    level, handlers = log.level, log.handlers[:]
-    yield
-    log.setLevel(level)
-    log.handlers[:] = handlers
+    log.setLevel(logging.NOTSET)
+    log.handlers.clear()
 
 
 @pytest.fixture(autouse=True)

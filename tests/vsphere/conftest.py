@@ -120,7 +120,7 @@ def make_vm() -> Iterator[MakeVm]:
     def make(
         session: Session, name: str | None = None, **config: Any
     ) -> tuple[VirtualMachine, str]:
-        instance_uuid = str(uuid.uuid4())
+        instance_uuid = str(config.pop("instanceUuid", uuid.uuid4()))
         name = name or f"vm-{instance_uuid[:8]}"
         cluster = session.inventory.cluster()
         datastore = session.inventory.datastores()[0]

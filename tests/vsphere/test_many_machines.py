@@ -102,9 +102,14 @@ def test_asking_for_each_costs_no_call_and_a_change_shows_with_its_update(crowd:
 
 def test_those_that_go_during_a_listing_spoil_nothing(place: Place, make_vm: MakeVm) -> None:
     with place.connect() as session, place.connect() as other:
+        uuids = [str(uuid.uuid4()) for _ in range(24)]
         marked = [
-            make_vm(session, extraConfig=[vim.option.OptionValue(key=INSTANCE_UUID, value=f"u{n}")])
-            for n in range(24)
+            make_vm(
+                session,
+                instanceUuid=each,
+                extraConfig=[vim.option.OptionValue(key=INSTANCE_UUID, value=each)],
+            )
+            for each in uuids
         ]
         stay, go = marked[:12], marked[12:]
         session.properties = Properties(session.client, page_size=3)
@@ -122,11 +127,11 @@ def test_those_that_go_during_a_listing_spoil_nothing(place: Place, make_vm: Mak
         thread.join()
         for call in calls:
             other.tasks.wait(call)
-        wanted = {f"u{n}" for n in range(12)}
+        wanted = set(uuids[:12])
         assert len(stay) == 12
         assert len(lists) > 1
         assert all(wanted <= set(each) for each in lists)
-        assert wanted == {each for each in list_instances(session) if each.startswith("u")}
+        assert wanted == set(uuids) & set(list_instances(session))
 
 
 def test_a_kept_view_that_ended_with_its_session_is_made_anew(crowd: Crowd) -> None:

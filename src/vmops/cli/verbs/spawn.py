@@ -16,7 +16,7 @@ from vmops.cli.verbs.audit import sweep
 from vmops.cli.verbs.spawn_guest import block_devices, guest_data, guest_options
 from vmops.cli.verbs.spawn_machine import flavor, machine_options, with_properties
 from vmops.cli.waiting import Until, new_instance
-from vmops.numbers import whole_number
+from vmops.numbers import INT_MAX, whole_number
 
 if TYPE_CHECKING:
     from vmops.cli.context import CommandContext
@@ -124,7 +124,7 @@ def _vifs(context: CommandContext, networks: tuple[str, ...]) -> list[Vif]:
 
 
 def _vlan(text: str) -> int:
-    number = whole_number(text, 4094)
+    number = whole_number(text, INT_MAX)
     if number is None:
         raise click.BadParameter(f"--network: {text!r} is not a VLAN id.")
     return number

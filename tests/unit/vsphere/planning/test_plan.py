@@ -219,11 +219,15 @@ def test_nothing_is_sent_but_reads_and_what_is_the_sessions_own() -> None:
         "HttpNfcLeaseGetManifest",
         "ListVStorageObject",
         "ModifyListView",
+        "SearchDatastoreSubFolders_Task",
         "SearchDatastore_Task",
         "SessionIsActive",
         "WaitForUpdatesEx",
     }
-    assert {name for name in sent if methods[name]} == {"SearchDatastore_Task"}
+    assert {name for name in sent if methods[name]} == {
+        "SearchDatastoreSubFolders_Task",
+        "SearchDatastore_Task",
+    }
     assert not is_sent("SomethingThatNobodyKnows")
 
 
