@@ -48,7 +48,7 @@ class NetworkAmbiguous(Conflict):
 
     def __str__(self) -> str:
         each = "; ".join(" or ".join(map(repr, names)) for names in self.choices)
-        return f"Several networks are called {self.name!r}. Say which: {each}."
+        return f"Several networks are called {self.name!r}. Name one of them: {each}."
 
 
 class InvalidPowerState(Conflict):
