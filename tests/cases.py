@@ -18,9 +18,9 @@ EACH = "every_case"
 # Folder and back end -> one of so many cases runs; the first always does. 0: no other.
 SHARES = {
     ("contract", "qemu"): 0,
-    ("contract", "lab-esx"): 3,
-    ("contract", "vcsim"): 3,
-    ("faults", None): 3,
+    ("contract", "lab-esx"): 6,
+    ("contract", "vcsim"): 6,
+    ("faults", None): 6,
 }
 
 
