@@ -21,7 +21,7 @@ from vmops.ops.instances.listing import get_record, list_records
 from vmops.ops.instances.unmerged import find_unmerged
 from vmops.ops.volumes.made import WantedVolume, find_volume
 
-pytestmark = needs(Capability.CONTROL)
+pytestmark = needs(Capability.CONTROL, Capability.VCENTER)
 
 
 def copy_of(bench: Bench, vm: Any, name: str) -> Any:
@@ -41,8 +41,6 @@ def marked(vm: Any, **marks: str) -> None:
 @pytest.fixture
 def copied(bench: Bench) -> Any:
     """An instance, and a copy of it."""
-    if not bench.session.is_vcenter:
-        pytest.skip("a single ESXi clones nothing")
     instance = bench.spawn(power_on=False)
     copy = copy_of(bench, bench.vm(instance), f"copy of {instance.name}")
     told = second_view.extra_config(copy)
@@ -76,8 +74,6 @@ def test_what_the_original_was_in_the_middle_of_is_not_the_copys(
 
 
 def test_a_copy_of_a_volumes_machine_is_no_volume(bench: Bench) -> None:
-    if not bench.session.is_vcenter:
-        pytest.skip("a single ESXi clones nothing")
     wanted = WantedVolume(name=f"data {a_uuid()[:8]}", size_bytes=1 << 20, kind=VolumeKind.VMDK)
     made = bench.ops.create_volume(wanted)
     shadow = second_view.vm_of(bench.content, made.volume.id)
@@ -93,8 +89,6 @@ def test_a_copy_of_a_volumes_machine_is_no_volume(bench: Bench) -> None:
 
 
 def test_a_template_is_told_and_kept(bench: Bench) -> None:
-    if not bench.session.is_vcenter:
-        pytest.skip("a single ESXi has no templates")
     instance = bench.spawn(power_on=False)
     vm = bench.vm(instance)
     vm.MarkAsTemplate()
