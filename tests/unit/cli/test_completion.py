@@ -66,3 +66,17 @@ def test_images(complete: Callable[..., list[str]]) -> None:
 
 def test_options(complete: Callable[..., list[str]]) -> None:
     assert complete("spawn", "new", "--no-p") == ["--no-power-on"]
+
+
+def test_a_name_is_one_word_that_a_shell_runs_nothing_of(
+    complete: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """Typed by completion and entered, it is the name again; what cannot be typed is left out."""
+    names = ["$(touch${IFS}made)", "`id`", "*", "a;b", "~root", "it's", 'q"q', "-rf", "bell\a"]
+    for name in names:
+        (tmp_path / "images" / f"{name}.yaml").touch()
+    words = complete("image", "remove", "")
+    shell = ["bash", "--norc", "-c", "printf '%s\\n' " + " ".join(words)]
+    typed = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert sorted(typed.splitlines()) == sorted([*names[:-2], "tiny"])
+    assert not (tmp_path / "made").exists()
