@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,67 @@ OVF = """<?xml version="1.0" encoding="UTF-8"?>
     <File ovf:id="file1" ovf:href="{first}" {more}/>
   </References>
   <DiskSection>
-    <Disk ovf:diskId="blank" ovf:capacity="1"/>
     <Disk ovf:diskId="one" ovf:fileRef="file1" ovf:capacity="1"/>
-    <Disk ovf:diskId="two" ovf:fileRef="file2" ovf:capacity="1"/>
   </DiskSection>
 </Envelope>
 """
 
 
 def an_ovf(first: str = "first.vmdk", more: str = "") -> bytes:
-    """An .ovf whose first disk of a file is ``first``, although its references begin otherwise."""
+    """An .ovf whose disk is ``first``, although its references begin otherwise."""
     return OVF.format(first=first, more=more).encode()
+
+
+@dataclass(frozen=True)
+class OvfDisk:
+    """A disk of an .ovf: its file ("" for a blank one), and where it is on its controller."""
+
+    file: str
+    unit: int
+    capacity: int = 1 << 20
+
+
+def an_appliance_ovf(
+    disks: Sequence[OvfDisk],
+    more: str = "",
+    *,
+    controller: tuple[int, str] = (6, "VirtualSCSI"),
+    system: str = 'ovf:id="101" vmw:osType="otherLinux64Guest"',
+    before: str = "",
+) -> bytes:
+    """An .ovf with hardware: disks on one controller (resource type, sub type), and ``more``."""
+    files = "".join(
+        f'<File ovf:id="f{n}" ovf:href="{d.file}"/>' for n, d in enumerate(disks) if d.file
+    )
+    listed = "".join(
+        f'<Disk ovf:diskId="d{n}" ovf:capacity="{d.capacity}"'
+        + (f' ovf:fileRef="f{n}"/>' if d.file else "/>")
+        for n, d in enumerate(disks)
+    )
+    kind, sub_type = controller
+    items = (
+        f"<Item><rasd:Address>0</rasd:Address><rasd:InstanceID>3</rasd:InstanceID>"
+        f"<rasd:ResourceSubType>{sub_type}</rasd:ResourceSubType>"
+        f"<rasd:ResourceType>{kind}</rasd:ResourceType></Item>"
+    ) + "".join(
+        f"<Item><rasd:AddressOnParent>{d.unit}</rasd:AddressOnParent>"
+        f"<rasd:HostResource>ovf:/disk/d{n}</rasd:HostResource>"
+        f"<rasd:InstanceID>{10 + n}</rasd:InstanceID><rasd:Parent>3</rasd:Parent>"
+        "<rasd:ResourceType>17</rasd:ResourceType></Item>"
+        for n, d in enumerate(disks)
+    )
+    ns = "http://schemas.dmtf.org"
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        f'<Envelope xmlns="{ns}/ovf/envelope/1" xmlns:ovf="{ns}/ovf/envelope/1"'
+        f' xmlns:rasd="{ns}/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"'
+        ' xmlns:vmw="http://www.vmware.com/schema/ovf">'
+        f"<References>{files}</References><DiskSection><Info/>{listed}</DiskSection>{before}"
+        '<VirtualSystem ovf:id="vm"><Info/>'
+        f"<OperatingSystemSection {system}><Info/></OperatingSystemSection>"
+        f"<VirtualHardwareSection><Info/>{items}{more}</VirtualHardwareSection>"
+        "</VirtualSystem></Envelope>"
+    ).encode()
 
 
 def a_manifest(files: Mapping[str, bytes], algorithm: str = "sha256") -> bytes:
@@ -54,7 +104,7 @@ def an_archive(target: Path, files: Mapping[str, bytes], kind: int = tarfile.UST
 
 
 def an_ova(target: Path, disk: bytes) -> Path:
-    """An OVA with a manifest, whose first disk has these bytes; there is another one before it."""
+    """An OVA with a manifest, whose disk has these bytes; there is another file before it."""
     files = {"a.ovf": an_ovf(), "second.vmdk": b"not this one", "first.vmdk": disk}
     ordered = {"a.ovf": files["a.ovf"], "a.mf": a_manifest(files), **files}
     return an_archive(target, ordered)

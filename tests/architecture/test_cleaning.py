@@ -26,6 +26,7 @@ REASONS = {
     "images/filling.py _delete": UNIQUE,
     "images/filling.py _remove_unanswered": UNIQUE,
     "images/filling.py delete_flat": UNIQUE,
+    "ops/spawn/further_disks.py _delete": ABSENT,
     "images/filling.py delete_sparse": UNIQUE,
     "images/filling.py import_image": UNIQUE,
     "images/filling.py take_imported_disk": UNIQUE,

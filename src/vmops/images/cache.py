@@ -1,10 +1,11 @@
 """The cache of images on a datastore.
 
 ``[datastore] <folder>/<image id>/`` holds ``<image id>.vmdk`` and, for linked clones of flavors
-with a bigger disk, ``<image id>.<GiB>.vmdk``; that of an ISO image holds ``<image id>.iso``. An
-entry is made in a temporary folder beside it and moved there whole, so what is in the cache is
-complete, whatever died while it was made. Temporary names tell whose they are (`vmops.in_flight`),
-so that leftovers can be found.
+with a bigger disk, ``<image id>.<GiB>.vmdk``; that of an ISO image holds ``<image id>.iso``. The
+further disks of an archive have entries of their own, ``<image id>-disk-<n>``. An entry is made in
+a temporary folder beside it and moved there whole, so what is in the cache is complete, whatever
+died while it was made. Temporary names tell whose they are (`vmops.in_flight`), so that leftovers
+can be found.
 """
 
 from __future__ import annotations
@@ -81,12 +82,13 @@ class ImageCache:
             )
         capacity_bytes = image.capacity_bytes or image.size_bytes
         wanted_bytes = max(capacity_bytes, units.gib_to_bytes(root_gib))
-        entry = DatastorePath(place.datastore, self._folder).joined(image.id)
-        base = entry.joined(f"{image.id}.vmdk")
+        called = _name(image)
+        entry = DatastorePath(place.datastore, self._folder).joined(called)
+        base = entry.joined(f"{called}.vmdk")
         sized = base
         if wanted_bytes > capacity_bytes:
-            sized = entry.joined(f"{image.id}.{root_gib}.vmdk")
-        with self._one_at_a_time(f"{place.datastore_moref}/{image.id}"):
+            sized = entry.joined(f"{called}.{root_gib}.vmdk")
+        with self._one_at_a_time(f"{place.datastore_moref}/{called}"):
             # Asked by HTTP, which costs no task: what was moved here is whole, so a look will do.
             there = self._session.datastore_files.exists
             if not there(sized):
@@ -134,7 +136,7 @@ class ImageCache:
     ) -> None:
         """Make the entry in a temporary folder, then move it into the cache."""
         temporary = entry.parent.joined(in_flight.unique_name(PREFIX))
-        base = temporary.joined(f"{image.id}.vmdk")
+        base = temporary.joined(f"{_name(image)}.vmdk")
         with (
             content.as_vmdk(self._store, image) as (store, vmdk),
             Operation("cache image") as do,
@@ -184,3 +186,8 @@ class ImageCache:
                 file = held.enter_context((self._lock_dir / f"{digest[:32]}.lock").open("w"))
                 fcntl.flock(file, fcntl.LOCK_EX)  # freed by the system when the process dies
             yield
+
+
+def _name(image: Image) -> str:
+    """What an image's entry is called, or that of a further disk of it."""
+    return f"{image.id}-disk-{image.part}" if image.part else image.id

@@ -21,12 +21,11 @@ from vmops import units
 from vmops.context import tell
 from vmops.errors import ImageNotAcceptable
 from vmops.images import inspection, ova, qemu_img, vmdk
-from vmops.model.image import DISK_FORMATS, DiskType, Image
+from vmops.model.image import DISK_FORMATS, DiskType, Image, ImagePackage
 from vmops.progress import TransferProgress
 
 _QCOW2 = struct.Struct(">4sIQIIQ")
 _QCOW2_MAGIC = b"QFI\xfb"
-_HEAD = 512
 
 
 class Opens(Protocol):
@@ -45,7 +44,7 @@ def complete(store: Opens, image: Image) -> Image:
         ImageNotAcceptable: it is of a format that cannot become a machine's disk or CD-ROM.
     """
     if image.container_format == "ova":
-        return _streamed(image, image.capacity_bytes or _capacity_in_ova(store, image))
+        return image if image.package is not None else _look_into_ova(store, image)
     if image.container_format not in {"bare", ""}:
         raise ImageNotAcceptable(
             f"Image {image.name!r} is in a container of format {image.container_format!r};"
@@ -62,11 +61,11 @@ def complete(store: Opens, image: Image) -> Image:
         raise ImageNotAcceptable(
             f"Image {image.name!r} has disk format {image.disk_format!r}; known are {known}."
         )
-    if image.capacity_bytes is not None or image.properties.disk_type.is_flat:
+    if image.properties.disk_type.is_flat or image.package is not None:
         return image
     with store.open(image) as stream:
-        header = vmdk.peek_header(stream.read(_HEAD), image.size_bytes, image.name)
-    return replace(image, capacity_bytes=header.capacity_bytes)
+        found = vmdk.peek(stream, image.size_bytes, image.name)
+    return _packed(image, inspection.bare_package(found), found.header.capacity_bytes)
 
 
 def _streamed(image: Image, capacity_bytes: int) -> Image:
@@ -77,11 +76,26 @@ def _of_type(image: Image, disk_type: DiskType) -> Image:
     return replace(image, properties=replace(image.properties, disk_type=disk_type))
 
 
-def _capacity_in_ova(store: Opens, image: Image) -> int:
+def _packed(image: Image, package: ImagePackage, capacity_bytes: int) -> Image:
+    """The same with what its file says of the machine, where its properties say nothing."""
+    properties = image.properties.with_defaults(package.defaults)
+    capacity_bytes = image.capacity_bytes or capacity_bytes
+    return replace(image, properties=properties, package=package, capacity_bytes=capacity_bytes)
+
+
+def _look_into_ova(store: Opens, image: Image) -> Image:
+    """An archive from elsewhere is read in one pass, no further than its last disk's beginning."""
+    capacities: dict[str, int] = {}
+
+    def look_at(name: str, size: int, stream: BinaryIO) -> None:
+        found = vmdk.peek(stream, size, f"{name} in {image.name}")
+        capacities[name] = found.header.capacity_bytes
+
     with store.open(image) as stream:
-        disk = ova.open_disk(stream)
-        head = disk.stream.read(_HEAD)
-        return vmdk.peek_header(head, disk.size_bytes, disk.name).capacity_bytes
+        content = ova.glance(stream, look_at)
+    package = inspection.package_of(content, capacities)
+    streamed = _of_type(image, DiskType.STREAM_OPTIMIZED)
+    return _packed(streamed, package, capacities[package.boot_file])
 
 
 def _capacity_of_qcow2(store: Opens, image: Image) -> int:
@@ -102,7 +116,7 @@ def as_vmdk(store: Opens, image: Image) -> Iterator[tuple[Opens, Image]]:
     """
     if image.container_format == "ova":
         with store.open(image) as stream:
-            size = ova.open_disk(stream).size_bytes
+            size = ova.open_disk(stream, image.part).size_bytes
         yield _InOva(store, image), replace(image, size_bytes=size, container_format="bare")
     elif image.disk_format in inspection.CONVERTED:
         with TemporaryDirectory(prefix="vmops-image-") as folder:
@@ -130,7 +144,7 @@ def _telling(image: Image, total_bytes: int) -> qemu_img.Tell:
 
 @dataclass(frozen=True, slots=True)
 class _InOva:
-    """Gives the first disk in a store's archive."""
+    """Gives a disk in a store's archive."""
 
     store: Opens
     archive: Image
@@ -138,7 +152,7 @@ class _InOva:
     @contextlib.contextmanager
     def open(self, image: Image) -> Iterator[BinaryIO]:
         with self.store.open(self.archive) as stream:
-            yield ova.open_disk(stream).stream
+            yield ova.open_disk(stream, self.archive.part).stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ class DirectoryImageStore:
             entry.get("disk_type")
             and ImageProperties.from_mapping({"vmware_disktype": entry["disk_type"]}).disk_type
         )
-        facts = inspect(file, claimed or None, entry.get("disk_format"))
+        facts = inspect(file, claimed or None, entry.get("disk_format"), check_digests=False)
         if facts.container_format != entry.get("container_format", "bare"):
             raise ImageNotAcceptable(
                 f"{file.name} is said to be {entry.get('container_format', 'bare')}, but is"
@@ -256,6 +256,8 @@ def _image(entry: Mapping[str, Any], facts: ImageFacts) -> Image:
     properties = ImageProperties.from_mapping(
         {**entry.get("properties", {}), "vmware_disktype": facts.disk_type.value}
     )
+    if facts.package is not None:
+        properties = properties.with_defaults(facts.package.defaults)
     return Image(
         id=_id_of(entry),
         name=str(entry["name"]),
@@ -265,6 +267,7 @@ def _image(entry: Mapping[str, Any], facts: ImageFacts) -> Image:
         capacity_bytes=facts.capacity_bytes,
         checksum=entry.get("checksum"),
         properties=properties,
+        package=facts.package,
     )
 
 

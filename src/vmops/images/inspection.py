@@ -8,13 +8,17 @@ Nothing here follows a name found in an image.
 from __future__ import annotations
 
 import contextlib
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from vmops.errors import ImageNotAcceptable
 from vmops.images import ova, vmdk
-from vmops.model.image import DiskType
+from vmops.images.manifest import plain_name
+from vmops.images.vmdk import SparseVmdk
+from vmops.model.image import DiskType, ImageDisk, ImagePackage
 
 if TYPE_CHECKING:
     from oslo_utils.imageutils.format_inspector import FileInspector
@@ -42,15 +46,22 @@ class ImageFacts:
     disk_type: DiskType
     disk_format: str = "vmdk"
     container_format: str = "bare"
+    package: ImagePackage | None = None
+    """What the file says of the machine."""
 
 
 def inspect(
-    file: Path, claimed: DiskType | None = None, disk_format: str | None = None
+    file: Path,
+    claimed: DiskType | None = None,
+    disk_format: str | None = None,
+    *,
+    check_digests: bool = True,
 ) -> ImageFacts:
     """What ``file`` really is, checked against what is ``claimed`` of it.
 
     A flat image has nothing to tell it by, so a file without a known header is taken for one only
-    if it is claimed to be flat, or of ``disk_format`` raw.
+    if it is claimed to be flat, or of ``disk_format`` raw. Without ``check_digests`` an OVA's files
+    are not read to compare them with its manifest; they are when they are used.
 
     Raises:
         ImageNotAcceptable: the file is missing, empty, cut off, of another format than claimed, or
@@ -60,6 +71,8 @@ def inspect(
     if not file.is_file():
         raise ImageNotAcceptable(missing)
     try:
+        if check_digests and _is_tar(file):
+            ova.verify(file)
         facts = _inspect_content(file, claimed, disk_format)
     except FileNotFoundError:
         raise ImageNotAcceptable(missing) from None  # it went while it was read
@@ -109,10 +122,22 @@ def _inspect_plain(
             f"{file.name} has format {detected}, which vSphere cannot use. Convert it with:"
             f" qemu-img convert -f {detected} -O vmdk -o subformat=streamOptimized IN OUT"
         )
-    header = vmdk.read_header(file)
+    found = vmdk.read_whole(file)
     return ImageFacts(
-        disk_type=header.disk_type, size_bytes=size, capacity_bytes=header.capacity_bytes
+        disk_type=found.header.disk_type,
+        size_bytes=size,
+        capacity_bytes=found.header.capacity_bytes,
+        package=bare_package(found),
     )
+
+
+def bare_package(found: SparseVmdk) -> ImagePackage:
+    """What a VMDK says of the machine: the adapter of its disk."""
+    word, adapter = found.descriptor.adapter_word, found.descriptor.adapter
+    if adapter is not None:
+        return ImagePackage(boot_file="", defaults={"vmware_adaptertype": adapter.value})
+    note = f"The VMDK's adapter type {word[:40]!r} is not known; the disk gets the image's."
+    return ImagePackage(boot_file="", notes=(note,) if word else ())
 
 
 def _flat(file: Path, size: int, claimed: DiskType | None, disk_format: str | None) -> ImageFacts:
@@ -145,33 +170,70 @@ def _is_tar(file: Path) -> bool:
 
 
 def _inspect_ova(file: Path, size: int) -> ImageFacts:
-    ova.verify(file)
-    with ova.disk_of(file) as (stream, disk):
-        header = vmdk.check_whole(stream, disk.size_bytes, f"{disk.name} in {file.name}")
-    if not header.is_streamed:
-        raise ImageNotAcceptable(f"{disk.name} in {file.name} is not a streamOptimized VMDK.")
+    content = ova.look(file)
+    capacities = {}
+    with file.open("rb") as archive:
+        for name, (offset, length) in content.places.items():
+            called = f"{name} in {file.name}"
+            whole = vmdk.check_whole(
+                io.BufferedReader(ova.Slice(archive, offset, length)), length, called
+            )
+            if not whole.header.is_streamed:
+                raise ImageNotAcceptable(f"{called} is not a streamOptimized VMDK.")
+            _second_opinion(io.BufferedReader(ova.Slice(archive, offset, length)), called)
+            capacities[name] = whole.header.capacity_bytes
+    package = package_of(content, capacities)
     return ImageFacts(
         size_bytes=size,
-        capacity_bytes=header.capacity_bytes,
+        capacity_bytes=capacities[package.boot_file],
         disk_type=DiskType.STREAM_OPTIMIZED,
         container_format="ova",
+        package=package,
+    )
+
+
+def package_of(content: ova.OvaContent, capacities: Mapping[str, int]) -> ImagePackage:
+    """What an archive says of the machine; ``capacities`` are those of its files' disks."""
+    facts = content.facts
+    boot, *others = facts.disks
+    return ImagePackage(
+        boot_file=plain_name(boot.file),
+        disks=tuple(
+            ImageDisk(
+                file=plain_name(disk.file),
+                capacity_bytes=capacities[plain_name(disk.file)]
+                if disk.file
+                else disk.capacity_bytes,
+                adapter=disk.adapter,
+            )
+            for disk in others
+        ),
+        defaults=facts.properties,
+        vcpus=facts.vcpus,
+        memory_mib=facts.memory_mib,
+        notes=content.notes(),
     )
 
 
 def _detect(file: Path) -> tuple[str, int]:
     """The format's name and capacity as oslo.utils has them; raises if the file is a trap."""
-    from oslo_utils.imageutils import format_inspector  # noqa: PLC0415 - slow to import
-
     with file.open("rb") as stream:
         head = stream.read(64)
     if head.startswith(vmdk.MAGIC) or head.lstrip().lower().startswith(vmdk.DESCRIPTOR_START):
         # Our own reading first: it says best what is wrong with a broken one, and what to do about
         # a bare descriptor, which names other files.
-        vmdk.read_header(file)
+        vmdk.read_whole(file)
+    with file.open("rb") as stream:
+        return _second_opinion(stream, file.name)
+
+
+def _second_opinion(stream: BinaryIO, called: str) -> tuple[str, int]:
+    from oslo_utils.imageutils import format_inspector  # noqa: PLC0415 - slow to import
+
     try:
-        found = _one_format(file)
+        found = _one_format(stream)
         if found is None:
-            raise ImageNotAcceptable(f"{file.name} has no format that is known.")
+            raise ImageNotAcceptable(f"{called} has no format that is known.")
         # A boot sector alone is a raw disk to us.
         name = "raw" if str(found) in {"gpt", "mbr"} else str(found)
         if name != "raw":
@@ -179,21 +241,18 @@ def _detect(file: Path) -> tuple[str, int]:
         return name, int(found.virtual_size) if name != "raw" else 0
     except format_inspector.SafetyCheckFailed as failure:
         raise ImageNotAcceptable(
-            f"{file.name} is refused: {_reasons(failure)}. Such an image could make a tool read"
+            f"{called} is refused: {_reasons(failure)}. Such an image could make a tool read"
             " files of this machine."
         ) from None
     except format_inspector.ImageFormatError as failure:
-        raise ImageNotAcceptable(f"{file.name} is refused: {failure}") from None
+        raise ImageNotAcceptable(f"{called} is refused: {failure}") from None
 
 
-def _one_format(file: Path) -> FileInspector | None:
+def _one_format(stream: BinaryIO) -> FileInspector | None:
     """The one format that the file has; a bootable ISO image may have a boot sector, too."""
     from oslo_utils.imageutils import format_inspector  # noqa: PLC0415 - slow to import
 
-    with (
-        file.open("rb") as stream,
-        contextlib.closing(format_inspector.InspectWrapper(stream)) as w,
-    ):
+    with contextlib.closing(format_inspector.InspectWrapper(stream)) as w:
         while w.formats is None and w.read(_BLOCK):
             pass
     by_name = {str(one): one for one in w.formats or ()}

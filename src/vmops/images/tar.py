@@ -18,11 +18,15 @@ from vmops.errors import ImageNotAcceptable
 from vmops.numbers import whole_number
 
 _BLOCK = 512
+_LF = 0x0A
 _SKIP_BYTES = 1024 * 1024
 _MAX_EXTENSION = 64 * 1024
 _PLAIN = {b"0", b"\0", b"7"}
 _LONG_NAME, _PAX, _PAX_GLOBAL = b"L", b"x", b"g"
-_PAX_RECORD = re.compile(rb"([0-9]{1,9}) ([^=]+)=")
+_PAX_RECORD = re.compile(rb"([0-9]{1,9}) ([^=\n]{1,200})=")
+_MAX_MEMBERS = 10_000
+_MAX_SIZE = 2**60
+_KNOWN = {"path", "size"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,30 +89,41 @@ def members(stream: BinaryIO) -> Iterator[Member]:
         ImageNotAcceptable: it is no tar archive, or is cut off.
     """
     counted = _Counting(stream)
-    name, size = "", -1
+    name, size, seen = "", -1, 0
     while any(header := _exactly(counted, _BLOCK)):
         _check(header)
-        own = _size(header[124:136]) if size < 0 else size
+        if (seen := seen + 1) > _MAX_MEMBERS:
+            raise ImageNotAcceptable("The archive has too many members for an OVA.")
         kind = header[156:157]
+        own = _size(header[124:136]) if size < 0 or kind not in _PLAIN else size
+        if own > _MAX_SIZE:
+            raise ImageNotAcceptable("The archive has a member of an impossible size.")
         begin = counted.done
         padded = -(-own // _BLOCK) * _BLOCK
-        if kind in {_LONG_NAME, _PAX}:
-            if own > _MAX_EXTENSION:
-                raise ImageNotAcceptable("The archive has a header that is too long.")
-            content = _exactly(counted, own)
-            if kind == _LONG_NAME:
-                name = _text(content)
-            else:
-                records = _records(content)
-                name = records.get("path", name)
-                told = whole_number(records.get("size", ""))
-                size = size if told is None else told
+        if kind in {_LONG_NAME, _PAX, _PAX_GLOBAL}:
+            name, size = _extended(kind, _extension(counted, own), name, size)
         elif kind in _PLAIN:
             yield Member(name or _name(header), own, begin, counted)  # type: ignore[arg-type]
             name, size = "", -1
         else:  # a folder, a link, a device: of no use, and its name is not followed
             name, size = "", -1
         counted.skip(begin + padded - counted.done)
+
+
+def _extension(counted: _Counting, size: int) -> bytes:
+    if size > _MAX_EXTENSION:
+        raise ImageNotAcceptable("The archive has a header that is too long.")
+    return _exactly(counted, size)
+
+
+def _extended(kind: bytes, content: bytes, name: str, size: int) -> tuple[str, int]:
+    """The next member's name and size, as an extended header leaves them."""
+    if kind == _LONG_NAME:
+        return _text(content), size
+    records = _records(content)
+    if kind == _PAX_GLOBAL and records:
+        raise ImageNotAcceptable("The archive has one name or size for all its members.")
+    return records.get("path", name), _told_size(records.get("size"), size)
 
 
 class _Counting:
@@ -134,13 +149,14 @@ class _Counting:
 
 
 def _exactly(stream: BinaryIO | _Counting, size: int) -> bytes:
-    content = b""
-    while len(content) < size:
-        block = stream.read(size - len(content))
+    blocks = []
+    while size:
+        block = stream.read(size)
         if not block:
             raise ImageNotAcceptable("The archive is cut off.")
-        content += block
-    return content
+        blocks.append(block)
+        size -= len(block)
+    return b"".join(blocks)
 
 
 def _check(header: bytes) -> None:
@@ -161,6 +177,16 @@ def _size(text: bytes) -> int:
     return int(digits or b"0", 8)
 
 
+def _told_size(text: str | None, otherwise: int) -> int:
+    """The size in an extended header, which goes before that in the member's own."""
+    if text is None:
+        return otherwise
+    told = whole_number(text)
+    if told is None:
+        raise ImageNotAcceptable("The archive has an extended header that is not understood.")
+    return told
+
+
 def _name(header: bytes) -> str:
     prefix = _text(header[345:500]) if header[257:262] == b"ustar" else ""
     return f"{prefix}/{_text(header[:100])}" if prefix else _text(header[:100])
@@ -171,10 +197,24 @@ def _text(content: bytes) -> str:
 
 
 def _records(content: bytes) -> dict[str, str]:
-    """The records of a pax header: "<length> <key>=<value>" and a line feed."""
+    """The records of a pax header: "<length> <key>=<value>" and a line feed.
+
+    Each record is looked at once, and only those that mean something here are kept.
+
+    Raises:
+        ImageNotAcceptable: it is not made so, or it says that the file has holes, which would make
+            other bytes of it than those in the archive.
+    """
     found, at = {}, 0
-    while (record := _PAX_RECORD.match(content, at)) is not None and int(record[1]) > 0:
-        end = at + int(record[1])
-        found[_text(record[2])] = _text(content[record.end() : end - 1])
+    while at < len(content.rstrip(b"\0")):
+        record = _PAX_RECORD.match(content, at)
+        end = at + int(record[1]) if record is not None else at
+        if record is None or not record.end() < end <= len(content) or content[end - 1] != _LF:
+            raise ImageNotAcceptable("The archive has an extended header that is not understood.")
+        key = record[2].decode("utf-8", "replace")
+        if key.startswith("GNU.sparse"):
+            raise ImageNotAcceptable("The archive has a sparse file, which an OVA cannot have.")
+        if key in _KNOWN:
+            found[key] = _text(content[record.end() : end - 1])
         at = end
     return found

@@ -11,11 +11,12 @@ import contextlib
 import struct
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from vmops.errors import ImageNotAcceptable
+from vmops.images.vmdk_descriptor import BadDescriptor, Descriptor, read_descriptor
 from vmops.model.image import DiskType
 
 MAGIC = b"KDMV"
@@ -29,7 +30,11 @@ _FLAG_MARKERS = 1 << 17
 _GD_AT_END = 0xFFFF_FFFF_FFFF_FFFF
 _MAX_CAPACITY = 62 * 1024**4 // SECTOR  # vSphere's largest disk
 _MAX_DESCRIPTOR = 2048
+_MIN_GRAIN = 8
 _MAX_GRAIN = 2048
+_TABLE_ENTRIES = 512
+_TABLE_BYTES = 4 * _TABLE_ENTRIES
+_DIRECTORY_BLOCK = 16 * 1024
 _FOOTER_SEARCH = 130
 """Writers may pad behind the end; a footer is looked for in this many last sectors."""
 
@@ -68,47 +73,82 @@ class SparseHeader:
         return self.capacity * SECTOR
 
 
-def read_header(file: Path) -> SparseHeader:
-    """The header of a monolithicSparse or streamOptimized VMDK that holds all it claims to hold.
+@dataclass(frozen=True, slots=True)
+class SparseVmdk:
+    """A VMDK in one file: its header and its descriptor, which agree."""
+
+    header: SparseHeader
+    descriptor: Descriptor
+
+
+def read_whole(file: Path) -> SparseVmdk:
+    """A monolithicSparse or streamOptimized VMDK that holds all it claims to hold.
 
     Raises:
         ImageNotAcceptable: the file is empty, has another format, is cut off, makes claims that
-            its size cannot hold, or is only a descriptor.
+            its size cannot hold, names another file, or is only a descriptor.
     """
     with file.open("rb") as stream:
         return check_whole(stream, file.stat().st_size, file.name)
 
 
-def check_whole(stream: BinaryIO, size: int, name: str) -> SparseHeader:
+def check_whole(stream: BinaryIO, size: int, name: str) -> SparseVmdk:
     """The same for a stream that can seek and has ``size`` bytes; ``name`` is for the error."""
     with _telling(name):
         stream.seek(0)
-        header = _parse(stream.read(SECTOR))
+        head = stream.read(SECTOR)
+        header = _parse(head)
         _check_claims(header, size)
+        stream.seek(header.descriptor_at * SECTOR)
+        found = _described(header, stream.read(header.descriptor_size * SECTOR))
         directory_at = header.directory_at
         if directory_at == _GD_AT_END:
-            directory_at = _footer(stream, size).directory_at
+            footer = _footer(stream, size)
+            directory_at = footer.directory_at
+            if replace(footer, directory_at=_GD_AT_END) != header:
+                raise _Broken("the header at its end is another one than that at its beginning")
         _check_grains(stream, size, header, directory_at)
-        return header
+        return found
 
 
-def peek_header(head: bytes, size: int, name: str) -> SparseHeader:
-    """The header in the first sector of a VMDK of ``size`` bytes, as far as that can be checked.
+def peek(stream: BinaryIO, size: int, name: str) -> SparseVmdk:
+    """What the first sectors of a VMDK of ``size`` bytes say, as far as that can be checked.
+
+    The stream is read on from where it is, which must be the VMDK's beginning.
 
     Raises:
-        ImageNotAcceptable: there is none, or it makes claims that the size cannot hold.
+        ImageNotAcceptable: they are none, or make claims that the size cannot hold.
     """
     with _telling(name):
-        header = _parse(head[:SECTOR])
+        header = _parse(_exactly(stream, SECTOR))
         _check_claims(header, size)
-        return header
+        _exactly(stream, (header.descriptor_at - 1) * SECTOR)
+        return _described(header, _exactly(stream, header.descriptor_size * SECTOR))
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    """As many bytes as there are, up to this many: networks give them in pieces."""
+    blocks = []
+    while size and (block := stream.read(size)):
+        blocks.append(block)
+        size -= len(block)
+    return b"".join(blocks)
+
+
+def _described(header: SparseHeader, content: bytes) -> SparseVmdk:
+    descriptor = read_descriptor(content)
+    if descriptor.is_streamed != header.is_streamed:
+        raise _Broken("its descriptor and its header say different kinds")
+    if descriptor.capacity != header.capacity:
+        raise _Broken("its descriptor and its header say different sizes")
+    return SparseVmdk(header, descriptor)
 
 
 @contextlib.contextmanager
 def _telling(name: str) -> Iterator[None]:
     try:
         yield
-    except (_Broken, struct.error) as broken:
+    except (_Broken, BadDescriptor, struct.error) as broken:
         raise ImageNotAcceptable(f"{name} is not a usable VMDK: {broken}.") from None
 
 
@@ -154,10 +194,11 @@ def _check_claims(header: SparseHeader, size: int) -> None:
     sound = {
         f"it has version {header.version}": header.version in {1, 2, 3},
         f"it claims a capacity of {header.capacity} sectors": 0 < header.capacity <= _MAX_CAPACITY,
-        f"it claims grains of {header.grain} sectors": 0 < header.grain <= _MAX_GRAIN
+        f"it claims grains of {header.grain} sectors": _MIN_GRAIN <= header.grain <= _MAX_GRAIN
         and header.grain & (header.grain - 1) == 0,
-        f"it claims grain tables of {header.tables_size} entries": 0 < header.tables_size <= 4096,
-        "it has no descriptor within": header.descriptor_at > 0
+        f"it claims grain tables of {header.tables_size} entries": header.tables_size
+        == _TABLE_ENTRIES,
+        "it has no descriptor within": 0 < header.descriptor_at <= _MAX_DESCRIPTOR
         and 0 < header.descriptor_size <= _MAX_DESCRIPTOR,
         "it is cut off before its descriptor ends": (
             (header.descriptor_at + header.descriptor_size) * SECTOR <= size
@@ -180,25 +221,40 @@ def _footer(stream: BinaryIO, size: int) -> SparseHeader:
     raise _Broken("it is cut off: the footer at its end is missing")
 
 
-def _table(stream: BinaryIO, size: int, sector: int, entries: int) -> array[int]:
-    if sector * SECTOR + entries * 4 > size:
+def _read_at(stream: BinaryIO, size: int, at: int, length: int) -> array[int]:
+    if at + length > size:
         raise _Broken("it is cut off: a grain table lies behind its end")
-    stream.seek(sector * SECTOR)
-    return array("I", stream.read(entries * 4))
+    stream.seek(at)
+    return array("I", stream.read(length))
 
 
 def _check_grains(stream: BinaryIO, size: int, header: SparseHeader, directory_at: int) -> None:
-    """Every grain that the tables name lies in the file; the last one is looked into."""
-    covered = header.grain * header.tables_size
-    directory = _table(stream, size, directory_at, -(-header.capacity // covered))
+    """Every grain that the tables name lies in the file; the last one is looked into.
+
+    No table is read twice, so that this takes no longer than reading the file does.
+    """
+    tables = -(-header.capacity // (header.grain * header.tables_size))
+    begin, end = directory_at * SECTOR, directory_at * SECTOR + tables * 4
+    seen = bytearray(size // SECTOR // 8 + 1)
     last = 0
-    for table_at in directory:
-        if table_at > 1:  # 0: no table; 1: a table of zeros
-            last = max(last, *_table(stream, size, table_at, header.tables_size))
-    if last <= 1:
-        return
+    if end > size:
+        raise _Broken("it is cut off: its grain directory lies behind its end")
+    for at in range(begin, end, _DIRECTORY_BLOCK):
+        for table_at in _read_at(stream, size, at, min(_DIRECTORY_BLOCK, end - at)):
+            if table_at <= 1:  # 0: no table; 1: a table of zeros
+                continue
+            entries = _read_at(stream, size, table_at * SECTOR, _TABLE_BYTES)
+            if seen[table_at // 8] >> table_at % 8 & 1:
+                raise _Broken("its directory names one grain table twice")
+            seen[table_at // 8] |= 1 << table_at % 8
+            last = max(last, *entries)
+    if last > 1:
+        _check_last(stream, size, header, last)
+
+
+def _check_last(stream: BinaryIO, size: int, header: SparseHeader, last: int) -> None:
     end = last * SECTOR
-    if header.is_streamed:
+    if header.is_streamed and end < size:
         stream.seek(end)
         _, compressed = _GRAIN_MARKER.unpack(stream.read(_GRAIN_MARKER.size).ljust(12, b"\xff"))
         end += _GRAIN_MARKER.size + compressed

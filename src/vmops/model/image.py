@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
@@ -44,6 +44,13 @@ class AdapterType(StrEnum):
     LSI_LOGIC_SAS = "lsiLogicsas"
     BUS_LOGIC = "busLogic"
     PARA_VIRTUAL = "paraVirtual"
+    SATA = "sata"
+    NVME = "nvme"
+
+    @property
+    def is_scsi(self) -> bool:
+        """Whether it is one of the SCSI adapters, which share four places."""
+        return self not in {AdapterType.IDE, AdapterType.SATA, AdapterType.NVME}
 
 
 class VifModel(StrEnum):
@@ -95,6 +102,24 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "vmware_linked_clone": ("img_linked_clone",),
 }
 
+# hw_disk_bus's words that say all; those of SCSI leave the model to hw_scsi_model.
+DISK_BUSES: dict[str, AdapterType] = {
+    "ide": AdapterType.IDE,
+    "sata": AdapterType.SATA,
+    "nvme": AdapterType.NVME,
+}
+
+# The property of each field of `ImageProperties`.
+_NAMES = {
+    "guest_id": "vmware_ostype",
+    "disk_type": "vmware_disktype",
+    "adapter_type": "vmware_adaptertype",
+    "vif_model": "hw_vif_model",
+    "firmware": "hw_firmware_type",
+    "linked_clone": "vmware_linked_clone",
+    "needs_config_drive": "img_config_drive",
+}
+
 FIRMWARES: dict[str, Firmware] = {"bios": Firmware.BIOS, "uefi": Firmware.EFI, "efi": Firmware.EFI}
 
 
@@ -137,6 +162,8 @@ class ImageProperties:
     """None: the engine's setting decides."""
     needs_config_drive: bool = False
     hardware: ImageHardware = ImageHardware()  # noqa: RUF009 - it is frozen
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    """The properties that were given, in their older names; the others have their defaults."""
 
     @classmethod
     def from_mapping(cls, properties: Mapping[str, object]) -> Self:
@@ -159,8 +186,8 @@ class ImageProperties:
             wanted["disk_type"] = _choice(DiskType, "vmware_disktype", disk_type)
         if adapter := first("vmware_adaptertype"):
             wanted["adapter_type"] = _choice(AdapterType, "vmware_adaptertype", adapter)
-        elif (texts.get("hw_disk_bus") or "").lower() == "ide":
-            wanted["adapter_type"] = AdapterType.IDE
+        elif (bus := (texts.get("hw_disk_bus") or "").lower()) in DISK_BUSES:
+            wanted["adapter_type"] = DISK_BUSES[bus]
         elif scsi := first("hw_scsi_model"):
             wanted["adapter_type"] = _meaning(SCSI_MODELS, "hw_scsi_model", scsi)
         if model := first("hw_vif_model"):
@@ -171,7 +198,9 @@ class ImageProperties:
             wanted["linked_clone"] = _flag("vmware_linked_clone", linked)
         if drive := first("img_config_drive"):
             wanted["needs_config_drive"] = _meaning(CONFIG_DRIVES, "img_config_drive", drive)
-        return cls(hardware=ImageHardware.from_properties(texts), **wanted)  # type: ignore[arg-type]
+        given = frozenset(_NAMES[name] for name in wanted)
+        hardware = ImageHardware.from_properties(texts)
+        return cls(hardware=hardware, given=given, **wanted)  # type: ignore[arg-type]
 
     def overridden_by(self, given: Mapping[str, object]) -> ImageProperties:
         """The same with what ``given`` says of it instead, in Glance's names.
@@ -185,7 +214,23 @@ class ImageProperties:
             if not any(given.get(other) for other in _OTHER_NAMES.get(name, ()))
             or (name == "vmware_ostype" and not _GUEST_ID.search(str(given.get("os_distro"))))
         }
-        return ImageProperties.from_mapping({**own, **given})
+        made = ImageProperties.from_mapping({**own, **given})
+        return replace(made, given=self.given | ImageProperties.from_mapping(given).given)
+
+    def with_defaults(self, defaults: Mapping[str, str]) -> ImageProperties:
+        """The same with what ``defaults`` say where nothing else was given, in Glance's names.
+
+        Raises:
+            ImageNotAcceptable, UnsupportedDevice: as `from_mapping`.
+        """
+        own, plain = self.to_mapping(), ImageProperties().to_mapping()
+        fixed = {
+            name: value
+            for name, value in own.items()
+            if name in self.given or name not in plain or value != plain[name]
+        }
+        made = ImageProperties.from_mapping({**own, **defaults, **fixed})
+        return replace(made, given=self.given)
 
     def to_mapping(self) -> dict[str, object]:
         """The properties that `from_mapping` reads the same from."""
@@ -217,11 +262,42 @@ def _choice(kind: type[DiskType] | type[AdapterType], name: str, text: str) -> S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDisk:
+    """A further disk of an image: a file in its archive, or blank where ``file`` is "".
+
+    ``adapter`` None is that of the disk that boots.
+    """
+
+    file: str
+    capacity_bytes: int
+    adapter: AdapterType | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePackage:
+    """What an image's package says of the machine besides the disk that boots.
+
+    ``boot_file`` is that disk's name in the archive. ``vcpus`` and ``memory_mib`` 0 say nothing;
+    ``notes`` are sentences for people on what of the package is not done.
+    """
+
+    boot_file: str
+    disks: tuple[ImageDisk, ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Properties, in Glance's names, below those of the image."""
+    vcpus: int = 0
+    memory_mib: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """An image in a store.
 
     ``size_bytes`` is that of its file, ``capacity_bytes`` that of the disk in it (None where the
     store does not know); ``checksum`` is "sha256:<hex>" of the file, None where unknown.
+    ``package`` is what an archive says of the machine, None where nothing does; ``part`` is the
+    number of the disk in it that this is about, 0 for the one that boots.
     """
 
     id: str
@@ -232,3 +308,10 @@ class Image:
     capacity_bytes: int | None = None
     checksum: str | None = None
     properties: ImageProperties = ImageProperties()
+    package: ImagePackage | None = None
+    part: int = 0
+
+    @property
+    def further_disks(self) -> tuple[ImageDisk, ...]:
+        """The disks that an instance gets beside the one that boots."""
+        return self.package.disks if self.package is not None else ()

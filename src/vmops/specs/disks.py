@@ -10,6 +10,7 @@ from pyVmomi import vim
 
 from vmops import units
 from vmops.model.block_devices import BlockDevices
+from vmops.model.controllers import KINDS
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, DiskType
 from vmops.model.size import Allocation
@@ -26,13 +27,7 @@ EXTRA_DISK_KEY = -300
 """Of the first extra disk; the next ones count down."""
 
 # A VMDK descriptor knows fewer adapters than a VM has controllers (VirtualDiskAdapterType).
-DESCRIPTOR_ADAPTERS: dict[AdapterType, str] = {
-    AdapterType.IDE: "ide",
-    AdapterType.BUS_LOGIC: "busLogic",
-    AdapterType.LSI_LOGIC: "lsiLogic",
-    AdapterType.LSI_LOGIC_SAS: "lsiLogic",
-    AdapterType.PARA_VIRTUAL: "lsiLogic",
-}
+DESCRIPTOR_ADAPTERS = {adapter: kind.descriptor for adapter, kind in KINDS.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +55,17 @@ class RootDisk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtraDisk:
-    """An empty thin disk that is created in the VM's folder: an ephemeral or swap disk."""
+    """A disk in the VM's folder beside the root disk: an ephemeral or swap disk, or an image's.
+
+    It is created thin and empty; with ``parent`` as a linked clone of that, and with ``is_there`` a
+    disk that is there already is attached.
+    """
 
     path: DatastorePath
     capacity_bytes: int
     adapter: AdapterType
+    parent: DatastorePath | None = None
+    is_there: bool = False
 
 
 def extra_disks(
@@ -126,7 +127,7 @@ def root_disk(disk: RootDisk, place: Place) -> VirtualDeviceSpec:
 
 
 def create_disks(disks: Sequence[ExtraDisk], places: Places) -> list[VirtualDeviceSpec]:
-    """The device changes that create and add extra disks; ``places.changes()`` go before them.
+    """The device changes that add extra disks; ``places.changes()`` go before them.
 
     Raises:
         UnsupportedDevice: there is no place for so many.
@@ -136,11 +137,18 @@ def create_disks(disks: Sequence[ExtraDisk], places: Places) -> list[VirtualDevi
             EXTRA_DISK_KEY - number,
             disk.capacity_bytes,
             places.take(disk.adapter),
-            flat_backing(disk.path, thin=True),
-            create=True,
+            _extra_backing(disk),
+            create=not disk.is_there,
         )
         for number, disk in enumerate(disks)
     ]
+
+
+def _extra_backing(disk: ExtraDisk) -> FlatBacking:
+    backing = flat_backing(disk.path, thin=True if disk.parent is None else None)
+    if disk.parent is not None:
+        backing.parent = flat_backing(disk.parent)
+    return backing
 
 
 def new_disk(capacity_bytes: int, adapter: AdapterType) -> list[VirtualDeviceSpec]:

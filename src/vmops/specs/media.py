@@ -27,7 +27,7 @@ class NewMedia:
     def created(self) -> tuple[DatastorePath, ...]:
         """The disks whose files come into being by being attached."""
         root = (self.root.path,) if self.root is not None and self.root.is_created else ()
-        return (*root, *(disk.path for disk in self.extra))
+        return (*root, *(disk.path for disk in self.extra if not disk.is_there))
 
 
 def attach(

@@ -1,8 +1,6 @@
 """Places for disks and CD-ROM drives on a virtual machine's controllers.
 
-Limits of a virtual machine (VMware's Configuration Maximums): four SCSI controllers with sixteen
-units each, of which unit 7 is the controller's own; two IDE controllers with two units each, which
-every virtual machine has.
+How many controllers there may be of a kind, and units on each, is in `vmops.model.controllers`.
 """
 
 from __future__ import annotations
@@ -14,22 +12,21 @@ from typing import Protocol
 from pyVmomi import vim
 
 from vmops.errors import UnsupportedDevice
+from vmops.model.controllers import KINDS, MAX_CONTROLLERS
 from vmops.model.image import AdapterType
 
 CONTROLLER_KEY = -101
 """Of the first new controller; the next ones count down. The server gives it a key of its own."""
 IDE_CONTROLLERS = (200, 201)
 """Their keys in every virtual machine; see VirtualHardware.device in the API reference."""
-MAX_SCSI_CONTROLLERS = 4
-SCSI_UNITS = 16
-SCSI_OWN_UNIT = 7
-IDE_UNITS = 2
 
 _CONTROLLERS: dict[AdapterType, type[vim.vm.device.VirtualController]] = {
     AdapterType.BUS_LOGIC: vim.vm.device.VirtualBusLogicController,
     AdapterType.LSI_LOGIC: vim.vm.device.VirtualLsiLogicController,
     AdapterType.LSI_LOGIC_SAS: vim.vm.device.VirtualLsiLogicSASController,
     AdapterType.PARA_VIRTUAL: vim.vm.device.ParaVirtualSCSIController,
+    AdapterType.SATA: vim.vm.device.VirtualAHCIController,
+    AdapterType.NVME: vim.vm.device.VirtualNVMEController,
 }
 
 
@@ -98,33 +95,34 @@ class Places:
     def changes(self) -> list[vim.vm.device.VirtualDeviceSpec]:
         """The device changes that add the controllers needed; they go before the devices."""
         return [
-            vim.vm.device.VirtualDeviceSpec(
-                operation="add",
-                device=_CONTROLLERS[added.adapter](
-                    key=added.key, busNumber=added.bus, sharedBus="noSharing"
-                ),
-            )
+            vim.vm.device.VirtualDeviceSpec(operation="add", device=_device(added))
             for added in self._added
         ]
 
     def _free(self, controller: Controller) -> Place | None:
-        is_ide = controller.adapter is AdapterType.IDE
-        for unit in range(IDE_UNITS if is_ide else SCSI_UNITS):
-            own = not is_ide and unit == SCSI_OWN_UNIT
-            if not own and (controller.key, unit) not in self._used:
+        for unit in KINDS[controller.adapter].free_units():
+            if (controller.key, unit) not in self._used:
                 self._used.add((controller.key, unit))
                 return Place(controller_key=controller.key, unit_number=unit)
         return None
 
     def _add(self, adapter: AdapterType) -> Controller:
-        scsi = {c.bus for c in self._controllers if c.adapter is not AdapterType.IDE}
-        if adapter is AdapterType.IDE or len(scsi) >= MAX_SCSI_CONTROLLERS:
+        word = KINDS[adapter].word
+        there = {c.bus for c in self._controllers if KINDS[c.adapter].word == word}
+        if adapter is AdapterType.IDE or len(there) >= MAX_CONTROLLERS:
             raise UnsupportedDevice(f"There is no free place for a disk on {adapter} controllers.")
         added = _Controller(
             key=CONTROLLER_KEY - len(self._added),
-            bus=next(bus for bus in range(MAX_SCSI_CONTROLLERS) if bus not in scsi),
+            bus=next(bus for bus in range(MAX_CONTROLLERS) if bus not in there),
             adapter=adapter,
         )
         self._added.append(added)
         self._controllers.append(added)
         return added
+
+
+def _device(added: Controller) -> vim.vm.device.VirtualController:
+    device = _CONTROLLERS[added.adapter](key=added.key, busNumber=added.bus)
+    if isinstance(device, vim.vm.device.VirtualSCSIController):
+        device.sharedBus = vim.vm.device.VirtualSCSIController.Sharing.noSharing
+    return device

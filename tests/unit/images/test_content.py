@@ -18,7 +18,7 @@ from vmops.images import content
 from vmops.images import qemu_img as converter
 from vmops.images.inspection import inspect
 from vmops.lab.guest import boot_sector_disk, build_boot_sector_guest
-from vmops.model.image import DiskType
+from vmops.model.image import DiskType, ImagePackage
 from vmops.progress import Event, TransferProgress
 
 MIB = 1 << 20
@@ -95,7 +95,7 @@ def test_what_is_known_is_not_looked_for() -> None:
         store.image("raw"),
         store.image("iso"),
         replace(store.image("qcow2"), capacity_bytes=MIB),
-        replace(store.image(container_format="ova"), capacity_bytes=MIB),
+        replace(store.image(container_format="ova"), package=ImagePackage(boot_file="a.vmdk")),
         store.image(),
     ):
         content.complete(store, image)

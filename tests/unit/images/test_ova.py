@@ -26,7 +26,9 @@ def test_the_first_disk_is_the_ovfs_not_the_archives(tmp_path: Path) -> None:
             disk = ova.open_disk(stream)
             assert (disk.name, disk.size_bytes) == ("first.vmdk", len(DISK))
             assert whole(disk) == DISK
-    with ova.disk_of(archive) as (part, _):
+    content = ova.look(archive)
+    with archive.open("rb") as whole_archive:
+        part = ova.Slice(whole_archive, *content.places["first.vmdk"])
         part.seek(256)
         assert part.read(3) == DISK[256:259]
         assert part.read() == DISK[259:]

@@ -19,7 +19,8 @@ from vmops.specs.media import NewMedia, attach
 from vmops.specs.places import Places
 
 FOLDER = DatastorePath("ds", "u")
-SCSI = sorted(set(AdapterType) - {AdapterType.IDE})
+SCSI = sorted(adapter for adapter in AdapterType if adapter.is_scsi)
+PLACES = {**dict.fromkeys(SCSI, 60), AdapterType.SATA: 120, AdapterType.NVME: 60}
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,29 @@ def test_no_place_is_given_twice_and_none_that_cannot_be(wanted: list[AdapterTyp
             break
     assert len(set(given_out)) == len(given_out)
     added: list[Any] = [change.device for change in places.changes()]
-    assert sorted(c.busNumber for c in added) == list(range(len(added)))
-    assert len(added) <= 4
+    by_bus: dict[str, list[Any]] = {"scsi": [], "sata": [], "nvme": []}
+    for controller in added:
+        word = next((w for w in ("AHCI", "NVME") if w in type(controller).__name__), "SCSI")
+        by_bus[{"AHCI": "sata", "NVME": "nvme", "SCSI": "scsi"}[word]].append(controller)
+    for controllers in by_bus.values():
+        assert sorted(c.busNumber for c in controllers) == list(range(len(controllers)))
+        assert len(controllers) <= 4
     on_ide = [p for p in given_out if p.controller_key in {200, 201}]
     assert all(p.unit_number < 2 for p in on_ide)
-    others = [p.unit_number for p in given_out if p not in on_ide]
-    assert all(unit < 16 and unit != 7 for unit in others)
+    keys = {word: {c.key for c in controllers} for word, controllers in by_bus.items()}
+    for word, units in (
+        ("scsi", set(range(16)) - {7}),
+        ("sata", set(range(30))),
+        ("nvme", set(range(15))),
+    ):
+        assert {p.unit_number for p in given_out if p.controller_key in keys[word]} <= units
     assert {p.controller_key for p in given_out} <= {200, 201, *(c.key for c in added)}
 
 
-@pytest.mark.parametrize("adapter", SCSI)
-def test_four_controllers_of_a_kind_take_sixty_disks(adapter: AdapterType) -> None:
+@pytest.mark.parametrize("adapter", PLACES)
+def test_four_controllers_of_a_kind_are_filled(adapter: AdapterType) -> None:
     places = Places()
-    for _ in range(60):
+    for _ in range(PLACES[adapter]):
         places.take(adapter)
     with pytest.raises(UnsupportedDevice, match=adapter.value):
         places.take(adapter)

@@ -14,7 +14,7 @@ from vmops.cli.instances import complete_images
 from vmops.cli.output import output_options, print_record, print_rows, take_output_options
 from vmops.cli.properties import properties as read_properties
 from vmops.cli.terminal import say
-from vmops.model.image import DISK_FORMATS, AdapterType, DiskType, Image
+from vmops.model.image import DISK_FORMATS, AdapterType, DiskType, Image, ImagePackage
 from vmops.model.properties import IMAGE_PROPERTIES
 from vmops.progress import TransferProgress
 
@@ -22,6 +22,7 @@ COLUMNS = (
     "name", "disk_type", "disk", "file", "guest_id", "id", "capacity_bytes", "size_bytes",
     "adapter", "nic_model", "firmware", "secure_boot", "tpm", "video_ram_mib", "cpu_sockets",
     "cpu_cores", "cpu_max_sockets", "cpu_max_cores", "config_drive", "linked_clone", "checksum",
+    "further_disks", "cpus", "memory_mib", "notes",
 )  # fmt: skip
 
 
@@ -93,6 +94,8 @@ def _add(
         f"{added.name}: {_kind(added)},{disk} a file of {units.human_bytes(added.size_bytes)}",
         err=True,
     )
+    for note in added.package.notes if added.package is not None else ():
+        say(f"Warning: {note}", err=True)
     say(added.id)
 
 
@@ -182,4 +185,21 @@ def image_record(one: Image) -> dict[str, Any]:
         "config_drive": "mandatory" if properties.needs_config_drive else "optional",
         "linked_clone": properties.linked_clone,
         "checksum": one.checksum,
+        **_package_record(one),
+    }
+
+
+def _package_record(one: Image) -> dict[str, Any]:
+    """What an archive says of the machine besides, and what of it is not done."""
+    package = one.package or ImagePackage(boot_file="")
+    return {
+        "further_disks": ", ".join(
+            f"{disk.file or 'blank'} ({units.human_bytes(disk.capacity_bytes)},"
+            f" {disk.adapter or one.properties.adapter_type})"
+            for disk in package.disks
+        )
+        or None,
+        "cpus": package.vcpus or None,
+        "memory_mib": package.memory_mib or None,
+        "notes": " ".join(package.notes) or None,
     }

@@ -14,7 +14,7 @@ from vmops.cli.properties import pairs
 from vmops.cli.sizes import GIB, MIB, size
 from vmops.cli.verbs.audit import sweep
 from vmops.cli.verbs.spawn_guest import block_devices, guest_data, guest_options
-from vmops.cli.verbs.spawn_machine import flavor, machine_options, with_properties
+from vmops.cli.verbs.spawn_machine import flavor, machine_options, sized_by_image, with_properties
 from vmops.cli.waiting import Until, new_instance
 from vmops.numbers import INT_MAX, whole_number
 
@@ -26,13 +26,19 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.option("--image", "-i", shell_complete=complete_images, help="Name or id of the image.")
-@click.option("--cpus", type=click.IntRange(1), default=1, show_default=True, help="vCPUs.")
+@click.option(
+    "--cpus",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="vCPUs; without it what an OVA asks for.",
+)
 @click.option(
     "--memory",
     default="128M",
     show_default=True,
     callback=size(MIB, "512M", least=4),
-    help="Memory.",
+    help="Memory; without it what an OVA asks for.",
 )
 @click.option(
     "--disk", default="0", callback=size(GIB, "10G"),
@@ -59,14 +65,16 @@ def spawn(change: Change, /, name: str, image: str | None, **options: Any) -> No
     """
     from vmops.model.instance import Instance  # noqa: PLC0415
 
+    context = change.context
+    stored = context.images.get(image) if image else None
+    sized_by_image(options, stored)
     instance = Instance(
         uuid=options["uuid"] or str(uuids.uuid4()), name=name, flavor=flavor(options)
     )
-    context = change.context
     guest = guest_data(options)
     engine = change.engine(datastore=options["datastore"], vm_folder=options["folder"])
     devices = block_devices(engine, image, options)
-    chosen = with_properties(context.images.get(image) if image else None, options)
+    chosen = with_properties(stored, options)
     change.begin_part(name)
     if context.uses_lab and change.is_plan:
         context.plan.note("What interrupted operations left in the lab is removed before this.")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from vmops.cli.properties import properties
 
@@ -94,3 +95,14 @@ def with_properties(image: Image | None, options: dict[str, Any]) -> Image | dic
     if not given:
         return image
     return replace(image, properties=image.properties.overridden_by(given))
+
+
+def sized_by_image(options: dict[str, Any], image: Image | None) -> None:
+    """Take processors and memory from the image's package where no option says them."""
+    if image is None or image.package is None:
+        return
+    context = click.get_current_context()
+    for option, told in (("cpus", image.package.vcpus), ("memory", image.package.memory_mib)):
+        if told and context.get_parameter_source(option) is ParameterSource.DEFAULT:
+            # vSphere takes memory in multiples of 4 MiB.
+            options[option] = -(-told // 4) * 4 if option == "memory" else told

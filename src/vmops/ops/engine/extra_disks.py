@@ -7,15 +7,9 @@ import re
 from vmops import units
 from vmops.model.block_devices import BlockDevices
 from vmops.model.datastore_path import DatastorePath
-from vmops.ops.engine.own_disks import is_below, is_volume, vm_folder
+from vmops.ops.engine.own_disks import BESIDE_ROOT, is_below, is_volume, vm_folder
 from vmops.ops.notes.resize import ExtraSizes
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
-
-# Those of `vmops.specs.disks.extra_disks`, and their counterparts after a resize; each also with
-# numbers, where a name was taken.
-_NAME = re.compile(
-    r"(?:ephemeral_(?P<number>[0-9]{1,9})|(?P<swap>swap))(?:_[0-9]{1,9})*(?:-resized)?(?:_[0-9]{1,9})*\.vmdk"
-)
 
 
 def ephemeral_disks(files: VmFiles) -> list[VmDisk]:
@@ -35,7 +29,7 @@ def _extras(files: VmFiles) -> list[tuple[VmDisk, re.Match[str]]]:
         # Behind snapshots the disk itself is the last of the chain.
         base = (disk.file_name, *disk.parents)[-1]
         if is_below(base, folder) and not is_volume(files, disk):
-            match = _NAME.fullmatch(DatastorePath.parse(base).name)
+            match = BESIDE_ROOT.fullmatch(DatastorePath.parse(base).name)
             if match is not None:
                 found.append((disk, match))
     return found

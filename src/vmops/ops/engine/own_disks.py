@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from vmops.errors import InvalidName, NoRootDisk
@@ -13,13 +14,20 @@ from vmops.ops.notes.volumes import noted_volumes
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 from vmops.vsphere.objects.vm_hardware import VmHardware
 
+# Those of `vmops.specs.disks.extra_disks` and `vmops.ops.spawn.further_disks`, and their
+# counterparts after a resize; each also with numbers, where a name was taken.
+BESIDE_ROOT = re.compile(
+    r"(?:ephemeral_(?P<number>[0-9]{1,9})|(?P<swap>swap)|image_disk_[0-9]{1,9})"
+    r"(?:_[0-9]{1,9})*(?:-resized)?(?:_[0-9]{1,9})*\.vmdk"
+)
+
 
 def root_disk(hardware: VmHardware, called: str) -> VmDisk:
     """The disk that an instance boots from.
 
     It is the volume that is noted as such, if there is a note. Else it is the one with the lowest
-    place: of its own disks, or of its volumes if it has only those. ``called`` names the instance
-    in a message.
+    place: of its own disks that are not known to be others, of all its own, or of its volumes if it
+    has only those. ``called`` names the instance in a message.
 
     Raises:
         NoRootDisk: it has none, or the volume that it boots from is not attached.
@@ -34,7 +42,16 @@ def root_disk(hardware: VmHardware, called: str) -> VmDisk:
     own = [disk for disk in disks if not is_volume(files, disk)]
     if not disks:
         raise NoRootDisk(f"{called} has no disk.")
-    return (own or disks)[0]
+    roots = [disk for disk in own if not _is_beside(files, disk)]
+    return (roots or own or disks)[0]
+
+
+def _is_beside(files: VmFiles, disk: VmDisk) -> bool:
+    """Whether a disk was made to be beside the root disk, which its file's name tells."""
+    folder = vm_folder(files)
+    chain = (disk.file_name, *disk.parents)
+    names = (DatastorePath.parse(each).name for each in chain if is_below(each, folder))
+    return any(BESIDE_ROOT.fullmatch(name) for name in names)
 
 
 def volume_disk(files: VmFiles, volume: str) -> VmDisk | None:

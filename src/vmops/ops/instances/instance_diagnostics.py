@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmops import units
+from vmops.model.controllers import KINDS
 from vmops.model.diagnostics import (
     CpuDiagnostics,
     DiskDiagnostics,
@@ -12,7 +13,6 @@ from vmops.model.diagnostics import (
     MemoryDiagnostics,
     NicDiagnostics,
 )
-from vmops.model.image import AdapterType
 from vmops.model.power import PowerState
 from vmops.ops.instances.diagnostics import host_name, snapshot_depth
 from vmops.ops.instances.info import PATHS as INFO_PATHS
@@ -118,7 +118,7 @@ def _place(hardware: VmHardware, disk: VmDisk) -> str:
     """The disk's name in its counters: "scsi0:0"."""
     for controller in hardware.controllers:
         if controller.key == disk.controller_key:
-            kind = "ide" if controller.adapter is AdapterType.IDE else "scsi"
+            kind = KINDS[controller.adapter].word
             return f"{kind}{controller.bus}:{disk.unit_number}"
     return ""
 

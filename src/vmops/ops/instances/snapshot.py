@@ -23,6 +23,7 @@ from vmops.errors import (
 from vmops.images.folder_lease import PREFIX, leased_folder
 from vmops.images.store import ImageStore
 from vmops.model import extra_config
+from vmops.model.controllers import KINDS
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, DiskType, Firmware, Image
 from vmops.model.power import PowerState
@@ -53,15 +54,6 @@ SNAPSHOT_PREFIX = "vmops-snapshot"
 _LEASE_S = 330.0
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 10.0
-
-# vSphere's names for controllers in the keys of a lease's disks, "/vm-12/VirtualIDEController0:0".
-_CONTROLLERS: dict[AdapterType, str] = {
-    AdapterType.IDE: "VirtualIDEController",
-    AdapterType.BUS_LOGIC: "VirtualBusLogicController",
-    AdapterType.LSI_LOGIC: "VirtualLsiLogicController",
-    AdapterType.LSI_LOGIC_SAS: "VirtualLsiLogicSASController",
-    AdapterType.PARA_VIRTUAL: "ParaVirtualSCSIController",
-}
 
 
 class UpdateTaskState(Protocol):
@@ -96,9 +88,9 @@ class _Subject:
 
     @property
     def root_key(self) -> str:
-        """How a lease's keys end for the root disk."""
+        """How a lease's keys end for the root disk, as in "/vm-12/VirtualIDEController0:0"."""
         controller = self.hardware.controller(self.root.controller_key)
-        return f"/{_CONTROLLERS[controller.adapter]}{controller.bus}:{self.root.unit_number}"
+        return f"/{KINDS[controller.adapter].wire_name}{controller.bus}:{self.root.unit_number}"
 
     def image_properties(self) -> dict[str, str]:
         """What `spawn` needs to boot from the image."""

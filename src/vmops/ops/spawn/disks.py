@@ -15,7 +15,7 @@ from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.made_files import MadeFiles
 from vmops.ops.engine.placement import Placement
 from vmops.ops.spawn.request import SpawnRequest, is_linked_clone
-from vmops.specs.disks import DESCRIPTOR_ADAPTERS, RootDisk, extra_disks, provisioning
+from vmops.specs.disks import DESCRIPTOR_ADAPTERS, ExtraDisk, RootDisk, extra_disks, provisioning
 from vmops.specs.media import NewMedia, attach
 from vmops.specs.places import Places
 from vmops.steps import Reversible, noting, step
@@ -28,16 +28,17 @@ def cached_image(
 ) -> Reversible[CachedImage]:
     """Have the image on the datastore; a cached image stays there, whatever becomes of this VM."""
     root_gib = request.instance.flavor.root_gib if is_linked_clone(engine, request) else 0
-    yield engine.cache.fetch(image, _cache_place(place), root_gib)
+    yield engine.cache.fetch(image, cache_place(place), root_gib)
 
 
 @step("Put the image in the datastore's cache")
 def cached_iso(engine: Engine, image: Image, place: Placement) -> Reversible[DatastorePath]:
     """Have the ISO image on the datastore, for any number of drives."""
-    yield engine.cache.fetch_iso(image, _cache_place(place))
+    yield engine.cache.fetch_iso(image, cache_place(place))
 
 
-def _cache_place(place: Placement) -> CachePlace:
+def cache_place(place: Placement) -> CachePlace:
+    """Where a cache is, of a placement."""
     return CachePlace(
         datastore=place.datastore.name,
         datastore_moref=place.datastore.moref,
@@ -78,10 +79,10 @@ def new_media(
     request: SpawnRequest,
     folder: DatastorePath,
     image: CachedImage | None,
+    further: Iterable[ExtraDisk],
     cdroms: tuple[DatastorePath, ...],
-    storage_policy: str,
 ) -> NewMedia:
-    """What is attached to the new VM, all of it under the storage policy of this id.
+    """What is attached to the new VM. ``further`` are the image's other disks.
 
     ``image`` is the disk that the root disk is made of: itself, or the parent of a linked clone. It
     is None if the instance boots from a volume, or from an ISO image: then the root disk is blank,
@@ -111,9 +112,8 @@ def new_media(
             is_blank=True,
         )
     return NewMedia(
-        storage_policy=storage_policy,
         root=disk,
-        extra=extra_disks(folder, request.devices, request.root_adapter),
+        extra=(*further, *extra_disks(folder, request.devices, request.root_adapter)),
         cdroms=cdroms,
     )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vmops import units
+from vmops.context import tell
 from vmops.errors import InstanceUnacceptable
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.engine import Engine
@@ -17,10 +20,13 @@ from vmops.ops.spawn.disks import (
     new_media,
     root_path,
 )
+from vmops.ops.spawn.further_disks import boot_from_root, bring_further_disks, has_other_bus
 from vmops.ops.spawn.machine import create_vm
 from vmops.ops.spawn.place import choose_placement
 from vmops.ops.spawn.request import SpawnRequest, is_linked_clone
 from vmops.ops.spawn.volumes import OwnAttacher, VolumeAttacher, attach_root_volume, attach_volumes
+from vmops.progress import Warned
+from vmops.specs.disks import ExtraDisk
 from vmops.steps import Operation, Reversible, step
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 
@@ -59,20 +65,24 @@ def spawn(
        4.2. Upload the ISO image
        4.3. Move it into the cache
     5. Copy the image to the root disk
-    6. Attach the root volume
-    7. Upload the config drive
-    8. Attach the disks
-    9. Attach the volumes
-    10. Power on
+    6. Bring the image's further disks
+    7. Attach the root volume
+    8. Upload the config drive
+    9. Attach the disks
+    10. Boot from the root disk
+    11. Attach the volumes
+    12. Power on
 
     A copy of the flavor's size is made where the flavor's disk is bigger than the image's and the
     root disk is a linked clone, whose size is its parent's. Step 5 is that of a full clone, step 2
     that of a network which asks for its VLAN's port group to be made where it is missing. A VMDK
     in an OVA archive, and what a qcow2 or raw image is converted to, are streamOptimized. An ISO
     image is put into a CD-ROM drive, beside a blank root disk if the flavor has one. An instance
-    that boots from a volume has step 6 instead of the steps 4 and 5. The ephemeral disks and the
-    swap disk are created in step 8, in the same call, which also puts the config drive into a
-    CD-ROM drive. If anything fails, volumes are taken off as they were.
+    that boots from a volume has step 7 instead of the steps 4 to 6. The ephemeral disks and the
+    swap disk are created in step 9, in the same call, which also puts the config drive into a
+    CD-ROM drive. An OVA's further disks come as its first one does, in step 6; step 10 is that of
+    disks on a bus that is not the root disk's. What an OVA asks for that is not done is told at the
+    beginning. If anything fails, volumes are taken off as they were.
 
     ``attacher`` attaches the volumes; None is the engine's own way.
 
@@ -100,10 +110,8 @@ def spawn(
 
     See: vSphere Web Services API, Folder.CreateVM_Task, VirtualMachine.ReconfigVM_Task.
     """
-    check_size(request)
     attacher = attacher or OwnAttacher(engine.session)
-    for attachment in request.devices.volumes:
-        attacher.check(attachment)
+    check(request, attacher)
     with Operation("spawn") as do:
         place = do(choose_placement(engine, request, needed_bytes(engine, request)))
         for attachment in request.devices.volumes:
@@ -114,6 +122,7 @@ def spawn(
         made = MadeFiles()
         vm = do(create_vm(engine, request, place, vm_folder, made))
         disk = None
+        further: tuple[ExtraDisk, ...] = ()
         cdroms: tuple[DatastorePath, ...] = ()
         if (iso := request.iso_image) is not None:
             cdroms += (do(cached_iso(engine, iso, place)),)
@@ -122,12 +131,17 @@ def spawn(
             if not is_linked_clone(engine, request):
                 root = root_path(request, vm_folder)
                 disk = do(copy_root_disk(engine, request, disk, root, made))
+            if request.image.further_disks:
+                further = do(bring_further_disks(engine, request, place, vm_folder, made))
         if (volume := request.devices.root_volume) is not None:
             do(attach_root_volume(request, volume, vm, place, attacher))
         if request.config_drive is not None:
             cdroms += (do(upload_config_drive(engine, request.config_drive, vm_folder)),)
-        media = new_media(request, vm_folder, disk, cdroms, place.storage_policy)
+        media = new_media(request, vm_folder, disk, further, cdroms)
+        media = replace(media, storage_policy=place.storage_policy)
         do(attach_disks(engine, request, vm, media, made))
+        if has_other_bus(request.root_adapter, further):
+            do(boot_from_root(vm))
         if request.devices.data_volumes:
             do(attach_volumes(engine, request, vm, attacher))
         if request.power_on:
@@ -153,6 +167,21 @@ def check_size(request: SpawnRequest) -> None:
         )
 
 
+def check(request: SpawnRequest, attacher: VolumeAttacher) -> None:
+    """Refuse what can never be built, and tell what the image's package asks for and does not get.
+
+    Raises:
+        InstanceUnacceptable: see `check_size`.
+        NotSupported: a volume is of a kind that cannot be attached.
+    """
+    check_size(request)
+    for attachment in request.devices.volumes:
+        attacher.check(attachment)
+    if request.image is not None and request.image.package is not None:
+        for note in request.image.package.notes:
+            tell(Warned(text=f"Image {request.image.name!r}: {note}"))
+
+
 def needed_bytes(engine: Engine, request: SpawnRequest) -> int:
     """What the instance may take on the datastore at first: image, full copy, memory swap file.
 
@@ -165,6 +194,7 @@ def needed_bytes(engine: Engine, request: SpawnRequest) -> int:
     needed += image.size_bytes
     if request.iso_image is None and not is_linked_clone(engine, request):
         needed += max(image.capacity_bytes or 0, units.gib_to_bytes(flavor.root_gib))
+        needed += sum(disk.capacity_bytes for disk in image.further_disks)
     return needed
 
 

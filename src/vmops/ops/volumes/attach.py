@@ -79,13 +79,19 @@ def attach_volume(
 
 
 def _adapter(subject: Subject, attachment: VolumeAttachment) -> AdapterType:
-    """The adapter that is wanted, else that of the first disk."""
+    """The adapter that is wanted, else that of the first disk.
+
+    Where the first disk is on no SCSI controller and the VM has one, that is taken: disks come and
+    go there at any time.
+    """
     if attachment.adapter is not None:
         return attachment.adapter
     first = min(subject.files.disks, key=lambda disk: disk.controller_key, default=None)
     if first is None:
         return AdapterType.LSI_LOGIC
-    return subject.hardware.controller(first.controller_key).adapter
+    adapter = subject.hardware.controller(first.controller_key).adapter
+    scsi = (c.adapter for c in subject.hardware.controllers if c.adapter.is_scsi)
+    return adapter if adapter.is_scsi else next(scsi, adapter)
 
 
 def _place_that_is_there(hardware: VmHardware, adapter: AdapterType) -> Place | None:

@@ -7,17 +7,12 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.errors import FileNotFound
+from vmops.model.controllers import KINDS
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
 from vmops.units import bytes_to_kib
 from vmops.vsphere.live.tasks import Tasks
 from vmops.vsphere.managers.datacenters import Datacenters
-
-# A descriptor knows three adapters (VirtualDiskAdapterType); newer SCSI ones count as LSI Logic.
-_DESCRIPTOR_ADAPTERS = {
-    AdapterType.PARA_VIRTUAL: AdapterType.LSI_LOGIC,
-    AdapterType.LSI_LOGIC_SAS: AdapterType.LSI_LOGIC,
-}
 
 
 class VirtualDiskManager:
@@ -139,5 +134,5 @@ class VirtualDiskManager:
 
 
 def _descriptor_adapter(adapter_type: str) -> str:
-    known = {str(adapter): str(mapped) for adapter, mapped in _DESCRIPTOR_ADAPTERS.items()}
+    known = {str(adapter): kind.descriptor for adapter, kind in KINDS.items()}
     return known.get(str(adapter_type), str(adapter_type))

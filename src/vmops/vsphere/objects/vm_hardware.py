@@ -8,6 +8,7 @@ from typing import Any
 from pyVmomi import vim
 
 from vmops.errors import UnsupportedDevice
+from vmops.model.controllers import KINDS
 from vmops.model.image import AdapterType, Firmware
 from vmops.vsphere.objects import vm_files
 from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
@@ -20,10 +21,9 @@ _KINDS: tuple[tuple[type[vim.vm.device.VirtualDevice], AdapterType], ...] = (
     (vim.vm.device.VirtualLsiLogicController, AdapterType.LSI_LOGIC),
     (vim.vm.device.VirtualBusLogicController, AdapterType.BUS_LOGIC),
     (vim.vm.device.VirtualIDEController, AdapterType.IDE),
+    (vim.vm.device.VirtualAHCIController, AdapterType.SATA),
+    (vim.vm.device.VirtualNVMEController, AdapterType.NVME),
 )
-_SCSI_OWN_UNIT = 7  # a SCSI controller's own place on its bus
-_SCSI_UNITS = 16
-_IDE_UNITS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +67,16 @@ class VmHardware:
         """The controller of this key.
 
         Raises:
-            UnsupportedDevice: it is none that this engine knows, such as NVMe.
+            UnsupportedDevice: it is none that this engine knows.
         """
         for controller in self.controllers:
             if controller.key == key:
                 return controller
-        raise UnsupportedDevice(f"The disk controller {key} is of a kind that is not supported.")
+        on_it = [disk.file_name for disk in self.files.disks if disk.controller_key == key]
+        raise UnsupportedDevice(
+            f"The disk controller {key} of {', '.join(on_it) or 'no disk'} is of a kind that is not"
+            f" supported; known are {', '.join(AdapterType)}."
+        )
 
     def free_slot(self, near: VmDisk) -> Slot:
         """A free place beside a disk: on its controller, or on another of the same kind.
@@ -83,10 +87,8 @@ class VmHardware:
         wanted = self.controller(near.controller_key)
         same = [c for c in self.controllers if c.adapter is wanted.adapter and c != wanted]
         for controller in (wanted, *same):
-            ide = controller.adapter is AdapterType.IDE
-            for unit in range(_IDE_UNITS if ide else _SCSI_UNITS):
-                own = not ide and unit == _SCSI_OWN_UNIT
-                if not own and (controller.key, unit) not in self.used:
+            for unit in KINDS[controller.adapter].free_units():
+                if (controller.key, unit) not in self.used:
                     return Slot(controller_key=controller.key, unit_number=unit)
         raise UnsupportedDevice(
             f"There is no free place for a disk on {wanted.adapter} controllers."
