@@ -43,7 +43,12 @@ def convert(
         )
     # Absolute names: qemu-img takes a colon in another one for a protocol's.
     argv = [program, "convert", "-p", "-f", source_format, "-O", "vmdk"]
-    argv += ["-o", "subformat=streamOptimized", str(source.resolve()), str(target.resolve())]
+    argv += [
+        "-o",
+        "subformat=streamOptimized,adapter_type=lsilogic",
+        str(source.resolve()),
+        str(target.resolve()),
+    ]
     with TemporaryFile() as complaints, _running(argv, complaints) as process:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         while block := process.stdout.read1(4096):  # type: ignore[attr-defined]

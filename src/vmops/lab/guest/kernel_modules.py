@@ -20,6 +20,7 @@ BOOT_MODULES = (
     "vmw_pvscsi",
     "ata_piix",
     "ahci",
+    "nvme",
     "mptsas",
     "mptspi",
     "sym53c8xx",

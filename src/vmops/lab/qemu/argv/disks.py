@@ -36,6 +36,7 @@ _ERRORS = {"werror": "report", "rerror": "report"}
 def disks(machine: GuestDefinition, _host: Host) -> Sequence[str]:
     """Each disk's chain from its base up, then the disk itself."""
     order = boot_indexes(machine)
+    namespaces = _namespaces(machine)
     arguments: list[str] = []
     for disk in sorted(machine.disks, key=lambda disk: disk.key):
         controller = _controller(machine, disk)
@@ -45,6 +46,8 @@ def disks(machine: GuestDefinition, _host: Host) -> Sequence[str]:
         for node in chain_nodes(disk.layers, names, read_only=disk.read_only):
             arguments += structured("-blockdev", **node)
         device = disk_device(disk, controller, names[0])
+        if disk.key in namespaces:
+            device["nsid"] = namespaces[disk.key]
         arguments += structured("-device", **device, bootindex=order[disk.key])
     return arguments
 
@@ -140,6 +143,28 @@ def disk_device(disk: Disk, controller: Controller, top_node: str) -> dict[str, 
     """
     _check_unit(disk, controller)
     return {**_place(controller, disk), **_drive(controller, disk, top_node)}
+
+
+def _namespaces(machine: GuestDefinition) -> Mapping[int, int]:
+    """The namespace of each NVMe disk by key: its unit's, but the one that boots first has 1.
+
+    QEMU tells the firmware of every namespace as the first one, and SeaBIOS takes the first of a
+    controller whatever it is told: the two change places.
+    """
+    order = boot_indexes(machine)
+    found: dict[int, int] = {}
+    for controller in machine.controllers:
+        if controller.model != "VirtualNVMEController":
+            continue
+        on_it = [disk for disk in machine.disks if disk.controller_key == controller.key]
+        found |= {disk.key: disk.unit_number + 1 for disk in on_it}
+        first = min(on_it, key=lambda disk: order[disk.key], default=None)
+        for disk in on_it:
+            if first is not None and disk.unit_number == 0:
+                found[disk.key] = first.unit_number + 1
+        if first is not None:
+            found[first.key] = 1
+    return found
 
 
 def _node_names(disk: Disk) -> list[str]:
