@@ -236,9 +236,10 @@ def _second_opinion(stream: BinaryIO, called: str) -> tuple[str, int]:
             raise ImageNotAcceptable(f"{called} has no format that is known.")
         # A boot sector alone is a raw disk to us.
         name = "raw" if str(found) in {"gpt", "mbr"} else str(found)
-        if name != "raw":
-            found.safety_check()
-        return name, int(found.virtual_size) if name != "raw" else 0
+        if name in {"raw", "vmdk"}:  # of a VMDK our own reading says more, and is stricter
+            return name, 0
+        found.safety_check()
+        return name, int(found.virtual_size)
     except format_inspector.SafetyCheckFailed as failure:
         raise ImageNotAcceptable(
             f"{called} is refused: {_reasons(failure)}. Such an image could make a tool read"

@@ -31,6 +31,10 @@ _EXTENT = re.compile(
     r'(RW|RDONLY|NOACCESS)\s+([0-9]{1,15})\s+([A-Za-z0-9]+)(?:\s+"(.*)"(?:\s+([0-9]{1,15}))?)?'
 )
 _PAIR = re.compile(r'([A-Za-z][\w.]*)\s*=\s*(?:"(.*)"|(.*?))')
+_KEYS = {
+    "version", "encoding", "cid", "parentcid", "isnativesnapshot", "createtype",
+    "parentfilenamehint",
+}  # fmt: skip
 _CID = re.compile(r"[0-9a-f]{1,8}")
 
 
@@ -94,8 +98,8 @@ class Descriptor:
         """Read a descriptor; NULs may only pad its end.
 
         Raises:
-            DescriptorError: too long, not text, not a descriptor, or it names a file that is not
-                a plain name.
+            DescriptorError: too long, not a descriptor, or it names a file that is not a plain
+                name, says something twice, or what is not understood.
         """
         lines = _lines(content)
         values: dict[str, str] = {}
@@ -104,13 +108,12 @@ class Descriptor:
         for line in lines:
             if extent := _EXTENT.fullmatch(line):
                 extents.append(_parse_extent(extent))
-            elif pair := _PAIR.fullmatch(line):
-                key, quoted, plain = pair.groups()
-                value = quoted if quoted is not None else plain
-                if key.lower().startswith("ddb."):
-                    ddb[key[4:]] = value
-                else:
-                    values[key.lower()] = value
+            else:
+                key, value = _parse_pair(line)
+                known, key = (ddb, key[4:]) if key.lower().startswith("ddb.") else (values, key)
+                if key.lower() in (each.lower() for each in known):
+                    raise DescriptorError(f"its descriptor says {key[:40]!a} twice")
+                known[key if known is ddb else key.lower()] = value
         if not extents:
             raise DescriptorError("its descriptor lists no extents")
         if sum(extent.sectors for extent in extents) * SECTOR > LARGEST_CAPACITY:
@@ -158,10 +161,20 @@ def _lines(content: bytes) -> list[str]:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise DescriptorError("its descriptor is not UTF-8 text") from None
+        text = content.decode("latin-1")  # what older tools write
     # Not splitlines(): that also breaks at characters which may stand in a name.
     lines = (line.strip() for line in re.split(r"\r\n|\r|\n", text))
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def _parse_pair(line: str) -> tuple[str, str]:
+    pair = _PAIR.fullmatch(line)
+    if pair is None:
+        raise DescriptorError(f"its descriptor has a line that is not understood: {line[:80]!a}")
+    key, quoted, plain = pair.groups()
+    if key.lower() not in _KEYS and not key.lower().startswith("ddb."):
+        raise DescriptorError(f"its descriptor has {key[:40]!a}, which is not known")
+    return key, quoted if quoted is not None else plain
 
 
 def _parse_extent(match: re.Match[str]) -> Extent:

@@ -14,7 +14,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmops.lab.storage.descriptor import (
     LARGEST_CAPACITY,
@@ -138,7 +138,7 @@ class SparseLayer:
         if offset < SECTOR or self._file.read_exactly(offset, 4, "its footer") != MAGIC:
             raise DescriptorError("it is truncated: its footer is missing")
         footer = parse_header(self._file.read_exactly(offset, SECTOR, "its footer"))
-        if (footer.capacity, footer.grain_size) != (header.capacity, header.grain_size):
+        if replace(footer, directory_offset=DIRECTORY_AT_END) != header:
             raise DescriptorError("its footer contradicts its header")
         return footer
 
@@ -151,7 +151,7 @@ class SparseLayer:
         offset = self._header.descriptor_offset * SECTOR
         self._require_inside(offset, size, "its descriptor")
         raw = self._file.read_exactly(offset, size, "its descriptor")
-        descriptor = Descriptor.parse(raw.partition(b"\0")[0])
+        descriptor = Descriptor.parse(raw)
         if descriptor.create_type not in {"monolithicSparse", "streamOptimized"}:
             raise DescriptorError(f"its type {descriptor.create_type[:40]!a} is not supported")
         if descriptor.parent_hint is not None or descriptor.parent_cid != NO_PARENT_CID:

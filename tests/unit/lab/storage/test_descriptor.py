@@ -103,7 +103,9 @@ def test_an_extent_elsewhere_is_refused(name: str) -> None:
         (bytes(512), "not a VMDK"),
         (text() + b"\0\n# more", "NUL"),
         (text('RW 2048 VMFS "x\0-flat.vmdk"'), "NUL"),
-        (text() + b"\n# \xff\xfe", "UTF-8"),
+        (text() + b"\n\xff\xfe", "not understood"),
+        (text() + b"\nCID=00000001", "twice"),
+        (text() + b"\nchangeTrackPath=x", "not known"),
         (text() + b"\n#" + b"x" * descriptor.LARGEST_DESCRIPTOR, "64 KiB"),
         (text(""), "no extents"),
         (text(CID="xyz"), "content id"),
@@ -111,7 +113,7 @@ def test_an_extent_elsewhere_is_refused(name: str) -> None:
         (text(parentCID=""), "content id"),
         (text('RW 999999999999999 VMFS "x-flat.vmdk"'), "62 TiB"),
         (text('RW 133143986177 VMFS "x-flat.vmdk"'), "62 TiB"),
-        (text("RW 1" + "0" * 5000 + ' VMFS "x-flat.vmdk"'), "no extents"),
+        (text("RW 1" + "0" * 5000 + ' VMFS "x-flat.vmdk"'), "not understood"),
     ],
 )
 def test_a_bad_descriptor_is_refused_with_its_reason(content: bytes, reason: str) -> None:
