@@ -38,6 +38,7 @@ from vmops.errors import (
     VolumeNotFound,
 )
 from vmops.model.image import AdapterType
+from vmops.progress import Event, StepStarted
 
 MAKERS = {"vmdk": a_shadow_vm, "fcd": a_first_class_disk}
 ISCSI = {
@@ -77,6 +78,26 @@ def test_a_volume_comes_and_leaves(bench: Bench, volume: MadeVolume, power_on: b
     assert notes(bench, instance) == {}
     attach(bench, volume, instance)  # nothing keeps it from coming again
     assert paths(bench, instance) == [*before, volume.path]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["this-volume", "another-volume"])
+def test_a_place_that_another_process_took_meanwhile_is_no_hindrance(
+    bench: Bench, volume: MadeVolume, same: bool
+) -> None:
+    instance = bench.spawn()
+    other = volume if same else MAKERS["vmdk"](bench)
+    came: list[str] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, StepStarted) and event.title == "Attach the volume's disk":
+            if not came:
+                came.append(other.id)
+                attach(bench, other, instance)
+
+    late = bench.engine(observe=observe)
+    late.attach_volume(None, volume.connection, instance)
+    assert came == [other.id]
+    assert sorted(paths(bench, instance)[1:]) == sorted({volume.path, other.path})
 
 
 @needs(Capability.COUNTED_CALLS)

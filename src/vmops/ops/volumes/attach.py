@@ -7,6 +7,7 @@ from vmops.errors import (
     FileLocked,
     ManagedObjectNotFound,
     NotFound,
+    UnsupportedDevice,
     VolumeInUse,
     VolumeNotFound,
 )
@@ -70,7 +71,7 @@ def attach_volume(
                 place = _place_that_is_there(subject.hardware, adapter)
                 if place is None:
                     place = run(add_controller(subject, adapter))
-                run(attach_first_class_disk(subject, place))
+                run(attach_first_class_disk(subject, adapter, place))
             else:
                 _refuse_shadow(subject)
                 run(attach_vmdk(subject, adapter, as_root=as_root))
@@ -128,12 +129,14 @@ def add_controller(subject: Subject, adapter: AdapterType) -> Reversible[Place]:
 
 
 @step("Attach the volume's disk")
-def attach_first_class_disk(subject: Subject, place: Place) -> Reversible[None]:
+def attach_first_class_disk(
+    subject: Subject, adapter: AdapterType, place: Place
+) -> Reversible[None]:
     """Attach it by its id; the server knows who has it."""
     vm, volume = subject.vm, subject.volume
     try:
         try:
-            _attach_from(subject, volume.datastore, place)
+            _attach_where_there_is_room(subject, adapter, place)
         except NotFound as error:
             if isinstance(error, ManagedObjectNotFound) and error.moref == describe(vm.moref):
                 raise
@@ -147,6 +150,23 @@ def attach_first_class_disk(subject: Subject, place: Place) -> Reversible[None]:
         raise VolumeInUse(f"Volume {volume.label} cannot be attached now. {error}") from error
     yield
     vm.detach_first_class_disk(volume.backing)
+
+
+def _attach_where_there_is_room(subject: Subject, adapter: AdapterType, place: Place) -> None:
+    """Attach it there, or elsewhere if somebody else has put a disk there meanwhile.
+
+    Another process may have attached this very volume: then there is nothing left to do.
+    """
+    try:
+        _attach_from(subject, subject.volume.datastore, place)
+    except (UnsupportedDevice, Busy, FileLocked) as refused:
+        now = subject.vm.hardware()
+        if volume_disk(now.files, volume_key(subject.volume)) is not None:
+            return
+        other = _place_that_is_there(now, adapter)
+        if other is None or other == place or not isinstance(refused, UnsupportedDevice):
+            raise
+        _attach_from(subject, subject.volume.datastore, other)
 
 
 def _attach_from(subject: Subject, datastore: str, place: Place) -> None:

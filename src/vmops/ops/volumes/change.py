@@ -118,6 +118,8 @@ def retry_on_conflict(
 ) -> None:
     """Change the VM as it was seen; look again if somebody else has changed it meanwhile.
 
+    Where that was the same change there is nothing left to do.
+
     ``do`` takes the hardware and the change version that it is to plan for.
 
     Raises:
@@ -133,6 +135,8 @@ def retry_on_conflict(
             confirm_effect(subject, once, is_done)
         except Busy:
             view = look_at_volume(subject.session, subject.vm, subject.volume.id, None)
+            if is_done(volume_disk(view.hardware.files, volume_key(subject.volume))):
+                return
         else:
             return
     confirm_effect(subject, once, is_done)
