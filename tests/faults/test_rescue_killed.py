@@ -9,7 +9,7 @@ from tests.faults import changing, killing
 from tests.faults.killing import Doom, after
 from tests.faults.test_rescue import end_unrescue
 from vmops import Instance, VMwareVMOps
-from vmops.errors import NotRescued
+from vmops.errors import InvalidState, NotRescued
 
 
 def kill(bench: Bench, instance: Instance, moment: str, *do: str) -> None:
@@ -34,6 +34,25 @@ def test_another_process_unrescues(bench: Bench, other: VMwareVMOps, moment: str
     kill(bench, instance, moment, "rescue")
     other.unrescue(instance)
     assert changing.facts(bench, instance) == before
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        ("Copy the image to the rescue disk", "broke off before its end"),
+        ("Boot from the rescue disk", "broke off before its end"),
+        ("Power on", "is rescued already"),
+    ],
+)
+def test_a_second_rescue_is_told_whether_the_first_had_ended(
+    bench: Bench, other: VMwareVMOps, moment: str, said: str
+) -> None:
+    instance = bench.spawn()
+    kill(bench, instance, moment, "rescue")
+    with pytest.raises(InvalidState, match=rf"{said}. Unrescue it first"):
+        other.rescue(None, instance, None, "flat")
+    other.unrescue(instance)
+    other.rescue(None, instance, None, "flat")
 
 
 def test_a_rescue_killed_before_its_note_has_changed_nothing(

@@ -164,8 +164,10 @@ def look_at(vm: VirtualMachine) -> Reversible[tuple[VmHardware, str]]:
     if pass_over_marks(vm, called(vm), hardware.files.extra_config):
         hardware, more = vm.hardware_and(_VERSION)
     found, name = hardware.files.extra_config, called(vm)
-    if find_note(found) is not None:
-        raise InvalidState(f"{name} is rescued already. Unrescue it first.")
+    if (note := find_note(found)) is not None:
+        is_over = _boots_otherwise(hardware, note)
+        what = "is rescued already" if is_over else "has a rescue that broke off before its end"
+        raise InvalidState(f"{name} {what}. Unrescue it first.")
     refuse_resized(name, found)
     refuse_suspended(name, found, hardware.files.power_state)
     yield hardware, str(more.get(_VERSION) or "")
