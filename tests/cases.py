@@ -15,12 +15,13 @@ import pytest
 TESTS = Path(__file__).parent
 EACH = "every_case"
 """The marker of a test whose cases are told apart by more than the engine."""
-# Folder and back end -> one of so many cases runs; the first always does. 0: no other.
+# Folder or file, and back end -> one of so many cases runs; the first always does. 0: no other.
 SHARES = {
     ("contract", "qemu"): 0,
     ("contract", "lab-esx"): 6,
     ("contract", "vcsim"): 6,
     ("faults", None): 6,
+    ("vsphere/test_evil_answers.py", None): 6,
 }
 
 
@@ -30,6 +31,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{EACH}: all cases of this test run always")
+
+
+def _share(file: Path, back_end: str | None) -> int | None:
+    """One of so many cases of a file's tests runs; None: all do."""
+    if not file.is_relative_to(TESTS):
+        return None
+    path = file.relative_to(TESTS)
+    return SHARES.get((path.as_posix(), back_end), SHARES.get((path.parts[0], back_end)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,8 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         callspec = getattr(item, "callspec", None)
         back_end = None if callspec is None else callspec.params.get("backend")
-        folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
-        share = SHARES.get((folder, back_end))
+        share = _share(item.path, back_end)
         if share is None or item.path.stem.endswith("_guests"):
             continue
         test = (f"{item.path}::{item.originalname}", back_end)

@@ -6,6 +6,7 @@ import os
 import pty
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ UPLOAD = "Upload the image in its place"
 
 
 @pytest.fixture(scope="module")
-def vmops(slow: Command) -> Command:
-    return slow
+def vmops(slow: Command) -> Iterator[Command]:
+    # Below nohup a hang-up is ignored, and the command leaves that so.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield slow
+    signal.signal(signal.SIGHUP, before)
 
 
 def datastore_files(lab: Lab) -> list[str]:

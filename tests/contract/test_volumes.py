@@ -89,10 +89,10 @@ def test_a_place_that_another_process_took_meanwhile_is_no_hindrance(
     came: list[str] = []
 
     def observe(event: Event) -> None:
-        if isinstance(event, StepStarted) and event.title == "Attach the volume's disk":
-            if not came:
-                came.append(other.id)
-                attach(bench, other, instance)
+        attaches = isinstance(event, StepStarted) and event.title == "Attach the volume's disk"
+        if attaches and not came:
+            came.append(other.id)
+            attach(bench, other, instance)
 
     late = bench.engine(observe=observe)
     late.attach_volume(None, volume.connection, instance)

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from vmops import in_flight
+from vmops import in_flight, units
 from vmops.errors import (
     Conflict,
     ConnectionLost,
@@ -52,6 +52,8 @@ SNAPSHOT_PREFIX = "vmops-snapshot"
 
 # vSphere ends a lease that it does not hear of after five minutes; some slack.
 _LEASE_S = 330.0
+# What a stream has beside the disk's bytes, which may not be compressible: markers and tables.
+_STREAM_OVERHEAD_BYTES = 16 * units.MIB
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 10.0
 
@@ -257,7 +259,10 @@ def _outlive_lease(made: Snapshot) -> None:
 def _upload_export(lease: NfcLease, images: ImageStore, subject: _Subject, name: str) -> Image:
     with lease:
         device = _root_device(lease.wait_ready(), subject.root_key)
-        with contextlib.closing(lease.download(device, name=name)) as blocks:
+        capacity_bytes = subject.root.capacity_bytes
+        most_bytes = capacity_bytes + capacity_bytes // 16 + _STREAM_OVERHEAD_BYTES
+        blocks = lease.download(device, name=name, most_bytes=most_bytes)
+        with contextlib.closing(blocks):
             image = images.receive(
                 name,
                 blocks,
@@ -300,7 +305,8 @@ def _copy_and_upload(
     try:
         session.file_manager.make_directory(folder, parents=True)
         _coalesce(session, source, disk)
-        with contextlib.closing(session.datastore_files.download(disk.flat)) as blocks:
+        blocks = session.datastore_files.download(disk.flat, most_bytes=subject.root.capacity_bytes)
+        with contextlib.closing(blocks):
             image = images.receive(
                 name, blocks, disk_type=DiskType.PREALLOCATED, properties=subject.image_properties()
             )

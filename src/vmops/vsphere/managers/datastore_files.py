@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Generator
+from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import quote
 
+from vmops import units
 from vmops.context import tell
 from vmops.errors import FileNotFound, TransferFailed, VMOpsError
 from vmops.model.datastore_path import DatastorePath
+from vmops.numbers import whole_number
 from vmops.vsphere.managers.datacenters import Datacenters
 from vmops.vsphere.wire.http_access import HttpAccess, refusal
-from vmops.vsphere.wire.transfer import BLOCK_BYTES, Progress, Upload
+from vmops.vsphere.wire.transfer import BLOCK_BYTES, Progress, Upload, body
 
 _RANGE_NOT_SATISFIABLE = 416
 _REFUSED = 400
+_SMALL_BYTES = 4 * units.MIB
 
 
 class DatastoreFiles:
@@ -75,14 +79,20 @@ class DatastoreFiles:
             raise _transfer_error(refusal(status, str(path), "uploading"), status)
 
     def download(
-        self, path: DatastorePath, *, start: int = 0, end: int | None = None
+        self,
+        path: DatastorePath,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        most_bytes: int | None = None,
     ) -> Generator[bytes, None, None]:
         """The file's bytes from ``start`` up to, without, ``end`` (None: all), in blocks.
 
-        A start behind the file's end gives nothing.
+        A start behind the file's end gives nothing; more than ``most_bytes`` is never taken.
 
         Raises:
-            TransferFailed: the connection ended before the announced size.
+            TransferFailed: the connection ended before the announced size, the file has more than
+                ``most_bytes``, or the server gave another part than it was asked for.
         """
         headers = {}
         if start or end is not None:
@@ -92,16 +102,19 @@ class DatastoreFiles:
                 return
             if response.status >= _REFUSED:
                 raise refusal(response.status, str(path), "downloading")
-            left = response.length
-            while block := response.read(BLOCK_BYTES):
-                left = None if left is None else left - len(block)
-                yield block
-            if left:
-                raise TransferFailed(f"{path} ended {left} bytes too early.")
+            if start and response.status != HTTPStatus.PARTIAL_CONTENT:
+                raise TransferFailed(f"The server gives no parts of files, such as {path}.")
+            if end is not None:
+                most_bytes = end - start
+            yield from body(response, str(path), most_bytes)
 
     def read(self, path: DatastorePath) -> bytes:
-        """A small file's bytes."""
-        return b"".join(self.download(path))
+        """A small file's bytes.
+
+        Raises:
+            TransferFailed: it is not small, or did not come whole.
+        """
+        return b"".join(self.download(path, most_bytes=_SMALL_BYTES))
 
     def write(self, path: DatastorePath, data: bytes) -> None:
         """Write a small file."""
@@ -122,11 +135,18 @@ class DatastoreFiles:
             return kept
 
     def size(self, path: DatastorePath) -> int:
-        """The file's size in bytes."""
+        """The file's size in bytes.
+
+        Raises:
+            TransferFailed: the server says none.
+        """
         with self._http.exchange("HEAD", self.target(path)) as response:
             if response.status >= _REFUSED:
                 raise refusal(response.status, str(path), "looking at")
-            return int(response.headers.get("Content-Length") or 0)
+            said = response.headers.get("Content-Length", "0")
+            if (size := whole_number(said)) is None:
+                raise TransferFailed(f"The server gives {path} no size that is a number.")
+            return size
 
     def exists(self, path: DatastorePath) -> bool:
         """Whether the file or folder is there."""

@@ -11,7 +11,6 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
 
 from vmops.context import current
 from vmops.errors import (
@@ -27,10 +26,11 @@ from vmops.vsphere.live.watch_list import LEASE
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire import faults
+from vmops.vsphere.wire.answers import drain
 from vmops.vsphere.wire.http_access import refusal
 from vmops.vsphere.wire.moref import Moref, describe
 from vmops.vsphere.wire.pool import ConnectionPool
-from vmops.vsphere.wire.transfer import BLOCK_BYTES, Progress, Upload
+from vmops.vsphere.wire.transfer import Progress, Upload, body
 
 if TYPE_CHECKING:
     from pyVmomi import vim
@@ -155,11 +155,14 @@ class NfcLease:
         if status >= 400 or status < 200:
             raise refusal(status, name or device.key, "importing")
 
-    def download(self, device: DeviceUrl, *, name: str = "") -> Generator[bytes, None, None]:
+    def download(
+        self, device: DeviceUrl, *, name: str = "", most_bytes: int | None = None
+    ) -> Generator[bytes, None, None]:
         """The bytes of a disk that is being exported, streamOptimized, in blocks.
 
         Raises:
-            TransferFailed: the server refuses, or the bytes end too early; with the status.
+            TransferFailed: the server refuses, or the bytes end too early, with the status; or
+                there are more than ``most_bytes``.
             ConnectionLost: the host cannot be reached or went away.
             CertificateRefused: the host is not the one that the lease names.
         """
@@ -167,15 +170,11 @@ class NfcLease:
         progress = Progress(self._watch(size), name or device.key, size or None)
         with self._pool(device) as pool, self._session.http.fetch(device.target, pool) as response:
             if response.status != http.HTTPStatus.OK:
-                response.read()
+                drain(response)
                 raise refusal(response.status, name or device.key, "exporting")
-            left = response.length
-            while block := response.read(BLOCK_BYTES):
-                left = None if left is None else left - len(block)
+            for block in body(response, "the export", most_bytes):
                 progress.add(len(block))
                 yield block
-            if left:
-                raise TransferFailed(f"The export ended {left} bytes too early.")
 
     def complete(self) -> VirtualMachine:
         """Say that all bytes are there, and return the virtual machine.
@@ -223,17 +222,12 @@ class NfcLease:
         return watch
 
     def _device_url(self, url: vim.HttpNfcLease.DeviceUrl) -> DeviceUrl:
-        parts = urlsplit(str(url.url))
-        address = self._session.client.pool.address
-        host, port = parts.hostname or "*", parts.port
-        if host == "*":
-            # "The host you are talking to": an ESXi says so, and vcsim forgets the port.
-            host, port = address.host, port or address.port
+        where = self._session.client.pool.address.named(str(url.url))
         return DeviceUrl(
             key=str(url.key or ""),
-            host=host,
-            port=port or 443,
-            target=parts.path + (f"?{parts.query}" if parts.query else ""),
+            host=where.host,
+            port=where.port,
+            target=where.target,
             is_disk=bool(url.disk),
             size_bytes=int(url.fileSize or 0),
             certificate=str(getattr(url, "sslCertificate", None) or ""),

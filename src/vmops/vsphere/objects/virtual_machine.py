@@ -7,6 +7,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from vmops import units
 from vmops.errors import (
     Conflict,
     InvalidPowerState,
@@ -25,12 +26,14 @@ from vmops.vsphere.objects.vm_files import VmDisk, VmFiles
 from vmops.vsphere.objects.vm_hardware import VmHardware
 from vmops.vsphere.objects.vm_nics import VmNics
 from vmops.vsphere.session import Session
+from vmops.vsphere.wire.answers import whole
 from vmops.vsphere.wire.http_access import refusal
 from vmops.vsphere.wire.moref import Moref, moid
 
 __all__ = ["VirtualMachine", "VmDisk", "VmFiles"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_MOST_PICTURE_BYTES = 32 * units.MIB
 
 
 class VirtualMachine:
@@ -277,7 +280,7 @@ class VirtualMachine:
             NotSupported: the endpoint gives no pictures.
         """
         with self.session.http.exchange("GET", f"/screen?id={self.moid}") as response:
-            status, picture = response.status, response.read()
+            status, picture = response.status, whole(response, _MOST_PICTURE_BYTES)
         if status == 200 and picture.startswith(_PNG):
             return picture
         raise self._no_screen(status)

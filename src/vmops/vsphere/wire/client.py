@@ -20,6 +20,7 @@ from vmops import errors, in_flight
 from vmops.context import Troubles, current, stop_if_asked
 from vmops.errors import VMOpsError
 from vmops.vsphere.wire import faults, retry
+from vmops.vsphere.wire.answers import unreadable
 from vmops.vsphere.wire.coherence import OwnWrites, is_read, needs_lease
 from vmops.vsphere.wire.moref import Moref, describe
 from vmops.vsphere.wire.policy_stub import PolicyStub
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NEEDED = ("about", "rootFolder", "sessionManager", "propertyCollector")
 LOGOUT_TIMEOUT_S = 5.0
 # A session that cannot be logged out ends by itself.
 _LOGOUT_OF_THE_LOST_S = 0.5
@@ -238,7 +240,10 @@ class Client:
         retrieve = wire_method(vim.ServiceInstance, "RetrieveServiceContent")
         patience = self.patience_for(is_change=False)
         content = self._invoke(root, retrieve, [], patience, takes_cookie=True)
-        self._stub.speak(content.about.apiVersion)
+        missing = [name for name in _NEEDED if getattr(content, name, None) is None]
+        if missing:
+            raise unreadable(f"the server has no {', '.join(missing)}", "RetrieveServiceContent")
+        self._stub.speak(str(content.about.apiVersion))
         login = wire_method(vim.SessionManager, "Login")
         failure: BaseException | None = None
         try:

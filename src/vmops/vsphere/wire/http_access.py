@@ -19,6 +19,7 @@ from vmops.errors import (
     TransferFailed,
     VMOpsError,
 )
+from vmops.vsphere.wire.answers import drain, refuse_encoded
 from vmops.vsphere.wire.client import Client
 from vmops.vsphere.wire.pool import ConnectionPool, HttpsConnection
 from vmops.vsphere.wire.transfer import Progress, Upload, send
@@ -48,13 +49,13 @@ class HttpAccess:
         with self._once(method, target, headers) as response:
             if response.status != http.HTTPStatus.UNAUTHORIZED:
                 yield response
-                response.read()
+                drain(response)
                 return
-            response.read()
+            drain(response)
         self.client.login_again(seen)
         with self._once(method, target, headers) as response:
             yield response
-            response.read()
+            drain(response)
 
     def send(self, upload: Upload, progress: Progress, pool: ConnectionPool | None = None) -> int:
         """One request with a body, and the status of its answer; raises as `transfer.send`.
@@ -92,9 +93,10 @@ class HttpAccess:
         with self._borrow(method, target, chosen) as connection:
             asked = {**(headers or {}), **self._cookie(chosen)}
             with connection.ask(method, target, asked) as response:
+                refuse_encoded(response)
                 connection.begin_transfer(response)
                 yield response
-                if response.will_close:
+                if response.will_close or not response.isclosed():
                     connection.close()
 
     @contextmanager

@@ -17,7 +17,9 @@ from contextlib import contextmanager, suppress
 
 from vmops.errors import ConnectionLost
 from vmops.vsphere.wire.address import ServerAddress
+from vmops.vsphere.wire.answers import whole
 from vmops.vsphere.wire.limits import Limits
+from vmops.vsphere.wire.reaching import reach
 from vmops.vsphere.wire.silence import (
     AnswerWait,
     GaveUp,
@@ -70,7 +72,7 @@ class HttpsConnection(http.client.HTTPSConnection):
         """
         self.connecting_s = self.wait.within_s(self.limits.handshake_s)
         end = time.monotonic() + self.connecting_s
-        plain = self._reach(end)
+        plain = reach(self.host, self.port, end)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -92,30 +94,12 @@ class HttpsConnection(http.client.HTTPSConnection):
             raise
         self.sock = sock
 
-    def _reach(self, end: float) -> socket.socket:
-        """Connect to the first address of the host that answers; each has its share of the time."""
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        failure: OSError = OSError("it has no address")
-        for left, (family, kind, protocol, _, address) in zip(
-            range(len(found), 0, -1), found, strict=True
-        ):
-            plain = socket.socket(family, kind, protocol)
-            try:
-                plain.settimeout(max((end - time.monotonic()) / left, 0.001))
-                plain.connect(address)
-            except OSError as error:
-                plain.close()
-                failure = error
-            else:
-                return plain
-        raise failure
-
     def post(
         self, target: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        """Post a small body, and return the answer with its body."""
+        """Post a small body, and return the answer with its body; see `answers.whole`."""
         with self.ask("POST", target, {**headers, "Content-Length": str(len(body))}, body) as found:
-            content = found.read()
+            content = whole(found)
         if found.will_close:
             self.close()
         return found, content

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from vmops.vsphere.wire.limits import Limits
 
 _PARTS = 6
+_MOST_HEAD_BYTES = 256 * 1024
 
 
 class GaveUp(TimeoutError):
@@ -151,6 +152,8 @@ class Reader(io.RawIOBase):
         self._sock = sock
         self._early = early
         self.wait = wait
+        self.left_bytes: int | None = None
+        """What may still come of a head; None: no head is being read."""
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """What `HTTPResponse` reads from."""
@@ -176,17 +179,26 @@ class Reader(io.RawIOBase):
                 self.wait.silent()
             else:
                 self.wait.moved(size, time.monotonic() - begin)
+                self._count(size)
                 return size
+
+    def _count(self, size: int) -> None:
+        if self.left_bytes is not None:
+            self.left_bytes -= size
+            if self.left_bytes < 0:
+                raise http.client.HTTPException("the head of its answer has no end")
 
 
 def answer(reader: Reader, method: str) -> http.client.HTTPResponse:
     """The answer to a request of this method; its body is still to be read."""
     response = http.client.HTTPResponse(reader, method=method)  # type: ignore[arg-type]
+    reader.left_bytes = _MOST_HEAD_BYTES
     try:
         response.begin()
     except BaseException:
         response.close()
         raise
+    reader.left_bytes = None
     return response
 
 

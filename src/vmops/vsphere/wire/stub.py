@@ -11,12 +11,13 @@ import functools
 import http.cookies
 import io
 from typing import TYPE_CHECKING, Any, NoReturn
-from xml.parsers.expat import ExpatError
+from xml.parsers.expat import ExpatError, XMLParserType
 
 from pyVmomi import SoapAdapter, VmomiSupport, vmodl
 
-from vmops.errors import SessionOverload, Unavailable, VsphereFault
+from vmops.errors import SessionOverload, Unavailable
 from vmops.numbers import whole_number
+from vmops.vsphere.wire.answers import guard, refuse_many_tags, unreadable
 from vmops.vsphere.wire.moref import Moref
 from vmops.vsphere.wire.pool import ConnectionPool
 from vmops.vsphere.wire.silence import Patience
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 SESSION_COOKIE = "vmware_soap_session"
 # The oldest API that vmops speaks, and what it speaks until the server has told its own.
 OLDEST_VERSION = "6.5"
+# What pyVmomi raises at an answer that is none.
+_READING = (
+    ExpatError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 class SoapFault(Exception):
@@ -63,10 +74,31 @@ class _ResponseDeserializer(SoapAdapter.SoapResponseDeserializer):
         self.deser = _Deserializer(stub)
         self.is_answer = False
 
+    @property
+    def parser(self) -> XMLParserType:
+        """What reads an answer; pyVmomi makes one for each."""
+        return self._parser
+
+    @parser.setter
+    def parser(self, made: XMLParserType) -> None:
+        guard(made)
+        self._parser = made
+
+    @parser.deleter
+    def parser(self) -> None:
+        del self._parser
+
     def StartElementHandler(self, tag: str, attr: dict[str, str]) -> object:  # noqa: N802 - pyVmomi's name
         if tag.endswith("Response") or tag == self.soapFaultTag:
             self.is_answer = True
         return super().StartElementHandler(tag, attr)
+
+
+def _is_result(result: object, info: MethodInfo, *, is_fault: bool) -> bool:
+    """Whether it is a fault, or of the type that the method gives; an answer may name any."""
+    if is_fault or isinstance(result, Exception):
+        return is_fault and isinstance(result, Exception)
+    return result is None or not isinstance(info.result, type) or isinstance(result, info.result)
 
 
 @functools.cache
@@ -168,17 +200,14 @@ class Stub(SoapAdapter.SoapStubAdapterBase):
 
     def _decode(self, info: MethodInfo, answer: bytes, *, is_fault: bool) -> Any:
         try:
-            if b"<!DOCTYPE" in answer[:4096]:
-                raise ValueError("a document type is not allowed")  # noqa: TRY301 - told like the others
+            refuse_many_tags(answer)
             reader = _ResponseDeserializer(self)
             # A stream: of bytes pyVmomi does not find out that their end is missing.
             result = reader.Deserialize(io.BytesIO(answer), info.result)
-            if not reader.is_answer or isinstance(result, Exception) is not is_fault:
-                raise ValueError("not the response of this method")  # noqa: TRY301
-        except (ExpatError, KeyError, AttributeError, TypeError, ValueError) as error:
-            raise VsphereFault(
-                "UnreadableAnswer", f"{type(error).__name__}: {error}", method=info.wsdlName
-            ) from error
+            if not reader.is_answer or not _is_result(result, info, is_fault=is_fault):
+                raise ValueError("not the response of this method")
+        except _READING as error:
+            raise unreadable(f"{type(error).__name__}: {error}", info.wsdlName) from error
         return result
 
     def _no_soap(self, status: int, reason: str) -> Unavailable:

@@ -7,7 +7,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -16,6 +16,7 @@ from vmops import in_flight, units
 from vmops.context import stop_if_asked
 from vmops.errors import ConnectionLost, TransferFailed
 from vmops.progress import Observer, TransferProgress
+from vmops.vsphere.wire.answers import drain
 from vmops.vsphere.wire.pool import HttpsConnection
 from vmops.vsphere.wire.silence import AnswerWait, Reader, TransferWait, answer, send_all
 
@@ -46,6 +47,27 @@ class Progress:
                     name=self._name, done_bytes=self.done_bytes, total_bytes=self._total
                 )
             )
+
+
+def body(
+    response: http.client.HTTPResponse, what: str, most_bytes: int | None = None
+) -> Iterator[bytes]:
+    """The bytes of a download in blocks, as many as were announced, and not more than may be.
+
+    Raises:
+        TransferFailed: there are fewer than announced, or more than ``most_bytes``.
+    """
+    left, room = response.length, most_bytes
+    if left is not None and room is not None and left > room:  # nothing of it is worth reading
+        raise TransferFailed(f"{what} has {left} bytes, and can have {room} at most.")
+    while block := response.read(BLOCK_BYTES):
+        left = None if left is None else left - len(block)
+        room = None if room is None else room - len(block)
+        if room is not None and room < 0:
+            raise TransferFailed(f"{what} has more than the {most_bytes} bytes that it can have.")
+        yield block
+    if left:
+        raise TransferFailed(f"{what} ended {left} bytes too early.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +117,8 @@ def send(
             ) from error
     flushed = AnswerWait(replace(patience, answer_s=limits.transfer_silence_s))
     response = answer(Reader(sock, flushed, early), upload.method)
-    response.read()
-    if response.will_close or progress.done_bytes < size_bytes:
+    drain(response)
+    if response.will_close or not response.isclosed() or progress.done_bytes < size_bytes:
         connection.close()
     return response
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import socket
 import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmops.errors import CertificateRefused, InvalidArgument
+from vmops.vsphere.wire.reaching import reach
 
 _SHA256_DIGITS = 64
 _SHA1_DIGITS = 40
+_LOOK_S = 5.0
 
 
 def parse_thumbprint(text: str) -> str:
@@ -124,7 +126,7 @@ def _shown_thumbprint(host: str, port: int) -> str:
     unverified.verify_mode = ssl.CERT_NONE
     try:
         with (
-            socket.create_connection((host, port), timeout=5) as plain,
+            reach(host, port, time.monotonic() + _LOOK_S) as plain,
             unverified.wrap_socket(plain, server_hostname=host) as connected,
         ):
             return thumbprint_of(connected.getpeercert(binary_form=True) or b"")
