@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from vmops.errors import InvalidArgument
@@ -22,6 +22,9 @@ from vmops.errors import InvalidArgument
 _PROXY_PORT = 3128
 _MOST_HEAD_BYTES = 16 * 1024
 _LEAST_S = 0.001
+_Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+_Found: TypeAlias = tuple[int, int, int, _Address]
+"""What a socket is made of, and where it is to connect to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +94,7 @@ def _connect(host: str, port: int, end: float) -> socket.socket:
     """Connect to the first address that answers; each has its share of the time."""
     found = addresses(host, port, end)
     failure: OSError = OSError("it has no address")
-    for left, (family, kind, protocol, _, address) in zip(
+    for left, (family, kind, protocol, address) in zip(
         range(len(found), 0, -1), found, strict=True
     ):
         plain = socket.socket(family, kind, protocol)
@@ -106,7 +109,7 @@ def _connect(host: str, port: int, end: float) -> socket.socket:
     raise failure
 
 
-def addresses(host: str, port: int, end: float) -> list[Any]:
+def addresses(host: str, port: int, end: float) -> list[_Found]:
     """What `socket.getaddrinfo` finds until ``end``; that itself knows no limit.
 
     Raises:
@@ -114,15 +117,15 @@ def addresses(host: str, port: int, end: float) -> list[Any]:
         TimeoutError: nobody has answered for it.
     """
     if ":" in host or host.replace(".", "").isdecimal():  # an address: nobody is asked
-        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    found: list[Any] = []
+        return _ask(host, port)
+    found: list[_Found] = []
     failure: list[OSError] = []
 
     def look_up() -> None:
         try:
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            found.extend(_ask(host, port))
         except UnicodeError:
-            failure.append(OSError("it is no name of a host"))
+            failure.append(OSError("the host has no name that can be asked for"))
         except OSError as error:
             failure.append(error)
 
@@ -135,6 +138,11 @@ def addresses(host: str, port: int, end: float) -> list[Any]:
     if asking.is_alive():
         raise TimeoutError(f"no answer to the question for the address of {host}")
     return found
+
+
+def _ask(host: str, port: int) -> list[_Found]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, kind, protocol, address) for family, kind, protocol, _, address in found]
 
 
 def _ask_through(plain: socket.socket, proxy: Proxy, host: str, port: int, end: float) -> None:
