@@ -12,10 +12,13 @@ from pyVmomi import vim
 from tests.backends import second_view
 from tests.backends.capabilities import Capability
 from tests.builders import CAPACITY, MEMORY_MIB, a_uuid
-from tests.contract.appliances import BLANK, DATA, EFI, NIC, added, digest, disks
+from tests.contract.appliances import BLANK, DATA, EFI, NIC, added, an_appliance, digest, disks
 from tests.contract.engine import Bench
+from tests.contract.linux_guest import MEMORY_MIB as LINUX_MIB
+from tests.contract.linux_guest import LinuxGuest
 from tests.contract.needs import needs
 from tests.contract.planning import plan_of
+from tests.guests.plain_qemu import linux_guest, unpack
 from tests.image_files import OvfDisk
 from vmops import DirectoryImageStore, Flavor, Instance, Vif
 from vmops.model.image import AdapterType
@@ -108,7 +111,7 @@ def test_what_is_not_done_is_told_in_run_and_plan(bench: Bench, tmp_path: Path) 
     assert attached
 
 
-@needs(Capability.DISK_BYTES)
+@needs(Capability.UNTOUCHED_DISKS)
 def test_they_survive_a_resize_a_rescue_and_a_snapshot(bench: Bench, tmp_path: Path) -> None:
     image = added(bench, tmp_path, "appliance")
     instance = an_instance()
@@ -138,9 +141,12 @@ def test_they_survive_a_resize_a_rescue_and_a_snapshot(bench: Bench, tmp_path: P
     assert beside() == first
     bench.ops.unrescue(instance)
     assert beside() == first
+    bench.events.clear()
     made = bench.engine(images=DirectoryImageStore(tmp_path / "made")).snapshot(
         None, instance, "of-it", lambda **_: None
     )
+    (warned,) = [event.text for event in bench.events if isinstance(event, Warned)]
+    assert "image_disk_1.vmdk, image_disk_2.vmdk" in warned
     assert made.image.capacity_bytes == CAPACITY
     again = bench.spawn(made.image.name, ops=bench.engine(images=DirectoryImageStore(
         tmp_path / "made")), linked_clone=False, power_on=False)  # fmt: skip
@@ -173,6 +179,24 @@ def test_a_disk_on_an_earlier_bus_does_not_become_the_root_disk(
     wanted = Flavor(memory_mib=MEMORY_MIB, root_gib=1)
     bench.ops.migrate_disk_and_power_off(None, instance, "", wanted)
     assert disks(bench, instance)["root-resized.vmdk"].capacityInKB == 1024**2
+
+
+@needs(Capability.GUEST)
+def test_a_linux_reads_what_is_on_the_other_disks(bench: Bench, tmp_path: Path) -> None:
+    """The data disk stands first in the archive, and the system boots all the same."""
+    image = "appliance-linux"
+    raw = unpack(linux_guest(), tmp_path / "linux.raw").read_bytes()
+    bench.images.store.add(an_appliance(tmp_path / "ova", raw), image)
+    uuid = a_uuid()
+    flavor = Flavor(memory_mib=LINUX_MIB)
+    instance = Instance(uuid=uuid, name=f"vmops-test-{uuid[:13]}", flavor=flavor)
+    bench.spawn(image, instance=instance, linked_clone=True)
+    guest = LinuxGuest(bench, instance)
+    guest.wait_for_boot(1, flavor)
+    guest.wait_for_login()
+    told = guest.tell("cat /sys/block/sd?/size; sha256sum /dev/sdb")
+    assert told.split()[1:3] == [str(CAPACITY // 512), str(BLANK // 512)]
+    assert digest(DATA) in told
 
 
 @needs(Capability.GUEST)

@@ -17,6 +17,7 @@ from tests.contract.engine import Bench
 from tests.contract.linux_guest import MEMORY_MIB as LINUX_MIB
 from tests.contract.linux_guest import LinuxGuest
 from tests.contract.needs import needs
+from tests.contract.planning import plan_of
 from tests.contract.volumes import a_shadow_vm
 from tests.guests.plain_qemu import linux_guest
 from vmops import DirectoryImageStore, Flavor, Instance
@@ -148,6 +149,20 @@ def _wait(is_done: Any, serial: Any) -> None:
     while not is_done():
         assert time.monotonic() < deadline, serial.text()[-800:]
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("adapter", list(AdapterType))
+def test_a_plan_knows_the_controller(bench: Bench, adapter: AdapterType) -> None:
+    image = bench.images.named("flat", vmware_adaptertype=adapter.value)
+    instance = an_instance()
+    plan = plan_of(bench, lambda ops: ops.spawn(None, instance, image, None))
+    assert adapter is AdapterType.IDE or KINDS[adapter].wire_name in str(list(plan.calls()))
+    there = made(bench, adapter)
+    wanted = Flavor(memory_mib=MEMORY_MIB, root_gib=1)
+    plan = plan_of(bench, lambda ops: ops.migrate_disk_and_power_off(None, there, "", wanted))
+    assert "-resized.vmdk" in str(list(plan.calls()))
+    plan = plan_of(bench, lambda ops: ops.rescue(None, there, None, "flat"))
+    assert "-rescue.vmdk" in str(list(plan.calls()))
 
 
 @needs(Capability.GUEST)

@@ -181,7 +181,7 @@ def test_a_disk_on_ide_waits_until_the_instance_is_off(bench: Bench, volume: Mad
     instance = bench.spawn(bench.images.named("flat", vmware_adaptertype="ide"))
     before = bench.world()
     with pytest.raises(InvalidPowerState, match=r"is running: a disk on IDE .* Stop it first"):
-        attach(bench, volume, instance)
+        attach(bench, volume, instance, disk_bus="ide")
     assert bench.world() == before
     bench.ops.power_off(instance)
     attach(bench, volume, instance)
@@ -198,6 +198,17 @@ def test_on_another_bus_it_comes_at_once(bench: Bench, volume: MadeVolume) -> No
     instance = bench.spawn(bench.images.named("flat", vmware_adaptertype="ide"))
     attach(bench, volume, instance, disk_bus="lsiLogic")
     assert volume.path in paths(bench, instance)
+
+
+@needs(Capability.DISK_BYTES)
+def test_beside_ide_it_comes_to_a_bus_that_can_be_plugged(bench: Bench, volume: MadeVolume) -> None:
+    instance = bench.spawn(bench.images.named("flat", vmware_adaptertype="ide"))
+    attach(bench, volume, instance)
+    (lsi,) = second_view.devices(bench.vm(instance), vim.vm.device.VirtualLsiLogicController)
+    found = second_view.devices(bench.vm(instance), vim.vm.device.VirtualDisk)
+    assert lsi.key in {disk.controllerKey for disk in found}
+    detach(bench, volume, instance)
+    assert volume.path not in paths(bench, instance)
 
 
 # What is refused

@@ -22,6 +22,14 @@ _MAX_ELEMENTS = 200_000
 _MAX_KEPT = 20_000
 _MAX_TEXT = 4096
 _BLOCK = 64 * 1024
+UNKNOWN = "a section that is not known"
+"""The name under which sections are given that no specification here has; ``name`` is theirs."""
+_SECTIONS = {
+    "AnnotationSection", "DeploymentOptionSection", "DiskSection", "EnvironmentFilesSection",
+    "EulaSection", "InstallSection", "NetworkSection", "OperatingSystemSection", "ProductSection",
+    "ResourceAllocationSection", "StartupSection", "VirtualHardwareSection", "BootDeviceSection",
+    "BootOrderSection",
+}  # fmt: skip
 _ITEMS = {"Item", "StorageItem", "EthernetPortItem"}
 # Sections and elements that are read, by their parents' names. Those that are told to people only
 # need no reading: their names, texts and licences do nothing to a machine.
@@ -36,6 +44,7 @@ _READ = {
     "VirtualSystem": "",
     "ProductSection": "",
     "BootDeviceSection": "",
+    "BootOrderSection": "",
     "Property": "ProductSection",
     **dict.fromkeys(_ITEMS, "VirtualHardwareSection"),
 }
@@ -107,14 +116,19 @@ class _Reader:
         if len(self._path) > _MAX_DEPTH or self._seen > _MAX_ELEMENTS:
             raise ImageNotAcceptable("The archive's .ovf has too many elements, or too deep ones.")
         if plain in _READ and _READ[plain] in {"", parent}:
-            if len(self.found) >= _MAX_KEPT:
-                raise ImageNotAcceptable("The archive's .ovf has too many elements.")
             named = zip(attributes[::2], attributes[1::2], strict=True)
             element = Element(plain, {_plain(key): value for key, value in named})
-            self.found.append(element)
+            self._keep(element)
             self._inside.append(element)
+        elif plain.endswith("Section") and plain not in _SECTIONS:
+            self._keep(Element(UNKNOWN, {"name": plain}))
         self._text.clear()
         self._text_size = 0
+
+    def _keep(self, element: Element) -> None:
+        if len(self.found) >= _MAX_KEPT:
+            raise ImageNotAcceptable("The archive's .ovf has too many elements.")
+        self.found.append(element)
 
     def _end(self, name: str) -> None:
         plain = _plain(name)

@@ -176,6 +176,12 @@ class _Reading:
                 f" {_listed([one.get('key') for one in properties])}."
             )
 
+        if sections := self._by_name.get(ovf.UNKNOWN):
+            names = _listed([one.get("name") for one in sections])
+            self.notes.append(f"Sections that are not understood: {names}.")
+        if self._by_name.get("BootDeviceSection"):
+            self.notes.append("Its boot devices by configuration are not taken over.")
+
     def disks(self) -> list[OvfDisk]:
         """The disks, the one that boots first."""
         files = {f.get("id"): f for f in self._by_name.get("File", ())}
@@ -211,6 +217,7 @@ class _Reading:
             for item in self._items
             if item.text("ResourceType") in {_IDE, _SCSI, _OTHER_STORAGE}
         }
+        first = self._boot_order()
         placed = []
         for item in self._items:
             if item.text("ResourceType") != _DISK:
@@ -222,13 +229,29 @@ class _Reading:
                     f"The archive's .ovf attaches a disk {name[:60]!r} that it does not have."
                 )
             adapter, bus = controllers.get(item.text("Parent"), (None, ""))
-            place = (_bus_order(adapter), _number(bus), _number(item.text("AddressOnParent")))
+            place = (
+                first.get(item.text("InstanceID"), len(first)),
+                _bus_order(adapter),
+                _number(bus),
+                _number(item.text("AddressOnParent")),
+            )
             placed.append((place, adapter, disk))
         used = {id(disk) for _, _, disk in placed}
         if placed and (loose := [n for n, disk in listed.items() if id(disk) not in used]):
             self.notes.append(f"Disks that its hardware does not have: {_listed(loose)}.")
         placed.sort(key=lambda each: each[0])
         return [(adapter, disk) for _, adapter, disk in placed]
+
+    def _boot_order(self) -> dict[str, int]:
+        """The instance ids of the disks that vSphere's own section names to boot, in its order."""
+        found: dict[str, int] = {}
+        for section in self._by_name.get("BootOrderSection", ()):
+            kind = section.get("type").lower()
+            if kind == "disk":
+                found.setdefault(section.get("instanceId"), len(found))
+            else:
+                self.notes.append(f"Its boot order has {kind[:20]!r}, which is not taken over.")
+        return found
 
     def _adapter(self, item: Element) -> AdapterType | None:
         kind = item.text("ResourceType")

@@ -164,6 +164,23 @@ def test_the_disk_at_the_lowest_place_boots_and_none_is_dropped() -> None:
     assert facts.disks[1].capacity_bytes == 1 << 20
 
 
+def test_the_boot_order_of_vsphere_goes_before_the_places() -> None:
+    disks = (OvfDisk("data.vmdk", unit=0), OvfDisk("system.vmdk", unit=1))
+    order = '</VirtualHardwareSection><vmw:BootOrderSection vmw:instanceId="{}" vmw:type="{}">'
+    order += "<Info/></vmw:BootOrderSection><VirtualHardwareSection>"
+    facts = read_facts(an_appliance_ovf(disks, order.format(11, "disk")))
+    assert [disk.file for disk in facts.disks] == ["system.vmdk", "data.vmdk"]
+    facts = read_facts(an_appliance_ovf(disks, order.format(12, "cdrom")))
+    assert [disk.file for disk in facts.disks] == ["data.vmdk", "system.vmdk"]
+    assert "'cdrom'" in " ".join(facts.notes)
+
+
+def test_a_section_that_is_not_known_is_told() -> None:
+    section = "<FrobnicationSection><Info/></FrobnicationSection><NetworkSection/>"
+    notes = read_facts(an_appliance_ovf(ONE, before=section)).notes
+    assert notes == ("Sections that are not understood: FrobnicationSection.",)
+
+
 def test_a_deployment_option_decides() -> None:
     section = (
         "<DeploymentOptionSection><Info/>"

@@ -17,7 +17,7 @@ from vmops.vsphere.objects.vm_hardware import VmHardware
 # Those of `vmops.specs.disks.extra_disks` and `vmops.ops.spawn.further_disks`, and their
 # counterparts after a resize; each also with numbers, where a name was taken.
 BESIDE_ROOT = re.compile(
-    r"(?:ephemeral_(?P<number>[0-9]{1,9})|(?P<swap>swap)|image_disk_[0-9]{1,9})"
+    r"(?:ephemeral_(?P<number>[0-9]{1,9})|(?P<swap>swap)|(?P<image>image_disk)_[0-9]{1,9})"
     r"(?:_[0-9]{1,9})*(?:-resized)?(?:_[0-9]{1,9})*\.vmdk"
 )
 
@@ -42,16 +42,22 @@ def root_disk(hardware: VmHardware, called: str) -> VmDisk:
     own = [disk for disk in disks if not is_volume(files, disk)]
     if not disks:
         raise NoRootDisk(f"{called} has no disk.")
-    roots = [disk for disk in own if not _is_beside(files, disk)]
+    roots = [disk for disk in own if _beside(files, disk) is None]
     return (roots or own or disks)[0]
 
 
-def _is_beside(files: VmFiles, disk: VmDisk) -> bool:
-    """Whether a disk was made to be beside the root disk, which its file's name tells."""
+def image_disks(files: VmFiles) -> list[VmDisk]:
+    """The further disks of the instance's image."""
+    found = ((disk, _beside(files, disk)) for disk in files.disks if not is_volume(files, disk))
+    return [disk for disk, match in found if match is not None and match["image"]]
+
+
+def _beside(files: VmFiles, disk: VmDisk) -> re.Match[str] | None:
+    """What its file's name tells of a disk that was made to be beside the root disk."""
     folder = vm_folder(files)
     chain = (disk.file_name, *disk.parents)
     names = (DatastorePath.parse(each).name for each in chain if is_below(each, folder))
-    return any(BESIDE_ROOT.fullmatch(name) for name in names)
+    return next(filter(None, map(BESIDE_ROOT.fullmatch, names)), None)
 
 
 def volume_disk(files: VmFiles, volume: str) -> VmDisk | None:

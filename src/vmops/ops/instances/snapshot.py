@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vmops import in_flight, units
+from vmops.context import tell
 from vmops.errors import (
     Conflict,
     ConnectionLost,
@@ -28,10 +29,11 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType, DiskType, Firmware, Image
 from vmops.model.power import PowerState
 from vmops.ops.engine.engine import Engine
-from vmops.ops.engine.own_disks import root_disk
+from vmops.ops.engine.own_disks import image_disks, root_disk
 from vmops.ops.guard.states import called
 from vmops.ops.guard.vm_marks import leased, take_off
 from vmops.ops.instances.unmerged import remove_snapshot
+from vmops.progress import Warned
 from vmops.steps import Operation, Reversible, noting, step
 from vmops.vsphere.objects.lookup import unless_gone
 from vmops.vsphere.objects.nfc_lease import DeviceUrl, NfcLease
@@ -171,6 +173,9 @@ def look_at(vm: VirtualMachine, project_id: str) -> Reversible[_Subject]:
             f"{name} boots from a disk that snapshots leave out, as they do first class disks."
             " Stop it first, or make a snapshot of its volume."
         )
+    if left_out := image_disks(hardware.files):
+        names = ", ".join(DatastorePath.parse(disk.file_name).name for disk in left_out)
+        tell(Warned(text=f"The image has the root disk alone, without {name}'s {names}."))
     yield _Subject(
         vm=vm,
         hardware=hardware,

@@ -15,6 +15,7 @@ from vmops.model import extra_config
 from vmops.model.block_devices import Volume, VolumeAttachment
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
+from vmops.model.power import PowerState
 from vmops.ops.engine.own_disks import volume_disk
 from vmops.ops.volumes.change import (
     Subject,
@@ -82,8 +83,8 @@ def attach_volume(
 def _adapter(subject: Subject, attachment: VolumeAttachment) -> AdapterType:
     """The adapter that is wanted, else that of the first disk.
 
-    Where the first disk is on no SCSI controller and the VM has one, that is taken: disks come and
-    go there at any time.
+    Where the first disk is on no SCSI controller and the VM has one, that is taken, as one is added
+    beside IDE while the VM runs: disks come and go there at any time.
     """
     if attachment.adapter is not None:
         return attachment.adapter
@@ -92,6 +93,8 @@ def _adapter(subject: Subject, attachment: VolumeAttachment) -> AdapterType:
         return AdapterType.LSI_LOGIC
     adapter = subject.hardware.controller(first.controller_key).adapter
     scsi = (c.adapter for c in subject.hardware.controllers if c.adapter.is_scsi)
+    if adapter is AdapterType.IDE and subject.files.power_state is not PowerState.POWERED_OFF:
+        return next(scsi, AdapterType.LSI_LOGIC)
     return adapter if adapter.is_scsi else next(scsi, adapter)
 
 
