@@ -12,7 +12,7 @@ import pytest
 
 from tests.builders import qemu_img
 from tests.cli.conftest import Command, spawn
-from tests.image_files import a_bootable_iso, an_archive, an_ova, an_ovf
+from tests.image_files import OvfDisk, a_bootable_iso, an_appliance_ovf, an_archive, an_ova, an_ovf
 from vmops.lab.guest import boot_sector_disk
 from vmops.lab.server import Lab
 
@@ -150,6 +150,45 @@ def test_an_ova_is_added_and_spawned(vmops: Command, boot_sector: Path, tmp_path
     assert "app: ova, a disk of 1.0 MiB in a file of" in added.err
     made = vmops("spawn", "from-ova", "--image", "app", "--memory", "16M")
     assert made.code == 0, made.err
+
+
+def test_what_an_ova_asks_for_is_shown_taken_and_told(
+    vmops: Command, boot_sector: Path, tmp_path: Path
+) -> None:
+    more = (
+        "<Item><rasd:InstanceID>80</rasd:InstanceID><rasd:ResourceType>3</rasd:ResourceType>"
+        "<rasd:VirtualQuantity>2</rasd:VirtualQuantity></Item>"
+        "<Item><rasd:AllocationUnits>byte * 2^20</rasd:AllocationUnits>"
+        "<rasd:InstanceID>81</rasd:InstanceID><rasd:ResourceType>4</rasd:ResourceType>"
+        "<rasd:VirtualQuantity>18</rasd:VirtualQuantity></Item>"
+        '<vmw:ExtraConfig vmw:key="an.odd.key" vmw:value="1"/>'
+    )
+    disks = (OvfDisk("system.vmdk", unit=0), OvfDisk("", unit=1, capacity=3 << 20))
+    files = {"a.ovf": an_appliance_ovf(disks, more), "system.vmdk": boot_sector.read_bytes()}
+    ova = an_archive(tmp_path / "asks.ova", files)
+    added = vmops("image", "add", str(ova))
+    assert added.code == 0, added.err
+    told = " ".join(added.err.split())
+    assert "Warning: Settings that are not taken over: an.odd.key." in told
+    assert "Warning: It has no manifest" in told
+    shown = vmops("image", "show", "asks", "-o", "json").json
+    assert (shown["cpus"], shown["memory_mib"], shown["adapter"]) == (2, 18, "paraVirtual")
+    assert shown["further_disks"] == "blank (3.0 MiB, paraVirtual)"
+    assert "an.odd.key" in shown["notes"]
+    plan = vmops("spawn", "asks1", "--image", "asks", "--plan")
+    assert plan.code == 0, plan.err
+    assert "an.odd.key" in plan.out + plan.err
+    assert "image_disk_1.vmdk" in plan.out
+    for options, size in (((), "2 vCPUs 20 MiB"), (("--cpus", "1", "--memory", "16M"), "1 16")):
+        name = f"asks-{len(options)}"
+        made = vmops("spawn", name, "--image", "asks", "--no-power-on", *options)
+        assert made.code == 0, made.err
+        assert "Warning: Image 'asks': Settings that are not taken over" in " ".join(
+            made.err.split()
+        )
+        record = vmops("show", name, "-o", "json").json
+        wanted = [int(word) for word in size.split() if word.isdigit()]
+        assert [record["cpus"], record["memory_mib"]] == wanted
 
 
 def test_a_damaged_or_empty_ova_is_refused(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vmops.context import current
-from vmops.progress import Event, StepFailed, StepFinished, StepStarted
+from vmops.progress import Event, StepFailed, StepFinished, StepStarted, Warned
 
 _RANDOM_END = re.compile(r"-[0-9a-f]{8}$")
 
@@ -73,7 +73,7 @@ class Plan:
         self._open: list[_Open] = [_Open("", "")]
 
     def __call__(self, event: Event) -> None:
-        """Hear of a step's begin or end; all else is passed over."""
+        """Hear of a step's begin or end, and of warnings; all else is passed over."""
         if self.is_over:
             return
         match event:
@@ -82,6 +82,8 @@ class Plan:
             case StepFinished() | StepFailed():
                 if len(self._open) > 1:
                     self._open.pop()
+            case Warned():
+                self.note(event.text)
             case _:
                 pass
 
