@@ -21,6 +21,13 @@ BLANK = 2 * CAPACITY
 DATA = bytes(range(256)) * (CAPACITY // 256)
 """A disk with nothing to boot from."""
 EFI = '<vmw:Config vmw:key="firmware" vmw:value="efi"/>'
+DATA_ON_IDE = (
+    "<Item><rasd:Address>0</rasd:Address><rasd:InstanceID>4</rasd:InstanceID>"
+    "<rasd:ResourceType>5</rasd:ResourceType></Item></VirtualHardwareSection>"
+    '<vmw:BootOrderSection vmw:instanceId="12" vmw:type="disk"><Info/></vmw:BootOrderSection>'
+    "<VirtualHardwareSection>"
+)
+"""An IDE controller, 4, and that the system boots, which is on SCSI."""
 NIC = (
     "<Item><rasd:InstanceID>70</rasd:InstanceID><rasd:ResourceSubType>VmxNet3"
     "</rasd:ResourceSubType><rasd:ResourceType>10</rasd:ResourceType></Item>"
@@ -41,16 +48,22 @@ def an_appliance(
     more: str = "",
     *,
     controller: tuple[int, str] = (6, "VirtualSCSI"),
+    data_parent: int = 3,
     disks: Sequence[OvfDisk] = (
         OvfDisk("data.vmdk", unit=1),
         OvfDisk("", unit=2, capacity=BLANK),
         OvfDisk("system.vmdk", unit=0),
     ),
 ) -> Path:
-    """An OVA of a system disk at the first place, a data disk and a blank one, listed otherwise."""
+    """An OVA of a system disk at the first place, a data disk and a blank one, listed otherwise.
+
+    ``data_parent`` is the instance id of the controller of the first of ``disks``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    ovf = an_appliance_ovf(disks, more, controller=controller)
+    parent = b"<rasd:Parent>%d</rasd:Parent>"
     files = {
-        "a.ovf": an_appliance_ovf(disks, more, controller=controller),
+        "a.ovf": ovf.replace(parent % 3, parent % data_parent, 1),
         "data.vmdk": streamed(folder, "data.vmdk", DATA),
         "system.vmdk": streamed(folder, "system.vmdk", system),
     }

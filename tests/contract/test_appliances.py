@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,17 @@ from pyVmomi import vim
 from tests.backends import second_view
 from tests.backends.capabilities import Capability
 from tests.builders import CAPACITY, MEMORY_MIB, a_uuid
-from tests.contract.appliances import BLANK, DATA, EFI, NIC, added, an_appliance, digest, disks
+from tests.contract.appliances import (
+    BLANK,
+    DATA,
+    DATA_ON_IDE,
+    EFI,
+    NIC,
+    added,
+    an_appliance,
+    digest,
+    disks,
+)
 from tests.contract.engine import Bench
 from tests.contract.linux_guest import MEMORY_MIB as LINUX_MIB
 from tests.contract.linux_guest import LinuxGuest
@@ -21,7 +30,6 @@ from tests.contract.planning import plan_of
 from tests.guests.plain_qemu import linux_guest, unpack
 from tests.image_files import OvfDisk
 from vmops import DirectoryImageStore, Flavor, Instance, Vif
-from vmops.model.image import AdapterType
 from vmops.progress import Warned
 
 pytestmark = needs(Capability.NFC_IMPORT, Capability.DISK_CONVERSION)
@@ -159,23 +167,17 @@ def test_a_disk_on_an_earlier_bus_does_not_become_the_root_disk(
     bench: Bench, tmp_path: Path
 ) -> None:
     """The data disk is on IDE, which firmware may look at first; the system is on SCSI."""
-    more = (
-        "<Item><rasd:Address>0</rasd:Address><rasd:InstanceID>4</rasd:InstanceID>"
-        "<rasd:ResourceType>5</rasd:ResourceType></Item>"
-    )
-    image = added(bench, tmp_path, "appliance-ide", more)
-    stored = bench.images.store.get(image)
-    assert stored.package is not None
-    on_ide = tuple(replace(disk, adapter=AdapterType.IDE) for disk in stored.package.disks)
-    given = replace(stored, package=replace(stored.package, disks=on_ide))
+    image = added(bench, tmp_path, "appliance-ide", DATA_ON_IDE, data_parent=4)
     instance = an_instance()
-    bench.ops.spawn(None, instance, given, None, linked_clone=False, power_on=False)
+    bench.spawn(image, instance=instance, linked_clone=False, power_on=False)
     found = disks(bench, instance)
     assert boot_keys(bench, instance) == [found["root.vmdk"].key]
     assert found["image_disk_1.vmdk"].controllerKey in {200, 201}
     bench.ops.rescue(None, instance, None, "flat")
     bench.ops.unrescue(instance)
     assert boot_keys(bench, instance) == [found["root.vmdk"].key]
+    if bench.power(instance) == "poweredOn":
+        bench.ops.power_off(instance)
     wanted = Flavor(memory_mib=MEMORY_MIB, root_gib=1)
     bench.ops.migrate_disk_and_power_off(None, instance, "", wanted)
     assert disks(bench, instance)["root-resized.vmdk"].capacityInKB == 1024**2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -260,3 +261,16 @@ def test_a_serial_port_on_the_network_is_a_line_to_the_lab() -> None:
 def test_a_guest_that_moves_in_starts_by_itself() -> None:
     assert "-S" in command_line(a_machine(), HOST)
     assert "-S" not in command_line(a_machine(), replace(HOST, starts_at_once=True))
+
+
+def test_the_nvme_disk_that_boots_first_is_the_first_namespace() -> None:
+    """The firmware is told of the controller, and takes its first namespace."""
+    nvme = Controller(key=31000, bus_number=0, model="VirtualNVMEController")
+    on_it = tuple(
+        a_disk(VM / f"{unit}.vmdk", key=32000 + unit, controller_key=31000, unit=unit)
+        for unit in range(3)
+    )
+    for order, wanted in (((), [1, 2, 3]), ((32002,), [3, 2, 1]), ((32001,), [2, 1, 3])):
+        machine = a_machine(controllers=(nvme,), disks=on_it, boot_order=order)
+        found = [text for text in command_line(machine, HOST) if '"nvme-ns"' in text]
+        assert [json.loads(text)["nsid"] for text in found] == wanted
