@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from vmops.lab import log_file
 from vmops.lab.daemon import EXIT_RUNS_ALREADY, KEEP_GUESTS_SIGNAL
 from vmops.lab.hypervisor.errors import HypervisorMissing
 from vmops.lab.server import Lab
@@ -20,11 +21,10 @@ log = logging.getLogger("vmops.lab")
 
 def main() -> int:
     """Run a lab; the exit status."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    settings = _settings()
+    log_file.set_up(settings.log_file)
     try:
-        asyncio.run(_serve(_settings()))
+        asyncio.run(_serve(settings))
     except LabRunsAlready as error:
         log.error("%s", error)  # noqa: TRY400  the sentence is all there is to know
         return EXIT_RUNS_ALREADY

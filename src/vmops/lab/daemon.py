@@ -10,7 +10,10 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -142,21 +145,56 @@ def arguments(settings: LabSettings) -> list[str]:
 def _start(settings: LabSettings) -> Endpoint:
     log_start = settings.log_file.stat().st_size if settings.log_file.exists() else 0
     process: subprocess.Popen[bytes] | None = None
+    failure = ""
     deadline = time.monotonic() + START_S
-    while (endpoint := status(settings)) is None:
-        if process is None and state.running_pid(settings) is None:
-            process = _spawn(settings)
-        if process is not None and process.poll() not in (None, EXIT_RUNS_ALREADY):
-            raise LabDied(f"the lab did not start:\n{_tail(settings, log_start)}")
-        if time.monotonic() > deadline:
-            if process is not None:
-                process.kill()
-                process.wait()
-            raise LabDied(
-                f"the lab did not answer within {START_S:.0f} s:\n{_tail(settings, log_start)}"
-            )
-        time.sleep(0.02)
+    try:
+        while (endpoint := status(settings)) is None and not failure:
+            if process is None and state.running_pid(settings) is None:
+                with later(signal.SIGINT):  # or nobody would know of the process
+                    process = _spawn(settings)
+            if process is not None and process.poll() not in (None, EXIT_RUNS_ALREADY):
+                failure = "the lab did not start"
+            elif time.monotonic() > deadline:
+                failure = f"the lab did not answer within {START_S:.0f} s"
+            time.sleep(0.02)
+    except BaseException:
+        _take_back(process)
+        raise
+    if endpoint is None:
+        _take_back(process)
+        raise LabDied(f"{failure}:\n{_tail(settings, log_start)}")
     return endpoint
+
+
+def _take_back(process: subprocess.Popen[bytes] | None) -> None:
+    """End a lab that nobody waits for any more; guests that ran before it run on."""
+    if process is None or process.poll() is not None:
+        return
+    try:
+        process.send_signal(KEEP_GUESTS_SIGNAL)
+        process.wait(STOP_S)
+    except (KeyboardInterrupt, subprocess.TimeoutExpired):
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def later(number: signal.Signals) -> Iterator[None]:
+    """Hold a signal back for the length of a ``with`` block; it comes at its end.
+
+    Only on the main thread, where signals come; elsewhere this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+        if came:
+            signal.raise_signal(number)
 
 
 def _spawn(settings: LabSettings) -> subprocess.Popen[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -18,6 +19,7 @@ from vmops.lab.hypervisor.port import Hypervisor
 from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.kernel.service import add_service
 from vmops.lab.kernel.service_instance import WIRE_VERSION
+from vmops.lab.kernel.session_manager import SessionManager
 from vmops.lab.loop_thread import LoopThread
 from vmops.lab.objects.inventory import build_inventory
 from vmops.lab.qemu import QemuHypervisor
@@ -29,12 +31,22 @@ from vmops.lab.storage.volumes import Volumes
 from vmops.lab.wire import console, folder, nfc, policies, screen, tls
 from vmops.lab.wire.app import application
 from vmops.lab.wire.codec import encoder
+from vmops.lab.wire.connections import (
+    CONNECTIONS,
+    FIRST_REQUEST_S,
+    IDLE_KNOWN_S,
+    LOOK_S,
+    Connections,
+    Listening,
+)
 from vmops.lab.wire.failures import Failures, middleware
+from vmops.lab.wire.server_log import REQUESTS_LOG
 from vmops.lab.wire.wire_log import WireLog
 
 T = TypeVar("T")
 
 HOST = "127.0.0.1"
+BACKLOG = 512
 STOP_S = 5.0
 """How long requests under way may take to end when the lab stops."""
 
@@ -53,7 +65,8 @@ class Lab:
         self._kernel: Kernel | None = None
         self._thread: LoopThread | None = None
         self._lock: state.StateLock | None = None
-        self._socket: socket.socket | None = None
+        self._app: web.Application | None = None
+        self._socket: Listening | None = None
 
     @classmethod
     @contextmanager
@@ -127,6 +140,14 @@ class Lab:
         return f"https://{HOST}:{state.load_identity(self.settings).port}/sdk"
 
     @property
+    def endpoints(self) -> frozenset[tuple[str, str]]:
+        """HTTP method and path, with names in braces for what differs, of all that is served."""
+        routes = [] if self._app is None else self._app.router.routes()
+        return frozenset(
+            (each.method, each.resource.canonical) for each in routes if each.resource is not None
+        )
+
+    @property
     def username(self) -> str:
         """The user name of the only account."""
         return self.settings.user_name
@@ -184,15 +205,24 @@ class Lab:
         app = application(
             kernel, sessions, self.wire_log, routes, [middleware(kernel, self.failures)]
         )
+        self._app = app
         console.add_console(app, kernel)
         policies.add_policies(app, kernel, sessions, self.wire_log)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
+        app[CONNECTIONS] = self._socket.connections = Connections()
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=REQUESTS_LOG,
+            shutdown_timeout=STOP_S,
+            keepalive_timeout=IDLE_KNOWN_S,
+        )
         undo.push_async_callback(_close_connections, runner)
         undo.callback(sessions.end_all)
         await runner.setup()
         context = tls.server_context(settings.certificate_file, settings.key_file)
-        site = web.SockSite(runner, self._socket, ssl_context=context, backlog=512)
-        await site.start()
+        undo.callback((await _served(runner, self._socket, context)).close)
+        watching = asyncio.create_task(_watch(app[CONNECTIONS], sessions))
+        undo.push_async_callback(_ended, watching)
 
     async def _stop_guests(self, kernel: Kernel) -> None:
         await kernel.hypervisor.stop(keep_guests=self._keep_guests)
@@ -220,6 +250,34 @@ def hypervisor_for(settings: LabSettings) -> Hypervisor:
     if settings.hypervisor == "qemu":
         find_program("qemu-system-x86_64")
     return QemuHypervisor(settings.state_dir / "run")
+
+
+async def _served(
+    runner: web.AppRunner, listening: Listening, context: ssl.SSLContext
+) -> asyncio.Server:
+    """Serve on the socket; aiohttp's own site would give a client a minute for its TLS."""
+    if runner.server is None:
+        raise RuntimeError("the runner is not set up")
+    return await asyncio.get_running_loop().create_server(
+        runner.server,
+        sock=listening,
+        ssl=context,
+        ssl_handshake_timeout=FIRST_REQUEST_S,
+        backlog=BACKLOG,
+    )
+
+
+async def _watch(connections: Connections, sessions: SessionManager) -> None:
+    """Hang up on idle clients, and end idle sessions with what they hold open, for ever."""
+    while True:
+        connections.look()
+        sessions.expire()
+        await asyncio.sleep(LOOK_S)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _close_connections(runner: web.AppRunner) -> None:
@@ -258,14 +316,14 @@ def _name_of(task: asyncio.Task[object]) -> str:
     return str(getattr(task.get_coro(), "__qualname__", ""))
 
 
-def _listening(asked: int, last: int) -> socket.socket:
+def _listening(asked: int, last: int) -> Listening:
     """Listen on the port asked for, else on the last one, else on one that is free."""
     try:
-        return socket.create_server((HOST, asked or last), backlog=512)
+        return Listening.at((HOST, asked or last), BACKLOG)
     except OSError as error:
         if asked:
             raise state.StateError(f"port {asked} cannot be used: {error.strerror}") from error
-    return socket.create_server((HOST, 0), backlog=512)
+    return Listening.at((HOST, 0), BACKLOG)
 
 
 def _fingerprint(value: object) -> int:

@@ -6,6 +6,8 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -97,18 +99,57 @@ def only_starter(settings: LabSettings) -> Iterator[None]:
 
 
 def make_folder(settings: LabSettings) -> None:
-    """Make the folder, unless it is there.
+    """Make the folder, unless it is there; what only its owner is to read is so afterwards.
 
     Raises:
-        StateError: the folder cannot be made, or is not this user's own.
+        StateError: the folder cannot be made, is a link or no folder, or others than this user
+            can write in it.
     """
     folder = settings.state_dir
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        pass
     except OSError as error:
         raise StateError(f"cannot make the state folder {folder}: {error.strerror}") from error
-    if folder.stat().st_uid != os.geteuid():
+    _require_own(folder)
+    for file in (
+        settings.password_file,
+        settings.key_file,
+        settings.identity_file,
+        settings.inventory_file,
+        settings.pid_file,
+        settings.log_file,
+    ):
+        _only_for_owner(file)
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder that another user could exchange, or put files in."""
+    found = folder.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise StateError(f"the state folder {folder} is a symbolic link; name the folder itself")
+    if not stat.S_ISDIR(found.st_mode):
+        raise StateError(f"{folder} is not a folder")
+    if found.st_uid != os.geteuid():
         raise StateError(f"the state folder {folder} belongs to another user")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StateError(
+            f"other users can write in the state folder {folder}; look at what is in it, then"
+            f" 'chmod go-w {shlex.quote(str(folder))}', or choose another folder"
+        )
+
+
+def _only_for_owner(file: Path) -> None:
+    """Take a file from other users' eyes; refuse one that is a link or another user's."""
+    try:
+        found = file.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        raise StateError(f"{file} is not a file of this user's own; remove it")
+    if stat.S_IMODE(found.st_mode) & ~0o600:
+        file.chmod(0o600)
 
 
 def ensure_password(settings: LabSettings) -> None:

@@ -17,6 +17,8 @@ from vmops.lab.kernel.sessions import Session, current_exchange, current_session
 IDLE_TIMEOUT_S = 30 * 60.0
 """A session that asks nothing for so long ends, as in vCenter by default."""
 TICKET_LIFETIME_S = 120.0
+MOST_TICKETS = 1_000
+"""That wait to be used; the oldest goes for one more."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,13 @@ class SessionManager(ManagedObject):
             return None
         return session
 
+    def expire(self) -> None:
+        """End the sessions that have idled too long, and forget what tickets nobody used."""
+        for token in list(self._sessions):
+            self.by_token(token)
+        now = time.monotonic()
+        self._tickets = {each: got for each, got in self._tickets.items() if got.expires >= now}
+
     def by_password(self, user: str, password: str) -> Session | None:
         """A session for one HTTP request with Basic authentication; it is not listed."""
         return Session(self._user) if self._is_account(user, password) else None
@@ -94,8 +103,7 @@ class SessionManager(ManagedObject):
         exchange = current_exchange.get()
         if exchange.session is not None or not self._is_account(userName, password):
             raise vim.fault.InvalidLogin()
-        for token in list(self._sessions):
-            self.by_token(token)  # drops those that have idled too long
+        self.expire()
         session = Session(
             self._user, exchange.address, exchange.user_agent, (locale or "en").replace("-", "_")
         )
@@ -136,8 +144,9 @@ class SessionManager(ManagedObject):
         """A ticket for one HTTP request that needs no other authentication."""
         if not isinstance(spec, vim.SessionManager.HttpServiceRequestSpec):
             raise vmodl.fault.InvalidArgument(invalidProperty="spec")
-        now = time.monotonic()
-        self._tickets = {each: got for each, got in self._tickets.items() if got.expires >= now}
+        self.expire()
+        while len(self._tickets) >= MOST_TICKETS:
+            del self._tickets[next(iter(self._tickets))]
         url = urlsplit(spec.url)
         method = (spec.method or "httpGet").removeprefix("http").upper()
         ticket_id = str(uuid.uuid4())
@@ -146,7 +155,7 @@ class SessionManager(ManagedObject):
             method,
             unquote(url.path),
             _pairs(url.query),
-            now + TICKET_LIFETIME_S,
+            time.monotonic() + TICKET_LIFETIME_S,
         )
         return vim.SessionManager.GenericServiceTicket(id=ticket_id, hostName=url.hostname)
 

@@ -59,14 +59,17 @@ class ConsoleTickets:
         session.holdings[name] = lambda: self._drop(name)
         return ticket
 
-    def redeem(self, ticket: str) -> str | None:
-        """Use a ticket up; return the id of its machine, None if it is no good any more."""
+    def redeem(self, ticket: str) -> tuple[str, Session] | None:
+        """Use a ticket up; the id of its machine and the session that asked for it.
+
+        None if it is no good any more.
+        """
         name = _hashed(ticket)
         issued = self._issued.get(name)
         self._drop(name)
         if issued is None or issued.expires < self.clock():
             return None
-        return issued.machine
+        return issued.machine, issued.session
 
     def _drop(self, name: str) -> None:
         issued = self._issued.pop(name, None)

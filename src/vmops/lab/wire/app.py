@@ -7,22 +7,19 @@ from collections.abc import Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from pyVmomi import vmodl
 
 from vmops.lab.kernel.kernel import Kernel
-from vmops.lab.kernel.service_instance import WIRE_VERSION
 from vmops.lab.kernel.session_manager import SessionManager
 from vmops.lab.kernel.sessions import Exchange
+from vmops.lab.wire.connections import count_requests, known
 from vmops.lab.wire.dispatch import Dispatcher
+from vmops.lab.wire.gate import only_from_here
 from vmops.lab.wire.session import SESSION_COOKIE, SESSIONS, cookie_session, require_session
-from vmops.lab.wire.soap import fault_response
+from vmops.lab.wire.soap_body import START_BYTES, SoapBody
 from vmops.lab.wire.wire_log import WireLog
 from vmops.lab.wire.wsdl import service_versions, wsdl
 
 __all__ = ["application", "require_session"]
-
-MAX_REQUEST_BYTES = 32 * 1024 * 1024
-"""A SOAP request's size. The largest real ones carry an OVF descriptor of some megabytes."""
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>vmops lab</title></head>
@@ -39,7 +36,9 @@ def application(
     middlewares: Iterable[Middleware] = (),
 ) -> web.Application:
     """The web application; `routes` are those of the other protocols."""
-    app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=middlewares)
+    app = web.Application(
+        client_max_size=START_BYTES, middlewares=[count_requests, only_from_here, *middlewares]
+    )
     app[SESSIONS] = sessions
     soap = Soap(Dispatcher(kernel, wire_log))
     app.add_routes(
@@ -70,22 +69,19 @@ class Soap:
             before,
             lambda: request.transport is not None and not request.transport.is_closing(),
         )
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            fault = vmodl.fault.InvalidRequest(
-                msg=f"The request is larger than {MAX_REQUEST_BYTES} bytes"
-            )
-            refused = _xml(500, fault_response(fault, WIRE_VERSION))
-            refused.force_close()
-            return refused
+        body = SoapBody.of(request)
         status, content = await self._dispatcher.answer(
             body, request.headers.get("SOAPAction", ""), exchange
         )
         answer = _xml(status, content)
+        if not body.is_whole:
+            answer.force_close()  # what is left of the request is not read
+        if exchange.session is not None:
+            known(request)
         if exchange.session is not None and exchange.session is not before:
             answer.headers["Set-Cookie"] = (
                 f'{SESSION_COOKIE}="{exchange.session.token}"; Path=/; HttpOnly; Secure;'
+                " SameSite=Strict"
             )
         return answer
 

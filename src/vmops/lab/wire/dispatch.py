@@ -11,20 +11,17 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pyVmomi import vim, vmodl
+from pyVmomi import vmodl
 from pyVmomi.VmomiSupport import IsChildVersion, versionMap
 
 from vmops.lab.kernel.kernel import Kernel, ManagedObject, not_found
 from vmops.lab.kernel.property_path import compile_path, evaluate
 from vmops.lab.kernel.service_instance import WIRE_VERSION
-from vmops.lab.kernel.sessions import (
-    Exchange,
-    Session,
-    current_exchange,
-    current_session,
-    not_authenticated,
-)
-from vmops.lab.wire.soap import Call, fault_response, invalid_request, parse, response
+from vmops.lab.kernel.sessions import Exchange, Session, current_exchange, current_session
+from vmops.lab.wire.requests import Requests
+from vmops.lab.wire.soap import Call, fault_response, response
+from vmops.lab.wire.soap_body import SoapBody
+from vmops.lab.wire.strict import invalid_request
 from vmops.lab.wire.wire_log import WireLog
 
 if TYPE_CHECKING:
@@ -32,20 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WITHOUT_SESSION = frozenset(
-    {
-        (vim.ServiceInstance, "RetrieveServiceContent"),
-        (vim.ServiceInstance, "Fetch"),
-        (vim.SessionManager, "Login"),
-        # These are not supported, and who may not log in by them should be told so.
-        (vim.SessionManager, "LoginByToken"),
-        (vim.SessionManager, "LoginBySSPI"),
-        (vim.SessionManager, "LoginExtensionByCertificate"),
-        (vim.SessionManager, "LoginExtensionBySubjectName"),
-        (vim.SessionManager, "CloneSession"),
-    }
-)
-"""All that can be asked by who has not logged in."""
 WAITING = frozenset({"WaitForUpdatesEx", "WaitForUpdates"})
 """Methods that end when their client goes away; others run to their end."""
 LOOK_FOR_CLIENT_S = 1.0
@@ -58,12 +41,12 @@ class Service:
 
     namespace: str
     version: str
-    session_of: Callable[[Call, Exchange], Session | None]
-    """Gives the session of who calls."""
+    session_of: Callable[[dict[str, str], Exchange], Session | None]
+    """Gives the session of who calls, by the SOAP headers or the exchange."""
 
 
 MAIN = Service(
-    namespace="vim25", version=WIRE_VERSION, session_of=lambda _call, exchange: exchange.session
+    namespace="vim25", version=WIRE_VERSION, session_of=lambda _headers, exchange: exchange.session
 )
 """vSphere's own service."""
 
@@ -75,14 +58,17 @@ class Dispatcher:
         self._kernel = kernel
         self._wire_log = wire_log
         self._service = service
+        self._requests = Requests(service.session_of)
 
-    async def answer(self, body: bytes, soap_action: str, exchange: Exchange) -> tuple[int, bytes]:
+    async def answer(
+        self, body: SoapBody, soap_action: str, exchange: Exchange
+    ) -> tuple[int, bytes]:
         """HTTP status and body for a request. Every failure becomes a fault."""
         version = self._service.version
         try:
             version = self._version(soap_action)
-            call = parse(body, version)
-            result_type, result = await self._called(call, exchange)
+            call, session = await self._requests.read(body, version, exchange)
+            result_type, result = await self._called(call, session, exchange)
             namespace = f"urn:{self._service.namespace}"
             return 200, response(call, result_type, result, version, namespace)
         except vmodl.MethodFault as fault:
@@ -91,12 +77,12 @@ class Dispatcher:
             log.exception("a request failed")
             return 500, _fault(system_error(error), version)
 
-    async def _called(self, call: Call, exchange: Exchange) -> tuple[type, object]:
-        self._wire_log.count(call.method, call.headers.get("operationID", ""))
-        session = self._service.session_of(call, exchange)
-        opens = (type(call.this), call.method) in WITHOUT_SESSION
-        if session is None and not opens:
-            raise not_authenticated(call.this)
+    async def _called(
+        self, call: Call, session: Session | None, exchange: Exchange
+    ) -> tuple[type, object]:
+        # Who is not logged in names no operations here: they would crowd out those of others.
+        operation = "" if session is None else call.headers.get("operationID", "")
+        self._wire_log.count(call.method, operation)
         obj = self._kernel.registry.get(call.this)
         if obj.owner is not None and obj.owner is not session:
             raise not_found(call.this)

@@ -21,6 +21,7 @@ from vmops.lab.kernel.kernel import Kernel
 from vmops.lab.kernel.service_instance import WIRE_VERSION
 from vmops.lab.kernel.task import TaskRun, start_task
 from vmops.lab.wire.soap import fault_response
+from vmops.lab.wire.soap_body import SoapBody
 
 _METHOD = re.compile(rb"Body>\s*<(?:\w+:)?(\w+)")
 _TASK = re.compile(rb'type="Task">([^<]+)<')
@@ -137,7 +138,7 @@ def middleware(kernel: Kernel, failures: Failures) -> Middleware:
 
 
 async def _soap_method(request: web.Request) -> str:
-    found = _METHOD.search(await request.read())
+    found = _METHOD.search(await SoapBody.of(request).start())
     return found[1].decode() if found else ""
 
 

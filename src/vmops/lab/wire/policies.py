@@ -14,7 +14,6 @@ from vmops.lab.kernel.sessions import Exchange, Session
 from vmops.lab.objects.policy_service import add_policy_service
 from vmops.lab.wire.app import Soap
 from vmops.lab.wire.dispatch import Dispatcher, Service
-from vmops.lab.wire.soap import Call
 from vmops.lab.wire.wire_log import WireLog
 
 _VERSION = "pbm.version.v8_0_3_0"
@@ -28,8 +27,8 @@ def add_policies(
     if kernel.settings.esx:
         return
 
-    def session_of(call: Call, exchange: Exchange) -> Session | None:
-        token = call.headers.get(_HEADER, "")
+    def session_of(headers: dict[str, str], exchange: Exchange) -> Session | None:
+        token = headers.get(_HEADER, "")
         return exchange.session if not token else sessions.by_token(token)
 
     # Its objects are apart from the main service's: both have one called "ServiceInstance".

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from vmops.lab.kernel.session_manager import SessionManager
 from vmops.lab.kernel.sessions import Session
+from vmops.lab.wire.connections import known
 
 SESSION_COOKIE = "vmware_soap_session"
 TICKET_COOKIE = "vmware_cgi_ticket"
@@ -40,6 +41,7 @@ def require_session(request: web.Request) -> Session:
         session = sessions.by_password(*login)
     if session is None:
         raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="VMware HTTP server"'})
+    known(request)
     return session
 
 

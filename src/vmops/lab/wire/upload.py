@@ -12,6 +12,9 @@ from aiohttp.streams import StreamReader
 BLOCK_BYTES = 1024 * 1024
 """Handed to the disk at a time; at most two of them are in memory."""
 
+WAIT_S = 120.0
+"""How long a body may have nothing more to say before it is given up."""
+
 
 async def wait_for_handler(request: web.Request) -> None:
     """Answer ``Expect: 100-continue`` later, in `receive`, when it is known that we want the body.
@@ -31,6 +34,7 @@ async def receive(request: web.Request, write: Callable[[bytes], object]) -> int
     Raises:
         web.HTTPBadRequest: the body ended early, or its chunks are malformed.
         web.HTTPLengthRequired: neither a length nor chunks were announced.
+        web.HTTPRequestTimeout: nothing more of it comes.
     """
     announced = request.content_length
     chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
@@ -48,6 +52,8 @@ async def receive(request: web.Request, write: Callable[[bytes], object]) -> int
         asyncio.IncompleteReadError,
     ) as e:
         raise web.HTTPBadRequest(text="The body ended early or is malformed.") from e
+    except TimeoutError as e:
+        raise web.HTTPRequestTimeout(text=f"Nothing more came for {WAIT_S:.0f} s.") from e
     if announced is not None and received != announced:
         raise web.HTTPBadRequest(text=f"{announced} bytes were announced, {received} came.")
     return received
@@ -79,7 +85,8 @@ async def _block(content: StreamReader) -> bytes:
     parts = []
     size = 0
     while size < BLOCK_BYTES:
-        part = await content.readany()
+        async with asyncio.timeout(WAIT_S):
+            part = await content.readany()
         if not part:
             break
         parts.append(part)

@@ -7,6 +7,8 @@ from threading import Lock
 
 KEPT = 10_000
 """Pairs of method and operation kept; the oldest goes for one more."""
+NAME_LENGTH = 128
+"""Characters kept of an operation's name."""
 
 
 class WireLog:
@@ -18,6 +20,7 @@ class WireLog:
 
     def count(self, method: str, operation_id: str) -> None:
         """Note one call; the operation id is empty where the client sent none."""
+        operation_id = operation_id[:NAME_LENGTH]
         with self._lock:
             if len(self._calls) >= KEPT and (method, operation_id) not in self._calls:
                 del self._calls[next(iter(self._calls))]
