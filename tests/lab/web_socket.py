@@ -18,7 +18,9 @@ class Refused(Exception):
 
 
 class WebSocket:
-    def __init__(self, url: str, certificate: Path, subprotocol: str = "binary") -> None:
+    def __init__(
+        self, url: str, certificate: Path, subprotocol: str = "binary", more: tuple[str, ...] = ()
+    ) -> None:
         parts = urlsplit(url)
         context = ssl.create_default_context(cafile=str(certificate))
         context.check_hostname = False
@@ -33,6 +35,7 @@ class WebSocket:
             "Connection: Upgrade",
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
             "Sec-WebSocket-Version: 13",
+            *more,
         ]
         if subprotocol:
             lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")

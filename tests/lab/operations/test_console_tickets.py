@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.lab.client import Client, connect
 from tests.lab.web_socket import Refused, WebSocket
 from vmops.lab import Lab, LabSettings
 from vmops.lab.kernel.kernel import Kernel
+from vmops.lab.kernel.session_manager import SessionManager
 from vmops.lab.operations.console_tickets import LIFETIME_S, ConsoleTickets
 
 
@@ -190,3 +192,48 @@ def _end_with_an_open_console(own: Client, name: str, monkeypatch: pytest.Monkey
         socket.receive(1024)
     socket.close()
     own.stub.DropConnections()
+
+
+def ends(socket: WebSocket) -> bool:
+    """Whether the console hangs up on who looks on."""
+    with pytest.raises(ConnectionError):
+        while True:
+            socket.receive(1)
+    return True
+
+
+@pytest.mark.parametrize("how", ["Logout", "TerminateSession", "idle"])
+def test_an_open_console_ends_with_its_session(
+    client: Client, vm: Any, echo: None, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    other = connect(client.lab)
+    url = vim.VirtualMachine(vm._moId, other.stub).AcquireTicket("webmks").url or ""
+    manager = client.content.sessionManager
+    with opened(client, url) as socket:
+        assert socket.receive(12) == b"RFB 003.008\n"
+        if how == "Logout":
+            other.content.sessionManager.Logout()
+        elif how == "TerminateSession":
+            manager.TerminateSession([other.content.sessionManager.currentSession.key])
+        else:
+            found = client.lab.kernel.registry.find("SessionManager", SessionManager)
+            theirs = found.by_token(str(other.stub.cookie).split('"')[1])
+            monkeypatch.setattr(theirs, "last_active", datetime.now(UTC) - timedelta(hours=1))
+        assert ends(socket)
+    deadline = time.monotonic() + 10
+    while vm.runtime.numMksConnections:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    other.drop()
+
+
+@pytest.mark.parametrize("header", ["Origin: https://evil.example", "Origin: null"])
+def test_a_page_of_another_site_gets_no_console(
+    client: Client, vm: Any, echo: None, header: str
+) -> None:
+    ticket = vm.AcquireTicket("webmks")
+    assert status(client, ticket.url, more=(header,)) == 403
+    # It was not used up.
+    own = f"Origin: https://127.0.0.1:{ticket.port}"
+    with opened(client, ticket.url, more=(own,)) as socket:
+        assert socket.receive(4) == b"RFB "
