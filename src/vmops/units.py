@@ -9,6 +9,7 @@ from __future__ import annotations
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+TIB = 1024 * GIB
 
 
 def gib_to_bytes(gib: int) -> int:
@@ -29,6 +30,11 @@ def bytes_to_kib(size_bytes: int) -> int:
 def bytes_to_gib(size_bytes: int) -> int:
     """Bytes to GiB, rounded up."""
     return -(-size_bytes // GIB)
+
+
+def mib_to_bytes(mib: int) -> int:
+    """The bytes of so many MiB."""
+    return mib * MIB
 
 
 def kib_to_bytes(kib: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Command, spawn
+from tests.guests.plain_qemu import linux_guest
 from tests.lab.web_socket import Refused, WebSocket
 from tests.rfb import Viewer
 from vmops.lab import Lab, LabSettings
@@ -100,3 +101,50 @@ def test_off_is_waited_for(vmops: Command, web1: dict[str, Any]) -> None:
     assert off.code == 0
     assert "status: 'off'" in off.out
     assert vmops("start", "web1", *TICKS).code == 0
+
+
+@pytest.fixture(scope="module")
+def linux(vmops: Command) -> str:
+    """A guest with Tools, which tell its address."""
+    properties = ("vmware_ostype=debian12_64Guest", "vmware_adaptertype=paraVirtual")
+    add = ["image", "add", str(linux_guest()), "--name", "linux"]
+    for each in (*properties, "hw_vif_model=VirtualVmxnet3"):
+        add += ["--property", each]
+    assert vmops(*add).code == 0
+    return "linux"
+
+
+@pytest.mark.parametrize("more", [("--wait",), ("--wait-for", "ip")], ids=" ".join)
+def test_who_has_waited_sees_the_guests_address(
+    vmops: Command, linux: str, more: tuple[str, ...]
+) -> None:
+    made = vmops(
+        "spawn",
+        "lin",
+        "--image",
+        linux,
+        "--network",
+        "dv-net",
+        *more,
+        "--timeout",
+        "120",
+        "-o",
+        "json",
+    )
+    try:
+        assert made.code == 0, made.err
+        assert made.json["addresses"], made.out
+        assert vmops("show", "lin", "-o", "json").json["addresses"]
+        again = vmops("reboot", "lin", "--wait-for", "tools", "--timeout", "120")
+        assert (again.code, "Wait for the guest's Tools" in again.err) == (0, True)
+    finally:
+        assert vmops("destroy", "lin", "--yes").code == 0
+
+
+def test_a_guest_without_tools_is_not_waited_for_in_vain(
+    vmops: Command, web1: dict[str, Any]
+) -> None:
+    for word, said in (("tools", "has no Tools that answered"), ("ip", "got no address")):
+        late = vmops("reboot", "web1", "--hard", "--wait-for", word, "--timeout", "1")
+        assert late.code != 0
+        assert f"The guest {said} within 1 s. The instance runs on" in late.err

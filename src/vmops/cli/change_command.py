@@ -30,7 +30,16 @@ from vmops.cli.context import CommandContext
 from vmops.cli.instances import Found, instance_record
 from vmops.cli.output import FORMATS, OutputOptions, print_record, print_rows
 from vmops.cli.terminal import say
-from vmops.cli.waiting import READY, Before, Patience, Until, look_before, wait_until
+from vmops.cli.waiting import (
+    ADDRESS,
+    READY,
+    TOOLS,
+    Before,
+    Patience,
+    Until,
+    look_before,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from vmops.ops.vmops.vmops import VMwareVMOps
@@ -67,12 +76,9 @@ class Change:
         self._verb = verb
         self._style: str | None = options["style"]
         self._many = many
-        self._until: Until | None = options["until"] if options.get("wait") else None
-        self._patience = Patience(
-            ready=_pattern(options.get("wait_for") or READY),
-            timeout_s=options.get("timeout_s") or _STATE_TIMEOUT_S,
-            by_tools=options.get("wait_for") is None,
-        )
+        is_waited_for = options.get("wait") or options.get("wait_for")
+        self._until: Until | None = options["until"] if is_waited_for else None
+        self._patience = _patience(options)
         self._begin = time.monotonic()
         self._awaited: list[_Awaited] = []
         self._shown: list[_Shown] = []
@@ -244,11 +250,20 @@ def _options(until: Until | None, styles: tuple[str, ...]) -> list[Callable[...,
     if until is Until.BOOTED:
         options.append(
             click.option(
-                "--wait-for", metavar="REGEX",
-                help=f"What its serial port has to show; without it {READY!r}, or Tools.",
+                "--wait-for", metavar="REGEX|tools|ip",
+                help="--wait until its serial port shows this, its Tools answer, or they have told"
+                f" its address. Without it: {READY!r}, or its Tools.",
             )
         )  # fmt: skip
     return [*options, click.option("--wait", is_flag=True, help=until.value)]
+
+
+def _patience(options: Mapping[str, Any]) -> Patience:
+    wanted, timeout_s = options.get("wait_for"), options.get("timeout_s")
+    timeout_s = _STATE_TIMEOUT_S if timeout_s is None else timeout_s
+    if wanted in {TOOLS, ADDRESS}:
+        return Patience(ready=None, timeout_s=timeout_s, needs_address=wanted == ADDRESS)
+    return Patience(ready=_pattern(wanted or READY), timeout_s=timeout_s, by_tools=wanted is None)
 
 
 def _pattern(text: str) -> re.Pattern[str]:

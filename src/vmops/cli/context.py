@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmops.cli import endpoint
-from vmops.cli.endpoint import Setting
+from vmops.cli.endpoint import Setting, expanded
 from vmops.cli.terminal import VisibleFormatter
 from vmops.errors import InvalidLogin
 
@@ -109,7 +109,7 @@ class CommandContext:
         from vmops.images.directory_store import DirectoryImageStore  # noqa: PLC0415
 
         own = self.setting("images")
-        folder = Path(own).expanduser() if own else self.state_dir / "images"
+        folder = expanded(own, "VMOPS_IMAGES") if own else self.state_dir / "images"
         if self._is_planning:
             from vmops.images.planning_store import PlanningImageStore  # noqa: PLC0415
 

@@ -48,14 +48,31 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "state_dir": ("VMOPS_STATE_DIR",),
 }
 _SECRET = {"password"}
+_LONGEST_PASSWORD = 4096
+"""Bytes; a file that has more is not one of a password."""
 
 
 def state_dir(environment: Mapping[str, str] = os.environ) -> Path:
     """The user's state folder: VMOPS_STATE_DIR, or vmops in XDG_STATE_HOME (~/.local/state)."""
     if own := environment.get("VMOPS_STATE_DIR"):
-        return Path(own).expanduser()
-    base = environment.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "vmops"
+        return expanded(own, "VMOPS_STATE_DIR")
+    base = environment.get("XDG_STATE_HOME") or "~/.local/state"
+    return expanded(base, "XDG_STATE_HOME") / "vmops"
+
+
+def expanded(text: str, origin: str) -> Path:
+    """A path as people write it, with ``~`` for a home: of a variable no shell has expanded it.
+
+    Raises:
+        InvalidArgument: there is no such user, or it is no path at all.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise InvalidArgument(f"{origin}: {text} names the home of an unknown user.") from None
+    if "\0" in text:
+        raise InvalidArgument(f"{origin}: a path cannot have a NUL in it.")
+    return path
 
 
 def find_settings(
@@ -79,7 +96,7 @@ def find_settings(
                 break
     _split_url(found)
     if "password" not in found and "password_file" in found:
-        file = Path(found["password_file"].value)
+        file = expanded(found["password_file"].value, found["password_file"].origin)
         found["password"] = Setting(_read_password(file), str(file), secret=True)
     _check_ca_file(found)
     _look_up_known_host(found)
@@ -116,13 +133,19 @@ def _split_url(found: dict[str, Setting]) -> None:
 
 def _read_password(file: Path) -> str:
     try:
-        mode = file.stat().st_mode
-        text = file.read_text(encoding="utf-8")
+        with file.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            content = stream.read(_LONGEST_PASSWORD + 1)
+        text = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except OSError as failure:
         raise InvalidArgument(f"The password file {file}: {failure.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InvalidArgument(f"The password file {file} is not UTF-8 text.") from None
     if stat.S_IMODE(mode) & 0o077:
         raise InvalidArgument(f"The password file {file} may be read by others: chmod 600 {file}")
-    return text.rstrip("\n")
+    if len(content) > _LONGEST_PASSWORD or "\n" in text:
+        raise InvalidArgument(f"The password file {file} is to have one line, the password.")
+    return text
 
 
 def _check_ca_file(found: dict[str, Setting]) -> None:
@@ -133,19 +156,21 @@ def _check_ca_file(found: dict[str, Setting]) -> None:
     files = [one for one in found["ca_file"].value.split(os.pathsep) if one]
     if len(files) != 1:
         raise InvalidArgument(f"{origin} names {len(files)} files: put the certificates into one.")
-    if not Path(files[0]).expanduser().is_file():
+    file = expanded(files[0], origin)
+    if not file.is_file():
         raise InvalidArgument(f"{origin}: there is no file {files[0]}.")
-    found["ca_file"] = Setting(str(Path(files[0]).expanduser()), origin)
+    found["ca_file"] = Setting(str(file), origin)
 
 
 def _look_up_known_host(found: dict[str, Setting]) -> None:
     """Govc's known hosts: lines of "host[:port] thumbprint", of which only SHA-256 ones count."""
     if "known_hosts" not in found or "thumbprint" in found or "url" not in found:
         return
-    file = Path(found["known_hosts"].value).expanduser()
+    file = expanded(found["known_hosts"].value, found["known_hosts"].origin)
     host = urlsplit(found["url"].value).netloc
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Names and thumbprints are ASCII; a comment in the file may be anything.
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return
     for line in lines:

@@ -10,6 +10,10 @@ from typing import Any
 
 import click
 
+from vmops.cli.help_text import HelpFormatter
+
+click.Context.formatter_class = HelpFormatter
+
 # name -> (module, attribute, one line of help). The help stands here so that `--help` imports none.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "spawn": ("spawn", "spawn", "Create an instance from an image and start it."),

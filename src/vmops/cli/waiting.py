@@ -19,9 +19,16 @@ if TYPE_CHECKING:
     from vmops.cli.instances import Found
 
 READY = r"login:"
+TOOLS, ADDRESS = "tools", "ip"
+"""Words of ``--wait-for``; anything else is looked for on the serial port."""
 _POLL_S = 0.25
 _TOOLS = "guest.toolsRunningStatus"
 _INSTALLED = "guest.toolsVersionStatus2"
+_ADDRESS = "guest.ipAddress"
+_CARDS = "summary.config.numEthernetCards"
+# A guest that shows a login has Tools that answer soon, if it has any, and then its address.
+_TOOLS_GRACE_S = 2.0
+_ADDRESS_GRACE_S = 10.0
 _POWER = "runtime.powerState"
 _KEPT = 64 * 1024
 
@@ -51,12 +58,14 @@ class Before:
 class Patience:
     """What a guest shows when it is up, and how many seconds it may take.
 
+    ``ready`` None: that its Tools answer, and with ``needs_address`` have told its address.
     ``by_tools``: that its Tools answer will do, too.
     """
 
-    ready: re.Pattern[str]
+    ready: re.Pattern[str] | None
     timeout_s: float
-    by_tools: bool
+    by_tools: bool = True
+    needs_address: bool = False
 
 
 def look_before(context: CommandContext, found: Found) -> Before:
@@ -97,8 +106,12 @@ def wait_until(
         until = Until.GOES_ON
     with operation("wait", observe=context.observer), Operation("wait") as do:
         match until:
+            case Until.BOOTED if patience.ready is None:
+                do(guest_reports(context, found, patience))
             case Until.BOOTED:
                 do(guest_booted(context, found, before, patience))
+                if patience.by_tools:
+                    do(first_report(context, found))
             case Until.GOES_ON:
                 do(guest_goes_on(context, found, patience))
             case Until.OFF:
@@ -114,6 +127,7 @@ def guest_booted(
     context: CommandContext, found: Found, before: Before, patience: Patience
 ) -> Reversible[None]:
     """Follow the serial log, and see its Tools come up; those of before do not count."""
+    assert patience.ready is not None  # noqa: S101 - else Tools alone are asked
     seen, was_down = "", before.state is not PowerState.POWERED_ON
     nor = ", nor did its Tools answer," if patience.by_tools else ""
     shown = f"show {patience.ready.pattern!r} on its serial port{nor}"
@@ -130,6 +144,37 @@ def guest_booted(
         if runs and was_down:
             break
         was_down = was_down or not runs
+    yield
+
+
+@step("Wait for the guest's Tools")
+def guest_reports(context: CommandContext, found: Found, patience: Patience) -> Reversible[None]:
+    """See its Tools answer, and tell an address if that is wanted."""
+    what = "got no address" if patience.needs_address else "has no Tools that answered"
+    for _ in _ticks(patience, f"The guest {what}", found):
+        values = _read(context, found, _TOOLS, _ADDRESS)
+        if values.get(_TOOLS) == "guestToolsRunning" and (
+            values.get(_ADDRESS) or not patience.needs_address
+        ):
+            break
+    yield
+
+
+@step("Wait for the guest's first report")
+def first_report(context: CommandContext, found: Found) -> Reversible[None]:
+    """Let a guest that has Tools tell its address, so that who looks next sees it.
+
+    What has none, or no NIC, is not waited for; that it does not tell one is no failure.
+    """
+    begin = time.monotonic()
+    end = begin + _TOOLS_GRACE_S
+    while time.monotonic() < end:
+        values = _read(context, found, _TOOLS, _ADDRESS, _CARDS)
+        if values.get(_ADDRESS) or not values.get(_CARDS, 1):
+            break
+        if values.get(_TOOLS) == "guestToolsRunning":
+            end = begin + _ADDRESS_GRACE_S
+        time.sleep(_POLL_S)
     yield
 
 

@@ -99,9 +99,16 @@ class SwitchNotFound(NotFound):
 
 
 class ClusterNotFound(_NamedNotFound):
-    """No cluster has this name."""
+    """No cluster has this name; ``name`` "": there is not exactly one, and none was named."""
 
     kind = "cluster"
+
+    def __str__(self) -> str:
+        if self.name:
+            return super().__str__()
+        if not self.available:
+            return "There is no cluster, and no host outside of one."
+        return f"There are several clusters: {', '.join(sorted(self.available))}. Choose one."
 
 
 class HostNotFound(_NamedNotFound):

@@ -81,6 +81,12 @@ def inspect(
             f"{file.name} is said to have format {disk_format}, but is {facts.disk_format}."
         )
     if claimed is not None and claimed is not facts.disk_type:
+        if disk_format in CONVERTED:
+            raise ImageNotAcceptable(
+                f"{file.name} of format {disk_format} is converted to {facts.disk_type}, and cannot"
+                f" be {claimed} as well: leave out --disk-type (hw_disk_type), or leave out"
+                f" --disk-format {disk_format} to take the file's bytes as they are."
+            )
         raise ImageNotAcceptable(f"{file.name} is said to be {claimed}, but is {facts.disk_type}.")
     return facts
 

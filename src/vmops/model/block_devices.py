@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from vmops import units
 from vmops.errors import Invalid
 from vmops.model.image import AdapterType
+from vmops.model.maximums import check_disk
 
 # Ids become keys of extraConfig, and parts of property paths.
 _ID = re.compile(r"^[\w.:-]{1,200}\Z", re.ASCII)
@@ -77,6 +79,7 @@ class EphemeralDisk:
     def __post_init__(self) -> None:
         if self.size_gib < 1:
             raise Invalid(f"An ephemeral disk of {self.size_gib} GiB: it needs at least 1.")
+        check_disk("An ephemeral disk", units.gib_to_bytes(self.size_gib), Invalid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +91,7 @@ class BlockDevices:
     swap_mib: int = 0
 
     def __post_init__(self) -> None:
-        if self.swap_mib < 0:
-            raise Invalid(f"A swap disk of {self.swap_mib} MiB: it cannot be negative.")
+        check_disk("A swap disk", units.mib_to_bytes(self.swap_mib), Invalid)
         if sum(v.boot_index == 0 for v in self.volumes) > 1:
             raise Invalid("An instance boots from one volume only.")
         seen: set[str] = set()

@@ -6,10 +6,12 @@ import ipaddress
 import re
 from dataclasses import dataclass, field, replace
 
+from vmops import units
 from vmops.errors import InstanceUnacceptable, InvalidArgument, InvalidName
 from vmops.model.datastore_path import check_file_name
 from vmops.model.hardware import FlavorHardware
 from vmops.model.image import VifModel
+from vmops.model.maximums import check_disk, check_machine
 from vmops.model.power import InstanceState
 from vmops.model.size import Allocation, Size
 from vmops.model.topology import CpuTopology, cores_per_socket
@@ -67,18 +69,13 @@ class Flavor:
         return replace(self.size, cores_per_socket=cores_per_socket(self.vcpus, own, image))
 
     def __post_init__(self) -> None:
-        if self.vcpus < 1:
-            raise InstanceUnacceptable(f"{self.vcpus} vCPUs: an instance needs at least one.")
-        if self.memory_mib < 4 or self.memory_mib % 4:
-            raise InstanceUnacceptable(
-                f"{self.memory_mib} MiB of memory: vSphere takes a multiple of 4."
-            )
-        if self.root_gib < 0:
-            raise InstanceUnacceptable(
-                f"A root disk of {self.root_gib} GiB: it cannot be negative."
-            )
-        if self.ephemeral_gib < 0 or self.swap_mib < 0:
-            raise InstanceUnacceptable("The size of an ephemeral or swap disk cannot be negative.")
+        check_machine(self.vcpus, self.memory_mib, InstanceUnacceptable)
+        for what, size_bytes in (
+            ("A root disk", units.gib_to_bytes(self.root_gib)),
+            ("An ephemeral disk", units.gib_to_bytes(self.ephemeral_gib)),
+            ("A swap disk", units.mib_to_bytes(self.swap_mib)),
+        ):
+            check_disk(what, size_bytes, InstanceUnacceptable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,72 @@ def test_only_sha256_thumbprints_of_known_hosts_count(tmp_path: Path) -> None:
     assert "thumbprint" not in values(GOVC_URL="old", **host)
 
 
+PATHS = {
+    "VMOPS_PASSWORD_FILE": "password",
+    "VMOPS_CA_FILE": "ca_file",
+    "GOVC_TLS_CA_CERTS": "ca_file",
+    "GOVC_TLS_KNOWN_HOSTS": "thumbprint",
+}
+
+
+@pytest.mark.parametrize("variable", PATHS)
+def test_a_tilde_in_a_variable_is_the_users_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    thumbprint = ":".join(["AB"] * 32)
+    file = tmp_path / "a file"
+    file.write_text(f"vc {thumbprint}\n")
+    file.chmod(0o600)
+    found = values(VMOPS_URL="vc", **{variable: "~/a file"})
+    shown = {"ca_file": str(file), "thumbprint": thumbprint, "password": f"vc {thumbprint}"}
+    assert found[PATHS[variable]] == shown[PATHS[variable]]
+    for wrong in ("~no-such-user/x", "a\0b"):
+        with pytest.raises(InvalidArgument, match=f"{variable}"):
+            values(VMOPS_URL="vc", **{variable: wrong})
+
+
+@pytest.mark.parametrize("variable", ["VMOPS_STATE_DIR", "XDG_STATE_HOME"])
+def test_a_tilde_in_the_state_folders_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert state_dir({variable: "~/state"}).is_relative_to(tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"p\xe4ssword\n", "is not UTF-8 text"),
+        (b"\xff\xfep\0", "is not UTF-8 text"),
+        (b"one\ntwo\n", "is to have one line"),
+        (b"x" * 100_000, "is to have one line"),
+    ],
+    ids=["latin-1", "utf-16", "two lines", "long"],
+)
+def test_a_password_file_that_is_none(tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    with pytest.raises(InvalidArgument, match=said) as refused:
+        values(VMOPS_PASSWORD_FILE=str(file))
+    assert "ssword\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_password_ends_with_its_line(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(f" canary {end}".encode())
+    file.chmod(0o600)
+    assert values(VMOPS_PASSWORD_FILE=str(file))["password"] == " canary "
+
+
+def test_known_hosts_of_another_encoding_are_read(tmp_path: Path) -> None:
+    known, thumbprint = tmp_path / "known_hosts", ":".join(["AB"] * 32)
+    known.write_bytes(b"# f\xfcr alle\nvc " + thumbprint.encode() + b"\n")
+    assert values(VMOPS_URL="vc", GOVC_TLS_KNOWN_HOSTS=str(known))["thumbprint"] == thumbprint
+
+
 def test_the_state_folder(tmp_path: Path) -> None:
     assert state_dir({"VMOPS_STATE_DIR": str(tmp_path)}) == tmp_path
     assert state_dir({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "vmops"

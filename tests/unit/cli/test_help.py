@@ -33,6 +33,20 @@ def test_every_command_has_a_help(path: tuple[str, ...]) -> None:
     assert "--verbose" not in shown.output  # the root's options are not listed again
 
 
+@pytest.mark.parametrize("columns", [20, 40, 59, 80, 200])
+def test_no_line_of_help_is_wider_than_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    wide = [
+        (path, line)
+        for path in [(), *commands()]
+        for line in CliRunner().invoke(cli, [*path, "--help"]).output.splitlines()
+        if len(line) > max(columns, 22)
+    ]
+    assert wide == []
+
+
 def test_the_list_of_commands_is_that_of_their_modules() -> None:
     for name, (_, _, line) in COMMANDS.items():
         command = cli.get_command(click.Context(cli), name)

@@ -26,7 +26,12 @@ STATUSES = (
 
 
 @click.command("list")
-@click.option("--status", type=click.Choice(STATUSES), help="Only those in this state.")
+@click.option(
+    "--status",
+    type=click.Choice(STATUSES),
+    metavar="STATUS",
+    help=f"Only those in this state: {', '.join(STATUSES)}.",
+)
 @output_options
 @pass_context
 def list_instances(context: CommandContext, /, status: str | None, **options: Any) -> None:

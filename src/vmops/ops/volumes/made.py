@@ -17,6 +17,7 @@ from vmops.errors import UNANSWERED, AlreadyExists, Invalid, NotFound, NotSuppor
 from vmops.model.block_devices import Volume, VolumeKind
 from vmops.model.datastore_path import DatastorePath, check_file_name
 from vmops.model.identity import made_volume_of
+from vmops.model.maximums import check_disk
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.own_disks import volume_disk
 from vmops.ops.engine.placement import Compliance, pick_datastore
@@ -71,6 +72,7 @@ class WantedVolume:
             raise Invalid(
                 f"A volume of {self.size_bytes} bytes is too small: it has 1 MiB or more."
             )
+        check_disk("A volume", self.size_bytes, Invalid)
         if self.kind is VolumeKind.ISCSI:
             raise NotSupported(
                 "A volume on an iSCSI target cannot be created here: create it on the target."

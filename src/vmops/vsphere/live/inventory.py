@@ -122,7 +122,8 @@ class Inventory:
         else:
             matching = [each for each in found if each.name == name]
         if len(matching) != 1:
-            raise ClusterNotFound(name or "", [each.name for each in found])
+            choices = found if name is not None else matching
+            raise ClusterNotFound(name or "", [each.name for each in choices])
         return matching[0]
 
     def datastore(self, name: str, datacenter: str = "") -> DatastoreInfo:
