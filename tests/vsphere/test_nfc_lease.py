@@ -13,7 +13,13 @@ from pyVmomi import vim
 
 from tests.vsphere.conftest import Place, eventually
 from vmops.context import operation
-from vmops.errors import ManagedObjectNotFound, TransferFailed, UnsupportedDevice, VMOpsError
+from vmops.errors import (
+    ManagedObjectNotFound,
+    TransferFailed,
+    UnsupportedDevice,
+    VMOpsError,
+    VsphereFault,
+)
 from vmops.model.datastore_path import DatastorePath
 from vmops.model.image import AdapterType
 from vmops.progress import Event, TransferProgress
@@ -135,8 +141,15 @@ def test_a_source_that_is_too_short_fails_and_leaves_nothing(
 
 def test_what_is_no_disk_is_refused(lab: Place) -> None:
     with lab.connect() as session:
-        with pytest.raises(VMOpsError), begin(session, "garbage") as lease:
-            lease.upload(io.BytesIO(b"no disk" * 1000), 7000)
+        with pytest.raises(VMOpsError) as refused, begin(session, "garbage") as lease:
+            try:
+                lease.upload(io.BytesIO(b"no disk" * 1000), 7000, name="tiny")
+            finally:
+                said = session.properties.read_one(lease.moref, "error")["error"].msg
+        # The server says why at the lease, and by HTTP no more than a status.
+        assert said
+        assert said in str(refused.value)
+        assert "importing tiny" in refused.value.__notes__[0]
         eventually(lambda: "garbage" not in names(session))
 
 
@@ -171,3 +184,35 @@ def test_device_urls_of_the_host_we_talk_to_are_completed(lab: Place) -> None:
         assert (told.host, told.port) == ("esx1.example.com", 443)
         with lease._pool(told) as pool:
             assert pool is not session.client.pool
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://esx1/nfc/1/disk-0.vmdk",
+        "ftp://esx1/disk",
+        "//esx1/disk",
+        "/disk",
+        "",
+        "https:///disk",
+        "https://user:word@esx1/disk",
+        "https://esx1:0/disk",
+        "https://esx1:99999/disk",
+        "https://esx1:22x/disk",
+        "https://esx1/disk 0.vmdk",
+        "https://esx1/disk HTTP/1.1\r\nX-Evil: 1\r\n\r\n",
+        "https://esx1/disk\t",
+        "https://es\xffx1/disk",
+        "https://esx1/d\xefsk",
+        "https://-esx1/disk",
+        "https://esx1;x/disk",
+        "https://[::1/disk",
+        "https://esx1/" + "a" * 5000,
+        "file:///etc/passwd",
+    ],
+)
+def test_a_url_that_is_none_goes_into_no_request(lab: Place, url: str) -> None:
+    with lab.connect() as session:
+        lease = NfcLease(session, vim.HttpNfcLease("lease"))
+        with pytest.raises(VsphereFault, match="names a URL that is none"):
+            lease._device_url(vim.HttpNfcLease.DeviceUrl(key="k", importKey="i", url=url))

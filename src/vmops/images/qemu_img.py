@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO, TypeAlias
 
 from vmops import units
+from vmops.child_environment import tool_environment
 from vmops.errors import ImageNotAcceptable, NotSupported
 
 MAX_MEMORY_BYTES = 2 * units.GIB
@@ -67,7 +68,11 @@ def convert(
 def _running(argv: list[str], complaints: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """The process, which does not outlive the block."""
     process = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints
+        argv,
+        env=tool_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=complaints,
     )
     with process:
         try:

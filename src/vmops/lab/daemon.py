@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vmops.child_environment import python_environment
 from vmops.lab import listing, state
 from vmops.lab.settings import LabSettings
 from vmops.lab.state import StateError
@@ -209,7 +210,7 @@ def _spawn(settings: LabSettings) -> subprocess.Popen[bytes]:
             stdout=descriptor,
             stderr=descriptor,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env=python_environment(PYTHONPATH=path),
         )
     finally:
         os.close(descriptor)

@@ -10,7 +10,7 @@ from vmops import units
 from vmops.errors import VMOpsError
 
 MOST_VCPUS = 768
-MOST_MEMORY_MIB = 24 * 1024 * 1024
+MOST_MEMORY_MIB = 24 * units.TIB // units.MIB
 MOST_DISK_BYTES = 62 * units.TIB
 
 

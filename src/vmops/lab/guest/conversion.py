@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Literal
 
+from vmops.child_environment import tool_environment
 from vmops.lab.guest.errors import BuildFailed
 from vmops.lab.storage.descriptor import (
     SECTOR,
@@ -85,6 +86,7 @@ def _run_qemu_img(raw: Path, output: Path) -> None:
     try:
         done = subprocess.run(
             command,
+            env=tool_environment(),
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

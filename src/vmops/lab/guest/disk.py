@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from vmops.child_environment import tool_environment
 from vmops.lab.guest.errors import BuildFailed
 
 SECTOR_BYTES = 512
@@ -166,7 +167,7 @@ def _run(command: Sequence[str], environment: Mapping[str, str], data: bytes = b
     try:
         done = subprocess.run(
             list(command),
-            env=dict(environment),
+            env=tool_environment(**environment),
             input=data,
             capture_output=True,
             timeout=_TOOL_TIMEOUT_S,

@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from vmops.child_environment import downloader_environment
 from vmops.lab.guest.errors import PackageContentsChanged, PackagesUnavailable
 
 Kernel = Literal["cloud", "generic"]
@@ -189,7 +190,7 @@ def _apt(command: Sequence[str], *, cwd: Path | None = None) -> str:
         done = subprocess.run(
             list(command),
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
+            env=downloader_environment(LC_ALL="C", DEBIAN_FRONTEND="noninteractive"),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

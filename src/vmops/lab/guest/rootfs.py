@@ -8,6 +8,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from vmops.child_environment import tool_environment
 from vmops.lab.guest.errors import BuildFailed
 from vmops.lab.guest.kernel_modules import Module, alias_index, dependency_index
 
@@ -59,7 +60,12 @@ def _copy_tree(source: Traversable, target: Path, prefix: str) -> None:
 def _busybox_commands(busybox: Path) -> list[str]:
     try:
         done = subprocess.run(
-            [str(busybox), "--list"], capture_output=True, text=True, check=True, timeout=30
+            [str(busybox), "--list"],
+            env=tool_environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildFailed(f"the guest's busybox does not run on this machine: {error}") from error

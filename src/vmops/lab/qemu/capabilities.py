@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmops.child_environment import tool_environment
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.qemu.missing import find_program
 
@@ -58,6 +59,7 @@ def _version(program: Path, options: tuple[str, ...]) -> tuple[int, int]:
     try:
         outcome = subprocess.run(
             (*argv, *options, "-qmp", "stdio"),
+            env=tool_environment(),
             input=b'{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n',
             capture_output=True,
             timeout=_PROBE_TIMEOUT_S,

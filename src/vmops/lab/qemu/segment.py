@@ -19,6 +19,7 @@ import argparse
 import ctypes
 import ipaddress
 import json
+import os
 import selectors
 import signal
 import socket
@@ -311,6 +312,7 @@ def start_router(program: str, sandbox: str | None, switch: Switch) -> subproces
         # PR_SET_PDEATHSIG: the router goes with the switch, however that ends.
         router = subprocess.Popen(
             argv,
+            env=dict(os.environ),  # that of this program, which was given no secret
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             preexec_fn=lambda: libc.prctl(1, signal.SIGKILL),  # noqa: PLW1509 - the only thread

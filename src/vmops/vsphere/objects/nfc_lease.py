@@ -153,7 +153,7 @@ class NfcLease:
         with self._pool(device) as pool:
             status = self._session.http.send(post, progress, pool)
         if status >= 400 or status < 200:
-            raise refusal(status, name or device.key, "importing")
+            raise self._refusal(status, name or device.key, "importing")
 
     def download(
         self, device: DeviceUrl, *, name: str = "", most_bytes: int | None = None
@@ -171,10 +171,25 @@ class NfcLease:
         with self._pool(device) as pool, self._session.http.fetch(device.target, pool) as response:
             if response.status != http.HTTPStatus.OK:
                 drain(response)
-                raise refusal(response.status, name or device.key, "exporting")
+                raise self._refusal(response.status, name or device.key, "exporting")
             for block in body(response, "the export", most_bytes):
                 progress.add(len(block))
                 yield block
+
+    def _refusal(self, status: int, what: str, doing: str) -> VMOpsError:
+        """Why the server took or gave no bytes: in the lease's words, where it has any."""
+        plain = refusal(status, what, doing)
+        try:
+            told = self._session.properties.read_one(self.moref, "state", "error")
+        except VMOpsError as error:
+            log.debug("%s says no more: %s", describe(self.moref), error)
+            return plain
+        fault = told.get("error")
+        if fault is None:
+            return plain
+        told_error = faults.translate(fault, method=_BEGUN_BY[self._purpose])
+        told_error.add_note(f"It was {doing} {what}: {plain}")
+        return told_error
 
     def complete(self) -> VirtualMachine:
         """Say that all bytes are there, and return the virtual machine.

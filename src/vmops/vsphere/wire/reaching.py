@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
+from vmops import units
 from vmops.errors import InvalidArgument
 
 _PROXY_PORT = 3128
-_MOST_HEAD_BYTES = 16 * 1024
+_MOST_HEAD_BYTES = 16 * units.KIB
 _LEAST_S = 0.001
 _Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 _Found: TypeAlias = tuple[int, int, int, _Address]
@@ -82,12 +83,16 @@ def proxy_for(host: str) -> Proxy | None:
 
 
 def _is_here(host: str) -> bool:
-    if host == "localhost":
-        return True
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a host is named by; None: it has a name."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return None
 
 
 def _connect(host: str, port: int, end: float) -> socket.socket:
@@ -116,7 +121,7 @@ def addresses(host: str, port: int, end: float) -> list[_Found]:
         OSError: the name is not known.
         TimeoutError: nobody has answered for it.
     """
-    if ":" in host or host.replace(".", "").isdecimal():  # an address: nobody is asked
+    if _address(host) is not None:  # nobody is asked
         return _ask(host, port)
     found: list[_Found] = []
     failure: list[OSError] = []

@@ -14,10 +14,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vmops import units
 from vmops.vsphere.wire.limits import Limits
 
 _PARTS = 6
-_MOST_HEAD_BYTES = 256 * 1024
+_MOST_HEAD_BYTES = 256 * units.KIB
 
 
 class GaveUp(TimeoutError):
