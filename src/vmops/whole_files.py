@@ -7,14 +7,18 @@ import uuid
 from pathlib import Path
 
 
-def write_whole(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes, *, private: bool = False) -> None:
     """Write a file; on failure the old one is as it was.
+
+    Who may read it says the user's umask; ``private``: its owner alone.
 
     Raises:
         OSError: it cannot be written.
     """
     temporary = file.with_name(f".{uuid.uuid4().hex}.part")
     try:
+        if private:
+            temporary.touch(mode=0o600, exist_ok=False)
         temporary.write_bytes(content)
         temporary.replace(file)
     except BaseException:

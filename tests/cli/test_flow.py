@@ -179,3 +179,18 @@ def test_govc_variables_work(vmops: Command, lab: Lab, tmp_path: Path) -> None:
     shown = govc("show", "of-govc", "-o", "json").json
     assert shown["folder"].startswith("[datastore2]")
     assert shown["nics"][0].endswith(" VM Network")
+
+
+def test_what_tells_something_is_for_its_owner_alone(vmops: Command, web1: str) -> None:
+    assert vmops("list").code == 0
+    state = Path(vmops.env["VMOPS_STATE_DIR"])
+    (names,) = state.rglob("instance-names.json")
+    assert names.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_unchecked_certificate_is_warned_of(vmops: Command) -> None:
+    unpinned = vmops.with_env(VMOPS_THUMBPRINT=None)
+    listed = unpinned("--insecure", "list", "-o", "json")
+    assert listed.code == 0
+    assert listed.err.count("Warning: the server's certificate is not checked") == 1
+    assert "Warning" not in vmops("--insecure", "list").err  # it is pinned

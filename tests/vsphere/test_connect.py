@@ -19,12 +19,27 @@ from vmops.errors import (
     InvalidLogin,
     Unavailable,
 )
+from vmops.vsphere import connection
 from vmops.vsphere.session import Session
 
 
 def sessions(session: Session) -> set[str]:
     found = session.properties.read_one(session.content.sessionManager, "sessionList")
     return {each.key for each in found.get("sessionList", ())}
+
+
+def test_an_unchecked_certificate_is_warned_of_once(
+    lab: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_warned", set())
+    with caplog.at_level("WARNING", logger="vmops"):
+        for pin in (lab.thumbprint, None, None):
+            vmops.connect(
+                lab.url, lab.username, lab.password, insecure=True, thumbprint=pin
+            ).close()
+    told = [each.message for each in caplog.records if "is not checked" in each.message]
+    assert len(told) == 1
+    assert lab.password not in caplog.text
 
 
 def test_tells_what_the_endpoint_is(place: Place, session: Session) -> None:

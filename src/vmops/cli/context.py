@@ -13,7 +13,7 @@ import click
 
 from vmops.cli import endpoint
 from vmops.cli.endpoint import Setting, expanded
-from vmops.cli.terminal import VisibleFormatter
+from vmops.cli.terminal import VisibleFormatter, say
 from vmops.errors import InvalidLogin
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 
 _TRUE = {"1", "true", "yes", "on"}
+_INSECURE = (
+    "Warning: the server's certificate is not checked (--insecure): whoever sits in between reads"
+    " the password. Pin it instead with --thumbprint, or name its authority with --ca-file."
+)
 
 
 class CommandContext:
@@ -91,13 +95,16 @@ class CommandContext:
                 planning=self._is_planning,
             )
         else:
+            insecure = (self.setting("insecure") or "").lower() in _TRUE
+            if insecure and not self.setting("thumbprint"):
+                say(_INSECURE, err=True)
             session = connect(
                 self.settings["url"].value,
                 self.setting("username") or _ask("user name"),
                 self.setting("password") or _ask("password", hide_input=True),
                 ca_file=self.setting("ca_file"),
                 thumbprint=self.setting("thumbprint"),
-                insecure=(self.setting("insecure") or "").lower() in _TRUE,
+                insecure=insecure,
                 planning=self._is_planning,
             )
         self._closers.append(session.close)

@@ -106,7 +106,7 @@ def _write(folder: Path, endpoint: str, names: list[str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         content = {**_read(folder), endpoint: sorted(set(names))}
-        write_whole(folder / NAMES_FILE, json.dumps(content).encode())
+        write_whole(folder / NAMES_FILE, json.dumps(content).encode(), private=True)
     except OSError:
         return  # completion is a convenience; a full disk must not fail the command
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from vmops.vsphere.session import Session
 
 DEFAULT_TIMEOUT_S = Limits().answer_s
+
+log = logging.getLogger(__name__)
+_warned: set[str] = set()
+"""The servers that were told of already."""
 
 
 def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
@@ -38,7 +43,7 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
         password: is kept in memory for the one login again after an expired session.
         ca_file: PEM file of the authorities that may have signed the server's certificate.
         thumbprint: SHA-256 thumbprint of the one certificate that is accepted instead.
-        insecure: accept any certificate.
+        insecure: accept any certificate; a warning in the log says so, once for each server.
         timeout_s: how long an answer may take to its last byte, in seconds. Waiting for tasks is
             not limited by it, nor are transfers. A server that answers nobody is given up sooner.
         limits: when a silent server is given up, in all else; None: as `Limits` says.
@@ -59,6 +64,8 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
     user = username or address.username
     if not user:
         raise InvalidArgument("There is no user name to log in with.")
+    if insecure and not thumbprint:
+        _warn_once(address.netloc)
     trust = Trust(
         ca_file=Path(ca_file) if ca_file else None,
         thumbprint=parse_thumbprint(thumbprint) if thumbprint else "",
@@ -72,3 +79,13 @@ def connect(  # noqa: PLR0913 - the way in: each is a choice of its own
         from vmops.vsphere.session import Session as kind  # noqa: N813, PLC0415
     silence = replace(limits or Limits(), answer_s=timeout_s)
     return kind.open(address, trust, user, secret, limits=silence)
+
+
+def _warn_once(netloc: str) -> None:
+    if netloc not in _warned:
+        _warned.add(netloc)
+        log.warning(
+            "The certificate of %s is not checked: whoever sits in between reads the password."
+            " Pin it instead (--thumbprint), or name its authority (--ca-file).",
+            netloc,
+        )
