@@ -25,6 +25,7 @@ USED_BY_OTHERS = {
     "connection_made": "asyncio",
     "data_received": "asyncio",
     "detach_disk_from_vm": "callers, as Nova's class has it",
+    "endpoints": "the tests that walk over all of them",
     "format_commands": "click",
     "format_completion": "click",
     "get_command": "click",

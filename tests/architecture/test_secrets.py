@@ -61,7 +61,7 @@ def test_a_field_that_is_secret_is_in_no_representation(
     found, field = holder
     if named(holder) in SEEN or field.type in {"bool", bool, "Path", "int"}:
         return
-    made = object.__new__(found)
+    made: object = object.__new__(found)
     for each in dataclasses.fields(found):
         object.__setattr__(made, each.name, CANARY if each.name == field.name else None)
     try:
