@@ -20,6 +20,7 @@ from benchmarks.figures import (
     snapshot,
     start,
     tests,
+    unknown_clients,
     upload,
     wake_up,
 )
@@ -36,6 +37,7 @@ FIGURES = {
     "live-migration": live_migration,
     "upload": upload,
     "snapshot": snapshot,
+    "unknown-clients": unknown_clients,
     "tests": tests,
     "start": start,
 }
