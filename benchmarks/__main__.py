@@ -14,6 +14,7 @@ from benchmarks import machine, page
 from benchmarks.figures import (
     calls,
     engine_time,
+    evil_servers,
     live_migration,
     login,
     move_calls,
@@ -38,6 +39,7 @@ FIGURES = {
     "upload": upload,
     "snapshot": snapshot,
     "unknown-clients": unknown_clients,
+    "evil-servers": evil_servers,
     "tests": tests,
     "start": start,
 }
