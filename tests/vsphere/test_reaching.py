@@ -18,7 +18,7 @@ from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire import reaching
 
-NAME = "vcenter.example"
+NAME = "vcenter.lab.local"
 USER, WORD = "proxy user", "a:secret/ü"
 
 
@@ -118,7 +118,7 @@ def test_a_proxy_gets_its_credentials_and_no_message_does(
     assert base64.b64decode(given).decode() == f"{USER}:{WORD}"
 
 
-@pytest.mark.parametrize("left_out", [NAME, ".example", "*", f"other,{NAME}"])
+@pytest.mark.parametrize("left_out", [NAME, ".lab.local", "*", f"other,{NAME}"])
 def test_no_proxy_names_hosts_that_are_reached_without(
     lab: Place, proxy: ConnectProxy, monkeypatch: pytest.MonkeyPatch, left_out: str
 ) -> None:
