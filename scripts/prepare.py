@@ -87,6 +87,8 @@ SECOND_VIEWS = (
         "the tests of guests that boot by EFI are skipped",
     ),
     SystemPackage("tesseract-ocr", ("tesseract",), "the tests that read screens are skipped"),
+    SystemPackage("zsh", ("zsh",), "the tests of its completion are skipped"),
+    SystemPackage("fish", ("fish",), "the tests of its completion are skipped"),
 )
 SIMULATOR = (
     SystemPackage("golang-go", ("go",), "the tests against vcsim are skipped"),

@@ -1,7 +1,8 @@
 """Completion of words in a shell, where a name from a server is one word and nothing more.
 
 bash puts a completion on the command line as it is: what it takes for a command or a variable is
-escaped here. zsh and fish do that themselves.
+escaped here. zsh and fish do that themselves, but for a ``~`` at the beginning, which fish leaves
+to mean a home: what begins with one is not offered there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar
 
-from click.shell_completion import BashComplete, CompletionItem, add_completion_class
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, add_completion_class
 
 from vmops.cli.terminal import has_control_characters
 
@@ -32,6 +33,38 @@ _BASH = """\
 }
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
+
+
+_FISH = """\
+function %(complete_func)s;
+    set -l response (env %(complete_var)s=fish_complete COMP_WORDS=(commandline -cp) \
+        COMP_CWORD=(commandline -t) %(prog_name)s);
+    for completion in $response;
+        set -l found (string split --max 1 "," $completion);
+        switch $found[1];
+            case dir;
+                __fish_complete_directories $found[2];
+            case file;
+                __fish_complete_path $found[2];
+            case plain;
+                echo $found[2];
+        end;
+    end;
+end;
+complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)";
+"""
+
+
+class Fish(FishComplete):
+    """Completion in fish, of words with commas, too."""
+
+    name: ClassVar[str] = "fish"
+    source_template: ClassVar[str] = _FISH
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+        """Those that fish puts on its line as they are."""
+        found = super().get_completions(args, incomplete)
+        return [item for item in found if not str(item.value).startswith("~")]
 
 
 class Bash(BashComplete):
@@ -65,3 +98,4 @@ def completions(names: Iterable[str], incomplete: str) -> list[CompletionItem[st
 def register() -> None:
     """Let click use what is here."""
     add_completion_class(Bash)
+    add_completion_class(Fish)
