@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from vmops.errors import Invalid
 from vmops.images.config_drive import ConfigDrive, GuestFile
+from vmops.model.host_name import guest_host_name
 from vmops.model.instance import Instance, Vif
 from vmops.ops.spawn.config_drive import network_data
 from vmops.ops.vmops.shapes import Shape, field, host_name
@@ -62,7 +63,7 @@ def make_config_drive(
     return ConfigDrive(
         uuid=instance.uuid,
         name=str(field(shape, "display_name") or instance.name),
-        hostname=host_name(shape) or instance.name,
+        hostname=host_name(shape) or guest_host_name(instance.name, instance.uuid),
         project_id=instance.project_id,
         availability_zone=str(field(shape, "availability_zone", default="")),
         launch_index=int(field(shape, "launch_index", default=0)),

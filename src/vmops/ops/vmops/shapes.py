@@ -14,6 +14,7 @@ from vmops.errors import InstanceUnacceptable, Invalid, InvalidName
 from vmops.images.content import complete
 from vmops.images.store import ImageStore
 from vmops.model.hardware import FlavorHardware
+from vmops.model.host_name import guest_host_name
 from vmops.model.image import Image, ImageProperties, VifModel, vif_model
 from vmops.model.instance import Flavor, Instance, Requester, Subnet, Vif
 from vmops.model.properties import IMAGE_PROPERTIES
@@ -55,7 +56,8 @@ def host_name(instance: Shape) -> str:
     """What a guest may call itself: the host name Nova has for it, else its name; "" if none."""
     if isinstance(instance, str):
         return ""
-    return str(field(instance, "hostname", "name", default=""))
+    name = str(field(instance, "hostname", "name", default=""))
+    return guest_host_name(name, str(field(instance, "uuid", default=""))) if name else ""
 
 
 def parse_instance(instance: Shape) -> Instance:
