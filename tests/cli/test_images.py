@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Command
 
 
@@ -57,3 +59,32 @@ def test_what_an_image_does_not_ask_for_is_shown_as_not_said(vmops: Command) -> 
     assert {shown[key] for key in unsaid} == {None}
     (listed,) = vmops("image", "list", "-o", "json").json
     assert listed == shown
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xe6\xff binary", "is not readable YAML"),
+        (b"name: [\n", "is not readable YAML"),
+        (b"- 1\n- 2\n", "is not a mapping"),
+        (b"name: x\n", "file"),
+        (b"name: x\nfile: ../../etc/passwd\n", "../../etc/passwd"),
+        (b'name: "\\e[31mred"\nfile: gone.vmdk\n', ""),
+    ],
+)
+def test_what_is_no_image_is_told_beside_the_list(
+    vmops: Command, content: bytes, said: str
+) -> None:
+    folder = Path(vmops.env["VMOPS_STATE_DIR"]) / "images"
+    before = vmops("image", "list", "-o", "json")
+    broken = folder / "broken.yaml"
+    broken.write_bytes(content)
+    try:
+        listed = vmops("image", "list", "-o", "json")
+        assert (listed.code, listed.out) == (0, before.out)
+        (line,) = listed.err.splitlines()
+        assert line.startswith("Warning: this is no image that can be used: broken: ")
+        assert said in line
+        assert "\x1b" not in line
+    finally:
+        broken.unlink()

@@ -54,11 +54,17 @@ class DirectoryImageStore:
 
     def list(self) -> tuple[Image, ...]:
         """All images whose manifest and file are sound, by name."""
-        found = []
+        return self.look()[0]
+
+    def look(self) -> tuple[tuple[Image, ...], tuple[str, ...]]:
+        """The same, and what is wrong with each of the others."""
+        found, wrong = [], []
         for manifest in sorted(self.directory.glob(f"*{_SUFFIX}")):
-            with contextlib.suppress(VMOpsError):
+            try:
                 found.append(self._read(manifest)[0])
-        return tuple(found)
+            except VMOpsError as error:
+                wrong.append(f"{manifest.name.removesuffix(_SUFFIX)}: {error}")
+        return tuple(found), tuple(wrong)
 
     def get(self, name_or_id: str) -> Image:
         """See `ImageStore.get`."""

@@ -13,8 +13,6 @@ from vmops.model.host_name import guest_host_name
 UUID = "0d4e1f6a-7a51-4b1e-8f3d-3c2f5a9f0b11"
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*")
-    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
-)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from vmops.cli.context import CommandContext, pass_context
 from vmops.cli.instances import complete_images
 from vmops.cli.output import output_options, print_record, print_rows, take_output_options
 from vmops.cli.properties import properties as read_properties
-from vmops.cli.terminal import say
+from vmops.cli.terminal import one_line, say
 from vmops.model.image import DISK_FORMATS, AdapterType, DiskType, Image, ImagePackage
 from vmops.model.properties import IMAGE_PROPERTIES
 from vmops.progress import TransferProgress
@@ -120,8 +120,11 @@ def build(context: CommandContext, name: str, kind: str) -> None:
 def list_images(context: CommandContext, /, **options: Any) -> None:
     """List the images."""
     how = take_output_options(options)
-    rows = [image_record(one) for one in context.images.list()]
-    if not rows and how.style in {"table", "wide"}:
+    images, wrong = context.images.look()
+    rows = [image_record(one) for one in images]
+    for each in wrong:
+        say(f"Warning: this is no image that can be used: {one_line(each)}", err=True)
+    if not rows and not wrong and how.style in {"table", "wide"}:
         say(
             "There are no images. Add one with: vmops image add FILE, or make one for the lab"
             " with: vmops image build",
