@@ -22,6 +22,7 @@ SHARES = {
     ("contract", "vcsim"): 6,
     ("faults", None): 6,
     ("vsphere/test_evil_answers.py", None): 6,
+    ("cli/test_hostile_names.py", None): 3,
 }
 
 

@@ -68,7 +68,7 @@ def test_what_an_image_does_not_ask_for_is_shown_as_not_said(vmops: Command) -> 
         (b"name: [\n", "is not readable YAML"),
         (b"- 1\n- 2\n", "is not a mapping"),
         (b"name: x\n", "file"),
-        (b"name: x\nfile: ../../etc/passwd\n", "../../etc/passwd"),
+        (b"name: x\nfile: ../../etc/passwd\ndisk_type: preallocated\n", "../../etc/passwd"),
         (b'name: "\\e[31mred"\nfile: gone.vmdk\n', ""),
     ],
 )
