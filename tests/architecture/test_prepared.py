@@ -23,6 +23,7 @@ EVERY_DEBIAN = {
     "mkdir": "essential",
     "prlimit": "essential",
     "setpriv": "essential",
+    "setsid": "essential",
     "sh": "essential",
     "sleep": "essential",
     "true": "essential",

@@ -21,7 +21,7 @@ NAMES = (
     *("a|touch made", "a>made", "it's", 'q"q', "back\\slash", "*", "?", "[a]", "{a,b}", "~root"),
     *("#no", "!!", "!x", "$HOME", "a=b", "a:b", "%1", "^x^y", "(a)", "<made", "тест", "日本", "é"),
 )
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = {"bash": shutil.which("bash"), "zsh": shutil.which("zsh"), "fish": shutil.which("fish")}
 PROMPT = "ready>"
 SECONDS = 20.0
 SETTLED_S = 0.25
@@ -91,7 +91,7 @@ class Terminal:
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
-    if shutil.which(name) is None:
+    if SHELLS[name] is None:
         pytest.skip(f"{name} is not on this machine")
     return name
 

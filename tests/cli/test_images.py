@@ -83,7 +83,7 @@ def test_what_is_no_image_is_told_beside_the_list(
         listed = vmops("image", "list", "-o", "json")
         assert (listed.code, listed.out) == (0, before.out)
         (line,) = listed.err.splitlines()
-        assert line.startswith("Warning: this is no image that can be used: broken: ")
+        assert line.startswith("Warning: an image cannot be used: broken: ")
         assert said in line
         assert "\x1b" not in line
     finally:

@@ -123,7 +123,7 @@ def list_images(context: CommandContext, /, **options: Any) -> None:
     images, wrong = context.images.look()
     rows = [image_record(one) for one in images]
     for each in wrong:
-        say(f"Warning: this is no image that can be used: {one_line(each)}", err=True)
+        say(f"Warning: an image cannot be used: {one_line(each)}", err=True)
     if not rows and not wrong and how.style in {"table", "wide"}:
         say(
             "There are no images. Add one with: vmops image add FILE, or make one for the lab"
