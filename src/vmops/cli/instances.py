@@ -65,11 +65,25 @@ def resolve(context: CommandContext, name: str) -> Found:
         vm for vm in there if vm.name == plain(name)
     ]
     if not matching:
-        raise InstanceNotFound(repr(name))
+        return _unreadable(context, name)
     if len(matching) > 1:
         uuids = ", ".join(sorted(vm.instance_uuid for vm in matching))
         raise Conflict(f"Several instances are called {name!r}: {uuids}. Use a UUID.")
     return Found(uuid=matching[0].instance_uuid, name=name)
+
+
+def _unreadable(context: CommandContext, name: str) -> Found:
+    """One whose configuration the server cannot read: a list knows it, by what is left of it.
+
+    Raises:
+        InstanceNotFound: there is none either.
+    """
+    from vmops.ops.instances.listing import UNREACHABLE, list_records  # noqa: PLC0415
+
+    for record in list_records(context.session):
+        if record.name == name and record.status in UNREACHABLE:
+            return Found(uuid=record.uuid, name=name)
+    raise InstanceNotFound(repr(name))
 
 
 def remember(context: CommandContext, names: list[str]) -> None:

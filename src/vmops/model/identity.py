@@ -10,11 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vmops.model import extra_config
+from vmops.model.uuid_text import is_uuid
 
 
 def instance_of(instance_uuid: str | None, settings: Mapping[str, object]) -> str:
     """The UUID of the instance that a machine is, "" if it is none of ours."""
     return _told_twice(instance_uuid, settings.get(extra_config.INSTANCE_UUID))
+
+
+def instance_by_its_file(vm_path_name: str) -> str:
+    """The UUID of the instance that a machine is whose configuration nobody can read; "" if none.
+
+    Then only its file's name is left, and an instance's has its UUID in it twice:
+    "[datastore1] <uuid>/<uuid>.vmx". Good enough to show it, and not to change it.
+    """
+    folder, _, file = vm_path_name.partition("] ")[2].rpartition("/")
+    name = folder.rpartition("/")[2]
+    return name if is_uuid(name) and file.removesuffix(".vmx") == name else ""
 
 
 def made_volume_of(instance_uuid: str | None, settings: Mapping[str, object]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vmops import units
 from vmops.errors import InstanceNotFound
 from vmops.model import extra_config
-from vmops.model.identity import instance_of
+from vmops.model.identity import instance_by_its_file, instance_of
 from vmops.model.power import PowerState
 from vmops.ops.notes.resize import Phase, find_note
 from vmops.vsphere.session import Session
@@ -16,6 +16,8 @@ from vmops.vsphere.session import Session
 if TYPE_CHECKING:
     from vmops.specs.wire_types import VirtualDevice
 
+_FILE = "summary.config.vmPathName"
+"""Also known where the configuration cannot be read."""
 _PATHS = (
     "name",
     "runtime.powerState",
@@ -26,6 +28,7 @@ _PATHS = (
     "config.template",
     "config.guestId",
     "config.files.vmPathName",
+    _FILE,
     "config.hardware.numCPU",
     "config.hardware.memoryMB",
     "config.hardware.device",
@@ -39,7 +42,7 @@ _STATUS = {
     PowerState.POWERED_OFF: "off",
     PowerState.SUSPENDED: "suspended",
 }
-_UNREACHABLE = ("orphaned", "inaccessible", "invalid")
+UNREACHABLE = ("orphaned", "inaccessible", "invalid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,9 @@ def get_record(session: Session, instance_uuid: str) -> InstanceRecord:
 def _record(moid: str, found: dict[str, Any], names: _Names) -> InstanceRecord | None:
     options = {o.key: o.value for o in found.get("config.extraConfig") or ()}
     uuid = instance_of(found.get("config.instanceUuid"), options)
+    file = str(found.get("config.files.vmPathName") or found.get(_FILE) or "")
+    if found.get("runtime.connectionState") in UNREACHABLE and not options:
+        uuid = instance_by_its_file(file)
     if not uuid:
         return None
     host = found.get("runtime.host")
@@ -116,7 +122,7 @@ def _record(moid: str, found: dict[str, Any], names: _Names) -> InstanceRecord |
         cpus=int(found.get("config.hardware.numCPU") or 0),
         memory_mib=int(found.get("config.hardware.memoryMB") or 0),
         host=names.hosts.get(str(getattr(host, "_moId", "")), ""),
-        folder=str(found.get("config.files.vmPathName", "")).rpartition("/")[0],
+        folder=file.rpartition("/")[0],
         guest_id=str(found.get("config.guestId") or ""),
         boot_time=boot_time.isoformat() if boot_time else None,
         image_id=options.get(extra_config.IMAGE_ID),
@@ -129,8 +135,8 @@ def _record(moid: str, found: dict[str, Any], names: _Names) -> InstanceRecord |
 
 def _status(found: dict[str, Any], options: dict[str, Any]) -> str:
     connection = str(found.get("runtime.connectionState"))
-    if connection in _UNREACHABLE or found.get("config.template"):
-        return connection if connection in _UNREACHABLE else "template"
+    if connection in UNREACHABLE or found.get("config.template"):
+        return connection if connection in UNREACHABLE else "template"
     if options.get(extra_config.OPERATION):
         return "building"
     if options.get(extra_config.RESCUE):

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from vmops import in_flight
-from vmops.errors import UNANSWERED, ManagedObjectNotFound
+from vmops.errors import UNANSWERED, DuplicateName, ManagedObjectNotFound, VMOpsError
 from vmops.model import extra_config
 from vmops.model.datastore_path import DatastorePath
 from vmops.ops.engine.engine import Engine
@@ -26,11 +26,14 @@ from vmops.vsphere.objects.folder import Folder
 from vmops.vsphere.objects.lookup import find_vm_on_server
 from vmops.vsphere.objects.recent_tasks import wait_for_recent_tasks
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
+from vmops.vsphere.wire.moref import Moref
 
 if TYPE_CHECKING:
     from vmops.specs.wire_types import ConfigSpec
 
 SERIAL_LOG = "serial.log"
+_STATE = "runtime.connectionState"
+_FILE = "summary.config.vmPathName"
 
 
 @step("Create the VM")
@@ -69,7 +72,24 @@ def create_vm(
 
 
 def _create(engine: Engine, vms: Folder, spec: ConfigSpec, place: Placement) -> VirtualMachine:
-    return vms.create_vm(spec, place.cluster.resource_pool)
+    try:
+        return vms.create_vm(spec, place.cluster.resource_pool)
+    except DuplicateName as taken:
+        _tell_what_has_it(engine, taken)
+        raise
+
+
+def _tell_what_has_it(engine: Engine, taken: DuplicateName) -> None:
+    """Say so if it is a machine that looks like none: its files cannot be read now."""
+    if not isinstance(taken.existing, Moref):
+        return
+    with contextlib.suppress(VMOpsError):  # it may be another thing, which has no such property
+        found = engine.session.properties.read_one(taken.existing, _STATE, _FILE)
+        if found.get(_STATE) not in {None, "connected"}:
+            taken.add_note(
+                f"A virtual machine has it that is {found[_STATE]}: {found.get(_FILE)}."
+                " Bring its datastore or host back, or unregister it."
+            )
 
 
 def _take_back(engine: Engine, vm: VirtualMachine, made: MadeFiles) -> None:
