@@ -39,6 +39,7 @@ def _settings() -> LabSettings:
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--esx", action="store_true")
     parser.add_argument("--hypervisor", choices=["auto", "qemu", "none"], default="auto")
+    parser.add_argument("--guests-reach-host", action="store_true")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--datastore-capacity", type=int, default=None, metavar="BYTES")
     parser.add_argument("--task-delay", type=float, default=0.0, metavar="SECONDS")
@@ -47,6 +48,7 @@ def _settings() -> LabSettings:
         state_dir=given.state_dir,
         esx=given.esx,
         hypervisor=given.hypervisor,
+        guests_reach_host=given.guests_reach_host,
         port=given.port,
         datastore_capacity_bytes=given.datastore_capacity,
         task_delay_s=given.task_delay,

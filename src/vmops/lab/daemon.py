@@ -140,6 +140,7 @@ def arguments(settings: LabSettings) -> list[str]:
     words += ["--task-delay", str(settings.task_delay_s)]
     if settings.datastore_capacity_bytes is not None:
         words += ["--datastore-capacity", str(settings.datastore_capacity_bytes)]
+    words += ["--guests-reach-host"] if settings.guests_reach_host else []
     return [*words, "--esx"] if settings.esx else words
 
 

@@ -249,7 +249,7 @@ def hypervisor_for(settings: LabSettings) -> Hypervisor:
         return NullHypervisor(LayerFiles())
     if settings.hypervisor == "qemu":
         find_program("qemu-system-x86_64")
-    return QemuHypervisor(settings.state_dir / "run")
+    return QemuHypervisor(settings.state_dir / "run", guests_reach_host=settings.guests_reach_host)
 
 
 async def _served(

@@ -17,6 +17,9 @@ class LabSettings:
     """A single ESXi host (``about.apiType`` HostAgent) instead of a vCenter."""
     hypervisor: Literal["auto", "qemu", "none"] = "auto"
     """none: power states change without a guest; qemu: it must be there; auto: it need not."""
+    guests_reach_host: bool = False
+    """Guests reach what listens on this machine's loopback, the lab itself included. It holds for
+    a network from its first guest on until its last is gone."""
     port: int = 0
     """TCP port on 127.0.0.1; 0 chooses one, which a later start of the same state takes again."""
     datastore_capacity_bytes: int | None = None

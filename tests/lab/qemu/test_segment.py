@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from vmops.lab.hypervisor.port import Segment
+from vmops.lab.qemu.addresses import ROUTER_MAC, Leases, dhcp_answer, is_dhcp_request
 from vmops.lab.qemu.capabilities import Capabilities, capabilities
 from vmops.lab.qemu.network import Segments
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity
-from vmops.lab.qemu.segment import ROUTER_MAC, Leases, dhcp_answer, is_dhcp_request
 
 PLAIN = Segment(name="a/../plain", nat=False)
 NAT = Segment(name="nat", nat=True)

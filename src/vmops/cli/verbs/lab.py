@@ -29,11 +29,18 @@ def lab() -> None:
 @click.option(
     "--no-guests", is_flag=True, help="Power states only: nothing boots. For tests of clients."
 )
+@click.option(
+    "--guests-reach-host", is_flag=True,
+    help="Let guests reach what listens on this machine's loopback, the lab included.",
+)  # fmt: skip
 @pass_context
-def start(context: CommandContext, esx: bool, port: int | None, no_guests: bool) -> None:
+def start(
+    context: CommandContext, esx: bool, port: int | None, no_guests: bool, guests_reach_host: bool
+) -> None:
     """Start the lab in the background, or say that it runs."""
     require_server()
     how: dict[str, Any] = {"port": port or 0, "hypervisor": "none" if no_guests else "auto"}
+    how["guests_reach_host"] = guests_reach_host
     settings = lab_settings(context.state_dir, **how, **({"esx": True} if esx else {}))
     with lab_errors():
         from vmops.lab import daemon  # noqa: PLC0415

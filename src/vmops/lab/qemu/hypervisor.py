@@ -48,9 +48,11 @@ class QemuHypervisor:
     log) and ``segments``. One event loop; one hypervisor for a ``run_dir`` at a time.
     """
 
-    def __init__(self, run_dir: Path, *, log: logging.Logger | None = None) -> None:
+    def __init__(
+        self, run_dir: Path, *, log: logging.Logger | None = None, guests_reach_host: bool = False
+    ) -> None:
         self._guests_dir = run_dir.absolute() / "guests"
-        self._segments = Segments(run_dir.absolute() / "segments")
+        self._segments = Segments(run_dir.absolute() / "segments", is_open=guests_reach_host)
         self._log = log or logging.getLogger(__name__)
         self._guests: dict[str, Guest] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}

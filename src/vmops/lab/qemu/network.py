@@ -20,8 +20,8 @@ from pathlib import Path
 from vmops.lab import listing
 from vmops.lab.hypervisor.errors import HypervisorError
 from vmops.lab.hypervisor.port import NicStatistics, Segment
+from vmops.lab.qemu import alone, sockets
 from vmops.lab.qemu import segment as segment_program
-from vmops.lab.qemu import sockets
 from vmops.lab.qemu.capabilities import SANDBOX, Capabilities
 from vmops.lab.qemu.process import HeldProcess, ProcessIdentity, start_detached
 
@@ -38,8 +38,9 @@ _TRAFFIC_KEPT_S = 0.1  # asked for many guests at once
 class Segments:
     """All segments of one lab, in one directory."""
 
-    def __init__(self, directory: Path, *, idle_s: float = _IDLE_S) -> None:
+    def __init__(self, directory: Path, *, idle_s: float = _IDLE_S, is_open: bool = False) -> None:
         self._directory = directory
+        self._is_open = is_open
         self._idle_s = idle_s
         self._starting: collections.defaultdict[str, asyncio.Lock] = collections.defaultdict(
             asyncio.Lock
@@ -152,11 +153,12 @@ class Segments:
         return None
 
     async def _start(self, name: str, segment: Segment, qemu: Capabilities) -> None:
-        argv = [sys.executable, "-I", "-S", segment_program.__file__, "--listener", "3"]
+        argv = [sys.executable, "-I", "-S", alone.__file__, "segment", "--listener", "3"]
         argv += ["--socket", str(self._file(name, "socket")), "--idle", str(self._idle_s)]
         if segment.nat:
             argv += ["--leases", str(self._file(name, "leases")), "--router", str(qemu.program)]
             argv += ["--sandbox", SANDBOX] if qemu.sandbox else []
+            argv += ["--open"] if self._is_open else []
         earlier = self._held.pop(name, None)
         if earlier is not None:
             earlier.release()

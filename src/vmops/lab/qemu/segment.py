@@ -1,8 +1,8 @@
 """One layer-2 segment: a learning switch, with an address server and a router where there is NAT.
 
-This file is a program of its own and imports nothing but the standard library, so that it starts
-in 50 ms, stays small, and outlives the lab together with the guests on it. It ends by itself when
-no guest has been on the segment for a while.
+It is a program of its own and imports nothing but the standard library and two files beside it, by
+`alone`, so that it starts in 50 ms, stays small, and outlives the lab together with the guests on
+it. It ends by itself when no guest has been on the segment for a while.
 
 Ports are stream sockets; a frame is four bytes of length and then the Ethernet frame, as QEMU's
 ``-netdev stream`` has it. A frame of length 0 is answered with one: it tells a newcomer that it has
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import ipaddress
 import json
 import os
 import selectors
@@ -29,116 +28,22 @@ import sys
 import time
 from pathlib import Path
 
-NETWORK = ipaddress.IPv4Network("10.0.2.0/24")
-ROUTER_ADDRESS = NETWORK[2]
-NAME_SERVER_ADDRESS = NETWORK[3]
-FIRST_LEASED, LAST_LEASED = 15, 254
-# QEMU's user network forms its own Ethernet address so, from its IPv4 address.
-ROUTER_MAC = b"\x52\x55" + ROUTER_ADDRESS.packed
-BROADCAST_MAC = b"\xff" * 6
+from vmops.lab.qemu.addresses import (
+    NETWORK,
+    ROUTER_ADDRESS,
+    Leases,
+    dhcp_answer,
+    dhcp_client,
+    is_dhcp_request,
+)
+from vmops.lab.qemu.fence import Fence
+
 LONGEST_FRAME_BYTES = 64 * 1024 + 256
 LONGEST_QUEUE_BYTES = 4 * 1024 * 1024
 QUESTION = 0xFFFFFFFF
-LEASE_SECONDS = 24 * 3600
-
-
-class Leases:
-    """Which card has which address; the longest unheard-of loses its own if all are taken."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        try:
-            self._by_mac: dict[str, str] = dict(json.loads(file.read_text()))
-        except (OSError, ValueError):
-            self._by_mac = {}
-
-    def address_of(self, mac: bytes) -> ipaddress.IPv4Address:
-        """Return the address of a card, from now on its own."""
-        name = mac.hex(":")
-        address = self._by_mac.pop(name, None)
-        if address is None:
-            taken = set(self._by_mac.values())
-            free = (str(NETWORK[n]) for n in range(FIRST_LEASED, LAST_LEASED + 1))
-            address = next((one for one in free if one not in taken), None)
-            if address is None:
-                address = self._by_mac.pop(next(iter(self._by_mac)))
-            self._by_mac[name] = address
-            self._save()
-        self._by_mac[name] = address  # now the last heard of
-        return ipaddress.IPv4Address(address)
-
-    def _save(self) -> None:
-        partial = self._file.with_name(self._file.name + ".partial")
-        partial.write_text(json.dumps(self._by_mac, indent=1))
-        partial.replace(self._file)
-
-
-def is_dhcp_request(frame: bytes) -> bool:
-    """Tell whether a frame is IPv4, UDP, and for a DHCP server's port."""
-    if len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[23] != 17:
-        return False
-    udp = 14 + (frame[14] & 15) * 4
-    return frame[udp + 2 : udp + 4] == b"\x00\x43"
-
-
-def dhcp_answer(frame: bytes, leases: Leases) -> bytes | None:
-    """Return the frame that answers a client's, or None if it wants no answer.
-
-    See: RFC 2131 section 4.3, RFC 2132.
-    """
-    bootp = frame[14 + (frame[14] & 15) * 4 + 8 :]
-    if len(bootp) < 240 or bootp[0] != 1 or bootp[236:240] != b"\x63\x82\x53\x63":
-        return None
-    options = _options(bootp[240:])
-    kind = options.get(53, b"\0")[0]
-    if kind not in (1, 3, 8) or options.get(54, ROUTER_ADDRESS.packed) != ROUTER_ADDRESS.packed:
-        return None
-    mac = bootp[28:34]
-    address = leases.address_of(mac).packed
-    wanted = options.get(50, bootp[12:16])
-    reply_kind = {1: 2, 3: 5, 8: 5}[kind]
-    if kind == 3 and wanted not in (address, bytes(4)):
-        reply_kind, address = 6, bytes(4)
-    reply = bytes([53, 1, reply_kind, 54, 4]) + ROUTER_ADDRESS.packed
-    if reply_kind != 6:
-        reply += b"\x01\x04" + NETWORK.netmask.packed
-        reply += b"\x03\x04" + ROUTER_ADDRESS.packed
-        reply += b"\x06\x04" + NAME_SERVER_ADDRESS.packed
-        if kind != 8:
-            reply += b"\x33\x04" + struct.pack(">I", LEASE_SECONDS)
-    yours = bytes(4) if kind == 8 else address
-    body = b"\x02" + bootp[1:4] + bootp[4:8] + bytes(2) + bootp[10:16] + yours
-    body += (
-        ROUTER_ADDRESS.packed + bootp[24:44] + bytes(192) + b"\x63\x82\x53\x63" + reply + b"\xff"
-    )
-    # Many clients listen for the broadcast address only, having no address of their own yet.
-    return _udp_frame(BROADCAST_MAC, body.ljust(300, b"\0"))
-
-
-def _options(data: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    at = 0
-    while at + 1 < len(data) and data[at] != 255:
-        if data[at] == 0:
-            at += 1
-            continue
-        length = data[at + 1]
-        value = data[at + 2 : at + 2 + length]
-        if length and len(value) == length:
-            found[data[at]] = value
-        at += 2 + length
-    return found
-
-
-def _udp_frame(to_mac: bytes, payload: bytes) -> bytes:
-    udp = struct.pack(">HHHH", 67, 68, 8 + len(payload), 0) + payload
-    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0)
-    addresses = ROUTER_ADDRESS.packed + b"\xff" * 4
-    total = sum(struct.unpack(">10H", header + addresses))
-    total = (total & 0xFFFF) + (total >> 16)
-    total = (total & 0xFFFF) + (total >> 16)
-    header = header[:10] + struct.pack(">H", ~total & 0xFFFF)
-    return to_mac + ROUTER_MAC + b"\x08\x00" + header + addresses + udp
+# What one port may fill tables with; a guest that runs guests of its own has a few more cards.
+MOST_CARDS_OF_A_PORT = 64
+MOST_LEASES_OF_A_PORT = 8
 
 
 class Port:
@@ -153,6 +58,8 @@ class Port:
         self.is_in = False
         """Whether it takes part; one that only asks does not."""
         self.is_asking = False
+        self.cards: set[bytes] = set()
+        self.leased: set[bytes] = set()
         self.received_bytes = self.sent_bytes = 0
         self.received_frames = self.sent_frames = 0
 
@@ -185,8 +92,16 @@ class Port:
 class Switch:
     """Passes frames between the segment's ports."""
 
-    def __init__(self, listener: socket.socket, *, idle_s: float, leases: Leases | None) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        *,
+        idle_s: float,
+        leases: Leases | None,
+        fence: Fence | None = None,
+    ) -> None:
         self._listener = listener
+        self._fence = fence
         self._idle_s = idle_s
         self._leases = leases
         self._ports: set[Port] = set()
@@ -280,17 +195,27 @@ class Switch:
         source.sent_bytes += len(frame)
         source.sent_frames += 1
         destination, sender = frame[:6], frame[6:12]
-        if not sender[0] & 1:
+        if not sender[0] & 1 and _may_have(source.cards, sender, MOST_CARDS_OF_A_PORT):
             self._learned[sender] = source
         if self._leases is not None and source is not self._router and is_dhcp_request(frame):
-            answer = dhcp_answer(frame, self._leases)
-            if answer is not None:
-                source.queue(answer)
+            if _may_have(source.leased, dhcp_client(frame), MOST_LEASES_OF_A_PORT):
+                answer = dhcp_answer(frame, self._leases)
+                if answer is not None:
+                    source.queue(answer)
             return
         target = None if destination[0] & 1 else self._learned.get(destination)
         for port in [target] if target is not None else self._ports:
-            if port is not source and port.is_in:
+            if port is source or not port.is_in:
+                continue
+            if port is not self._router or self._fence is None or self._fence.lets(frame):
                 port.queue(frame)
+
+
+def _may_have(known: set[bytes], mac: bytes, most: int) -> bool:
+    if mac not in known and len(known) >= most:
+        return False
+    known.add(mac)
+    return True
 
 
 def start_router(program: str, sandbox: str | None, switch: Switch) -> subprocess.Popen[bytes]:
@@ -330,11 +255,13 @@ def main() -> None:
     parser.add_argument("--leases", type=Path, help="with a router: file of the addresses")
     parser.add_argument("--router", help="QEMU's program")
     parser.add_argument("--sandbox")
+    parser.add_argument("--open", action="store_true", help="guests reach this machine")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     leases = Leases(arguments.leases) if arguments.leases else None
     listener = socket.socket(fileno=arguments.listener)
-    switch = Switch(listener, idle_s=arguments.idle, leases=leases)
+    fence = None if arguments.open else Fence()
+    switch = Switch(listener, idle_s=arguments.idle, leases=leases, fence=fence)
     router = None
     try:
         if arguments.router:
