@@ -70,6 +70,7 @@ class Purpose:
 GUESTS = (
     SystemPackage("qemu-system-x86", ("qemu-system-x86_64",), "no guest boots"),
     SystemPackage("qemu-utils", ("qemu-img", "qemu-io"), "disk images are not converted"),
+    SystemPackage("zstd", ("zstd",), "images compressed with zstd are not taken"),
     SystemPackage(
         "ovmf",
         ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pycdlib
 
+from vmops.images import ova
 from vmops.model.image import Image
 
 OVF = """<?xml version="1.0" encoding="UTF-8"?>
@@ -108,6 +109,16 @@ def an_ova(target: Path, disk: bytes) -> Path:
     files = {"a.ovf": an_ovf(), "second.vmdk": b"not this one", "first.vmdk": disk}
     ordered = {"a.ovf": files["a.ovf"], "a.mf": a_manifest(files), **files}
     return an_archive(target, ordered)
+
+
+def look(archive: Path) -> ova.OvaContent:
+    with archive.open("rb") as stream:
+        return ova.look(stream)
+
+
+def verify(archive: Path) -> None:
+    with archive.open("rb") as stream:
+        ova.verify(stream)
 
 
 def a_bootable_iso(target: Path, boot_sector: bytes) -> Path:

@@ -20,7 +20,7 @@ ASKED = "deleting it is what was asked for"
 NOTED = "the VM's note or mark says that it is its own"
 NO_FILE = "it is no file: a set's or a directory's own entry in memory"
 REASONS = {
-    "images/content.py as_vmdk": UNIQUE,
+    "images/content.py _converted": UNIQUE,
     "images/directory_store.py _store": ABSENT,
     "images/directory_store.py remove": ASKED,
     "images/filling.py _delete": UNIQUE,

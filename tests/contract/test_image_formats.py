@@ -187,7 +187,7 @@ def test_a_guest_boots_from_an_iso_image(bench: Bench, held: Held, root_gib: int
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"disk_format": "vhd"}, "vhd"),
+        ({"disk_format": "qed"}, "qed"),
         ({"container_format": "docker"}, "docker"),
         ({"disk_format": "", "container_format": "bare"}, "known are"),
     ],

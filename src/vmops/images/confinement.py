@@ -63,9 +63,14 @@ class Confined:
 
 @contextlib.contextmanager
 def running(
-    argv: Sequence[str], *, files: Sequence[int], limits: Limits, complaints: IO[bytes]
+    argv: Sequence[str],
+    *,
+    limits: Limits,
+    complaints: IO[bytes],
+    files: Sequence[int] = (),
+    given: int = subprocess.DEVNULL,
 ) -> Iterator[Confined]:
-    """The tool, which does not outlive the block; its output is a pipe.
+    """The tool, which does not outlive the block; its output is a pipe, its input ``given``.
 
     ``files`` are descriptors that it gets under their own numbers: in ``argv`` they are
     "/proc/self/fd/<number>". They belong to the tool's user inside, and to us afterwards.
@@ -85,7 +90,7 @@ def running(
             env=tool_environment(HOME=folder, TMPDIR=folder, USER=_USER, LOGNAME=_USER),
             cwd=folder,
             pass_fds=files,
-            stdin=subprocess.DEVNULL,
+            stdin=given,
             stdout=subprocess.PIPE,
             stderr=complaints,
         )

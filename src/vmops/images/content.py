@@ -8,24 +8,33 @@ when it is sent.
 from __future__ import annotations
 
 import contextlib
-import shutil
-import struct
+import io
+import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from vmops import units
 from vmops.context import tell
 from vmops.errors import ImageNotAcceptable
-from vmops.images import inspection, ova, qemu_img, vmdk
+from vmops.images import formats, inspection, ova, vmdk
+from vmops.images.conversion import as_stream_optimized
+from vmops.images.formats import vhd
+from vmops.images.private_copy import write_sparse
+from vmops.images.reading import reading
+from vmops.images.verified import VerifiedStream
 from vmops.model.image import DISK_FORMATS, DiskType, Image, ImagePackage
 from vmops.progress import TransferProgress
 
-_QCOW2 = struct.Struct(">4sIQIIQ")
-_QCOW2_MAGIC = b"QFI\xfb"
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_SECTOR = 512
+_HEAD = 4 * units.MIB
+"""Where the headers of all formats are; a VHDX has its own in the first megabytes."""
 
 
 class Opens(Protocol):
@@ -54,8 +63,8 @@ def complete(store: Opens, image: Image) -> Image:
         return _of_type(image, DiskType.THIN)
     if image.disk_format == "raw":
         return _streamed(image, image.capacity_bytes or image.size_bytes)
-    if image.disk_format == "qcow2":
-        return _streamed(image, image.capacity_bytes or _capacity_of_qcow2(store, image))
+    if image.disk_format in formats.READERS:
+        return _streamed(image, image.capacity_bytes or _capacity(store, image))
     if image.disk_format != "vmdk":
         known = ", ".join(DISK_FORMATS)
         raise ImageNotAcceptable(
@@ -98,12 +107,30 @@ def _look_into_ova(store: Opens, image: Image) -> Image:
     return _packed(streamed, package, capacities[package.boot_file])
 
 
-def _capacity_of_qcow2(store: Opens, image: Image) -> int:
+def _capacity(store: Opens, image: Image) -> int:
+    """What an image's first bytes say; all is looked into when it is used."""
     with store.open(image) as stream:
-        head = stream.read(_QCOW2.size)
-    if len(head) < _QCOW2.size or head[:4] != _QCOW2_MAGIC:
-        raise ImageNotAcceptable(f"Image {image.name!r} is said to be qcow2, but is not.")
-    return int(_QCOW2.unpack(head)[5])
+        head = _up_to(stream, _HEAD)
+    layout = None
+    with reading(image.name):
+        if image.disk_format == "vhd" and not head.startswith(vhd.MAGIC):
+            return image.size_bytes - _SECTOR  # a fixed one: what says so is its last sector
+        reader = formats.layout.Reader(io.BytesIO(head), image.size_bytes)
+        layout = formats.READERS[image.disk_format](reader)
+    if layout is None:
+        raise ImageNotAcceptable(
+            f"Image {image.name!r} is said to be {image.disk_format}, but is not."
+        )
+    return layout.capacity_bytes
+
+
+def _up_to(stream: BinaryIO, size: int) -> bytes:
+    """So many bytes or all there are: networks give them in pieces."""
+    blocks = []
+    while size and (block := stream.read(size)):
+        blocks.append(block)
+        size -= len(block)
+    return b"".join(blocks)
 
 
 @contextlib.contextmanager
@@ -120,26 +147,34 @@ def as_vmdk(store: Opens, image: Image) -> Iterator[tuple[Opens, Image]]:
         yield _InOva(store, image), replace(image, size_bytes=size, container_format="bare")
     elif image.disk_format in inspection.CONVERTED:
         with TemporaryDirectory(prefix="vmops-image-") as folder:
-            source = Path(folder) / f"image.{image.disk_format}"
-            with store.open(image) as stream, source.open("xb") as writer:
-                shutil.copyfileobj(stream, writer, units.MIB)
-            facts = inspection.inspect(source, disk_format=image.disk_format)
-            made = Path(folder) / "image.vmdk"
-            total = facts.capacity_bytes or 0
-            qemu_img.convert(source, image.disk_format, made, _telling(image, total))
-            source.unlink()
+            made = _converted(store, image, Path(folder))
             size = made.stat().st_size
             yield _File(made), replace(image, size_bytes=size, disk_format="vmdk")
     else:
         yield store, image
 
 
-def _telling(image: Image, total_bytes: int) -> qemu_img.Tell:
-    def tell_percent(percent: float) -> None:
-        done = int(total_bytes * percent / 100)
-        tell(TransferProgress(name=image.name, done_bytes=done, total_bytes=total_bytes))
-
-    return tell_percent
+def _converted(store: Opens, image: Image, folder: Path) -> Path:
+    """The image's VMDK, a file in the folder, which only we have."""
+    source, made = folder / f"image.{image.disk_format}", folder / "image.vmdk"
+    with store.open(image) as stream, source.open("xb") as writer:
+        write_sparse(iter(lambda: stream.read(units.MIB), b""), writer)
+    numbers = itertools.count(1)
+    with source.open("rb") as stream, made.open("xb") as writer:
+        inspection.inspect_open(stream, image.name, disk_format=image.disk_format)
+        blocks = as_stream_optimized(
+            stream,
+            image.name,
+            image.disk_format,
+            lambda: folder / f"scratch-{next(numbers)}",
+            lambda done, total: tell(
+                TransferProgress(name=image.name, done_bytes=done, total_bytes=total)
+            ),
+        )
+        for block in blocks:
+            writer.write(block)
+    source.unlink()
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +187,31 @@ class _InOva:
     @contextlib.contextmanager
     def open(self, image: Image) -> Iterator[BinaryIO]:
         with self.store.open(self.archive) as stream:
-            yield ova.open_disk(stream, self.archive.part).stream
+            disk = ova.open_disk(stream, self.archive.part).stream
+            yield io.BufferedReader(_ThenRest(disk, stream), units.MIB)
+
+
+class _ThenRest(io.RawIOBase):
+    """A disk in an archive. At its end the archive is read to its own, which may tell of damage."""
+
+    def __init__(self, disk: BinaryIO, archive: BinaryIO) -> None:
+        super().__init__()
+        self._disk = disk
+        self._archive = archive
+
+    def readable(self) -> bool:
+        """Always, as `io.RawIOBase` asks before it reads."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Give the next bytes."""
+        wanted = memoryview(buffer)
+        block = self._disk.read(len(wanted))
+        if not block and isinstance(getattr(self._archive, "raw", None), VerifiedStream):
+            while self._archive.read(units.MIB):
+                pass
+        wanted[: len(block)] = block
+        return len(block)
 
 
 @dataclass(frozen=True, slots=True)

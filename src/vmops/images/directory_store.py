@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,9 +31,11 @@ import yaml
 
 from vmops import in_flight
 from vmops.errors import AlreadyExists, ImageNotAcceptable, ImageNotFound, VMOpsError
-from vmops.images.inspection import CONVERTED, ImageFacts, inspect
-from vmops.images.qemu_img import convert
+from vmops.images.inspection import ImageFacts, inspect, inspect_open, opened
+from vmops.images.intake import Intake
+from vmops.images.private_copy import write_sparse
 from vmops.images.temporary_files import remove_unfinished, temporary_file, unfinished
+from vmops.images.verified import VerifiedStream
 from vmops.in_flight import Judgment
 from vmops.model.datastore_path import check_file_name
 from vmops.model.image import DiskType, Image, ImageProperties
@@ -73,7 +76,8 @@ class DirectoryImageStore:
     @contextlib.contextmanager
     def open(self, image: Image) -> Iterator[BinaryIO]:
         """See `ImageStore.open`."""
-        known, file = self._read(self._manifest_of(image.id))
+        manifest = self._manifest_of(image.id)
+        known, file = self._read(manifest)
         if known.size_bytes != image.size_bytes:
             raise ImageNotAcceptable(
                 f"{file.name} has {known.size_bytes} bytes now, but {image.size_bytes} were"
@@ -84,7 +88,14 @@ class DirectoryImageStore:
         except FileNotFoundError:
             raise ImageNotFound(image.name) from None  # another process has just removed it
         with stream:
-            yield stream
+            self._inspected(manifest, stream, file.name)
+            stream.seek(0)
+            if known.checksum is None:
+                yield stream
+                return
+            verified = VerifiedStream(stream, known.size_bytes, known.checksum, file.name)
+            with io.BufferedReader(verified, _BLOCK) as reader:
+                yield reader
 
     def add(
         self,
@@ -99,30 +110,28 @@ class DirectoryImageStore:
         """Inspect ``source``, copy it into the store and write its manifest.
 
         ``disk_type`` is needed for a flat image only, ``disk_format`` only for the bytes of a disk
-        that shall be converted ("raw"). qcow2 and raw images are converted to streamOptimized.
+        that shall be converted ("raw"). What is compressed is unpacked; all formats but VMDK, ISO
+        and OVA, and VMDKs in several files, are converted to streamOptimized.
         ``observe_bytes(done, total)`` follows the copy. A failure leaves the store as it was.
 
         Raises:
             AlreadyExists: an image of this name is there.
             ImageNotAcceptable: the file or a property cannot be used.
             InvalidName: the name has characters that file names cannot have.
-            NotSupported: it must be converted, and there is no qemu-img here.
+            NoDiskSpace: there is no room for it in the store.
+            NotSupported: a program is needed for it that is not here.
         """
         self.refuse_taken(name)
-        facts = inspect(source, disk_type, disk_format)
-        if facts.disk_format not in CONVERTED:
-            blocks = _blocks(source, facts.size_bytes, observe_bytes)
+        intake = Intake(
+            source=source,
+            folder=self.directory,
+            scratch=self._temporary,
+            disk_type=disk_type,
+            disk_format=disk_format,
+            observe=observe_bytes or (lambda done, total: None),
+        )
+        with intake.taken() as (facts, blocks):
             return self._store(name, blocks, facts, properties or {})
-        total = facts.capacity_bytes or 0
-        with self._temporary() as made:
-            convert(
-                source,
-                facts.disk_format,
-                made,
-                lambda percent: observe_bytes and observe_bytes(int(total * percent / 100), total),
-            )
-            facts = inspect(made, facts.disk_type)
-            return self._store(name, _blocks(made, facts.size_bytes, None), facts, properties or {})
 
     def refuse_taken(self, name: str) -> None:
         """See `ImageStore.refuse_taken`."""
@@ -156,6 +165,11 @@ class DirectoryImageStore:
             checksum = _write_blocks(blocks, temporary)
             in_flight.check()
             found = inspect(temporary, facts.disk_type)
+            if (found.disk_format, found.container_format) != (
+                facts.disk_format,
+                facts.container_format,
+            ):
+                raise ImageNotAcceptable(f"The file of {name!r} changed while it was read.")
             entry: dict[str, Any] = {
                 "id": str(uuid.uuid4()),
                 "name": name,
@@ -243,18 +257,31 @@ class DirectoryImageStore:
                     raise
 
     def _described(self, manifest: Path, entry: dict[str, Any]) -> tuple[Image, Path]:
+        """What is known without reading more than the file's headers."""
         file = _file_named(manifest, entry)
-        claimed = (
-            entry.get("disk_type")
-            and ImageProperties.from_mapping({"vmware_disktype": entry["disk_type"]}).disk_type
-        )
-        facts = inspect(file, claimed or None, entry.get("disk_format"), check_digests=False)
-        if facts.container_format != entry.get("container_format", "bare"):
-            raise ImageNotAcceptable(
-                f"{file.name} is said to be {entry.get('container_format', 'bare')}, but is"
-                f" {facts.container_format}."
-            )
-        return _image(entry, facts), file
+        _claimed(entry)  # what is wrong with the manifest is told first
+        with opened(file) as stream:
+            return _image(entry, _facts(entry, stream, file.name, whole=False)), file
+
+    def _inspected(self, manifest: Path, stream: BinaryIO, name: str) -> None:
+        """Look into all of a file that is going to be used, as it is open now."""
+        _facts(_load(manifest), stream, name, whole=True)
+
+
+def _claimed(entry: Mapping[str, Any]) -> DiskType | None:
+    said = entry.get("disk_type")
+    return ImageProperties.from_mapping({"vmware_disktype": said}).disk_type if said else None
+
+
+def _facts(entry: Mapping[str, Any], stream: BinaryIO, name: str, *, whole: bool) -> ImageFacts:
+    """What a file is, as its manifest says, too."""
+    facts = inspect_open(
+        stream, name, _claimed(entry), entry.get("disk_format"), check_digests=False, whole=whole
+    )
+    said = entry.get("container_format", "bare")
+    if facts.container_format != said:
+        raise ImageNotAcceptable(f"{name} is said to be {said}, but is {facts.container_format}.")
+    return facts
 
 
 def _image(entry: Mapping[str, Any], facts: ImageFacts) -> Image:
@@ -337,28 +364,16 @@ def _file_named(manifest: Path, entry: Mapping[str, Any]) -> Path:
     return file
 
 
-def _blocks(
-    source: Path, total: int, observe: Callable[[int, int], None] | None
-) -> Iterator[bytes]:
-    """A file's bytes, told of as they go."""
-    done = 0
-    with source.open("rb") as reader:
-        while block := reader.read(_BLOCK):
-            yield block
-            done += len(block)
-            if observe is not None:
-                observe(done, total)
-    if done != total:
-        raise ImageNotAcceptable(f"{source.name} changed while it was read.")
-
-
 def _write_blocks(blocks: Iterable[bytes], target: Path) -> str:
     """Write and hash in one pass; the file is on disk when this returns its SHA-256."""
     digest = hashlib.sha256()
-    with target.open("xb") as writer:
+
+    def hashed() -> Iterator[bytes]:
         for block in blocks:
             digest.update(block)
-            writer.write(block)
-        writer.flush()
+            yield block
+
+    with target.open("xb") as writer:
+        write_sparse(hashed(), writer)
         os.fsync(writer.fileno())
     return digest.hexdigest()

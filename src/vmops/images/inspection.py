@@ -1,22 +1,25 @@
 """Look into an image before anything else opens it.
 
-Two looks: oslo.utils' `format_inspector`, which knows the attacks on image formats that Nova,
-Glance and Cinder met (CVE-2022-47951, CVE-2024-32498), and our own reading of the VMDK header.
-Nothing here follows a name found in an image.
+Two looks: our own readers (`vmops.images.formats`, `vmdk`, `ova`), which have one open file and
+follow no name found in it, and oslo.utils' `format_inspector`, which knows the attacks on image
+formats that Nova, Glance and Cinder met (CVE-2022-47951, CVE-2024-32498).
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from vmops import units
 from vmops.errors import ImageNotAcceptable
-from vmops.images import ova, vmdk
+from vmops.images import formats, ova, vmdk
 from vmops.images.manifest import plain_name
+from vmops.images.reading import reading
 from vmops.images.vmdk import SparseVmdk
 from vmops.model.image import DiskType, ImageDisk, ImagePackage
 
@@ -24,13 +27,16 @@ if TYPE_CHECKING:
     from oslo_utils.imageutils.format_inspector import FileInspector
 
 _SECTOR = 512
-
-
-CONVERTED = frozenset({"qcow2", "raw"})
+CONVERTED = frozenset({"raw", *formats.READERS})
 """Formats that become streamOptimized on their way to vSphere."""
 # A stream with its directory at the end is read to its end: each block costs, whatever its size.
 _BLOCK = 64 * 1024
 _TAR_MAGIC_AT = 257
+_ISO_AT, _ISO_HEAD = 16 * 2048, b"\1CD001"
+_ISO_BLOCKS, _ISO_BLOCK = slice(80, 84), slice(128, 130)
+_EMPTY_BYTES = 64 * units.GIB
+_RATIO = 4096
+"""A disk may have so many times the bytes of its file, and those above besides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,83 +63,182 @@ def inspect(
     *,
     check_digests: bool = True,
 ) -> ImageFacts:
-    """What ``file`` really is, checked against what is ``claimed`` of it.
+    """What ``file`` really is; see `inspect_open`.
+
+    Raises:
+        ImageNotAcceptable: there is no such file, or it cannot be used.
+    """
+    with opened(file) as stream:
+        return inspect_open(stream, file.name, claimed, disk_format, check_digests=check_digests)
+
+
+@contextlib.contextmanager
+def opened(file: Path) -> Iterator[BinaryIO]:
+    """A file that is one, not a pipe or a device.
+
+    Raises:
+        ImageNotAcceptable: there is none.
+    """
+    if not file.is_file():
+        raise ImageNotAcceptable(f"There is no image file {file}.")
+    try:
+        stream = file.open("rb")
+    except FileNotFoundError:  # it has just gone
+        raise ImageNotAcceptable(f"There is no image file {file}.") from None
+    with stream:
+        yield stream
+
+
+def inspect_open(
+    stream: BinaryIO,
+    name: str,
+    claimed: DiskType | None = None,
+    disk_format: str | None = None,
+    *,
+    check_digests: bool = True,
+    whole: bool = True,
+) -> ImageFacts:
+    """What an open file really is, checked against what is ``claimed`` of it.
 
     A flat image has nothing to tell it by, so a file without a known header is taken for one only
     if it is claimed to be flat, or of ``disk_format`` raw. Without ``check_digests`` an OVA's files
-    are not read to compare them with its manifest; they are when they are used.
+    are not read to compare them with its manifest; they are when they are used. Without ``whole``
+    headers alone are read, whatever the file's size; that is no ground for opening it elsewhere.
 
     Raises:
-        ImageNotAcceptable: the file is missing, empty, cut off, of another format than claimed, or
-            could make a tool read other files of this machine.
+        ImageNotAcceptable: it is empty, cut off, of another format than claimed, claims a disk out
+            of all proportion, or could make a tool read other files of this machine.
     """
-    missing = f"There is no image file {file}."
-    if not file.is_file():
-        raise ImageNotAcceptable(missing)
-    try:
-        if check_digests and _is_tar(file):
-            ova.verify(file)
-        facts = _inspect_content(file, claimed, disk_format)
-    except FileNotFoundError:
-        raise ImageNotAcceptable(missing) from None  # it went while it was read
+    size = os.fstat(stream.fileno()).st_size
+    if size == 0:
+        raise ImageNotAcceptable(f"{name} is empty.")
+    with reading(name):
+        if _is_tar(stream):
+            if check_digests and whole:
+                ova.verify(stream)
+            facts = _inspect_ova(stream, size, name, whole=whole)
+        else:
+            facts = _inspect_plain(_Looked(stream, size, name, whole), claimed, disk_format)
+    check_claims(facts, name, claimed, disk_format)
+    return facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """A file that is looked into, wholly or at its headers."""
+
+    stream: BinaryIO
+    size: int
+    name: str
+    whole: bool
+
+    def reader(self) -> io.BufferedReader:
+        """The file from its beginning; closing it does nothing."""
+        return io.BufferedReader(ova.Slice(self.stream, 0, self.size))
+
+
+def check_claims(
+    facts: ImageFacts, name: str, claimed: DiskType | None, disk_format: str | None
+) -> None:
+    """Refuse a file that is another one than is claimed of it.
+
+    Raises:
+        ImageNotAcceptable: it is.
+    """
     if disk_format is not None and disk_format != facts.disk_format:
         raise ImageNotAcceptable(
-            f"{file.name} is said to have format {disk_format}, but is {facts.disk_format}."
+            f"{name} is said to have format {disk_format}, but is {facts.disk_format}."
         )
     if claimed is not None and claimed is not facts.disk_type:
         if disk_format in CONVERTED:
             raise ImageNotAcceptable(
-                f"{file.name} of format {disk_format} is converted to {facts.disk_type}, and cannot"
+                f"{name} of format {disk_format} is converted to {facts.disk_type}, and cannot"
                 f" be {claimed} as well: leave out --disk-type (hw_disk_type), or leave out"
                 f" --disk-format {disk_format} to take the file's bytes as they are."
             )
-        raise ImageNotAcceptable(f"{file.name} is said to be {claimed}, but is {facts.disk_type}.")
-    return facts
+        raise ImageNotAcceptable(f"{name} is said to be {claimed}, but is {facts.disk_type}.")
 
 
-def _inspect_content(file: Path, claimed: DiskType | None, disk_format: str | None) -> ImageFacts:
-    size = file.stat().st_size
-    if size == 0:
-        raise ImageNotAcceptable(f"{file.name} is empty.")
-    if _is_tar(file):
-        return _inspect_ova(file, size)
-    return _inspect_plain(file, size, claimed, disk_format)
-
-
-def _inspect_plain(
-    file: Path, size: int, claimed: DiskType | None, disk_format: str | None
-) -> ImageFacts:
-    detected, capacity = _detect(file)
-    if detected == "raw":
-        return _flat(file, size, claimed, disk_format)
-    if detected == "iso":
-        if claimed not in {None, DiskType.THIN}:
-            raise ImageNotAcceptable(f"{file.name} is said to be {claimed}, but is an ISO image.")
-        if capacity > size:
-            raise ImageNotAcceptable(f"{file.name} is cut off: it claims {capacity} bytes.")
-        return ImageFacts(
-            size_bytes=size, capacity_bytes=None, disk_type=DiskType.THIN, disk_format="iso"
+def _check_proportion(name: str, capacity: int, size: int) -> int:
+    most = _EMPTY_BYTES + _RATIO * size
+    if capacity > most:
+        raise ImageNotAcceptable(
+            f"{name} claims a disk of {units.human_bytes(capacity)} in a file of"
+            f" {units.human_bytes(size)}; at most {units.human_bytes(most)} are believed of it."
         )
-    if detected in CONVERTED:
-        if claimed is not None and claimed is not DiskType.STREAM_OPTIMIZED:
-            raise ImageNotAcceptable(f"{file.name} is said to be {claimed}, but is {detected}.")
+    return capacity
+
+
+def _inspect_plain(file: _Looked, claimed: DiskType | None, disk_format: str | None) -> ImageFacts:
+    size, name = file.size, file.name
+    if _is_vmdk(file.stream):
+        # Our own reading first: it says best what is wrong with a broken one, and what to do about
+        # a bare descriptor, which names other files.
+        found = _vmdk(file)
+        capacity = _check_proportion(name, found.header.capacity_bytes, size)
         return ImageFacts(
+            disk_type=found.header.disk_type,
             size_bytes=size,
             capacity_bytes=capacity,
+            package=bare_package(found),
+        )
+    layout = formats.find(file.stream, size)
+    second, iso_bytes = _second_opinion(file.reader(), name) if file.whole else ("", 0)
+    if layout is not None:
+        detected = layout.disk_format
+        if second not in {"", detected} and (detected, second) != ("vhd", "raw"):
+            raise ImageNotAcceptable(f"{name} is refused: it is {detected} and {second} at once.")
+        if claimed is not None and claimed is not DiskType.STREAM_OPTIMIZED:
+            raise ImageNotAcceptable(f"{name} is said to be {claimed}, but is {detected}.")
+        if file.whole:
+            layout.check(file.stream, size)
+        return ImageFacts(
+            size_bytes=size,
+            capacity_bytes=_check_proportion(name, layout.capacity_bytes, size),
             disk_type=DiskType.STREAM_OPTIMIZED,
             disk_format=detected,
         )
-    if detected != "vmdk":
+    if second == "iso" or (not second and _iso_bytes(file.stream) is not None):
+        return _iso(file, claimed, iso_bytes or _iso_bytes(file.stream) or 0)
+    if second not in {"", "raw"}:
         raise ImageNotAcceptable(
-            f"{file.name} has format {detected}, which vSphere cannot use. Convert it with:"
-            f" qemu-img convert -f {detected} -O vmdk -o subformat=streamOptimized IN OUT"
+            f"{name} has format {second}, which is not taken. Convert it with:"
+            f" qemu-img convert -f {second} -O vmdk -o subformat=streamOptimized IN OUT"
         )
-    found = vmdk.read_whole(file)
+    return _flat(name, size, claimed, disk_format)
+
+
+def _is_vmdk(stream: BinaryIO) -> bool:
+    stream.seek(0)
+    head = stream.read(64)
+    return head.startswith(vmdk.MAGIC) or head.lstrip().lower().startswith(vmdk.DESCRIPTOR_START)
+
+
+def _vmdk(file: _Looked) -> SparseVmdk:
+    if not file.whole:
+        return vmdk.peek(file.reader(), file.size, file.name)
+    found = vmdk.check_whole(file.stream, file.size, file.name)
+    _second_opinion(file.reader(), file.name)
+    return found
+
+
+def _iso_bytes(stream: BinaryIO) -> int | None:
+    """The size that an ISO image's first volume descriptor claims, None if there is none."""
+    stream.seek(_ISO_AT)
+    head = stream.read(2048)
+    if not head.startswith(_ISO_HEAD):
+        return None
+    blocks, block = head[_ISO_BLOCKS], head[_ISO_BLOCK]
+    return int.from_bytes(blocks, "little") * int.from_bytes(block, "little")
+
+
+def _iso(file: _Looked, claimed: DiskType | None, claimed_bytes: int) -> ImageFacts:
+    if claimed not in {None, DiskType.THIN}:
+        raise ImageNotAcceptable(f"{file.name} is said to be {claimed}, but is an ISO image.")
+    if claimed_bytes > file.size:
+        raise ImageNotAcceptable(f"{file.name} is cut off: it claims {claimed_bytes} bytes.")
     return ImageFacts(
-        disk_type=found.header.disk_type,
-        size_bytes=size,
-        capacity_bytes=found.header.capacity_bytes,
-        package=bare_package(found),
+        size_bytes=file.size, capacity_bytes=None, disk_type=DiskType.THIN, disk_format="iso"
     )
 
 
@@ -146,17 +251,17 @@ def bare_package(found: SparseVmdk) -> ImagePackage:
     return ImagePackage(boot_file="", notes=(note,) if word else ())
 
 
-def _flat(file: Path, size: int, claimed: DiskType | None, disk_format: str | None) -> ImageFacts:
+def _flat(name: str, size: int, claimed: DiskType | None, disk_format: str | None) -> ImageFacts:
     is_raw = disk_format == "raw"
     if not is_raw and (claimed is None or not claimed.is_flat):
         raise ImageNotAcceptable(
-            f"{file.name} is not a VMDK, nor an ISO, OVA or qcow2 image. For a disk's bytes as they"
-            " are, add --disk-format raw to have it converted, or --disk-type preallocated to take"
-            " it as it is."
+            f"{name} is not a VMDK, nor an ISO, OVA, qcow2, VDI, VHD or VHDX image. For a disk's"
+            " bytes as they are, add --disk-format raw to have it converted, or --disk-type"
+            " preallocated to take it as it is."
         )
     if size % _SECTOR:
         raise ImageNotAcceptable(
-            f"{file.name} has {size} bytes, which is not a whole number of sectors:"
+            f"{name} has {size} bytes, which is not a whole number of sectors:"
             " it is cut off, or not a disk."
         )
     if is_raw:
@@ -170,24 +275,23 @@ def _flat(file: Path, size: int, claimed: DiskType | None, disk_format: str | No
     return ImageFacts(disk_type=claimed, size_bytes=size, capacity_bytes=size)
 
 
-def _is_tar(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(512)[_TAR_MAGIC_AT:].startswith(b"ustar")
+def _is_tar(stream: BinaryIO) -> bool:
+    stream.seek(0)
+    return stream.read(512)[_TAR_MAGIC_AT:].startswith(b"ustar")
 
 
-def _inspect_ova(file: Path, size: int) -> ImageFacts:
-    content = ova.look(file)
+def _inspect_ova(archive: BinaryIO, size: int, name: str, *, whole: bool) -> ImageFacts:
+    content = ova.look(archive)
     capacities = {}
-    with file.open("rb") as archive:
-        for name, (offset, length) in content.places.items():
-            called = f"{name} in {file.name}"
-            whole = vmdk.check_whole(
-                io.BufferedReader(ova.Slice(archive, offset, length)), length, called
-            )
-            if not whole.header.is_streamed:
-                raise ImageNotAcceptable(f"{called} is not a streamOptimized VMDK.")
+    for disk, (offset, length) in content.places.items():
+        called = f"{disk} in {name}"
+        part = io.BufferedReader(ova.Slice(archive, offset, length))
+        found = (vmdk.check_whole if whole else vmdk.peek)(part, length, called)
+        if not found.header.is_streamed:
+            raise ImageNotAcceptable(f"{called} is not a streamOptimized VMDK.")
+        if whole:
             _second_opinion(io.BufferedReader(ova.Slice(archive, offset, length)), called)
-            capacities[name] = whole.header.capacity_bytes
+        capacities[disk] = _check_proportion(called, found.header.capacity_bytes, length)
     package = package_of(content, capacities)
     return ImageFacts(
         size_bytes=size,
@@ -219,18 +323,6 @@ def package_of(content: ova.OvaContent, capacities: Mapping[str, int]) -> ImageP
         memory_mib=facts.memory_mib,
         notes=content.notes(),
     )
-
-
-def _detect(file: Path) -> tuple[str, int]:
-    """The format's name and capacity as oslo.utils has them; raises if the file is a trap."""
-    with file.open("rb") as stream:
-        head = stream.read(64)
-    if head.startswith(vmdk.MAGIC) or head.lstrip().lower().startswith(vmdk.DESCRIPTOR_START):
-        # Our own reading first: it says best what is wrong with a broken one, and what to do about
-        # a bare descriptor, which names other files.
-        vmdk.read_whole(file)
-    with file.open("rb") as stream:
-        return _second_opinion(stream, file.name)
 
 
 def _second_opinion(stream: BinaryIO, called: str) -> tuple[str, int]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from vmops.errors import ImageNotAcceptable
@@ -148,15 +147,15 @@ def open_disk(archive: BinaryIO, part: int = 0) -> OvaDisk:
     )
 
 
-def look(file: Path) -> OvaContent:
-    """What an archive on this machine has; of its disks no byte is read.
+def look(archive: BinaryIO) -> OvaContent:
+    """What an archive that can seek has; of its disks no byte is read.
 
     Raises:
         ImageNotAcceptable: as `open_disk`; or a file that its manifest names is not there.
     """
-    with file.open("rb") as archive:
-        walk = _Walk(archive)
-        found = {name: (member.offset, member.size_bytes) for name, member in walk.members()}
+    archive.seek(0)
+    walk = _Walk(archive)
+    found = {name: (member.offset, member.size_bytes) for name, member in walk.members()}
     facts = walk.known()
     wanted = [plain_name(disk.file) for disk in facts.disks if disk.file]
     for name in wanted:
@@ -209,27 +208,27 @@ def glance(archive: BinaryIO, look_at: Callable[[str, int, BinaryIO], None]) -> 
     )
 
 
-def verify(file: Path) -> None:
-    """Check every file of an archive against its manifest, wherever that is; none is no error.
+def verify(archive: BinaryIO) -> None:
+    """Check every file of an archive that can seek against its manifest; none is no error.
 
     Raises:
         ImageNotAcceptable: a file is another one, or the archive is broken.
     """
-    with file.open("rb") as archive:
-        walk = _Walk(archive)
-        for _ in walk.members():
-            pass
+    archive.seek(0)
+    walk = _Walk(archive)
+    for _ in walk.members():
+        pass
     walk.refuse_missing()
     if walk.manifest is None:
         return
-    with file.open("rb") as archive:
-        for member in tar.members(archive):
-            if (told := walk.manifest.files.get(plain_name(member.name))) is not None:
-                checking = told.begin()
-                reader = io.BufferedReader(member.reader(), _BLOCK)
-                while block := reader.read(_BLOCK):
-                    checking.update(block)
-                checking.finish()
+    archive.seek(0)
+    for member in tar.members(archive):
+        if (told := walk.manifest.files.get(plain_name(member.name))) is not None:
+            checking = told.begin()
+            reader = io.BufferedReader(member.reader(), _BLOCK)
+            while block := reader.read(_BLOCK):
+                checking.update(block)
+            checking.finish()
 
 
 class _Checked(io.RawIOBase):

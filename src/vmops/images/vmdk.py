@@ -12,7 +12,6 @@ import struct
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO
 
 from vmops.errors import ImageNotAcceptable
@@ -81,19 +80,15 @@ class SparseVmdk:
     descriptor: Descriptor
 
 
-def read_whole(file: Path) -> SparseVmdk:
+def check_whole(stream: BinaryIO, size: int, name: str) -> SparseVmdk:
     """A monolithicSparse or streamOptimized VMDK that holds all it claims to hold.
+
+    The stream can seek and has ``size`` bytes; ``name`` is for the error.
 
     Raises:
         ImageNotAcceptable: the file is empty, has another format, is cut off, makes claims that
             its size cannot hold, names another file, or is only a descriptor.
     """
-    with file.open("rb") as stream:
-        return check_whole(stream, file.stat().st_size, file.name)
-
-
-def check_whole(stream: BinaryIO, size: int, name: str) -> SparseVmdk:
-    """The same for a stream that can seek and has ``size`` bytes; ``name`` is for the error."""
     with _telling(name):
         stream.seek(0)
         head = stream.read(SECTOR)

@@ -17,6 +17,13 @@ from vmops.model.image import AdapterType
 NO_PARENT = "ffffffff"
 _KINDS = {"streamoptimized": True, "monolithicsparse": False}
 """``createType`` of one file, and whether it is streamed."""
+_SPLIT_KINDS = {
+    "monolithicflat": "FLAT",
+    "twogbmaxextentflat": "FLAT",
+    "twogbmaxextentsparse": "SPARSE",
+    "vmfs": "VMFS",
+}
+_MAX_PARTS = 1024
 _KEYS = {"version", "encoding", "cid", "parentcid", "isnativesnapshot", "createtype"}
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9_.]{0,99})[ \t]*=[ \t]*(.*)", re.DOTALL)
 _EXTENT = re.compile(
@@ -59,6 +66,42 @@ def read_descriptor(content: bytes) -> Descriptor:
     Raises:
         BadDescriptor: it is none, says something twice, or what cannot be allowed.
     """
+    return _checked(*_said(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An extent of a disk in several files: FLAT or SPARSE, and so many sectors."""
+
+    kind: str
+    sectors: int
+    name: str
+
+
+def read_parts(content: bytes) -> tuple[Part, ...] | None:
+    """The extents that a descriptor names which stands alone; None: it is of a disk in one file.
+
+    Raises:
+        BadDescriptor: as `read_descriptor`; or a name is not one of a file beside it.
+    """
+    values, extents = _said(content)
+    wanted = _SPLIT_KINDS.get(values.get("createtype", "").lower())
+    if wanted is None:
+        return None
+    _refuse_parent(values)
+    if not 0 < len(extents) <= _MAX_PARTS:
+        raise BadDescriptor(f"its descriptor names {len(extents)} extents")
+    for access, sectors, kind, name in extents:
+        if access not in _ACCESS or kind != wanted or not sectors:
+            raise BadDescriptor(f"its extent is {access.upper()[:20]} {kind[:20]}, not RW {wanted}")
+        if _NO_PATH.search(name) or name in {"", ".", ".."}:
+            raise BadDescriptor(f"its descriptor names a file elsewhere: {name[:80]!r}")
+    if len({name for *_, name in extents}) != len(extents):
+        raise BadDescriptor("its descriptor names one file twice")
+    return tuple(Part(kind, sectors, name) for _, sectors, kind, name in extents)
+
+
+def _said(content: bytes) -> tuple[dict[str, str], list[tuple[str, int, str, str]]]:
     values: dict[str, str] = {}
     extents: list[tuple[str, int, str, str]] = []
     for line in _lines(content):
@@ -80,7 +123,7 @@ def read_descriptor(content: bytes) -> Descriptor:
                 )
         else:
             raise BadDescriptor(f"its descriptor has a line that is not understood: {text[:80]!r}")
-    return _checked(values, extents)
+    return values, extents
 
 
 def _lines(content: bytes) -> list[str]:
@@ -99,6 +142,13 @@ def _why_not(key: str) -> str:
     return f"its descriptor has {key[:40]!r}, which is not known"
 
 
+def _refuse_parent(values: dict[str, str]) -> None:
+    if values.get("parentcid", NO_PARENT).lower() != NO_PARENT:
+        raise BadDescriptor("it is only what differs from a parent; give a disk that stands alone")
+    if not _NIL_UUID.fullmatch(values.get("ddb.uuid.parent", "")):
+        raise BadDescriptor("it is only what differs from a parent; give a disk that stands alone")
+
+
 def _checked(values: dict[str, str], extents: list[tuple[str, int, str, str]]) -> Descriptor:
     kind = values.get("createtype", "").lower()
     if kind not in _KINDS:
@@ -106,10 +156,7 @@ def _checked(values: dict[str, str], extents: list[tuple[str, int, str, str]]) -
             f"its descriptor says it is {values.get('createtype', '')[:40]!r}, not one file that"
             " holds all its data"
         )
-    if values.get("parentcid", NO_PARENT).lower() != NO_PARENT:
-        raise BadDescriptor("it is only what differs from a parent; give a disk that stands alone")
-    if not _NIL_UUID.fullmatch(values.get("ddb.uuid.parent", "")):
-        raise BadDescriptor("it is only what differs from a parent; give a disk that stands alone")
+    _refuse_parent(values)
     if len(extents) != 1:
         raise BadDescriptor(f"its descriptor names {len(extents)} extents; it must be one")
     access, capacity, extent_kind, name = extents[0]

@@ -16,7 +16,7 @@ from vmops.errors import ImageNotAcceptable, UnsupportedDevice
 from vmops.model.hardware import Firmware as Firmware  # noqa: PLC0414 - told from here on
 from vmops.model.hardware import ImageHardware
 
-DISK_FORMATS = ("vmdk", "iso", "qcow2", "raw")
+DISK_FORMATS = ("vmdk", "iso", "qcow2", "raw", "vhd", "vhdx", "vdi")
 """Those that a machine's disk or CD-ROM can be made of; the words are Glance's."""
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.image_files import OvfDisk, an_appliance_ovf, an_archive, an_ovf
+from tests.image_files import OvfDisk, an_appliance_ovf, an_archive, an_ovf, look, verify
 from tests.vmdk_files import CAPACITY, DESCRIPTOR, streamed
 from vmops.errors import ImageNotAcceptable
-from vmops.images import manifest, ova, ovf, tar
+from vmops.images import manifest, ovf, tar
 from vmops.images.inspection import inspect
 from vmops.images.ovf_hardware import read_facts
 from vmops.images.vmdk_descriptor import BadDescriptor, read_descriptor
@@ -165,5 +165,5 @@ def test_tables_that_are_named_again_and_again(tmp_path: Path) -> None:
 
 def test_an_archive_is_read_in_little_memory(tmp_path: Path) -> None:
     content = an_archive(tmp_path / "a.ova", {"a.ovf": an_ovf(), "first.vmdk": bytes(64 << 20)})
-    bounded(0, lambda: ova.verify(content))
-    bounded(0, lambda: ova.look(content))
+    bounded(0, lambda: verify(content))
+    bounded(0, lambda: look(content))

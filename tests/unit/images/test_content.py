@@ -105,7 +105,7 @@ def test_what_is_known_is_not_looked_for() -> None:
 @pytest.mark.parametrize(
     ("disk_format", "container_format", "said"),
     [
-        ("vhd", "bare", "'vhd'; known are vmdk, iso, qcow2, raw"),
+        ("qed", "bare", "'qed'; known are vmdk, iso, qcow2, raw, vhd"),
         ("vmdk", "docker", "'docker'"),
         ("qcow2", "bare", "said to be qcow2, but is not"),
     ],
@@ -128,7 +128,7 @@ def test_a_qcow2_that_names_other_files_is_not_opened_by_a_tool(
     more = ("-F", "raw", "-u") if option.startswith("backing") else ()
     qemu_img("create", "-f", "qcow2", "-o", option, *more, target, "1M")
     store = Remote(target.read_bytes())
-    known = content.complete(store, store.image("qcow2"))
+    known = replace(store.image("qcow2"), capacity_bytes=MIB)
     touched = tmp_path / "touched"
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "qemu-img"
@@ -137,6 +137,8 @@ def test_a_qcow2_that_names_other_files_is_not_opened_by_a_tool(
     monkeypatch.setenv("PATH", str(program.parent))
     with pytest.raises(ImageNotAcceptable, match="refused"), content.as_vmdk(store, known):
         pass
+    with pytest.raises(ImageNotAcceptable, match="refused"):
+        content.complete(store, store.image("qcow2"))
     assert not touched.exists()
 
 

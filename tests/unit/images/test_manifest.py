@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.image_files import an_archive, an_ovf
+from tests.image_files import an_archive, an_ovf, look, verify
 from vmops.errors import ImageNotAcceptable
 from vmops.images import manifest, ova
 
@@ -51,12 +51,12 @@ def test_every_spelling_is_checked(
             files = {**files, "x.mf": told} if at_end else {"x.ovf": OVF, "x.mf": told, **files}
             archive = an_archive(tmp_path / "x.ova", files)
             if disk is GOOD:
-                ova.verify(archive)
+                verify(archive)
                 with archive.open("rb") as stream:
                     assert ova.open_disk(stream).stream.read() == GOOD
                 continue
             with pytest.raises(ImageNotAcceptable, match=r"'d1.vmdk' in the archive is damaged"):
-                ova.verify(archive)
+                verify(archive)
             with archive.open("rb") as stream, pytest.raises(ImageNotAcceptable, match="damaged"):
                 ova.open_disk(stream).stream.read()
 
@@ -117,7 +117,7 @@ def test_a_disk_that_nothing_vouches_for_is_refused(tmp_path: Path, told: str, s
     files = {"x.ovf": OVF, "x.mf": told.encode(), "d1.vmdk": GOOD}
     archive = an_archive(tmp_path / "x.ova", files)
     with pytest.raises(ImageNotAcceptable, match=said):
-        ova.look(archive)
+        look(archive)
     with archive.open("rb") as stream, pytest.raises(ImageNotAcceptable, match=said):
         ova.open_disk(stream)
 
@@ -133,16 +133,16 @@ def test_what_is_there_twice_is_refused(tmp_path: Path) -> None:
             tmp_path / "x.ova", {"x.ovf": OVF, "x.mf": told, "d1.vmdk": GOOD, **more}
         )
         with pytest.raises(ImageNotAcceptable, match=said):
-            ova.look(archive)
+            look(archive)
         with pytest.raises(ImageNotAcceptable, match=said):
-            ova.verify(archive)
+            verify(archive)
 
 
 def test_what_is_not_checked_is_told(tmp_path: Path) -> None:
     told = f"SHA256(d1.vmdk)= {hexdigest('sha256')}\n".encode()
     without = an_archive(tmp_path / "a.ova", {"x.ovf": OVF, "d1.vmdk": GOOD})
-    assert "no manifest" in " ".join(ova.look(without).notes())
+    assert "no manifest" in " ".join(look(without).notes())
     signed = {"x.ovf": OVF, "x.mf": told, "x.cert": b"signed", "d1.vmdk": GOOD}
-    notes = " ".join(ova.look(an_archive(tmp_path / "b.ova", signed)).notes())
+    notes = " ".join(look(an_archive(tmp_path / "b.ova", signed)).notes())
     assert "certificate is not checked" in notes
     assert "no line for its .ovf" in notes

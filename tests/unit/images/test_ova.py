@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.image_files import Stream, a_manifest, an_archive, an_ova, an_ovf
+from tests.image_files import Stream, a_manifest, an_archive, an_ova, an_ovf, look, verify
 from vmops.errors import ImageNotAcceptable
 from vmops.images import ova, tar
 
@@ -26,7 +26,7 @@ def test_the_first_disk_is_the_ovfs_not_the_archives(tmp_path: Path) -> None:
             disk = ova.open_disk(stream)
             assert (disk.name, disk.size_bytes) == ("first.vmdk", len(DISK))
             assert whole(disk) == DISK
-    content = ova.look(archive)
+    content = look(archive)
     with archive.open("rb") as whole_archive:
         part = ova.Slice(whole_archive, *content.places["first.vmdk"])
         part.seek(256)
@@ -64,15 +64,15 @@ def test_a_disk_is_checked_while_it_is_read(tmp_path: Path, algorithm: str, dama
 def test_a_manifest_at_the_end_counts_when_the_archive_is_verified(tmp_path: Path) -> None:
     files = {"a.ovf": an_ovf(), "first.vmdk": DISK}
     sound = an_archive(tmp_path / "a.ova", {**files, "a.mf": a_manifest(files)})
-    ova.verify(sound)
+    verify(sound)
     damaged = an_archive(
         tmp_path / "b.ova", {**files, "first.vmdk": b"x" * 600, "a.mf": a_manifest(files)}
     )
     with pytest.raises(ImageNotAcceptable, match="damaged"):
-        ova.verify(damaged)
+        verify(damaged)
     gone = an_archive(tmp_path / "c.ova", {"a.ovf": files["a.ovf"], "a.mf": a_manifest(files)})
     with pytest.raises(ImageNotAcceptable, match=r"no 'first.vmdk', but a digest"):
-        ova.verify(gone)
+        verify(gone)
 
 
 def test_a_manifest_of_another_ovf_is_refused(tmp_path: Path) -> None:

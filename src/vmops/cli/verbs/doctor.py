@@ -20,7 +20,8 @@ from vmops.lab.qemu.missing import find_efi_firmware
 _NEEDED_BYTES = 2 * units.GIB
 PROGRAMS = {
     "qemu-system-x86_64": ("qemu-system-x86", "guests in the lab"),
-    "qemu-img": ("qemu-utils", "images of other formats"),
+    "qemu-img": ("qemu-utils", "qcow2 images with zstd inside, and exports as qcow2"),
+    "zstd": ("zstd", "images compressed with zstd"),
     "apt-get": ("apt", "building the lab's guest image"),
     "apt-cache": ("apt", "building the lab's guest image"),
     "dpkg-deb": ("dpkg", "building the lab's guest image"),
