@@ -26,6 +26,7 @@ from vmops.lab.hypervisor.port import (
 )
 from vmops.lab.hypervisor.tools import NobodyListens, ToolsCommand, ToolsListener, ToolsState
 from vmops.lab.qemu import console, growth, hot_disks, hot_nics, memory_file, snapshots
+from vmops.lab.qemu.appended import keep_trimmed
 from vmops.lab.qemu.guest import Guest
 from vmops.lab.qemu.launch import Incoming, clean, launch
 from vmops.lab.qemu.migration import Move, bring_home, mark_arrived, recover_moves
@@ -61,6 +62,7 @@ class QemuHypervisor:
         )
         self._start_slots = asyncio.Semaphore(_STARTING_AT_ONCE)
         self._moving: set[asyncio.Task[object] | None] = set()
+        self._trimming: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._on_stopped: Callable[[str], None] = lambda _key: None
         self._tools = ToolsLinks()
@@ -76,10 +78,17 @@ class QemuHypervisor:
         folders = await asyncio.to_thread(listing.files, self._guests_dir)
         records = [each / "process" for each in folders if (each / "process").exists()]
         await asyncio.gather(*(self._attach(record) for record in records))
+        self._trimming = asyncio.create_task(keep_trimmed(self._pids))
+
+    def _pids(self) -> list[int]:
+        return [guest.process.identity.pid for guest in self._guests.values()]
 
     async def stop(self, *, keep_guests: bool) -> None:
         """Let go of all guests and segments, or end them."""
         self._is_stopping = True
+        if self._trimming is not None:
+            self._trimming.cancel()
+            await asyncio.gather(self._trimming, return_exceptions=True)
         moves = [move for move in self._moving if move is not None]
         for move in moves:
             move.cancel()
