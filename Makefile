@@ -8,6 +8,7 @@ CRASH ?=
 SECONDS ?= 3600
 SUITE ?= bookworm
 SILENCE ?=
+FUZZ ?= 120
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
@@ -15,7 +16,7 @@ FAST := -m "not guest and not vcsim"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo setup test check coverage static bench crash soak silence fresh lock audit clean
+.PHONY: help demo setup test check coverage static bench crash soak silence fuzz fresh lock audit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -57,6 +58,10 @@ soak: setup ## operations for an hour, or SECONDS=600: memory, threads and descr
 
 silence: setup ## how long operations take whose server goes silent; SILENCE="--only stream"
 	$(BIN)/python -m tests.faults.silent $(SILENCE)
+
+fuzz: ## feed broken images to every reader for two minutes, or FUZZ=3600: findings become tests
+	@$(PYTHON) scripts/prepare.py fuzz
+	.venv-fuzz/bin/python -m tests.fuzz --seconds $(FUZZ)
 
 fresh: ## make demo and make test on a machine that has nothing; SUITE=trixie, PYTHON=/path
 	@python3 scripts/prepare.py fresh

@@ -108,6 +108,8 @@ PURPOSES = {
         ".venv-bench",
         (*GUESTS, SystemPackage("curl", ("curl",), "there is nothing to compare uploads with")),
     ),
+    # atheris is built for few versions of Python; the tests do not need it.
+    "fuzz": Purpose("dev,fuzz", ".venv-fuzz", GUESTS),
     "fresh": Purpose(
         "",
         "",
