@@ -218,10 +218,6 @@ def attach_vmdk(subject: Subject, adapter: AdapterType, *, as_root: bool) -> Rev
 
     try:
         retry_on_conflict(subject, attach, lambda disk: disk is not None)
-    except UnsupportedDevice:
-        # Not every server tells of a conflict: another process may have attached it meanwhile.
-        if volume_disk(subject.vm.files(), volume_key(volume)) is None:
-            raise
     except FileLocked as error:
         raise VolumeInUse(
             f"Volume {volume.label} is in use by a running machine. {error}"

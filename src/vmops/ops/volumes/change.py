@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vmops.errors import UNANSWERED, Busy, InvalidPowerState, NotSupported
+from vmops.errors import UNANSWERED, Busy, InvalidPowerState, NotSupported, UnsupportedDevice
 from vmops.model.block_devices import Volume, VolumeKind
 from vmops.model.image import AdapterType
 from vmops.model.power import PowerState
@@ -133,10 +133,14 @@ def retry_on_conflict(
     for _ in range(_ATTEMPTS - 1):
         try:
             confirm_effect(subject, once, is_done)
-        except Busy:
+        except (Busy, UnsupportedDevice) as refused:
+            taken = view.hardware.used
             view = look_at_volume(subject.session, subject.vm, subject.volume.id, None)
+            # Not every server tells of a conflict as one.
             if is_done(volume_disk(view.hardware.files, volume_key(subject.volume))):
                 return
+            if isinstance(refused, UnsupportedDevice) and view.hardware.used == taken:
+                raise
         else:
             return
     confirm_effect(subject, once, is_done)
