@@ -108,6 +108,7 @@ class CommandContext:
                 planning=self._is_planning,
             )
         self._closers.append(session.close)
+        session.inventory.leave_machines_out()
         return session
 
     @cached_property

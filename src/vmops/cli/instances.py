@@ -13,8 +13,6 @@ from click.shell_completion import CompletionItem
 
 from vmops.cli.shell_words import completions
 from vmops.errors import Conflict, InstanceNotFound, VMOpsError
-from vmops.model.entity_name import plain
-from vmops.model.identity import instance_of
 from vmops.model.uuid_text import is_uuid
 from vmops.whole_files import write_whole
 
@@ -36,54 +34,25 @@ class Found:
     name: str
 
 
-def managed(context: CommandContext) -> list[Any]:
-    """The instances of the endpoint, from the session's live inventory.
-
-    Those that are templates or out of reach are among them: what is done to one says so.
-    """
-    uuids = set(context.engine().list_instances())
-    return [
-        vm
-        for vm in context.session.inventory.virtual_machines()
-        if vm.instance_uuid in uuids or instance_of(vm.instance_uuid, vm.settings)
-    ]
-
-
 def resolve(context: CommandContext, name: str) -> Found:
-    """The one instance of this name or UUID.
+    """The one instance of this name or UUID; only a name is looked for.
 
     Raises:
         InstanceNotFound: there is none.
         Conflict: several have this name; the message gives their UUIDs.
     """
+    from vmops.ops.instances.named import uuids_called  # noqa: PLC0415
+
     if is_uuid(name.lower()):
         return Found(uuid=name.lower(), name=name)
-    there = managed(context)
-    remember(context, [vm.name for vm in there])
-    # Other tools show names, and take them, as vSphere keeps them: "a%2fb".
-    matching = [vm for vm in there if vm.name == name] or [
-        vm for vm in there if vm.name == plain(name)
-    ]
-    if not matching:
-        return _unreadable(context, name)
-    if len(matching) > 1:
-        uuids = ", ".join(sorted(vm.instance_uuid for vm in matching))
-        raise Conflict(f"Several instances are called {name!r}: {uuids}. Use a UUID.")
-    return Found(uuid=matching[0].instance_uuid, name=name)
-
-
-def _unreadable(context: CommandContext, name: str) -> Found:
-    """One whose configuration the server cannot read: a list knows it, by what is left of it.
-
-    Raises:
-        InstanceNotFound: there is none either.
-    """
-    from vmops.ops.instances.listing import UNREACHABLE, list_records  # noqa: PLC0415
-
-    for record in list_records(context.session):
-        if record.name == name and record.status in UNREACHABLE:
-            return Found(uuid=record.uuid, name=name)
-    raise InstanceNotFound(repr(name))
+    uuids = uuids_called(context.session, name)
+    if not uuids:
+        forget(context, name)
+        raise InstanceNotFound(repr(name))
+    remember_one(context, name)
+    if len(uuids) > 1:
+        raise Conflict(f"Several instances are called {name!r}: {', '.join(uuids)}. Use a UUID.")
+    return Found(uuid=uuids[0], name=name)
 
 
 def remember(context: CommandContext, names: list[str]) -> None:

@@ -8,8 +8,9 @@ import click
 
 from vmops.cli.change_command import Change, changes
 from vmops.cli.confirm import ask, yes_option
-from vmops.cli.instances import complete_instances, forget, managed, resolve
+from vmops.cli.instances import complete_instances, forget, resolve
 from vmops.cli.waiting import Until
+from vmops.model.uuid_text import is_uuid
 
 
 @click.command()
@@ -32,12 +33,19 @@ def destroy(
     Attached volumes and the parents of linked clones are left alone. That there is no instance of
     a UUID is success; a name must be there.
     """
+    from vmops.ops.instances.named import is_there  # noqa: PLC0415
+
     context = change.context
     found = [resolve(context, name) for name in names]
     if not yes and not change.is_plan:
         ask(f"Destroy {', '.join(one.name for one in found)}?", "destroy")
     engine = change.engine()
-    there = {vm.instance_uuid for vm in managed(context)}
+    # What was found by its name is there.
+    there = {
+        one.uuid
+        for one in found
+        if not is_uuid(one.name.lower()) or is_there(context.session, one.uuid)
+    }
     for one in found:
         done = "unregistered" if keep_disks else "destroyed"
         done = done if one.uuid in there else "was not there"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +10,7 @@ import click
 from vmops.cli.change_command import Change, changes
 from vmops.cli.instances import Found, instance_argument, resolve
 from vmops.cli.waiting import Until
-from vmops.errors import InstanceNotFound, NoSuitableHost
+from vmops.errors import NoSuitableHost
 
 if TYPE_CHECKING:
     from vmops.cli.context import CommandContext
@@ -53,21 +52,22 @@ def _roomiest_host(context: CommandContext, found: Found) -> HostInfo:
     Raises:
         NoSuitableHost: its cluster has no other host that can be used.
     """
-    inventory = context.session.inventory
-    vm = inventory.vm_by_uuid(found.uuid)
-    if vm is None:
-        raise InstanceNotFound(found.uuid)
-    hosts = inventory.hosts()
-    cluster = next((one.cluster for one in hosts if one.moid == vm.host), "")
-    load = Counter(one.host for one in inventory.virtual_machines() if not one.template)
+    from vmops.vsphere.objects.lookup import find_vm  # noqa: PLC0415
+    from vmops.vsphere.wire.moref import moid  # noqa: PLC0415
+
+    session = context.session
+    vm = find_vm(session, found.uuid)
+    now = vm.read("runtime.host").get("runtime.host")
+    here = "" if now is None else moid(now)
+    hosts = session.inventory.hosts()
+    cluster = next((one.cluster for one in hosts if one.moid == here), "")
     fit = [
         one
         for one in hosts
-        if one.cluster == cluster
-        and one.moid != vm.host
-        and one.connected
-        and not one.in_maintenance
+        if one.cluster == cluster and one.moid != here and one.connected and not one.in_maintenance
     ]
     if not fit:
         raise NoSuitableHost(f"The cluster of {found.name} has no other host that can be used.")
-    return min(fit, key=lambda one: (load[one.moid], one.name))
+    there = session.properties.read([one.moref for one in fit], "HostSystem", ("vm",))
+    load = {name: len(values.get("vm") or ()) for name, values in there.items()}
+    return min(fit, key=lambda one: (load.get(one.moid, 0), one.name))

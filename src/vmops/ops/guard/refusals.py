@@ -112,7 +112,7 @@ def _unreachable(session: Session, vm: VirtualMachine) -> str | None:
     if state in _UNREACHABLE:
         return f"{name} {_UNREACHABLE[state]}"
     host = found.get("runtime.host")
-    known = session.inventory.hosts() if session.inventory.is_loaded else ()
+    known = session.inventory.hosts() if session.inventory.has_places else ()
     host_name = next((f" {h.name}" for h in known if host and h.moid == host._moId), "")
     return f"{name} is {state}: its host{host_name} is not connected. Reconnect the host first."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from vmops import units
@@ -20,7 +21,7 @@ PATHS = ("runtime.powerState", "config.hardware.numCPU", "config.hardware.memory
 _UUID_KEY = f'config.extraConfig["{extra_config.INSTANCE_UUID}"]'
 _KEY = ("VirtualMachine", _UUID_KEY)
 _WHOLE = "config.extraConfig"
-_LISTED = ("runtime.connectionState", "config.template", "config.instanceUuid")
+_LISTED = ("runtime.connectionState", "config.template")
 _UNREACHABLE = {"orphaned", "inaccessible"}
 
 
@@ -90,13 +91,9 @@ def list_instances(session: Session) -> list[str]:
     Foreign VMs, copies that somebody made of instances, templates, and VMs that are orphaned or
     inaccessible are not among them; a VM that is deleted meanwhile is passed over.
     """
-    paths = _paths_listed(session)
-    found = session.properties.read_container("VirtualMachine", paths)
-    if paths != (whole := _paths_listed(session)):
-        found = session.properties.read_container("VirtualMachine", whole)
     instances = []
-    for properties in found.values():
-        uuid = _instance_uuid(properties)
+    for properties in read_marked(session, _LISTED):
+        uuid = instance_of(properties.get("config.instanceUuid"), settings_of(properties))
         if (
             uuid
             and properties.get("runtime.connectionState") not in _UNREACHABLE
@@ -106,12 +103,22 @@ def list_instances(session: Session) -> list[str]:
     return sorted(instances)
 
 
-def _paths_listed(session: Session) -> tuple[str, ...]:
+def read_marked(session: Session, paths: tuple[str, ...]) -> Iterable[dict[str, Any]]:
+    """These properties of all machines, their references under "", and what tells ours."""
+    wanted = _with_marks(session, paths)
+    found = session.properties.read_container("VirtualMachine", wanted)
+    if wanted != (whole := _with_marks(session, paths)):
+        found = session.properties.read_container("VirtualMachine", whole)
+    return found.values()
+
+
+def settings_of(found: dict[str, Any]) -> dict[str, str]:
+    """What was read of the ``extraConfig``: all of it, or the one key that tells ours."""
+    options = [found.get(_UUID_KEY), *(found.get(_WHOLE) or ())]
+    return {str(option.key): str(option.value) for option in options if option is not None}
+
+
+def _with_marks(session: Session, paths: tuple[str, ...]) -> tuple[str, ...]:
     # Where a server does not serve one key of a list, the whole list is read.
-    return (*_LISTED, _UUID_KEY if session.properties.serves(*_KEY) else _WHOLE)
-
-
-def _instance_uuid(properties: dict[str, Any]) -> str:
-    options = [properties.get(_UUID_KEY), *(properties.get(_WHOLE) or ())]
-    settings = {str(option.key): str(option.value) for option in options if option is not None}
-    return instance_of(properties.get("config.instanceUuid"), settings)
+    mark = _UUID_KEY if session.properties.serves(*_KEY) else _WHOLE
+    return (*paths, "config.instanceUuid", mark)

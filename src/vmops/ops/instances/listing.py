@@ -1,4 +1,7 @@
-"""Instances as people list them: state, size, addresses, place, in one bulk read."""
+"""Instances as people list them: state, size, addresses, place.
+
+Of all machines only what tells ours from others is read, the rest of ours alone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from vmops.errors import InstanceNotFound
 from vmops.model import extra_config
 from vmops.model.identity import instance_by_its_file, instance_of
 from vmops.model.power import PowerState
+from vmops.ops.instances.info import read_marked, settings_of
 from vmops.ops.notes.resize import Phase, find_note
+from vmops.vsphere.live.properties import PAGE_SIZE
+from vmops.vsphere.objects.lookup import find_unreadable, find_vm_on_server
 from vmops.vsphere.session import Session
 
 if TYPE_CHECKING:
@@ -18,25 +24,33 @@ if TYPE_CHECKING:
 
 _FILE = "summary.config.vmPathName"
 """Also known where the configuration cannot be read."""
-_PATHS = (
+IDENTITY_PATHS = (
     "name",
-    "runtime.powerState",
     "runtime.connectionState",
-    "runtime.host",
-    "runtime.bootTime",
     "config.instanceUuid",
+    _FILE,
+    "config.extraConfig",
+)
+"""What `identity_of` needs, and the name."""
+_PATHS = (
+    *IDENTITY_PATHS,
+    "runtime.powerState",
+    "runtime.host",
+    "network",
+    "runtime.bootTime",
     "config.template",
     "config.guestId",
     "config.files.vmPathName",
-    _FILE,
     "config.hardware.numCPU",
     "config.hardware.memoryMB",
     "config.hardware.device",
-    "config.extraConfig",
     "guest.net",
     "guest.ipAddress",
     "guest.toolsRunningStatus",
 )
+_LISTED = ("runtime.connectionState", _FILE)
+_MACHINE = "VirtualMachine"
+_PORT_GROUP = "DistributedVirtualPortgroup"
 _STATUS = {
     PowerState.POWERED_ON: "running",
     PowerState.POWERED_OFF: "off",
@@ -82,12 +96,20 @@ class _Names:
 
 def list_records(session: Session) -> list[InstanceRecord]:
     """All instances by name, also those that `list_instances` leaves out as out of reach."""
-    found = session.properties.read_container("VirtualMachine", _PATHS)
+    ours = [found[""] for found in read_marked(session, _LISTED) if identity_of(found)]
+    if not ours:
+        return []
     names = _Names(
         hosts={host.moid: host.name for host in session.inventory.hosts()},
         port_groups={n.portgroup_key: n.name for n in session.inventory.networks()},
     )
-    records = [_record(moid, properties, names) for moid, properties in found.items()]
+    records = [
+        _record(moid, properties, names)
+        for first in range(0, len(ours), PAGE_SIZE)
+        for moid, properties in session.properties.read(
+            ours[first : first + PAGE_SIZE], _MACHINE, _PATHS
+        ).items()
+    ]
     return sorted((r for r in records if r is not None), key=lambda record: record.name)
 
 
@@ -97,18 +119,48 @@ def get_record(session: Session, instance_uuid: str) -> InstanceRecord:
     Raises:
         InstanceNotFound: there is no such instance.
     """
-    for record in list_records(session):
-        if record.uuid == instance_uuid:
-            return record
+    vm = find_vm_on_server(session, instance_uuid) or find_unreadable(session, instance_uuid)
+    if vm is not None:
+        for moid, found in session.properties.read([vm.moref], _MACHINE, _PATHS).items():
+            record = _record(moid, found, _names_in(session, found))
+            if record is not None and record.uuid.lower() == instance_uuid.lower():
+                return record
     raise InstanceNotFound(instance_uuid)
+
+
+def identity_of(found: dict[str, Any]) -> str:
+    """The UUID of the instance that a machine with these properties is; "" if it is none of ours.
+
+    One whose configuration cannot be read is known by its file's name.
+    """
+    settings = settings_of(found)
+    if found.get("runtime.connectionState") in UNREACHABLE and not settings:
+        return instance_by_its_file(_file(found))
+    return instance_of(found.get("config.instanceUuid"), settings)
+
+
+def _file(found: dict[str, Any]) -> str:
+    return str(found.get("config.files.vmPathName") or found.get(_FILE) or "")
+
+
+def _names_in(session: Session, found: dict[str, Any]) -> _Names:
+    """What one machine refers to, read by itself."""
+    host = found.get("runtime.host")
+    groups = [n for n in found.get("network") or () if type(n)._wsdlName == _PORT_GROUP]
+    read = session.properties.read
+    hosts = read([host], "HostSystem", ("name",)) if host is not None else {}
+    ports = read(groups, _PORT_GROUP, ("key", "name")) if groups else {}
+    return _Names(
+        hosts={moid: str(told.get("name", "")) for moid, told in hosts.items()},
+        port_groups={
+            str(told.get("key", "")): str(told.get("name", "")) for told in ports.values()
+        },
+    )
 
 
 def _record(moid: str, found: dict[str, Any], names: _Names) -> InstanceRecord | None:
     options = {o.key: o.value for o in found.get("config.extraConfig") or ()}
-    uuid = instance_of(found.get("config.instanceUuid"), options)
-    file = str(found.get("config.files.vmPathName") or found.get(_FILE) or "")
-    if found.get("runtime.connectionState") in UNREACHABLE and not options:
-        uuid = instance_by_its_file(file)
+    uuid = identity_of(found)
     if not uuid:
         return None
     host = found.get("runtime.host")
@@ -122,7 +174,7 @@ def _record(moid: str, found: dict[str, Any], names: _Names) -> InstanceRecord |
         cpus=int(found.get("config.hardware.numCPU") or 0),
         memory_mib=int(found.get("config.hardware.memoryMB") or 0),
         host=names.hosts.get(str(getattr(host, "_moId", "")), ""),
-        folder=file.rpartition("/")[0],
+        folder=_file(found).rpartition("/")[0],
         guest_id=str(found.get("config.guestId") or ""),
         boot_time=boot_time.isoformat() if boot_time else None,
         image_id=options.get(extra_config.IMAGE_ID),

@@ -21,7 +21,7 @@ from vmops.errors import (
     ManagedObjectNotFound,
     VMOpsError,
 )
-from vmops.vsphere.live.kinds import BUILDERS, KINDS, Kind
+from vmops.vsphere.live.kinds import BUILDERS, KINDS, MACHINE, PLACES, Kind
 from vmops.vsphere.live.known import Known
 from vmops.vsphere.live.properties import (
     Properties,
@@ -61,8 +61,11 @@ class Inventory:
         self._stream = stream
         self._lock = threading.RLock()
         self._loaded = threading.Event()
+        self._whole = threading.Event()
+        self._wants_machines = self._tells_machines = True
         self._asking = threading.Lock()
         self._asked_at = float("-inf")
+        self._asked_kinds: tuple[Kind, ...] = ()
         # What questions are answered from, and what the stream tells: the same once it is loaded.
         self._known = self._told = Known()
         self._filters: dict[str, Kind] = {}
@@ -71,8 +74,20 @@ class Inventory:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether questions are answered without waiting and without a call."""
+        """Whether all questions are answered without waiting and without a call."""
+        return self._whole.is_set()
+
+    @property
+    def has_places(self) -> bool:
+        """The same of all questions but those about virtual machines."""
         return self._loaded.is_set()
+
+    def leave_machines_out(self) -> None:
+        """Load no virtual machines until one is asked for, nor say that they are loaded.
+
+        For a session of a single operation, which would read ten thousand of them for one.
+        """
+        self._wants_machines = False
 
     def wait_fresh(self) -> None:
         """Wait until everything has been loaded, or ask for it where the stream tells nothing.
@@ -80,10 +95,16 @@ class Inventory:
         Raises:
             VMOpsError: the server cannot be reached, and has not been for some seconds.
         """
-        if not self._loaded.is_set():
+        if not self._wants_machines:
+            self._wants_machines = True
+            self._stream.renew(self)
+        self._wait_for(self._whole)
+
+    def _wait_for(self, event: threading.Event) -> None:
+        if not event.is_set():
             self._stream.attach(self)
-            if not self._stream.wait_for(self._loaded, self._stream.client.limits.stream_silence_s):
-                self._ask()
+            if not self._stream.wait_for(event, self._stream.client.limits.stream_silence_s):
+                self._ask(event)
 
     def datacenters(self) -> tuple[DatacenterInfo, ...]:
         """All datacenters; an ESXi has one, "ha-datacenter"."""
@@ -189,7 +210,7 @@ class Inventory:
         Raises:
             ManagedObjectNotFound: the object is not known, or is in no datacenter.
         """
-        self.wait_fresh()
+        self._wait_for(self._loaded)
         with self._lock:
             above = self.datacenter_above(self.values_of(name))
             if not above:
@@ -218,8 +239,10 @@ class Inventory:
         with self._lock:
             self._told = Known()
             self._filters = {}
-        view = self._view_of_all(build.client)
-        for kind in KINDS:
+            self._tells_machines = self._wants_machines
+            kinds = self._wanted()
+        view = _view_of(build.client, kinds)
+        for kind in kinds:
             self._filters[self._filter(build, view, kind)] = kind
         # The root folder is not in a view of what is below it; paths end there.
         self._told.values[moid(build.client.content.rootFolder)] = {}
@@ -256,60 +279,64 @@ class Inventory:
         with self._lock:
             self._known = self._told
         self._loaded.set()
+        if self._tells_machines:
+            self._whole.set()
 
     def lost(self) -> None:
         """Let those who ask wait until all is known again."""
+        self._whole.clear()
         self._loaded.clear()
 
     # Without the stream
 
-    def _ask(self) -> None:
+    def _ask(self, event: threading.Event) -> None:
         """Read all that there is, for a second: the server answers, but its stream does not."""
         with self._asking:
-            if self._loaded.is_set() or time.monotonic() - self._asked_at < ASKED_FOR_S:
+            kinds = self._wanted()
+            is_new = time.monotonic() - self._asked_at < ASKED_FOR_S
+            if event.is_set() or (is_new and set(kinds) <= set(self._asked_kinds)):
                 return
             log.info("The stream of changes tells nothing; the inventory is asked for")
             client = self._stream.client
             asked = Known()
-            view = self._view_of_all(client)
+            view = _view_of(client, kinds)
             try:
-                for kind, moref, values in _read_all(Properties(client), view):
+                for kind, moref, values in _read_all(Properties(client), view, kinds):
                     asked.change(kind, moref, values)
             finally:
                 with suppress(VMOpsError):
                     client.call(view, "DestroyView")
             asked.values[moid(client.content.rootFolder)] = {}
             with self._lock:
-                if not self._loaded.is_set():
+                if not event.is_set():
                     self._known = asked
-            self._asked_at = time.monotonic()
+            self._asked_at, self._asked_kinds = time.monotonic(), kinds
 
-    def _view_of_all(self, client: Client) -> Moref:
-        view: Moref = client.call(
-            client.content.viewManager,
-            "CreateContainerView",
-            container=client.content.rootFolder,
-            type=[wire_type(kind.wire_type) for kind in KINDS],
-            recursive=True,
-        )
-        return view
+    def _wanted(self) -> tuple[Kind, ...]:
+        return KINDS if self._wants_machines else PLACES
 
     # Records
 
     def _all(self, kind: str) -> tuple[Any, ...]:
-        self.wait_fresh()
+        self._wait_for_kind(kind)
         with self._lock:
             return tuple(
                 self._record(kind, moref) for moref in self._known.tables[kind].morefs.values()
             )
 
     def _one(self, kind: str, name: str) -> Any:
-        self.wait_fresh()
+        self._wait_for_kind(kind)
         with self._lock:
             moref = self._known.tables[kind].morefs.get(name)
             if moref is None:
                 raise ManagedObjectNotFound(f"{kind}:{name}")
             return self._record(kind, moref)
+
+    def _wait_for_kind(self, kind: str) -> None:
+        if kind == MACHINE:
+            self.wait_fresh()
+        else:
+            self._wait_for(self._loaded)
 
     def _record(self, kind: str, moref: Moref) -> Any:
         records = self._known.tables[kind].records
@@ -320,7 +347,21 @@ class Inventory:
         return found
 
 
-def _read_all(properties: Properties, view: Moref) -> Iterator[tuple[Kind, Moref, Values]]:
+def _view_of(client: Client, kinds: tuple[Kind, ...]) -> Moref:
+    """A view of all objects of these kinds."""
+    view: Moref = client.call(
+        client.content.viewManager,
+        "CreateContainerView",
+        container=client.content.rootFolder,
+        type=[wire_type(kind.wire_type) for kind in kinds],
+        recursive=True,
+    )
+    return view
+
+
+def _read_all(
+    properties: Properties, view: Moref, kinds: tuple[Kind, ...]
+) -> Iterator[tuple[Kind, Moref, Values]]:
     """All objects in a view with their kinds; what is of two kinds comes as both."""
     selected = [through_view(view)]
 
@@ -328,15 +369,15 @@ def _read_all(properties: Properties, view: Moref) -> Iterator[tuple[Kind, Moref
         return Selection(selected, kind.wire_type, kind.paths + optional)
 
     try:
-        found = properties.collect(*(selection(kind, kind.optional) for kind in KINDS))
+        found = properties.collect(*(selection(kind, kind.optional) for kind in kinds))
     except InvalidArgument:
         found = []
-        for kind in KINDS:
+        for kind in kinds:
             try:
                 found += properties.collect(selection(kind, kind.optional))
             except InvalidArgument:
                 found += properties.collect(selection(kind, ()))
     for moref, values in found:
-        for kind in KINDS:
+        for kind in kinds:
             if isinstance(moref, wire_type(kind.wire_type)):
                 yield kind, moref, values

@@ -87,6 +87,9 @@ KINDS: tuple[Kind, ...] = (
         ("config.managedBy.extensionKey", "config.changeVersion", "runtime.question", *_SETTINGS),
     ),
 )
+MACHINE = "VirtualMachine"
+PLACES = tuple(kind for kind in KINDS if kind.wire_type != MACHINE)
+"""What surrounds machines: few, and all that a spawn has to choose from."""
 
 
 class Tree(Protocol):

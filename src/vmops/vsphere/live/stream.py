@@ -138,6 +138,15 @@ class Stream:
         if running:
             self._abandon()
 
+    def renew(self, subscriber: Subscriber) -> None:
+        """Build the stream anew if the subscriber hears of changes: it wants to hear of more."""
+        with self._lock:
+            if self._thread is None or subscriber not in self._subscribers:
+                return
+            self._has_joined.set()
+            self._quiet_since = time.monotonic()
+        self._abandon()
+
     def wait_for(self, event: threading.Event, silence_s: float) -> bool:
         """Wait until a subscriber's event is set; False if the stream has told nothing for so long.
 

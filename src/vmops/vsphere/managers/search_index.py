@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vmops.errors import NotSupported
+from vmops.model.datastore_path import DatastorePath
 from vmops.model.entity_name import escaped
 from vmops.vsphere.wire.client import Client
 from vmops.vsphere.wire.moref import Moref
@@ -31,6 +32,14 @@ class SearchIndex:
         index = self._client.content.searchIndex
         asked = {"uuid": uuid.lower(), "vmSearch": True, "instanceUuid": False}
         return tuple(self._client.call(index, "FindAllByUuid", **asked) or ())
+
+    def by_file(self, datacenter: Moref, file: DatastorePath) -> Moref | None:
+        """The virtual machine of a .vmx file, in the datacenter of its datastore."""
+        index = self._client.content.searchIndex
+        found: Moref | None = self._client.call(
+            index, "FindByDatastorePath", datacenter=datacenter, path=str(file)
+        )
+        return found
 
     def child(self, parent: Moref, name: str) -> Moref | None:
         """The child of this name of a folder or another entity; one call."""

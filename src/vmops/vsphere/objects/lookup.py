@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from vmops.errors import InstanceNotFound, ManagedObjectNotFound
+from vmops.model.datastore_path import DatastorePath
 from vmops.vsphere.objects.virtual_machine import VirtualMachine
 from vmops.vsphere.session import Session
 from vmops.vsphere.wire.moref import describe
@@ -36,6 +37,20 @@ def find_vm_on_server(session: Session, instance_uuid: str) -> VirtualMachine | 
     """The virtual machine of an instance as the server knows it this moment; one call."""
     for moref in session.search_index.virtual_machines(instance_uuid):
         return VirtualMachine(session, moref, instance_uuid)
+    return None
+
+
+def find_unreadable(session: Session, instance_uuid: str) -> VirtualMachine | None:
+    """The virtual machine of an instance whose configuration the server cannot read.
+
+    The index of UUIDs does not know it; that of files does. One call for each datastore.
+    """
+    for datastore in session.inventory.datastores():
+        file = DatastorePath(datastore.name, f"{instance_uuid}/{instance_uuid}.vmx")
+        datacenter = session.inventory.datacenter(datastore.datacenter)
+        moref = session.search_index.by_file(datacenter.moref, file)
+        if moref is not None:
+            return VirtualMachine(session, moref, instance_uuid)
     return None
 
 
