@@ -52,6 +52,7 @@ def resolve(context: CommandContext, name: str) -> Found:
     remember_one(context, name)
     if len(uuids) > 1:
         raise Conflict(f"Several instances are called {name!r}: {', '.join(uuids)}. Use a UUID.")
+    context.session.names_told[uuids[0]] = name
     return Found(uuid=uuids[0], name=name)
 
 

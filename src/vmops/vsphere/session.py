@@ -53,6 +53,9 @@ class Session:
 
     def __init__(self, client: Client, address: ServerAddress) -> None:
         self.client = client
+        # What a caller found instances to be called, by their UUIDs: for messages, where the
+        # inventory does not know it.
+        self.names_told: dict[str, str] = {}
         self.stream = Stream(client)
         self.properties = self.properties_kind(client)
         self.inventory = self.inventory_kind(self.stream)

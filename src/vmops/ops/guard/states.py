@@ -104,7 +104,8 @@ def called_by_uuid(session: Session, instance_uuid: str) -> str:
     inventory = session.inventory
     known = inventory.vm_by_uuid(instance_uuid) if inventory.is_loaded else None
     if known is None:
-        return f"Instance {instance_uuid}"
+        told = session.names_told.get(instance_uuid)
+        return f"Instance {told} ({instance_uuid})" if told else f"Instance {instance_uuid}"
     return called(VirtualMachine(session, known.moref, instance_uuid))
 
 

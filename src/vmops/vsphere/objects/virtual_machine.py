@@ -93,9 +93,10 @@ class VirtualMachine:
         return None if known is None else known.power_state
 
     def known_name(self) -> str:
-        """Its name as the live inventory has it; "" where it is not known."""
+        """Its name as the live inventory has it, or as it was told; "" where it is not known."""
         known = self.known()
-        return "" if known is None else known.name
+        told = self.session.names_told.get(self.instance_uuid, "")
+        return told if known is None else known.name
 
     def extra_config(self, key: str) -> str:
         """The value of one key of its ``extraConfig`` now, "" if there is no such key."""
