@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,30 @@ def test_what_is_no_image_is_told_beside_the_list(
         assert "\x1b" not in line
     finally:
         broken.unlink()
+
+
+def test_an_image_is_exported_and_taken_back(vmops: Command, tmp_path: Path) -> None:
+    file = tmp_path / "small.ova"
+    done = vmops("image", "export", "small", str(file), "--format", "ova")
+    assert done.code == 0
+    assert f"small: written to {file} as ova" in done.err
+    assert vmops("image", "export", "small", str(file)).code != 0
+    assert vmops("image", "add", str(file), "--name", "again").code == 0
+    shown = vmops("image", "show", "again", "-o", "json").json
+    small = vmops("image", "show", "small", "-o", "json").json
+    assert shown["disk_type"] == "ova"
+    assert shown["capacity_bytes"] == small["capacity_bytes"]
+    assert vmops("image", "remove", "again").code == 0
+
+
+def test_a_compressed_raw_disk_is_added(vmops: Command, tmp_path: Path) -> None:
+    raw = tmp_path / "disk.raw"
+    assert vmops("image", "export", "small", str(raw), "--format", "raw").code == 0
+    packed = tmp_path / "disk.raw.gz"
+    packed.write_bytes(gzip.compress(raw.read_bytes()))
+    added = ("image", "add", str(packed), "--name", "packed", "--disk-format", "raw")
+    assert vmops(*added).code == 0
+    again = tmp_path / "again.raw"
+    assert vmops("image", "export", "packed", str(again), "--format", "raw").code == 0
+    assert again.read_bytes() == raw.read_bytes()
+    assert vmops("image", "remove", "packed").code == 0

@@ -61,6 +61,24 @@ def qcow2(bench: Bench, folder: Path) -> Path:
     return target
 
 
+def vhd(bench: Bench, folder: Path) -> Path:
+    source, target = raw(bench, folder), folder / "disk.vhd"
+    qemu_img("convert", "-f", "raw", "-O", "vpc", "-o", "force_size=on", source, target)
+    return target
+
+
+def vhdx(bench: Bench, folder: Path) -> Path:
+    source, target = raw(bench, folder), folder / "disk.vhdx"
+    qemu_img("convert", "-f", "raw", "-O", "vhdx", source, target)
+    return target
+
+
+def vdi(bench: Bench, folder: Path) -> Path:
+    source, target = raw(bench, folder), folder / "disk.vdi"
+    qemu_img("convert", "-f", "raw", "-O", "vdi", source, target)
+    return target
+
+
 def ova(bench: Bench, folder: Path) -> Path:
     return an_ova(folder / "app.ova", bench.images._file("streamOptimized").read_bytes())
 
@@ -72,6 +90,9 @@ def iso(bench: Bench, folder: Path) -> Path:
 HELD = [
     pytest.param(raw, "disk_format: raw", id="raw", marks=needs_qemu_img),
     pytest.param(qcow2, "disk_format: qcow2", id="qcow2", marks=needs_qemu_img),
+    pytest.param(vhd, "disk_format: vhd", id="vhd", marks=needs_qemu_img),
+    pytest.param(vhdx, "disk_format: vhdx", id="vhdx", marks=needs_qemu_img),
+    pytest.param(vdi, "disk_format: vdi", id="vdi", marks=needs_qemu_img),
     pytest.param(ova, "container_format: ova", id="ova"),
 ]
 

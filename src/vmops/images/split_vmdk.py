@@ -9,26 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from vmops.errors import ImageNotAcceptable
-from vmops.images.formats import Extent, Layout
-from vmops.images.formats.layout import SECTOR, Broken, Reader, checked_capacity, joined
+from vmops.images.formats import Extent, Layout, vmdk_sparse
+from vmops.images.formats.layout import SECTOR, Broken, Reader, checked_capacity
 from vmops.images.formats.raw import data_in
 from vmops.images.reading import reading
 from vmops.images.vmdk_descriptor import Part, read_parts
 
 _MAX_DESCRIPTOR = 1024 * 1024
 _START = b"# disk descriptorfile"
-_HEADER = struct.Struct("<4sIIQQQQIQQQ")
-_MAGIC = b"KDMV"
-_ENTRIES = 512
-_GRAINS = {1 << bits for bits in range(3, 12)}
-_ZERO_TABLE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +106,4 @@ def _flat(stream: BinaryIO, size: int, wanted: int) -> Layout:
 
 
 def _sparse(stream: BinaryIO, size: int, wanted: int) -> Layout:
-    reader = Reader(stream, size)
-    head = _HEADER.unpack(reader.bytes_at(0, _HEADER.size))
-    magic, version, flags, sectors, grain, _, _, entries, _, directory_at, _ = head
-    if magic != _MAGIC or version not in {1, 2} or flags >> 16:
-        raise Broken("a part of it is not a sparse extent")
-    if sectors * SECTOR < wanted or grain not in _GRAINS or entries != _ENTRIES:
-        raise Broken("a part of it is of another size than it should be, or of other tables")
-    bytes_ = grain * SECTOR
-    return Layout("vmdk", wanted, lambda again: joined(_walk(again, directory_at, bytes_, wanted)))
-
-
-def _walk(reader: Reader, directory_at: int, grain: int, wanted: int) -> Iterator[Extent]:
-    covered = grain * _ENTRIES
-    count = -(-wanted // covered)
-    for number, table in enumerate(reader.numbers(directory_at * SECTOR, count, 4, big=False)):
-        if table <= _ZERO_TABLE:
-            continue
-        begin = number * covered
-        grains = min(_ENTRIES, -(-(wanted - begin) // grain))
-        for index, place in enumerate(reader.numbers(table * SECTOR, grains, 4, big=False)):
-            if place > _ZERO_TABLE:
-                at = begin + index * grain
-                yield Extent(at, min(grain, wanted - at), place * SECTOR)
+    return vmdk_sparse.read(Reader(stream, size), wanted)

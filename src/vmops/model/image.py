@@ -19,6 +19,9 @@ from vmops.model.hardware import ImageHardware
 DISK_FORMATS = ("vmdk", "iso", "qcow2", "raw", "vhd", "vhdx", "vdi")
 """Those that a machine's disk or CD-ROM can be made of; the words are Glance's."""
 
+EXPORT_FORMATS = ("vmdk", "qcow2", "raw", "ova")
+"""Those that an image can be written as."""
+
 
 class DiskType(StrEnum):
     """How an image's disk is laid out; the values are those of ``vmware_disktype``."""

@@ -1,4 +1,4 @@
-"""``vmops image add | build | list | show | remove``."""
+"""``vmops image add | build | export | list | show | remove``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from vmops.cli.instances import complete_images
 from vmops.cli.output import output_options, print_record, print_rows, take_output_options
 from vmops.cli.properties import properties as read_properties
 from vmops.cli.terminal import one_line, say
-from vmops.model.image import DISK_FORMATS, AdapterType, DiskType, Image, ImagePackage
+from vmops.model.image import (
+    DISK_FORMATS,
+    EXPORT_FORMATS,
+    AdapterType,
+    DiskType,
+    Image,
+    ImagePackage,
+)
 from vmops.model.properties import IMAGE_PROPERTIES
 from vmops.progress import TransferProgress
 
@@ -44,15 +51,16 @@ def image() -> None:
 )  # fmt: skip
 @click.option(
     "--disk-format", type=click.Choice(DISK_FORMATS),
-    help="The file's format, if it cannot be detected; 'raw' has a disk's bytes converted.",
+    help="The file's format, which is checked; 'raw' has a disk's bytes converted.",
 )  # fmt: skip
 @click.option("--linked-clone/--full-clone", "linked", default=None, help="For its root disks.")
 @click.option("--property", "properties", multiple=True, metavar="KEY=VALUE", help="As in Glance.")
 @pass_context
 def add(context: CommandContext, /, file: Path, name: str | None, **options: Any) -> None:
-    """Inspect an image and copy it into the store: VMDK, ISO, OVA, qcow2 or raw.
+    """Inspect an image and copy it into the store.
 
-    qcow2 and raw images are converted to streamOptimized VMDKs.
+    It may be a VMDK, in several files too, an ISO image, an OVA, qcow2, VHD, VHDX, VDI or raw, each
+    compressed with gzip, xz or zstd or not. All but ISO images and OVAs become VMDKs.
     """
     properties = {
         "vmware_ostype": options["guest_id"],
@@ -112,6 +120,36 @@ def build(context: CommandContext, name: str, kind: str) -> None:
 
     with guest_image(context.state_dir, kind) as (file, properties):
         _add(context, file, name, properties)
+
+
+@image.command("export")
+@click.argument("name", shell_complete=complete_images)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "disk_format", type=click.Choice(EXPORT_FORMATS), default="vmdk",
+    show_default=True, help="vmdk is streamOptimized.",
+)  # fmt: skip
+@pass_context
+def export_image(context: CommandContext, /, name: str, file: Path, disk_format: str) -> None:
+    """Write an image's disk to a new file."""
+    export_to(context, context.images.get(name), file, disk_format)
+
+
+def export_to(context: CommandContext, one: Image, file: Path, disk_format: str) -> None:
+    """Write an image's disk to a new file, and tell of it."""
+    from vmops.images.export import export  # noqa: PLC0415
+
+    export(
+        context.images,
+        one,
+        disk_format,
+        file,
+        lambda done, total: context.observer(
+            TransferProgress(name=one.name, done_bytes=done, total_bytes=total)
+        ),
+    )
+    size = units.human_bytes(file.stat().st_size)
+    say(f"{one.name}: written to {file} as {disk_format}, {size}", err=True)
 
 
 @image.command("list")
