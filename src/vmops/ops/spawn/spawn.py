@@ -76,7 +76,7 @@ def spawn(
     A copy of the flavor's size is made where the flavor's disk is bigger than the image's and the
     root disk is a linked clone, whose size is its parent's. Step 5 is that of a full clone, step 2
     that of a network which asks for its VLAN's port group to be made where it is missing. A VMDK
-    in an OVA archive, and what a qcow2 or raw image is converted to, are streamOptimized. An ISO
+    in an OVA archive, and what other formats are converted to, are streamOptimized. An ISO
     image is put into a CD-ROM drive, beside a blank root disk if the flavor has one. An instance
     that boots from a volume has step 7 instead of the steps 4 to 6. The ephemeral disks and the
     swap disk are created in step 9, in the same call, which also puts the config drive into a
