@@ -122,7 +122,7 @@ def build(context: CommandContext, name: str, kind: str) -> None:
         _add(context, file, name, properties)
 
 
-@image.command("export")
+@image.command()
 @click.argument("name", shell_complete=complete_images)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
@@ -130,16 +130,16 @@ def build(context: CommandContext, name: str, kind: str) -> None:
     show_default=True, help="vmdk is streamOptimized.",
 )  # fmt: skip
 @pass_context
-def export_image(context: CommandContext, /, name: str, file: Path, disk_format: str) -> None:
+def export(context: CommandContext, /, name: str, file: Path, disk_format: str) -> None:
     """Write an image's disk to a new file."""
     export_to(context, context.images.get(name), file, disk_format)
 
 
 def export_to(context: CommandContext, one: Image, file: Path, disk_format: str) -> None:
     """Write an image's disk to a new file, and tell of it."""
-    from vmops.images.export import export  # noqa: PLC0415
+    from vmops.images import export as writing  # noqa: PLC0415
 
-    export(
+    writing.export(
         context.images,
         one,
         disk_format,
