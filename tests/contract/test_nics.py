@@ -12,7 +12,7 @@ from tests.backends.capabilities import Capability
 from tests.contract.engine import Bench
 from tests.contract.needs import needs
 from vmops import Vif
-from vmops.errors import InvalidName, UnsupportedDevice
+from vmops.errors import InvalidArgument, InvalidName, UnsupportedDevice
 
 MACS = ("00:50:56:3f:00:01", "00:50:56:3f:00:02")
 CARDS = {
@@ -100,3 +100,30 @@ def test_an_interface_without_a_network_goes_to_the_default(bench: Bench) -> Non
     instance = bench.spawn(vifs=[{"address": MACS[0]}], ops=ops, power_on=False)
     (nic,) = nics(bench, instance)
     assert nic.backing.deviceName == bench.backend.network
+
+
+RESERVED = ("00:50:56:80:00:01", "01:00:5e:00:00:01", "00:00:00:00:00:00")
+
+
+@pytest.mark.parametrize("mac", RESERVED)
+def test_an_address_that_no_nic_can_have_is_refused_before_anything_is_made(
+    bench: Bench, mac: str
+) -> None:
+    before = bench.world()
+    with pytest.raises(InvalidArgument, match=mac):
+        bench.spawn(vifs=[Vif(network=bench.backend.network, mac_address=mac)])
+    assert bench.world() == before
+    instance = bench.spawn(power_on=False)
+    before = bench.world()
+    with pytest.raises(InvalidArgument, match=mac):
+        vif = Vif(network=bench.backend.network, mac_address=mac)
+        bench.ops.attach_interface(None, instance, None, vif)
+    assert bench.world() == before
+
+
+def test_one_address_for_two_nics_is_refused_before_anything_is_made(bench: Bench) -> None:
+    before = bench.world()
+    vif = Vif(network=bench.backend.network, mac_address="fa:16:3e:00:00:77")
+    with pytest.raises(InvalidArgument, match="fa:16:3e:00:00:77"):
+        bench.spawn(vifs=[vif, vif])
+    assert bench.world() == before

@@ -10,6 +10,7 @@ from vmops.errors import AlreadyExists, NotFound
 from vmops.model import extra_config
 from vmops.model.image import VifModel
 from vmops.model.instance import Vif
+from vmops.model.mac_address import check_given
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.placement import find_networks
 from vmops.ops.engine.port_groups import create_port_groups, with_vlan
@@ -117,12 +118,14 @@ def attach_interface(engine: Engine, vm: VirtualMachine, vif: Vif) -> None:
     Raises:
         InstanceNotFound: there is no such instance.
         AlreadyExists: it has this interface.
+        InvalidArgument: no NIC can be given its MAC address; nothing was changed.
         NetworkNotFound: the port group does not exist; nothing was changed.
         NetworkAmbiguous: several have its name; nothing was changed.
         InvalidVlanTag, InvalidVlanPortGroup: it exists, and is another.
         InvalidPowerState: the instance is suspended.
         InvalidState: it is paused.
     """
+    check_given([vif.mac_address])
     with Operation("attach_interface") as run:
         cluster, networks = _find_networks(engine, (vif,))
         there = run(look_at_nics(vm))

@@ -8,6 +8,7 @@ from vmops import units
 from vmops.context import tell
 from vmops.errors import InstanceUnacceptable
 from vmops.model.datastore_path import DatastorePath
+from vmops.model.mac_address import check_given
 from vmops.ops.engine.engine import Engine
 from vmops.ops.engine.made_files import MadeFiles
 from vmops.ops.engine.port_groups import create_port_groups, with_vlan
@@ -172,9 +173,11 @@ def check(request: SpawnRequest, attacher: VolumeAttacher) -> None:
 
     Raises:
         InstanceUnacceptable: see `check_size`.
+        InvalidArgument: a NIC cannot have its MAC address.
         NotSupported: a volume is of a kind that cannot be attached.
     """
     check_size(request)
+    check_given(vif.mac_address for vif in request.vifs)
     for attachment in request.devices.volumes:
         attacher.check(attachment)
     if request.image is not None and request.image.package is not None:

@@ -35,6 +35,8 @@ CARD_MODELS: dict[str, type[VirtualEthernetCard]] = {
 }
 """The name in a .vmx file of each network card."""
 
+# Of VMware's own prefix, these are for clients; vCenter gives out the others itself.
+_LAST_STATIC = 0x3F
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -100,6 +102,9 @@ class NicPlanner:
         if kind == "manual":
             if not _MAC.fullmatch(given) or int(given[:2], 16) & 1 or not given.strip("0:"):
                 raise invalid_device(index, "macAddress", "It is not a unicast MAC address.")
+            is_reserved = given.startswith("00:50:56:") and int(given[9:11], 16) > _LAST_STATIC
+            if is_reserved and not self._is_own(given):
+                raise invalid_device(index, "macAddress", "It is of the range that is given out.")
         elif not self._is_own(given):
             kind, given = self._automatic, new_mac_address(self.kernel)
         card.addressType, card.macAddress = kind, given
