@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pyVmomi import vim
 
@@ -32,6 +34,21 @@ def test_an_image_of_an_instance_boots(vmops: Command, web1: str) -> None:
     assert again.code == 0, again.err
     assert vmops("show", "web2", "-o", "json").json["status"] == "running"
     assert vmops("destroy", "web2", "--yes").code == 0
+
+
+def test_an_image_of_an_instance_is_written_to_a_file_too(
+    vmops: Command, web1: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "web1.raw"
+    create = ("snapshot", "create", "web1", "--name", "web1-file", "--export", str(file))
+    assert vmops(*create, "--disk-format", "raw", "--plan").code == 0
+    assert not file.exists()
+    made = vmops(*create, "--disk-format", "raw")
+    assert made.code == 0, made.err
+    shown = vmops("image", "show", "web1-file", "-o", "json").json
+    assert file.stat().st_size == shown["capacity_bytes"]
+    assert b"vmops boot sector" in file.read_bytes()
+    assert vmops("image", "remove", "web1-file").code == 0
 
 
 def test_a_name_that_is_taken_is_said(vmops: Command, web1: str) -> None:
