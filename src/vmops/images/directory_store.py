@@ -71,7 +71,7 @@ class DirectoryImageStore:
 
     def get(self, name_or_id: str) -> Image:
         """See `ImageStore.get`."""
-        return self._read(self._manifest_of(name_or_id))[0]
+        return self._read(self._manifest_of(name_or_id), whole=True)[0]
 
     @contextlib.contextmanager
     def open(self, image: Image) -> Iterator[BinaryIO]:
@@ -246,22 +246,24 @@ class DirectoryImageStore:
                 return manifest
         raise ImageNotFound(name_or_id, [manifest.stem for manifest in manifests[:10]])
 
-    def _read(self, manifest: Path) -> tuple[Image, Path]:
+    def _read(self, manifest: Path, *, whole: bool = False) -> tuple[Image, Path]:
         """An image and its file, which other processes may remove or replace meanwhile."""
         while True:
             entry = _load(manifest)
             try:
-                return self._described(manifest, entry)
+                return self._described(manifest, entry, whole=whole)
             except ImageNotAcceptable:
                 if _load(manifest) == entry:
                     raise
 
-    def _described(self, manifest: Path, entry: dict[str, Any]) -> tuple[Image, Path]:
-        """What is known without reading more than the file's headers."""
+    def _described(
+        self, manifest: Path, entry: dict[str, Any], *, whole: bool
+    ) -> tuple[Image, Path]:
+        """What is known of all of the file, or of its headers alone."""
         file = _file_named(manifest, entry)
         _claimed(entry)  # what is wrong with the manifest is told first
         with opened(file) as stream:
-            return _image(entry, _facts(entry, stream, file.name, whole=False)), file
+            return _image(entry, _facts(entry, stream, file.name, whole=whole)), file
 
     def _inspected(self, manifest: Path, stream: BinaryIO, name: str) -> None:
         """Look into all of a file that is going to be used, as it is open now."""
