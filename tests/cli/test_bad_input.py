@@ -140,7 +140,7 @@ RW 8 FLAT "/etc/passwd" 0
     [
         (b"", "is empty"),
         (b"hello\n", "is not a VMDK"),
-        (DESCRIPTOR.encode(), "names other files"),
+        (DESCRIPTOR.encode(), "names a file elsewhere"),
         (None, "There is no image file"),
     ],
     ids=["empty", "text", "names /etc/passwd", "missing"],
