@@ -85,6 +85,14 @@ def test_this_machines_own_addresses_are_those_that_it_has(
     assert IPv4Address("127.0.0.1").packed in Fence()._addresses_here()
 
 
+def test_nothing_goes_out_where_the_list_of_addresses_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmops.lab.qemu.fence.OWN_ADDRESSES", tmp_path / "none")
+    assert not Fence().lets(PASS["outside"])
+    assert Fence().lets(PASS["a name, by UDP"])
+
+
 def test_a_port_that_floods_fills_no_table(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     other_ours, other_theirs = socket.socketpair()

@@ -43,7 +43,8 @@ class Fence:
         leads_here = to in NETWORK or to.is_loopback or to.is_link_local or to.is_unspecified
         if leads_here or to.is_multicast or to.is_reserved or frame[30] == 0:
             return False
-        return to.packed not in self._addresses_here()
+        own = self._addresses_here()
+        return bool(own) and to.packed not in own  # without the list nothing is let out
 
     def _addresses_here(self) -> frozenset[bytes]:
         """This machine's own addresses, which may change."""
