@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 import uuid
@@ -113,7 +114,11 @@ class SessionManager(ManagedObject):
 
     def Logout(self) -> None:
         """End the session that asks."""
-        self.end(current_session.get())
+        session = current_session.get()
+        # An open console is its viewer's by now: who leaves does not take it back.
+        for held in [each for each in session.holdings if isinstance(each, asyncio.Event)]:
+            del session.holdings[held]
+        self.end(session)
         current_exchange.get().session = None
 
     def SessionIsActive(self, sessionID: str, userName: str) -> bool:
